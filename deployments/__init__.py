@@ -1,0 +1,1 @@
+"""How flows are started: the `visionflows` command and the local environment of Prefect."""

@@ -1,0 +1,1 @@
+"""One module per flow, named as the flow."""

@@ -1,0 +1,1 @@
+"""Settings, the database, jobs, files and snapshots: everything that outlives a run."""

@@ -1,0 +1,75 @@
+"""The errors that people see: one sentence that says what, where, and what to do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class VisionflowsError(Exception):
+    """Base of every error that is reported to a person without a traceback."""
+
+
+class ConfigurationError(VisionflowsError):
+    """A setting is missing, contradictory, or points nowhere."""
+
+
+class DatabaseError(VisionflowsError):
+    """The database cannot be started, reached, or used by this version."""
+
+
+class NotFoundError(VisionflowsError):
+    """A named project, job or file does not exist."""
+
+
+class InvalidInputError(VisionflowsError):
+    """A value given by a person cannot be used; the message names the value and the remedy."""
+
+
+class JobTakenOverError(VisionflowsError):
+    """The job is no longer held by this run: it was finished, cancelled, or taken over."""
+
+
+class ImageErrorCode(StrEnum):
+    """Why one image could not be measured."""
+
+    MISSING = "missing"
+    NOT_READABLE = "not_readable"
+    CHANGED = "changed"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    OUT_OF_MEMORY = "out_of_memory"
+    DECODER_CRASHED = "decoder_crashed"
+    DECODER_TIMED_OUT = "decoder_timed_out"
+
+    @property
+    def is_about_the_content(self) -> bool:
+        """Whether reading the same bytes again with the same decoders must fail again."""
+        return self in {
+            ImageErrorCode.EMPTY,
+            ImageErrorCode.NOT_AN_IMAGE,
+            ImageErrorCode.UNSUPPORTED,
+            ImageErrorCode.TRUNCATED,
+            ImageErrorCode.CORRUPT,
+        }
+
+
+class ImageError(VisionflowsError):
+    """One image cannot be read whole.
+
+    Attributes:
+        code: the kind of failure.
+        reason: the cause in words, without the file's name (the caller knows the file).
+    """
+
+    def __init__(self, code: ImageErrorCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[ImageErrorCode, str]]:
+        """Keep both arguments when the error crosses a process boundary."""
+        return (type(self), (self.code, self.reason))

@@ -1,0 +1,1 @@
+"""What one retryable step does: a package per noun, pure modules beside thin Prefect tasks."""

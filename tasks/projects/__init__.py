@@ -1,0 +1,1 @@
+"""Registering folders of images as projects."""
