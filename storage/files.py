@@ -1,0 +1,65 @@
+"""Writing files so that a reader sees either the old content or the new, never a part."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success make it durable and rename it to `path`.
+
+    The temporary name starts with a dot and lies in the same folder, so that the rename is atomic.
+    When the block raises, the temporary file is removed and `path` stays as it was. A process that
+    is killed leaves the temporary file behind; `remove_leftovers` finds it.
+
+    Args:
+        path: the file to create or replace; missing parent folders are made.
+
+    Yields:
+        The path to write to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Ask the operating system to bring a file or a folder entry to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> int:
+    """Remove temporary files of writers that were killed.
+
+    Args:
+        folder: the folder to look in, not recursively.
+        older_than_seconds: younger files may belong to a writer at work.
+        now: the present time, seconds since the epoch.
+
+    Returns:
+        How many files were removed.
+    """
+    removed = 0
+    for leftover in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if now - leftover.stat().st_mtime > older_than_seconds:
+                leftover.unlink()
+                removed += 1
+    return removed

@@ -1,0 +1,96 @@
+"""Every setting of visionflows, in one typed class, read from the environment and `.env`."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from storage.errors import ConfigurationError
+
+
+def _available_cores() -> int:
+    """Cores that this process may use; a container often has fewer than its host."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Settings of visionflows; each is set by the variable `VISIONFLOWS_<NAME>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VISIONFLOWS_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    home: Path = Field(
+        default_factory=lambda: Path.home() / ".visionflows",
+        description="Folder of everything visionflows writes: database, snapshots, Prefect's state.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description=(
+            "PostgreSQL server to use, as postgresql://user:password@host:5432/database. "
+            "Unset: an embedded PostgreSQL is started under the home folder."
+        ),
+    )
+    postgresql_folder: Path | None = Field(
+        default=None,
+        description="Folder of the embedded PostgreSQL, where the default does not suit.",
+    )
+    workers: int = Field(
+        default_factory=_available_cores,
+        ge=1,
+        le=256,
+        description="Batches measured at the same time by one flow run; default: one per core.",
+    )
+    max_image_pixels: int = Field(
+        default=178_956_970,
+        ge=1,
+        description="Images with more pixels are failed before they are decoded.",
+    )
+    max_image_bytes: int = Field(
+        default=1 << 30,
+        ge=1,
+        description="Image files larger than this are failed before they are read.",
+    )
+    max_image_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Time limit for one image in a decoder that runs in a process of its own.",
+    )
+    snapshots_kept: int = Field(
+        default=30, ge=1, description="Snapshots kept per subject when old ones are pruned."
+    )
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Where Parquet snapshots lie."""
+        return self.home / "snapshots"
+
+    @property
+    def prefect_home(self) -> Path:
+        """Where Prefect keeps its own state, apart from any other Prefect of this user."""
+        return self.home / "prefect"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        ConfigurationError: a variable has a value that its setting does not allow.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "VISIONFLOWS_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(
+            f"{name} cannot be {first.get('input')!r}: {first['msg']}."
+        ) from error
+    home = settings.home.expanduser().resolve()
+    return settings.model_copy(update={"home": home})

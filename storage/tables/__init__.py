@@ -1,0 +1,21 @@
+"""The tables, one module per noun; importing this package registers all of them."""
+
+from storage.tables.images import ProjectImage, ProjectImageState, SharedImage
+from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
+from storage.tables.projects import Project
+from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
+
+__all__ = [
+    "ImageQualityMetrics",
+    "Job",
+    "JobChunk",
+    "JobChunkState",
+    "JobKind",
+    "JobStatus",
+    "MeasurementStatus",
+    "Project",
+    "ProjectImage",
+    "ProjectImageQuality",
+    "ProjectImageState",
+    "SharedImage",
+]

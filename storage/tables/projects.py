@@ -1,0 +1,24 @@
+"""Projects: folders of images that belong together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import Text
+from sqlmodel import Field, SQLModel
+
+from storage.tables.columns import created_at_field
+
+
+class Project(SQLModel, table=True):
+    """A folder of images under one name."""
+
+    __tablename__ = "projects"
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    name: str = Field(sa_type=Text, unique=True)
+    path: str = Field(sa_type=Text, unique=True)
+    description: str = Field(default="", sa_type=Text)
+    created_at: datetime = created_at_field()
+    updated_at: datetime = created_at_field()
