@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,9 @@ def _server_url(settings: Settings) -> URL:
             "SELECT 1 FROM pg_database WHERE datname = %s", [_EMBEDDED_DATABASE]
         ).fetchone()
         if known is None:
-            try:
+            # Another process may make it in this very moment.
+            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 connection.execute(f"CREATE DATABASE {_EMBEDDED_DATABASE}")
-            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                pass  # another process made it in this very moment
     return parse_database_url(server.url(_EMBEDDED_DATABASE))
 
 

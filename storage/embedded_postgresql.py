@@ -216,8 +216,10 @@ def _server_user() -> ServerUser:
         entry = pwd.getpwnam(_SYSTEM_USER)
     except KeyError:
         made = subprocess.run(
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-            + [_SYSTEM_USER],
+            [
+                *("useradd", "--system", "--no-create-home"),
+                *("--shell", "/usr/sbin/nologin", _SYSTEM_USER),
+            ],
             check=False,
             capture_output=True,
             text=True,

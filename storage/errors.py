@@ -25,6 +25,10 @@ class InvalidInputError(VisionflowsError):
     """A value given by a person cannot be used; the message names the value and the remedy."""
 
 
+class JobCancelledError(VisionflowsError):
+    """Somebody asked for the job to be cancelled, and it ends here."""
+
+
 class JobTakenOverError(VisionflowsError):
     """The job is no longer held by this run: it was finished, cancelled, or taken over."""
 

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=lambda: Path.home() / ".visionflows",
-        description="Folder of everything visionflows writes: database, snapshots, Prefect's state.",
+        description="Folder of all that visionflows writes: database, snapshots, Prefect's state.",
     )
     database_url: str | None = Field(
         default=None,

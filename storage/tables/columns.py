@@ -20,7 +20,7 @@ def created_at_field() -> Any:  # noqa: ANN401 - SQLModel types its fields so
     """A time set by the database when the row is made."""
     return Field(
         default=None,
-        sa_type=UTC_TIME,  # type: ignore[call-overload]
+        sa_type=UTC_TIME,
         nullable=False,
         sa_column_kwargs={"server_default": func.now()},
     )
@@ -28,4 +28,4 @@ def created_at_field() -> Any:  # noqa: ANN401 - SQLModel types its fields so
 
 def time_field(*, nullable: bool = True) -> Any:  # noqa: ANN401
     """A time in UTC, aware of its zone."""
-    return Field(default=None, sa_type=UTC_TIME, nullable=nullable)  # type: ignore[call-overload]
+    return Field(default=None, sa_type=UTC_TIME, nullable=nullable)

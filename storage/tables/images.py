@@ -60,6 +60,6 @@ class ProjectImage(SQLModel, table=True):
     modified_at_ns: int = Field(sa_type=BigInteger)
     state: ProjectImageState = Field(
         default=ProjectImageState.PRESENT,
-        sa_type=enum_type(ProjectImageState, "project_image_state"),  # type: ignore[call-overload]
+        sa_type=enum_type(ProjectImageState, "project_image_state"),
         nullable=False,
     )

@@ -84,13 +84,13 @@ class Job(SQLModel, table=True):
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
     kind: JobKind = Field(
-        sa_type=enum_type(JobKind, "job_kind"),  # type: ignore[call-overload]
+        sa_type=enum_type(JobKind, "job_kind"),
         nullable=False,
     )
     subject: str = Field(sa_type=Text)
     status: JobStatus = Field(
         default=JobStatus.PENDING,
-        sa_type=enum_type(JobStatus, "job_status"),  # type: ignore[call-overload]
+        sa_type=enum_type(JobStatus, "job_status"),
         nullable=False,
     )
     total: int = Field(default=0, sa_type=Integer)
@@ -132,7 +132,7 @@ class JobChunk(SQLModel, table=True):
     items: list[UUID] = Field(sa_column=Column(ARRAY(Uuid()), nullable=False))
     state: JobChunkState = Field(
         default=JobChunkState.PENDING,
-        sa_type=enum_type(JobChunkState, "job_chunk_state"),  # type: ignore[call-overload]
+        sa_type=enum_type(JobChunkState, "job_chunk_state"),
         nullable=False,
     )
     attempt: int = Field(default=0, sa_type=Integer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Column, Float, Index, Integer, SmallInteger, Text
@@ -27,8 +28,8 @@ class MeasurementStatus(StrEnum):
     FAILED = "failed"
 
 
-def _measure() -> float | None:
-    return Field(default=None, sa_type=Float(53))  # type: ignore[no-any-return,call-overload]
+def _measure() -> Any:  # noqa: ANN401 - SQLModel types its fields so
+    return Field(default=None, sa_type=Float(53))
 
 
 class ImageQualityMetrics(SQLModel, table=True):
@@ -56,7 +57,7 @@ class ImageQualityMetrics(SQLModel, table=True):
         foreign_key="shared_images.id", ondelete="CASCADE", primary_key=True
     )
     status: MeasurementStatus = Field(
-        sa_type=enum_type(MeasurementStatus, "measurement_status"),  # type: ignore[call-overload]
+        sa_type=enum_type(MeasurementStatus, "measurement_status"),
         nullable=False,
     )
     sharpness: float | None = _measure()

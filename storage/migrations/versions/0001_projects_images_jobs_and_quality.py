@@ -247,7 +247,9 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.CheckConstraint(
-            "status <> 'completed' OR (sharpness IS NOT NULL AND brightness IS NOT NULL AND contrast IS NOT NULL AND red_avg IS NOT NULL AND green_avg IS NOT NULL AND blue_avg IS NOT NULL AND perceptual_hash IS NOT NULL)",
+            "status <> 'completed' OR (sharpness IS NOT NULL AND brightness IS NOT NULL "
+            "AND contrast IS NOT NULL AND red_avg IS NOT NULL AND green_avg IS NOT NULL "
+            "AND blue_avg IS NOT NULL AND perceptual_hash IS NOT NULL)",
             name="ck_image_quality_metrics_completed_has_values",
         ),
         sa.CheckConstraint(

@@ -1,0 +1,319 @@
+"""The life of a job: its states, its counters, its cancellation. storage/held_job.py holds one.
+
+    pending -> processing -> completed | completed_with_errors | failed | cancelled
+
+The database is the truth. What makes it hold, whatever is killed and whenever:
+
+- Whoever works on a job holds an advisory lock on its kind and subject, on a connection of its own.
+  PostgreSQL drops the lock with the connection, so a dead holder never blocks anybody, and an
+  active job whose lock is free is known to be interrupted.
+- Every write of a holder names its fencing token and is refused once the job is no longer its own.
+- The work list is fixed when the job is planned. A chunk's `position` moves by compare-and-set in
+  the transaction that stores the results of a batch; a job's counters are sums over its chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import Connection, RowMapping, text
+
+from storage.database import Database
+from storage.errors import JobTakenOverError, NotFoundError
+from storage.tables.jobs import JobKind, JobStatus
+
+# One key per kind and subject, computed by the server so that every caller agrees on it.
+_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s || ' ' || %s, 0))"
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job as its row tells it, with whether somebody is at work on it."""
+
+    id: UUID
+    kind: JobKind
+    subject: str
+    status: JobStatus
+    total: int
+    processed: int
+    failed: int
+    flow_run_id: UUID | None
+    error_message: str | None
+    parameters: dict[str, Any]
+    result: dict[str, Any] | None
+    cancel_requested: bool
+    heartbeat_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    created_at: datetime
+    is_held: bool
+
+    @property
+    def remaining(self) -> int:
+        """Items not yet done."""
+        return self.total - self.processed - self.failed
+
+    @property
+    def progress_pct(self) -> float:
+        """Share of the work list that is done, failures included, in percent."""
+        if self.total == 0:
+            return 100.0 if not self.status.is_active else 0.0
+        return round(100.0 * (self.processed + self.failed) / self.total, 2)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the job looks active while nobody is at work on it any more."""
+        return self.status.is_active and not self.is_held
+
+
+@dataclass(frozen=True)
+class ChunkClaim:
+    """A chunk that a task has begun: what is left of it starts at `position`."""
+
+    job_id: UUID
+    fencing_token: int
+    number: int
+    attempt: int
+    items: list[UUID]
+    position: int
+    processed: int
+    failed: int
+
+
+_RECORD = """
+SELECT j.id, j.kind, j.subject, j.status, j.total, j.processed, j.failed, j.flow_run_id,
+       j.error_message, j.parameters, j.result, j.cancel_requested, j.heartbeat_at, j.started_at,
+       j.completed_at, j.created_at,
+       EXISTS (
+           SELECT 1 FROM pg_locks l
+           WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             AND l.classid::bigint = ((k.key >> 32) & 4294967295)
+             AND l.objid::bigint = (k.key & 4294967295)
+       ) AS is_held
+FROM jobs j
+CROSS JOIN LATERAL (SELECT hashtextextended(j.kind::text || ' ' || j.subject, 0) AS key) k
+"""
+
+
+def _record(row: RowMapping) -> JobRecord:
+    values = dict(row)
+    values["kind"] = JobKind(values["kind"])
+    values["status"] = JobStatus(values["status"])
+    return JobRecord(**values)
+
+
+def find_job(database: Database, job_id: UUID) -> JobRecord:
+    """One job by its id.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    with database.transaction() as connection:
+        row = (
+            connection.execute(text(_RECORD + "WHERE j.id = :id"), {"id": job_id})
+            .mappings()
+            .one_or_none()
+        )
+    if row is None:
+        raise NotFoundError(f"There is no job {job_id}; `visionflows status` lists the jobs.")
+    return _record(row)
+
+
+def list_jobs(
+    database: Database,
+    *,
+    kind: JobKind | None = None,
+    subject: str | None = None,
+    active_only: bool = False,
+    limit: int = 20,
+) -> list[JobRecord]:
+    """The newest jobs first, optionally of one kind, one subject, or only the active ones."""
+    query = (
+        _RECORD
+        + """
+        WHERE (CAST(:kind AS job_kind) IS NULL OR j.kind = CAST(:kind AS job_kind))
+          AND (CAST(:subject AS text) IS NULL OR j.subject = :subject)
+          AND (NOT :active_only OR j.status IN ('pending', 'processing'))
+        ORDER BY j.created_at DESC, j.id
+        LIMIT :limit
+        """
+    )
+    values = {"kind": kind, "subject": subject, "active_only": active_only, "limit": limit}
+    with database.transaction() as connection:
+        return [_record(row) for row in connection.execute(text(query), values).mappings()]
+
+
+def cancel_job(database: Database, job_id: UUID) -> JobRecord:
+    """Ask for an active job to be cancelled; a job whose holder has died is closed at once.
+
+    Returns:
+        The job after the request. A job that had already finished is returned unchanged.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    job = find_job(database, job_id)
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "UPDATE jobs SET cancel_requested = true, updated_at = now() "
+                "WHERE id = :id AND status IN ('pending', 'processing')"
+            ),
+            {"id": job_id},
+        )
+    close_if_interrupted(database, job.kind, job.subject)
+    return find_job(database, job_id)
+
+
+def close_if_interrupted(database: Database, kind: JobKind, subject: str) -> bool:
+    """Close the active job of a subject if its holder has died; True if one was closed."""
+    with connect_alone(database) as connection:
+        return try_lock_subject(connection, kind, subject) and close_interrupted(
+            connection, kind, subject
+        )
+
+
+def claim_chunk(
+    connection: Connection, job_id: UUID, fencing_token: int, number: int
+) -> ChunkClaim | None:
+    """Begin a chunk, or go on where an earlier attempt stopped.
+
+    Returns:
+        What is to be done; None if the chunk is done already.
+
+    Raises:
+        JobTakenOverError: the job is not held by this run any more.
+    """
+    _lock_own_job(connection, job_id, fencing_token)
+    row = (
+        connection.execute(
+            text(
+                "UPDATE job_chunks SET state = 'processing', attempt = attempt + 1, "
+                "updated_at = now() WHERE job_id = :job_id AND number = :number "
+                "AND state <> 'completed' RETURNING attempt, items, position, processed, failed"
+            ),
+            {"job_id": job_id, "number": number},
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else ChunkClaim(job_id, fencing_token, number, **dict(row))
+
+
+def record_batch(
+    connection: Connection, claim: ChunkClaim, *, position: int, processed: int, failed: int
+) -> ChunkClaim:
+    """Move a chunk forward, in the transaction that stores the results of the batch.
+
+    Args:
+        connection: the transaction of the results.
+        claim: the chunk as the last call left it.
+        position: how many of its items are done now.
+        processed: how many of these succeeded, counted from the chunk's start.
+        failed: how many of these failed, counted from the chunk's start.
+
+    Returns:
+        The claim to hand to the next call.
+
+    Raises:
+        JobTakenOverError: the job, or this chunk of it, is worked on by another run.
+    """
+    # The row lock makes recorders of one job take turns. Without it, two that commit together
+    # would each sum over chunks without seeing the other's, and the counters would lag behind.
+    _lock_own_job(connection, claim.job_id, claim.fencing_token)
+    moved = connection.execute(
+        text(
+            "UPDATE job_chunks SET position = :position, processed = :processed, failed = :failed, "
+            "state = CASE WHEN :position = cardinality(items) THEN 'completed'::job_chunk_state "
+            "ELSE state END, updated_at = now() "
+            "WHERE job_id = :job_id AND number = :number "
+            "AND position = :known AND attempt = :attempt"
+        ),
+        {
+            "job_id": claim.job_id,
+            "number": claim.number,
+            "attempt": claim.attempt,
+            "known": claim.position,
+            "position": position,
+            "processed": processed,
+            "failed": failed,
+        },
+    )
+    if moved.rowcount != 1:
+        raise JobTakenOverError(f"Chunk {claim.number} of job {claim.job_id} is done by another.")
+    connection.execute(
+        text(
+            "UPDATE jobs SET (processed, failed) = (SELECT sum(processed), sum(failed) "
+            "FROM job_chunks WHERE job_id = :job_id), updated_at = now() WHERE id = :job_id"
+        ),
+        {"job_id": claim.job_id},
+    )
+    return replace(claim, position=position, processed=processed, failed=failed)
+
+
+def should_stop(database: Database, job_id: UUID, fencing_token: int) -> bool:
+    """Whether work on a job should end: cancelled, finished, or taken over."""
+    with database.transaction() as connection:
+        row = connection.execute(
+            text(
+                "SELECT cancel_requested OR status <> 'processing' OR fencing_token <> :token "
+                "FROM jobs WHERE id = :id"
+            ),
+            {"id": job_id, "token": fencing_token},
+        ).one_or_none()
+    return row is None or bool(row[0])
+
+
+def _lock_own_job(connection: Connection, job_id: UUID, fencing_token: int) -> None:
+    row = connection.execute(
+        text("SELECT status, fencing_token FROM jobs WHERE id = :id FOR UPDATE"), {"id": job_id}
+    ).one_or_none()
+    if row is None or row.status != JobStatus.PROCESSING or row.fencing_token != fencing_token:
+        state = "deleted" if row is None else row.status
+        raise JobTakenOverError(f"Job {job_id} is {state} and no longer held by this run.")
+
+
+def connect_alone(database: Database) -> psycopg.Connection[Any]:
+    """A connection outside the pool: its life is the life of the lock that it holds."""
+    url = database.engine.url.set(drivername="postgresql")
+    return psycopg.connect(
+        url.render_as_string(hide_password=False),
+        autocommit=True,
+        connect_timeout=10,
+        application_name="visionflows job",
+    )
+
+
+def try_lock_subject(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:
+    """Take the lock on a kind and subject for the life of a connection; False if it is taken."""
+    row = connection.execute(_TRY_LOCK, [kind.value, subject]).fetchone()
+    return bool(row and row[0])
+
+
+def close_interrupted(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:
+    """Close the active job of a subject whose lock this connection holds."""
+    closed = connection.execute(
+        "UPDATE jobs SET status = CASE WHEN cancel_requested THEN 'cancelled'::job_status "
+        "ELSE 'failed'::job_status END, fencing_token = fencing_token + 1, "
+        "error_message = CASE WHEN cancel_requested THEN NULL ELSE "
+        "'interrupted: the process at work on it ended; start it again to do the rest' END, "
+        "completed_at = now(), updated_at = now() "
+        "WHERE kind = %s AND subject = %s AND status IN ('pending', 'processing') RETURNING id",
+        [kind.value, subject],
+    ).fetchall()
+    for (job_id,) in closed:
+        release_chunks(connection, job_id)
+    return bool(closed)
+
+
+def release_chunks(connection: psycopg.Connection[Any], job_id: UUID) -> None:
+    """Leave no chunk of a finished job in `processing`."""
+    connection.execute(
+        "UPDATE job_chunks SET state = 'pending' WHERE job_id = %s AND state = 'processing'",
+        [job_id],
+    )

@@ -1,0 +1,131 @@
+"""Parquet snapshots: what a flow found, written once and never changed.
+
+`snapshots/<dataset>/<subject>=<id>/<UTC time>_<run id>.parquet`, read with any Parquet reader, for
+example DuckDB: `SELECT * FROM 'snapshots/image_quality/project=*/*.parquet'`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import InvalidInputError
+from storage.files import atomic_file, remove_leftovers
+
+_TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
+_LEFTOVER_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class SnapshotSubject:
+    """What a snapshot is about: one dataset of one project, release, session or run."""
+
+    dataset: str
+    kind: str
+    id: UUID
+
+    def folder(self, root: Path) -> Path:
+        """The folder of all snapshots of this subject."""
+        return root / self.dataset / f"{self.kind}={self.id}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot on disk."""
+
+    path: Path
+    taken_at: datetime
+
+
+def write_snapshot(
+    root: Path,
+    subject: SnapshotSubject,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    run_id: UUID,
+    metadata: Mapping[str, str],
+    taken_at: datetime | None = None,
+) -> Path:
+    """Write a snapshot batch by batch; it appears under its name only when it is whole.
+
+    Args:
+        root: the folder of all snapshots.
+        subject: what the snapshot is about.
+        schema: the columns, with types.
+        batches: the rows, in any number of batches; one batch is in memory at a time.
+        run_id: the flow run, or job, that found the rows.
+        metadata: stored in the file's footer under `visionflows.<key>`; `row_count` is added.
+        taken_at: the time in the name; now when left out.
+
+    Returns:
+        The path of the snapshot.
+    """
+    taken_at = taken_at or datetime.now(UTC)
+    folder = subject.folder(root)
+    remove_leftovers(
+        folder, older_than_seconds=_LEFTOVER_SECONDS, now=datetime.now(UTC).timestamp()
+    )
+    path = folder / f"{taken_at.astimezone(UTC).strftime(_TIME_FORMAT)}_{run_id}.parquet"
+    rows = 0
+    with (
+        atomic_file(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+        writer.add_key_value_metadata(
+            {f"visionflows.{key}": value for key, value in metadata.items()}
+            | {"visionflows.row_count": str(rows)}
+        )
+    return path
+
+
+def list_snapshots(root: Path, subject: SnapshotSubject) -> list[Snapshot]:
+    """The snapshots of a subject, oldest first."""
+    found = []
+    for path in subject.folder(root).glob("[!.]*.parquet"):
+        time = path.stem.partition("_")[0]
+        taken_at = datetime.strptime(time, _TIME_FORMAT).replace(tzinfo=UTC)
+        found.append(Snapshot(path, taken_at))
+    return sorted(found, key=lambda snapshot: (snapshot.taken_at, snapshot.path.name))
+
+
+def latest_snapshot(root: Path, subject: SnapshotSubject) -> Path | None:
+    """The newest snapshot of a subject, or None."""
+    found = list_snapshots(root, subject)
+    return found[-1].path if found else None
+
+
+def prune_snapshots(
+    root: Path, subject: SnapshotSubject, *, keep: int, older_than: datetime | None = None
+) -> list[Path]:
+    """Remove old snapshots of a subject; the newest one always stays.
+
+    Args:
+        root: the folder of all snapshots.
+        subject: whose snapshots to prune.
+        keep: how many of the newest to keep, at least 1.
+        older_than: remove only those taken before this time.
+
+    Returns:
+        The removed paths.
+
+    Raises:
+        InvalidInputError: `keep` is below 1.
+    """
+    if keep < 1:
+        raise InvalidInputError("At least one snapshot must be kept: keep cannot be below 1.")
+    removed = []
+    for snapshot in list_snapshots(root, subject)[:-keep]:
+        if older_than is None or snapshot.taken_at < older_than:
+            snapshot.path.unlink(missing_ok=True)
+            removed.append(snapshot.path)
+    return removed
