@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +17,7 @@ from storage.database import Database, driver_connection, is_transient
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
 from storage.jobs import (
     JobRecord,
+    JobReference,
     close_interrupted,
     connect_alone,
     list_jobs,
@@ -107,7 +107,7 @@ class HeldJob:
         self.id = job_id
         self.kind = kind
         self.subject = subject
-        self.fencing_token = 1
+        self.reference = JobReference(job_id)
         self._database = database
         self._connection = connection
         self._stop = threading.Event()
@@ -159,42 +159,13 @@ class HeldJob:
                 text("SELECT cancel_requested, status, fencing_token FROM jobs WHERE id = :id"),
                 {"id": self.id},
             ).one_or_none()
-        if row is not None and row.cancel_requested and row.fencing_token == self.fencing_token:
+        if (
+            row is not None
+            and row.cancel_requested
+            and row.fencing_token == self.reference.fencing_token
+        ):
             raise JobCancelledError(f"Job {self.id} was cancelled.")
         raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
-
-    def plan(self, chunks: Sequence[Sequence[UUID]]) -> None:
-        """Fix the work list and begin: from here on `total` does not change.
-
-        Args:
-            chunks: the items of each chunk; no chunk is empty.
-
-        Raises:
-            JobTakenOverError: another run has closed this job.
-        """
-        with self._database.transaction() as connection:
-            begun = connection.execute(
-                text(
-                    "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
-                    "WHERE id = :id AND status = 'pending' AND fencing_token = :token"
-                ),
-                {
-                    "id": self.id,
-                    "token": self.fencing_token,
-                    "total": sum(len(chunk) for chunk in chunks),
-                },
-            )
-            if begun.rowcount != 1:
-                raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
-            with (
-                driver_connection(connection).cursor() as cursor,
-                cursor.copy(
-                    "COPY job_chunks (job_id, number, items, state, attempt, position, processed, "
-                    "failed) FROM STDIN"
-                ) as copy,
-            ):
-                for number, items in enumerate(chunks):
-                    copy.write_row((self.id, number, list(items), "pending", 0, 0, 0, 0))
 
     def finish(self, result: dict[str, Any], *, with_errors: bool = False) -> JobStatus:
         """Close the job with its result, unless a cancellation came first.
@@ -222,7 +193,7 @@ class HeldJob:
                 ),
                 {
                     "id": self.id,
-                    "token": self.fencing_token,
+                    "token": self.reference.fencing_token,
                     "status": status.value,
                     "result": Jsonb(result),
                 },
@@ -235,7 +206,7 @@ class HeldJob:
                     "SELECT total - processed - failed FROM jobs WHERE id = :id "
                     "AND fencing_token = :token AND status = 'processing'"
                 ),
-                {"id": self.id, "token": self.fencing_token},
+                {"id": self.id, "token": self.reference.fencing_token},
             ).scalar()
         if left:
             raise VisionflowsError(f"Job {self.id} has {left} items that nobody has done.")
@@ -258,7 +229,7 @@ class HeldJob:
                         ),
                         {
                             "id": self.id,
-                            "token": self.fencing_token,
+                            "token": self.reference.fencing_token,
                             "status": status.value,
                             "message": message and message[:_LONGEST_MESSAGE],
                         },
@@ -284,14 +255,14 @@ class HeldJob:
                 row = self._connection.execute(
                     "SELECT cancel_requested OR fencing_token <> %s OR status NOT IN "
                     "('pending', 'processing') FROM jobs WHERE id = %s",
-                    [self.fencing_token, self.id],
+                    [self.reference.fencing_token, self.id],
                 ).fetchone()
                 if row is None or row[0]:
                     self._stop.set()
                 if time.monotonic() >= next_heartbeat:
                     self._connection.execute(
                         "UPDATE jobs SET heartbeat_at = now() WHERE id = %s AND fencing_token = %s",
-                        [self.id, self.fencing_token],
+                        [self.id, self.reference.fencing_token],
                     )
                     next_heartbeat = time.monotonic() + _HEARTBEAT_SECONDS
             except psycopg.Error:
@@ -314,7 +285,7 @@ class HeldJob:
                 row = connection.execute(
                     "SELECT 1 FROM jobs WHERE id = %s AND fencing_token = %s "
                     "AND status IN ('pending', 'processing')",
-                    [self.id, self.fencing_token],
+                    [self.id, self.reference.fencing_token],
                 ).fetchone()
                 if row is None:
                     return False

@@ -14,6 +14,7 @@ The database is the truth. What makes it hold, whatever is killed and whenever:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,7 +23,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import Connection, RowMapping, text
 
-from storage.database import Database
+from storage.database import Database, driver_connection
 from storage.errors import JobTakenOverError, NotFoundError
 from storage.tables.jobs import JobKind, JobStatus
 
@@ -71,11 +72,18 @@ class JobRecord:
 
 
 @dataclass(frozen=True)
+class JobReference:
+    """What a task needs to write for a job: its id, and the token that proves whose it is."""
+
+    id: UUID
+    fencing_token: int = 1
+
+
+@dataclass(frozen=True)
 class ChunkClaim:
     """A chunk that a task has begun: what is left of it starts at `position`."""
 
-    job_id: UUID
-    fencing_token: int
+    job: JobReference
     number: int
     attempt: int
     items: list[UUID]
@@ -178,9 +186,59 @@ def close_if_interrupted(database: Database, kind: JobKind, subject: str) -> boo
         )
 
 
-def claim_chunk(
-    connection: Connection, job_id: UUID, fencing_token: int, number: int
-) -> ChunkClaim | None:
+def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UUID]]) -> None:
+    """Fix the work list and begin: from here on `total` does not change.
+
+    Doing it again, after an attempt whose answer was lost, changes nothing.
+
+    Args:
+        database: the database.
+        job: the job, still pending.
+        chunks: the items of each chunk; no chunk is empty.
+
+    Raises:
+        JobTakenOverError: another run has closed this job.
+    """
+    with database.transaction() as connection:
+        begun = connection.execute(
+            text(
+                "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
+                "WHERE id = :id AND status = 'pending' AND fencing_token = :token"
+            ),
+            {
+                "id": job.id,
+                "token": job.fencing_token,
+                "total": sum(len(chunk) for chunk in chunks),
+            },
+        )
+        if begun.rowcount != 1:
+            _lock_own_job(connection, job)
+            return
+        with (
+            driver_connection(connection).cursor() as cursor,
+            cursor.copy(
+                "COPY job_chunks (job_id, number, items, state, attempt, position, processed, "
+                "failed) FROM STDIN"
+            ) as copy,
+        ):
+            for number, items in enumerate(chunks):
+                copy.write_row((job.id, number, list(items), "pending", 0, 0, 0, 0))
+
+
+def list_open_chunks(database: Database, job: JobReference) -> list[int]:
+    """The numbers of the chunks of a job that are not completed."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT number FROM job_chunks WHERE job_id = :id AND state <> 'completed' "
+                "ORDER BY number"
+            ),
+            {"id": job.id},
+        )
+        return [row[0] for row in rows]
+
+
+def claim_chunk(connection: Connection, job: JobReference, number: int) -> ChunkClaim | None:
     """Begin a chunk, or go on where an earlier attempt stopped.
 
     Returns:
@@ -189,7 +247,7 @@ def claim_chunk(
     Raises:
         JobTakenOverError: the job is not held by this run any more.
     """
-    _lock_own_job(connection, job_id, fencing_token)
+    _lock_own_job(connection, job)
     row = (
         connection.execute(
             text(
@@ -197,12 +255,12 @@ def claim_chunk(
                 "updated_at = now() WHERE job_id = :job_id AND number = :number "
                 "AND state <> 'completed' RETURNING attempt, items, position, processed, failed"
             ),
-            {"job_id": job_id, "number": number},
+            {"job_id": job.id, "number": number},
         )
         .mappings()
         .one_or_none()
     )
-    return None if row is None else ChunkClaim(job_id, fencing_token, number, **dict(row))
+    return None if row is None else ChunkClaim(job, number, **dict(row))
 
 
 def record_batch(
@@ -225,7 +283,7 @@ def record_batch(
     """
     # The row lock makes recorders of one job take turns. Without it, two that commit together
     # would each sum over chunks without seeing the other's, and the counters would lag behind.
-    _lock_own_job(connection, claim.job_id, claim.fencing_token)
+    _lock_own_job(connection, claim.job)
     moved = connection.execute(
         text(
             "UPDATE job_chunks SET position = :position, processed = :processed, failed = :failed, "
@@ -235,7 +293,7 @@ def record_batch(
             "AND position = :known AND attempt = :attempt"
         ),
         {
-            "job_id": claim.job_id,
+            "job_id": claim.job.id,
             "number": claim.number,
             "attempt": claim.attempt,
             "known": claim.position,
@@ -245,18 +303,18 @@ def record_batch(
         },
     )
     if moved.rowcount != 1:
-        raise JobTakenOverError(f"Chunk {claim.number} of job {claim.job_id} is done by another.")
+        raise JobTakenOverError(f"Chunk {claim.number} of job {claim.job.id} is done by another.")
     connection.execute(
         text(
             "UPDATE jobs SET (processed, failed) = (SELECT sum(processed), sum(failed) "
             "FROM job_chunks WHERE job_id = :job_id), updated_at = now() WHERE id = :job_id"
         ),
-        {"job_id": claim.job_id},
+        {"job_id": claim.job.id},
     )
     return replace(claim, position=position, processed=processed, failed=failed)
 
 
-def should_stop(database: Database, job_id: UUID, fencing_token: int) -> bool:
+def should_stop(database: Database, job: JobReference) -> bool:
     """Whether work on a job should end: cancelled, finished, or taken over."""
     with database.transaction() as connection:
         row = connection.execute(
@@ -264,18 +322,18 @@ def should_stop(database: Database, job_id: UUID, fencing_token: int) -> bool:
                 "SELECT cancel_requested OR status <> 'processing' OR fencing_token <> :token "
                 "FROM jobs WHERE id = :id"
             ),
-            {"id": job_id, "token": fencing_token},
+            {"id": job.id, "token": job.fencing_token},
         ).one_or_none()
     return row is None or bool(row[0])
 
 
-def _lock_own_job(connection: Connection, job_id: UUID, fencing_token: int) -> None:
+def _lock_own_job(connection: Connection, job: JobReference) -> None:
     row = connection.execute(
-        text("SELECT status, fencing_token FROM jobs WHERE id = :id FOR UPDATE"), {"id": job_id}
+        text("SELECT status, fencing_token FROM jobs WHERE id = :id FOR UPDATE"), {"id": job.id}
     ).one_or_none()
-    if row is None or row.status != JobStatus.PROCESSING or row.fencing_token != fencing_token:
+    if row is None or row.status != JobStatus.PROCESSING or row.fencing_token != job.fencing_token:
         state = "deleted" if row is None else row.status
-        raise JobTakenOverError(f"Job {job_id} is {state} and no longer held by this run.")
+        raise JobTakenOverError(f"Job {job.id} is {state} and no longer held by this run.")
 
 
 def connect_alone(database: Database) -> psycopg.Connection[Any]:

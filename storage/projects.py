@@ -220,8 +220,17 @@ def _copy_files(
         for file in files:
             path = project.path / file.relative_path
             copy.write_row(
-                (file.relative_path, path.name, str(path), file.size, file.modified_at_ns)
-                + (file.sha256, file.width, file.height, file.format)
+                (
+                    file.relative_path,
+                    path.name,
+                    str(path),
+                    file.size,
+                    file.modified_at_ns,
+                    file.sha256,
+                    file.width,
+                    file.height,
+                    file.format,
+                )
             )
 
 

@@ -58,6 +58,8 @@ class MeasuredImage:
     perceptual_hash: str
     difference_hash: str
     low_information: bool
+    compared_hash: str | None
+    nearest_image_id: UUID | None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class ComparedImage:
     duplicate_group: int | None
     overall_quality: float
     issues: list[str]
+    compared_hash: str | None
 
 
 def list_unmeasured_images(
@@ -191,8 +194,10 @@ def load_measured_images(connection: Connection, project_id: UUID) -> list[Measu
     rows = connection.execute(
         text(
             "SELECT i.id, i.relative_path, m.sharpness_variance, m.brightness, m.contrast, "
-            "m.focus, m.perceptual_hash, m.difference_hash, m.low_information "
+            "m.focus, m.perceptual_hash, m.difference_hash, m.low_information, "
+            "q.compared_hash, q.nearest_image_id "
             "FROM project_images i JOIN image_quality_metrics m USING (shared_image_id) "
+            "LEFT JOIN project_image_quality q ON q.project_image_id = i.id "
             "WHERE i.project_id = :project_id AND i.state = 'present' AND m.status = 'completed' "
             'ORDER BY i.relative_path COLLATE "C"'
         ),
@@ -223,7 +228,8 @@ def store_comparisons(
         driver_connection(connection).cursor() as cursor,
         cursor.copy(
             "COPY compared (project_image_id, uniqueness, nearest_image_id, nearest_distance, "
-            "duplicate_group, overall_quality, issues, sharpness_reference) FROM STDIN"
+            "duplicate_group, overall_quality, issues, compared_hash, sharpness_reference) "
+            "FROM STDIN"
         ) as copy,
     ):
         for image in images:
@@ -236,12 +242,13 @@ def store_comparisons(
                     image.duplicate_group,
                     image.overall_quality,
                     image.issues,
+                    image.compared_hash,
                     sharpness_reference,
                 )
             )
     columns = (
         "uniqueness, nearest_image_id, nearest_distance, duplicate_group, overall_quality, "
-        "issues, sharpness_reference"
+        "issues, compared_hash, sharpness_reference"
     )
     old = ", ".join(f"known.{column.strip()}" for column in columns.split(","))
     new = ", ".join(f"excluded.{column.strip()}" for column in columns.split(","))

@@ -109,4 +109,6 @@ class ProjectImageQuality(SQLModel, table=True):
     overall_quality: float = Field(sa_type=Float(53))
     issues: list[str] = Field(sa_column=Column(ARRAY(Text()), nullable=False))
     sharpness_reference: float = Field(sa_type=Float(53))
+    # The hash that was compared, None for a flat image: a later comparison sees what is new.
+    compared_hash: str | None = Field(default=None, sa_type=Text)
     computed_at: datetime = created_at_field()

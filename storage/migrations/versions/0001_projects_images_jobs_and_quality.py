@@ -324,6 +324,7 @@ def upgrade() -> None:
         sa.Column("overall_quality", sa.Float(precision=53), nullable=False),
         sa.Column("issues", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("sharpness_reference", sa.Float(precision=53), nullable=False),
+        sa.Column("compared_hash", sa.Text(), nullable=True),
         sa.Column(
             "computed_at",
             sa.DateTime(timezone=True),

@@ -1,0 +1,80 @@
+"""The project's own `flow` and `task`: Prefect's, with the defaults that every one of ours has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import prefect
+from prefect import Flow, Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+
+from storage.database import is_transient
+from storage.settings import get_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_RETRIES = 3
+_FIRST_DELAY_SECONDS = 2.0
+
+
+def _is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Try again after lost connections and the like; never after bad input."""
+    try:
+        state.result(raise_on_failure=True)
+    except BaseException as error:
+        return is_transient(error)
+    return True
+
+
+def task(*, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A retryable unit of work.
+
+    Our tables say what is done, so Prefect neither caches nor stores results: a task writes rows
+    and files, and returns a small summary.
+
+    Args:
+        run_name: the name of a task run, with the parameters in braces.
+    """
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        return prefect.task(
+            function,
+            task_run_name=run_name,
+            retries=_RETRIES,
+            retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=_is_worth_retrying,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+    return decorate
+
+
+def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """A flow of the project.
+
+    A deployment stores only where the function is, so the task runner is chosen here, when the
+    module is imported, from the settings. Prefect's own default would start a thread per task.
+
+    Args:
+        name: the flow's name.
+        run_name: the name of a flow run, with the parameters in braces.
+    """
+
+    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        decorated: Flow[P, R] = prefect.flow(
+            function,
+            name=name,
+            flow_run_name=run_name,
+            task_runner=ThreadPoolTaskRunner(max_workers=get_settings().workers),
+            persist_result=False,
+        )
+        return decorated
+
+    return decorate

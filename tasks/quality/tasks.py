@@ -1,0 +1,353 @@
+"""The steps of quality-metrics: plan, measure in chunks, compare, write a snapshot, report."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+import cv2
+import numpy as np
+import PIL
+
+from storage.database import Database, open_database
+from storage.errors import ImageError, ImageErrorCode, JobTakenOverError
+from storage.jobs import (
+    ChunkClaim,
+    JobReference,
+    claim_chunk,
+    list_open_chunks,
+    plan_job,
+    record_batch,
+    should_stop,
+)
+from storage.projects import ProjectRecord
+from storage.quality import (
+    IMAGE_QUALITY_SCHEMA,
+    ComparedImage,
+    ImageFile,
+    MeasuredImage,
+    MeasurementVersions,
+    fill_image_facts,
+    list_unmeasured_images,
+    load_image_files,
+    load_measured_images,
+    read_image_quality,
+    store_comparisons,
+    store_measurements,
+)
+from storage.settings import get_settings
+from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
+from storage.tables.quality import ImageQualityMetrics, MeasurementStatus
+from tasks.decorators import task
+from tasks.images.decoding import ImageLimits
+from tasks.quality.comparison import (
+    Comparison,
+    EarlierComparison,
+    ProjectMeasurements,
+    compare_measurements,
+)
+from tasks.quality.measurements import METRICS_VERSION, ImageMeasurement
+from tasks.quality.overall_quality import QualityThresholds
+from tasks.work_chunks import cut_into_chunks
+
+# For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
+_SECONDS_PER_IMAGE = 0.002
+_BYTES_PER_SECOND = 40e6
+_LOOK_SECONDS = 1.0
+_LONGEST_MESSAGE = 500
+_METRICS_COLUMNS = tuple(
+    column.name
+    for column in ImageQualityMetrics.__table__.columns  # type: ignore[attr-defined]
+    if column.name != "computed_at"
+)
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What one attempt at a chunk has done."""
+
+    number: int
+    processed: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """What comparing the images of a project found, and whether any row changed by it."""
+
+    measured: int
+    changed_rows: int
+    duplicate_groups: int
+    issues: dict[str, int]
+    mean_overall_quality: float | None
+
+
+def present_versions() -> MeasurementVersions:
+    """The versions that decide what a measurement gives."""
+    return MeasurementVersions(METRICS_VERSION, PIL.__version__, cv2.__version__)
+
+
+@task(run_name="plan")
+def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> list[int]:
+    """Fix which images are to be measured and cut them into chunks; the numbers of the chunks."""
+    database = open_database()
+    images = list_unmeasured_images(
+        database,
+        project_id,
+        present_versions(),
+        final_error_codes=[code for code in ImageErrorCode if code.is_about_the_content],
+        force=force,
+    )
+    chunks = cut_into_chunks(
+        [image.shared_image_id for image in images],
+        [_SECONDS_PER_IMAGE + image.file_size / _BYTES_PER_SECOND for image in images],
+        workers=get_settings().workers,
+    )
+    ids = [image.project_image_id for image in images]
+    plan_job(database, job, [ids[chunk] for chunk in chunks])
+    return list_open_chunks(database, job)
+
+
+@task(run_name="measure chunk {number}")
+def measure_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
+    """Measure the images of a chunk and store them batch by batch.
+
+    An attempt goes on where the last one stopped. It ends early, with what it has measured stored,
+    when the job is cancelled.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        claim = claim_chunk(connection, job, number)
+        if claim is None:
+            return ChunkReport(number, 0, 0)
+        files = load_image_files(connection, claim.items[claim.position :])
+    work = _ChunkWork(database, claim, {file.project_image_id: file for file in files})
+    start = claim
+    try:
+        while work.claim.position < len(claim.items) and not work.stopped:
+            work.measure_batch(batch_size)
+    except JobTakenOverError:
+        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
+    return ChunkReport(
+        number, work.claim.processed - start.processed, work.claim.failed - start.failed
+    )
+
+
+class _ChunkWork:
+    """One attempt at a chunk: measures batches, remembers contents it has measured already."""
+
+    def __init__(
+        self, database: Database, claim: ChunkClaim, files: dict[UUID, ImageFile]
+    ) -> None:
+        self.claim = claim
+        self.stopped = False
+        self._database = database
+        self._files = files
+        self._succeeded: dict[UUID, bool] = {}
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        settings = get_settings()
+        self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+        self._seconds = settings.max_image_seconds
+
+    def measure_batch(self, batch_size: int) -> None:
+        """Measure up to `batch_size` images and store them with the new position at once."""
+        rows: list[dict[str, Any]] = []
+        facts: list[dict[str, Any]] = []
+        position, processed, failed = (
+            self.claim.position,
+            self.claim.processed,
+            self.claim.failed,
+        )
+        for item in self.claim.items[position : position + batch_size]:
+            if self._should_stop():
+                break
+            file = self._files.get(item)
+            if file is None:
+                succeeded = False  # deleted from the project since the job was planned
+            elif file.shared_image_id in self._succeeded:
+                succeeded = self._succeeded[file.shared_image_id]
+            else:
+                row = self._measure(file)
+                succeeded = row["status"] is MeasurementStatus.COMPLETED
+                rows.append({name: row.get(name) for name in _METRICS_COLUMNS})
+                if succeeded:
+                    facts.append({name: row[name] for name in _FACTS})
+                self._succeeded[file.shared_image_id] = succeeded
+            position += 1
+            processed += succeeded
+            failed += not succeeded
+        if position == self.claim.position:
+            return
+        with self._database.transaction() as connection:
+            moved = record_batch(
+                connection, self.claim, position=position, processed=processed, failed=failed
+            )
+            store_measurements(connection, rows)
+            fill_image_facts(connection, facts)
+        self.claim = moved
+
+    def _should_stop(self) -> bool:
+        """Look at most once a second whether the job was cancelled."""
+        if not self.stopped and time.monotonic() >= self._next_look:
+            self.stopped = should_stop(self._database, self.claim.job)
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        return self.stopped
+
+    def _measure(self, file: ImageFile) -> dict[str, Any]:
+        versions = present_versions()
+        row: dict[str, Any] = {
+            "shared_image_id": file.shared_image_id,
+            "metrics_version": versions.metrics,
+            "pillow_version": versions.pillow,
+            "opencv_version": versions.opencv,
+        }
+        try:
+            measurement = measure_image_safely(
+                file.path,
+                self._limits,
+                expected_size=file.size,
+                expected_modified_at_ns=file.modified_at_ns,
+                time_limit=self._seconds,
+            )
+        except ImageError as error:
+            message = f"{file.path.name}: {error.reason}"
+            # PostgreSQL's text has no NUL; decoders quote the bytes of broken files.
+            message = message.replace("\0", "\\0")[:_LONGEST_MESSAGE]
+            return row | {
+                "status": MeasurementStatus.FAILED,
+                "error_code": error.code.value,
+                "error_message": message,
+            }
+        return row | {"status": MeasurementStatus.COMPLETED} | _as_row(measurement)
+
+
+_FACTS = ("shared_image_id", "width", "height", "format")
+
+
+def _as_row(measurement: ImageMeasurement) -> dict[str, Any]:
+    row = {field.name: getattr(measurement, field.name) for field in fields(measurement)}
+    if row["focus"] is not None and np.isnan(row["focus"]):
+        row["focus"] = None
+    return row
+
+
+@task(run_name="compare images")
+def compare_project_images(project_id: UUID, thresholds: QualityThresholds) -> ComparisonReport:
+    """Compare all measured images of a project and store what that decides about each."""
+    database = open_database()
+    with database.transaction() as connection:
+        images = load_measured_images(connection, project_id)
+        comparison = compare_measurements(
+            _measurements(images),
+            thresholds,
+            threads=get_settings().workers,
+            earlier=_earlier_comparison(images),
+        )
+        changed = store_comparisons(
+            connection,
+            project_id,
+            _compared_images(images, comparison),
+            sharpness_reference=thresholds.sharpness_reference,
+        )
+    issues = Counter(issue for found in comparison.issues for issue in found)
+    return ComparisonReport(
+        measured=len(images),
+        changed_rows=changed,
+        duplicate_groups=int(comparison.duplicate_group.max(initial=0)),
+        issues=dict(issues),
+        mean_overall_quality=float(comparison.overall_quality.mean()) if images else None,
+    )
+
+
+def _measurements(images: list[MeasuredImage]) -> ProjectMeasurements:
+    def floats(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([getattr(image, name) for image in images], dtype=np.float64)
+
+    return ProjectMeasurements(
+        sharpness_variance=floats("sharpness_variance"),
+        focus=floats("focus"),  # None becomes NaN
+        brightness=floats("brightness"),
+        contrast=floats("contrast"),
+        perceptual_hash=[image.perceptual_hash for image in images],
+        difference_hash=[image.difference_hash for image in images],
+        low_information=np.array([image.low_information for image in images], dtype=np.bool_),
+    )
+
+
+def _hash_to_compare(image: MeasuredImage) -> str | None:
+    return None if image.low_information else image.perceptual_hash
+
+
+def _earlier_comparison(images: list[MeasuredImage]) -> EarlierComparison:
+    index = {image.project_image_id: place for place, image in enumerate(images)}
+    return EarlierComparison(
+        is_new=np.array(
+            [
+                image.compared_hash is None or image.compared_hash != _hash_to_compare(image)
+                for image in images
+            ],
+            dtype=np.bool_,
+        ),
+        nearest_index=np.array(
+            [
+                -1 if image.nearest_image_id is None else index.get(image.nearest_image_id, -1)
+                for image in images
+            ],
+            dtype=np.int64,
+        ),
+    )
+
+
+def _compared_images(
+    images: list[MeasuredImage], comparison: Comparison
+) -> Iterator[ComparedImage]:
+    for place, image in enumerate(images):
+        nearest = int(comparison.nearest_index[place])
+        group = int(comparison.duplicate_group[place])
+        yield ComparedImage(
+            project_image_id=image.project_image_id,
+            uniqueness=float(comparison.uniqueness[place]),
+            nearest_image_id=None if nearest < 0 else images[nearest].project_image_id,
+            nearest_distance=None if nearest < 0 else int(comparison.nearest_distance[place]),
+            duplicate_group=group or None,
+            overall_quality=float(comparison.overall_quality[place]),
+            issues=comparison.issues[place],
+            compared_hash=_hash_to_compare(image),
+        )
+
+
+@task(run_name="write snapshot")
+def write_quality_snapshot(
+    project: ProjectRecord, job: JobReference, parameters: dict[str, str], *, unchanged: bool
+) -> str:
+    """Write the quality of all images of a project as a snapshot; its path.
+
+    When nothing has changed since the newest snapshot, that one still tells the truth and is kept.
+    """
+    root = get_settings().snapshots_folder
+    subject = SnapshotSubject("image_quality", "project", project.id)
+    newest = latest_snapshot(root, subject)
+    if unchanged and newest is not None:
+        return str(newest)
+    with open_database().reading() as connection:
+        path = write_snapshot(
+            root,
+            subject,
+            IMAGE_QUALITY_SCHEMA,
+            read_image_quality(connection, project.id),
+            run_id=job.id,
+            metadata={
+                "flow": "quality-metrics",
+                "version": version("visionflows"),
+                "project": project.name,
+                "taken_at": datetime.now(UTC).isoformat(),
+                **parameters,
+            },
+        )
+    return str(path)

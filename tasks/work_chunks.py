@@ -1,0 +1,45 @@
+"""Cutting a work list into chunks, each the work of one task run."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+# A task run costs milliseconds and a row in Prefect's database: seconds of work each, few in all.
+SHORTEST_CHUNK_SECONDS = 1.0
+LONGEST_CHUNK_SECONDS = 10.0
+MOST_CHUNKS = 200
+CHUNKS_PER_WORKER = 8
+
+
+def cut_into_chunks(
+    keys: Sequence[Hashable], seconds: Sequence[float], *, workers: int
+) -> list[slice]:
+    """Cut a work list into runs of about equal work.
+
+    Args:
+        keys: what each item is work on; neighbours with equal keys stay in one chunk.
+        seconds: the estimated work of each item, in seconds; as many as `keys`.
+        workers: how many chunks run at the same time.
+
+    Returns:
+        Slices that cover the list in order, none of them empty. Each is 1 to 10 seconds of work,
+        more only where there would be over 200 of them.
+
+    Raises:
+        ValueError: `keys` and `seconds` differ in length.
+    """
+    if len(keys) != len(seconds):
+        raise ValueError(f"{len(keys)} keys, but {len(seconds)} estimates")
+    whole = sum(seconds)
+    target = min(whole / (workers * CHUNKS_PER_WORKER), LONGEST_CHUNK_SECONDS)
+    target = max(target, SHORTEST_CHUNK_SECONDS, whole / MOST_CHUNKS)
+    chunks: list[slice] = []
+    start, work = 0, 0.0
+    for index, key in enumerate(keys):
+        if work >= target and key != keys[index - 1]:
+            chunks.append(slice(start, index))
+            start, work = index, 0.0
+        work += seconds[index]
+    if start < len(keys):
+        chunks.append(slice(start, len(keys)))
+    return chunks
