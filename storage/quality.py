@@ -332,3 +332,98 @@ def read_image_quality(
             for column, field in zip(columns, IMAGE_QUALITY_SCHEMA, strict=True)
         ]
         yield pa.RecordBatch.from_arrays(arrays, schema=IMAGE_QUALITY_SCHEMA)
+
+
+@dataclass(frozen=True)
+class QualityOverview:
+    """The quality of a project at a glance.
+
+    Attributes:
+        images: present images of the project.
+        completed: how many of them are measured.
+        failed: how many could not be measured.
+        issues: how many images have each issue.
+        histograms: for each measure ten counts, of 0..0.1, 0.1..0.2, ... 0.9..1.
+        worst: the images with the lowest overall quality.
+        duplicate_groups: paths of each group's images, by group number; the first ones.
+        duplicate_group_count: how many groups there are in all.
+        failures: path and reason of images that could not be measured; the first ones.
+    """
+
+    images: int
+    completed: int
+    failed: int
+    mean_overall_quality: float | None
+    issues: dict[str, int]
+    histograms: dict[str, list[int]]
+    worst: list[dict[str, Any]]
+    duplicate_groups: dict[int, list[str]]
+    duplicate_group_count: int
+    failures: list[tuple[str, str]]
+
+
+_HISTOGRAM_MEASURES = ("overall_quality", "sharpness", "brightness", "contrast", "uniqueness")
+
+
+def load_quality_overview(
+    database: Database, project_id: UUID, *, most_rows: int = 50
+) -> QualityOverview:
+    """The quality of a project at a glance; at most `most_rows` images in each list."""
+    present = "FROM image_quality WHERE project_id = :project_id AND state = 'present'"
+    values: dict[str, Any] = {"project_id": project_id, "most_rows": most_rows}
+    with database.reading() as connection:
+
+        def rows(query: str) -> Sequence[Any]:
+            return connection.execute(text(query), values).all()
+
+        counts = rows(
+            "SELECT count(*), count(*) FILTER (WHERE status = 'completed'), "
+            f"count(*) FILTER (WHERE status = 'failed'), avg(overall_quality) {present}"
+        )[0]
+        issues = rows(
+            "SELECT issue, count(*) FROM (SELECT unnest(issues) AS issue "
+            f"{present}) found GROUP BY issue ORDER BY 2 DESC, 1"
+        )
+        histograms = {}
+        for name in _HISTOGRAM_MEASURES:
+            bins = [0] * 10
+            for place, count in rows(
+                f"SELECT least(floor({name} * 10), 9)::int, count(*) {present} "
+                f"AND {name} IS NOT NULL GROUP BY 1"
+            ):
+                bins[place] = count
+            histograms[name] = bins
+        worst = connection.execute(
+            text(
+                "SELECT relative_path, overall_quality, sharpness, focus, brightness, contrast, "
+                f"uniqueness, issues {present} AND overall_quality IS NOT NULL "
+                "ORDER BY overall_quality, relative_path LIMIT :most_rows"
+            ),
+            values,
+        ).mappings()
+        worst_rows = [dict(row) for row in worst]
+        groups: dict[int, list[str]] = {}
+        for group, path in rows(
+            f"SELECT duplicate_group, relative_path {present} "
+            'AND duplicate_group <= :most_rows ORDER BY 1, relative_path COLLATE "C"'
+        ):
+            members = groups.setdefault(group, [])
+            if len(members) < most_rows:
+                members.append(path)
+        group_count = rows(f"SELECT coalesce(max(duplicate_group), 0) {present}")[0][0]
+        failures = rows(
+            f"SELECT relative_path, error_message {present} AND status = 'failed' "
+            'ORDER BY relative_path COLLATE "C" LIMIT :most_rows'
+        )
+    return QualityOverview(
+        images=counts[0],
+        completed=counts[1],
+        failed=counts[2],
+        mean_overall_quality=counts[3],
+        issues={row[0]: row[1] for row in issues},
+        histograms=histograms,
+        worst=worst_rows,
+        duplicate_groups=groups,
+        duplicate_group_count=group_count,
+        failures=[(row[0], row[1]) for row in failures],
+    )

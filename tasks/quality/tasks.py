@@ -14,6 +14,7 @@ from uuid import UUID
 import cv2
 import numpy as np
 import PIL
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from storage.database import Database, open_database
 from storage.errors import ImageError, ImageErrorCode, JobTakenOverError
@@ -37,6 +38,7 @@ from storage.quality import (
     list_unmeasured_images,
     load_image_files,
     load_measured_images,
+    load_quality_overview,
     read_image_quality,
     store_comparisons,
     store_measurements,
@@ -54,12 +56,14 @@ from tasks.quality.comparison import (
 )
 from tasks.quality.measurements import METRICS_VERSION, ImageMeasurement
 from tasks.quality.overall_quality import QualityThresholds
+from tasks.quality.report import artifact_key, duplicate_group_rows, summary_markdown
 from tasks.work_chunks import cut_into_chunks
 
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
 _SECONDS_PER_IMAGE = 0.002
 _BYTES_PER_SECOND = 40e6
 _LOOK_SECONDS = 1.0
+_REPORT_ROWS = 50
 _LONGEST_MESSAGE = 500
 _METRICS_COLUMNS = tuple(
     column.name
@@ -142,9 +146,7 @@ def measure_chunk(job: JobReference, number: int, batch_size: int) -> ChunkRepor
 class _ChunkWork:
     """One attempt at a chunk: measures batches, remembers contents it has measured already."""
 
-    def __init__(
-        self, database: Database, claim: ChunkClaim, files: dict[UUID, ImageFile]
-    ) -> None:
+    def __init__(self, database: Database, claim: ChunkClaim, files: dict[UUID, ImageFile]) -> None:
         self.claim = claim
         self.stopped = False
         self._database = database
@@ -351,3 +353,33 @@ def write_quality_snapshot(
             },
         )
     return str(path)
+
+
+@task(run_name="publish report")
+def publish_quality_report(project: ProjectRecord, snapshot: str) -> None:
+    """Show the quality of a project in Prefect: a summary, and a table of duplicate groups."""
+    overview = load_quality_overview(open_database(), project.id, most_rows=_REPORT_ROWS)
+    create_markdown_artifact(
+        summary_markdown(
+            project.name,
+            images=overview.images,
+            completed=overview.completed,
+            failed=overview.failed,
+            mean_overall_quality=overview.mean_overall_quality,
+            issues=overview.issues,
+            histograms=overview.histograms,
+            worst=overview.worst[:10],
+            failures=overview.failures,
+            snapshot=snapshot,
+        ),
+        key=artifact_key("quality-summary", project.name, str(project.id)),
+        description=f"Quality of {project.name}",
+    )
+    create_table_artifact(
+        duplicate_group_rows(overview.duplicate_groups),
+        key=artifact_key("quality-duplicates", project.name, str(project.id)),
+        description=(
+            f"{overview.duplicate_group_count} groups of near-duplicates in {project.name}; "
+            f"the first {len(overview.duplicate_groups)} are shown"
+        ),
+    )

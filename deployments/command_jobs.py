@@ -1,0 +1,119 @@
+"""`visionflows status` and `visionflows cancel`: jobs, whoever started them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.live import Live
+
+from deployments.terminal import console, job_as_json, job_table, print_json
+from storage.database import Database, open_database
+from storage.errors import InvalidInputError, NotFoundError
+from storage.jobs import JobRecord, cancel_job, find_job, list_jobs
+from storage.projects import find_project, list_projects
+
+_WATCH_SECONDS = 2.0
+
+JobArgument = Annotated[
+    str | None, typer.Argument(help="Id of one job; left out, the newest jobs.", metavar="[JOB]")
+]
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", help="Only jobs of this project (name or id).")
+]
+
+
+def status(
+    job: JobArgument = None,
+    project: ProjectOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds until nothing is active.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs.")] = 20,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of a table.")
+    ] = False,
+) -> None:
+    """Show jobs and how far they are.
+
+    A job shown as interrupted has lost its process; starting its flow again does the rest.
+    """
+    database = open_database()
+
+    def look() -> list[JobRecord]:
+        if job is not None:
+            return [find_job(database, parse_job_id(job))]
+        subject = None if project is None else str(find_project(database, project).id)
+        return list_jobs(database, subject=subject, limit=limit)
+
+    jobs = look()
+    if watch and not json_output:
+        names = _project_names(database)
+        with Live(job_table(jobs, names), console=console, auto_refresh=False) as live:
+            while any(found.status.is_active and found.is_held for found in jobs):
+                time.sleep(_WATCH_SECONDS)
+                jobs = look()
+                live.update(job_table(jobs, names), refresh=True)
+        return
+    if json_output:
+        print_json([job_as_json(found) for found in jobs])
+    elif not jobs:
+        console.print("There are no jobs.")
+    else:
+        console.print(job_table(jobs, _project_names(database)))
+
+
+def cancel(
+    job: Annotated[
+        str | None, typer.Argument(help="Id of the job, as `visionflows status` shows it.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="Cancel the active jobs of this project.")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of text.")
+    ] = False,
+) -> None:
+    """Cancel a job, or all active jobs of a project.
+
+    It takes effect within a batch: what is measured stays, and a new start does the rest.
+    """
+    database = open_database()
+    if (job is None) == (project is None):
+        raise InvalidInputError("Name either a JOB or a --project to cancel.")
+    if job is not None:
+        ids = [parse_job_id(job)]
+    else:
+        subject = str(find_project(database, str(project)).id)
+        ids = [found.id for found in list_jobs(database, subject=subject, active_only=True)]
+        if not ids:
+            raise NotFoundError(f"No job of project {project!r} is active.")
+    cancelled = [cancel_job(database, job_id) for job_id in ids]
+    if json_output:
+        print_json([job_as_json(found) for found in cancelled])
+        return
+    for found in cancelled:
+        if found.status.is_active:
+            console.print(f"Job {found.id} will end within a batch.")
+        else:
+            console.print(f"Job {found.id} is {found.status.value}.")
+
+
+def parse_job_id(value: str) -> UUID:
+    """Read the id of a job.
+
+    Raises:
+        InvalidInputError: it is not an id.
+    """
+    try:
+        return UUID(value)
+    except ValueError:
+        raise InvalidInputError(
+            f"{value!r} is not the id of a job; `visionflows status` lists the ids."
+        ) from None
+
+
+def _project_names(database: Database) -> dict[str, str]:
+    return {str(project.id): project.name for project in list_projects(database)}

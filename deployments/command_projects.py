@@ -1,0 +1,105 @@
+"""`visionflows projects`: which folders are registered."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import TaskID
+from rich.table import Table
+from rich.text import Text
+
+from deployments.terminal import console, error_console, new_progress_bar, print_json
+from storage.database import open_database
+from storage.projects import list_projects
+from storage.settings import get_settings
+
+app = typer.Typer(no_args_is_help=True, help="Register folders of images, and list them.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+_MOST_PROBLEMS = 10
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="A name of your choice.")],
+    folder: Annotated[Path, typer.Argument(help="The folder; its images stay where they are.")],
+    accept_losses: Annotated[
+        bool,
+        typer.Option(
+            "--accept-losses", help="Go on although more than a tenth of the images is gone."
+        ),
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Register the images of a folder as a project, or look again for new and changed ones.
+
+    Files that are known by size and time of change are not read again. Example:
+
+      visionflows projects add mussels ~/photographs/mussels
+    """
+    from tasks.projects.tasks import register_project
+
+    settings = get_settings()
+    database = open_database(settings)
+    with new_progress_bar() as bar:
+        line: TaskID | None = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal line
+            if json_output:
+                return
+            if line is None:
+                line = bar.add_task(f"Reading {name}")
+            bar.update(line, completed=done, total=total)
+
+        registration = register_project(
+            database,
+            name,
+            folder,
+            workers=settings.workers,
+            accept_losses=accept_losses,
+            progress=show,
+        )
+    if json_output:
+        print_json(asdict(registration))
+        return
+    counts, project = registration.counts, registration.project
+    console.print(
+        f"{project.name}: {project.image_count} images in {project.path} ({counts.added} new, "
+        f"{counts.changed} changed, {counts.returned} returned, {counts.missing} gone missing).",
+        markup=False,
+        soft_wrap=True,
+    )
+    for problem in registration.problems[:_MOST_PROBLEMS]:
+        error_console.print(f"Left out: {problem}", markup=False, soft_wrap=True)
+    if len(registration.problems) > _MOST_PROBLEMS:
+        error_console.print(f"... and {len(registration.problems) - _MOST_PROBLEMS} more.")
+
+
+@app.command("list")
+def list_(json_output: JsonOption = False) -> None:
+    """List the registered projects."""
+    projects = list_projects(open_database())
+    if json_output:
+        print_json([asdict(project) for project in projects])
+        return
+    if not projects:
+        console.print("No project is registered; `visionflows projects add NAME FOLDER` adds one.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("project", overflow="fold")
+    table.add_column("images", justify="right")
+    table.add_column("missing", justify="right")
+    table.add_column("folder", overflow="fold")
+    for project in projects:
+        table.add_row(
+            Text(project.name),
+            str(project.image_count),
+            str(project.missing_count),
+            Text(str(project.path)),
+        )
+    console.print(table)

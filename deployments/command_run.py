@@ -1,0 +1,133 @@
+"""`visionflows run`: run a flow in this process and show what it finds."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+from typing import Annotated, Literal
+from uuid import UUID
+
+import typer
+
+from deployments.prefect_environment import prepare_prefect_environment
+from deployments.quality_output import print_quality, quality_as_json
+from deployments.terminal import console, error_console, live_job_bar, print_json
+from storage.database import Database, open_database
+from storage.errors import VisionflowsError
+from storage.held_job import jobs_held_here
+from storage.jobs import cancel_job, find_job
+from storage.projects import find_project
+from storage.settings import get_settings
+from storage.tables.jobs import JobKind
+
+app = typer.Typer(no_args_is_help=True, help="Run a flow here and now.")
+
+_CANCELLED = 130
+
+
+@app.callback()
+def run() -> None:
+    """Run a flow in this process. Ctrl-C cancels it within a batch; what is done stays."""
+
+
+@app.command("quality-metrics")
+def quality_metrics(
+    project: Annotated[str, typer.Option(help="Name or id of the project.")],
+    batch_size: Annotated[int, typer.Option(min=1, max=200, help="Images stored at a time.")] = 50,
+    force: Annotated[bool, typer.Option("--force", help="Measure all images again.")] = False,
+    blur_rule: Annotated[
+        Literal["focus", "sharpness"],
+        typer.Option(help="What decides blur: focus, or the plain Laplacian variance."),
+    ] = "focus",
+    focus: Annotated[
+        float | None, typer.Option(min=0, help="Images with less focus are blurred.")
+    ] = None,
+    sharpness_reference: Annotated[
+        float | None, typer.Option(min=1e-9, help="Laplacian variance that is sharpness 1 (500).")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables.")
+    ] = False,
+) -> None:
+    """Measure every image of a project: sharpness, brightness, contrast, uniqueness, issues.
+
+    Images that are measured already are left out, so a second run takes seconds. Example:
+
+      visionflows run quality-metrics --project mussels
+    """
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="INFO" if verbose else "ERROR")
+    database = open_database(settings)
+    found = find_project(database, project)
+
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from deployments.temporary_server import temporary_server
+    from flows.quality_metrics import quality_metrics as flow
+    from tasks.quality.overall_quality import BlurRule, QualityThresholds
+
+    given = {"focus": focus, "sharpness_reference": sharpness_reference}
+    thresholds = QualityThresholds(
+        blur_rule=BlurRule(blur_rule),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    bar = live_job_bar(database, JobKind.QUALITY_METRICS, str(found.id), f"Measuring {found.name}")
+    with (
+        temporary_server(settings),
+        nullcontext() if json_output else bar,
+        cancel_on_interrupt(database),
+        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        state = flow(
+            project=str(found.id),
+            batch_size=batch_size,
+            force=force,
+            thresholds=thresholds,
+            return_state=True,
+        )
+    if state.is_cancelled():
+        error_console.print(f"Cancelled: {state.message}.")
+        raise typer.Exit(_CANCELLED)
+    if not state.is_completed():
+        raise VisionflowsError(f"quality-metrics failed: {state.message}")
+    result = state.result()
+    job = find_job(database, UUID(result["job_id"]))
+    if json_output:
+        print_json(quality_as_json(database, found, job))
+    elif state.message and state.message.startswith("already running"):
+        console.print(
+            f"{found.name} is being measured already (job {job.id}); "
+            "`visionflows status --watch` follows it.",
+            soft_wrap=True,
+        )
+    else:
+        print_quality(database, found, job)
+
+
+@contextmanager
+def cancel_on_interrupt(database: Database) -> Iterator[None]:
+    """Turn the first Ctrl-C into a cancellation of this process's job; the second interrupts."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def cancel(jobs: list[UUID]) -> None:
+        for job_id in jobs:
+            cancel_job(database, job_id)
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        jobs = jobs_held_here()
+        if not jobs:
+            raise KeyboardInterrupt
+        error_console.print("Cancelling: batches at work are finished. Ctrl-C again ends at once.")
+        threading.Thread(target=cancel, args=[jobs], name="cancel", daemon=True).start()
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

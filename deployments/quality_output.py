@@ -1,0 +1,130 @@
+"""What `visionflows run quality-metrics` prints at the end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from deployments.terminal import console, job_as_json
+from storage.database import Database
+from storage.jobs import JobRecord
+from storage.projects import ProjectRecord
+from storage.quality import QualityOverview, load_quality_overview
+from tasks.quality.report import histogram_line
+
+_ROWS = 10
+
+
+def quality_as_json(database: Database, project: ProjectRecord, job: JobRecord) -> dict[str, Any]:
+    """The job and the quality of its project, for `--json`."""
+    overview = load_quality_overview(database, project.id)
+    return {"job": job_as_json(job), "project": project.name, "quality": asdict(overview)}
+
+
+def print_quality(database: Database, project: ProjectRecord, job: JobRecord) -> None:
+    """The quality of a project as tables, and where the whole of it lies."""
+    overview = load_quality_overview(database, project.id)
+    mean = overview.mean_overall_quality
+    console.print(
+        f"[bold]{job.processed}[/bold] measured and [bold]{job.failed}[/bold] failed in this run; "
+        f"{project.name} has {overview.images} images, {overview.completed} measured, "
+        f"{overview.failed} failed"
+        + ("." if mean is None else f"; mean overall quality [bold]{mean:.3f}[/bold].")
+    )
+    console.print()
+    console.print(_measures(overview))
+    if overview.issues:
+        console.print()
+        console.print(_issues(overview))
+    if overview.worst:
+        console.print()
+        console.print(_worst(overview))
+    if overview.duplicate_groups:
+        console.print()
+        console.print(_duplicates(overview))
+    if overview.failures:
+        console.print()
+        console.print(_failures(overview))
+    _print_places(project, job)
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=None, header_style="dim"
+    )
+
+
+def _measures(overview: QualityOverview) -> Table:
+    table = _table("Distribution, 0 to 1 in tenths")
+    table.add_column("measure")
+    table.add_column("shape")
+    table.add_column("images in each tenth")
+    for name, counts in overview.histograms.items():
+        table.add_row(name, histogram_line(counts), " ".join(f"{count:>3}" for count in counts))
+    return table
+
+
+def _issues(overview: QualityOverview) -> Table:
+    table = _table("Issues")
+    table.add_column("issue")
+    table.add_column("images", justify="right")
+    for name, count in overview.issues.items():
+        table.add_row(name, str(count))
+    return table
+
+
+def _worst(overview: QualityOverview) -> Table:
+    table = _table("Lowest overall quality")
+    table.add_column("image", overflow="fold")
+    for title in ("overall", "sharpness", "focus", "brightness", "contrast", "uniqueness"):
+        table.add_column(title, justify="right")
+    table.add_column("issues", overflow="fold")
+    for row in overview.worst[:_ROWS]:
+        focus = "–" if row["focus"] is None else f"{row['focus']:.2f}"
+        table.add_row(
+            Text(row["relative_path"]),
+            f"{row['overall_quality']:.3f}",
+            f"{row['sharpness']:.3f}",
+            focus,
+            f"{row['brightness']:.3f}",
+            f"{row['contrast']:.3f}",
+            f"{row['uniqueness']:.3f}",
+            ", ".join(row["issues"]),
+        )
+    return table
+
+
+def _duplicates(overview: QualityOverview) -> Table:
+    table = _table(f"Near-duplicates: {overview.duplicate_group_count} groups")
+    table.add_column("group", justify="right")
+    table.add_column("images", overflow="fold")
+    for number, paths in list(overview.duplicate_groups.items())[:_ROWS]:
+        table.add_row(str(number), Text("  ".join(paths)))
+    return table
+
+
+def _failures(overview: QualityOverview) -> Table:
+    table = _table("Not measured")
+    table.add_column("image", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    for path, reason in overview.failures[:_ROWS]:
+        table.add_row(Text(path), Text(reason))
+    return table
+
+
+def _print_places(project: ProjectRecord, job: JobRecord) -> None:
+    snapshot = (job.result or {}).get("snapshot")
+    if snapshot:
+        console.print()
+        console.print("[bold]Where it lies[/bold]")
+        console.print(Text(f"  snapshot  {snapshot}"), soft_wrap=True)
+        console.print(
+            Text(
+                '  table     visionflows db shell -c "SELECT * FROM image_quality '
+                f"WHERE project_id = '{project.id}'\""
+            ),
+            soft_wrap=True,
+        )

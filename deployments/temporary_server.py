@@ -1,0 +1,42 @@
+"""Prefect's temporary server, for runs without a server of their own."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from storage.settings import Settings
+
+
+@contextmanager
+def temporary_server(settings: Settings) -> Iterator[None]:
+    """Start Prefect's temporary server now, unless Prefect is set to talk to another one.
+
+    The first server of an empty folder makes Prefect's own tables; two that do so at once break
+    each other. So first starts take turns.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL, get_current_settings
+
+    if PREFECT_API_URL.value() is not None:
+        yield
+        return
+    timeout = get_current_settings().server.ephemeral.startup_timeout_seconds
+    ready = settings.prefect_home / f".ready-{version('prefect')}"
+    if ready.exists():
+        yield
+        return
+    with _exclusive(settings.prefect_home / ".starting.lock"):
+        SubprocessASGIServer().start(timeout=timeout)
+        ready.touch()
+    yield
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,50 @@
+"""Progress of a job as a Prefect artifact: the figures of the job's row, nothing else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from storage.database import Database
+from storage.jobs import find_job
+
+_log = logging.getLogger(__name__)
+_UPDATE_SECONDS = 2.0
+
+
+class JobProgress:
+    """A progress artifact that follows a job; used from the flow's own thread."""
+
+    def __init__(self, database: Database, job_id: UUID, *, key: str, description: str) -> None:
+        self._database = database
+        self._job_id = job_id
+        self._key = key
+        self._description = description
+        self._artifact_id: UUID | None = None
+        self._next_update = 0.0
+
+    def show(self, *, at_once: bool = False) -> None:
+        """Bring the artifact up to date, at most every two seconds unless `at_once`.
+
+        The window must not break the work behind it: what goes wrong here is logged only.
+        """
+        if not at_once and time.monotonic() < self._next_update:
+            return
+        self._next_update = time.monotonic() + _UPDATE_SECONDS
+        try:
+            job = find_job(self._database, self._job_id)
+            text = (
+                f"{self._description}: {job.processed} measured, {job.failed} failed, "
+                f"{job.remaining} of {job.total} to go"
+            )
+            if self._artifact_id is None:
+                self._artifact_id = create_progress_artifact(
+                    job.progress_pct, key=self._key, description=text
+                )
+            else:
+                update_progress_artifact(self._artifact_id, job.progress_pct, description=text)
+        except Exception as error:
+            _log.warning("Progress of job %s could not be shown: %s", self._job_id, error)
