@@ -1,0 +1,95 @@
+"""One real PostgreSQL for the whole test run, and a fresh database in it for every test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine
+
+from storage.database import Database, open_database, parse_database_url, upgrade_schema
+from storage.embedded_postgresql import EmbeddedPostgreSQL
+from storage.settings import get_settings
+
+DATA = Path(__file__).parent / "data"
+
+
+def pytest_configure() -> None:
+    # Prefect and the numeric libraries read these when they are imported.
+    for name, value in {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+@pytest.fixture(scope="session")
+def public_folder() -> Iterator[Path]:
+    """A folder that other users may enter: root's PostgreSQL runs as one of them."""
+    folder = Path(tempfile.mkdtemp(prefix="visionflows-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql(public_folder: Path) -> Iterator[EmbeddedPostgreSQL]:
+    """A running server with a template database whose tables are up to date."""
+    server = EmbeddedPostgreSQL(public_folder / "postgresql")
+    server.acquire()
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE with_tables")
+    engine = create_engine(parse_database_url(server.url("with_tables")))
+    upgrade_schema(engine)
+    engine.dispose()
+    yield server
+    server.release()
+
+
+@pytest.fixture
+def make_database_url(postgresql: EmbeddedPostgreSQL) -> Iterator[Callable[[str], str]]:
+    """Makes a fresh database from a template (`with_tables`, or `template1`); gives its URL."""
+    made: list[str] = []
+
+    def make(template: str = "with_tables") -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        made.append(name)
+        return postgresql.url(name)
+
+    yield make
+    with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path, make_database_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A visionflows home of this test alone, with a fresh database; subprocesses inherit it."""
+    monkeypatch.setenv("VISIONFLOWS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("VISIONFLOWS_DATABASE_URL", make_database_url())
+    monkeypatch.setenv("VISIONFLOWS_WORKERS", "2")
+    get_settings.cache_clear()
+    yield tmp_path / "home"
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def database(home: Path) -> Iterator[Database]:
+    """The fresh database of this test."""
+    opened = open_database()
+    yield opened
+    opened.engine.dispose()
