@@ -1,0 +1,142 @@
+"""Reading an image file once, whole, and within limits."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import ImageError, ImageErrorCode
+
+# The size at which Pillow itself refuses to decode (twice its warning limit).
+PILLOW_PIXEL_LIMIT = 178_956_970
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What an image may be at most, checked before any pixel is decoded.
+
+    Attributes:
+        max_pixels: width times height.
+        max_file_bytes: size of the file in bytes.
+    """
+
+    max_pixels: int = PILLOW_PIXEL_LIMIT
+    max_file_bytes: int = 1 << 30
+
+    def check_pixels(self, width: int, height: int) -> None:
+        """Refuse an image that has no pixels or too many.
+
+        Raises:
+            ImageError: CORRUPT for an empty area, TOO_LARGE above `max_pixels`.
+        """
+        if width < 1 or height < 1:
+            raise ImageError(
+                ImageErrorCode.CORRUPT, f"the header gives an impossible size, {width} x {height}"
+            )
+        if width * height > self.max_pixels:
+            raise ImageError(
+                ImageErrorCode.TOO_LARGE,
+                f"{width} x {height} pixels are more than the limit of {self.max_pixels:,} pixels",
+            )
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """The content of one image file, with what the file system says about it.
+
+    Attributes:
+        content: all bytes.
+        modified_at_ns: modification time in nanoseconds since the epoch.
+    """
+
+    content: bytes
+    modified_at_ns: int
+
+
+def read_image_file(
+    path: Path,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    *,
+    expected_size: int | None = None,
+    expected_modified_at_ns: int | None = None,
+) -> ImageFile:
+    """Read one regular file whole.
+
+    Args:
+        path: the file; symbolic links are followed, devices, pipes and folders are refused.
+        limits: only `max_file_bytes` is looked at here.
+        expected_size: size in bytes when the file was registered, if it must be unchanged.
+        expected_modified_at_ns: modification time then, in nanoseconds.
+
+    Raises:
+        ImageError: MISSING, NOT_READABLE, CHANGED, EMPTY, TOO_LARGE or OUT_OF_MEMORY.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe nobody writes to would wait for ever.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        # Opening a device can act on it (rewind a tape), so it is looked at before, too.
+        _require_regular_file(path.stat())
+        with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            _require_regular_file(status)
+            _require_unchanged(status, expected_size, expected_modified_at_ns)
+            if status.st_size > limits.max_file_bytes:
+                raise ImageError(
+                    ImageErrorCode.TOO_LARGE,
+                    f"the file has {status.st_size:,} bytes, more than the limit of "
+                    f"{limits.max_file_bytes:,} bytes",
+                )
+            content = _read_exactly(file.fileno(), status.st_size)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageError(ImageErrorCode.MISSING, "the file does not exist") from None
+    except PermissionError:
+        raise ImageError(
+            ImageErrorCode.NOT_READABLE, "permission denied; make the file readable for this user"
+        ) from None
+    except MemoryError:
+        raise ImageError(
+            ImageErrorCode.OUT_OF_MEMORY, "not enough memory to read the file"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise ImageError(ImageErrorCode.NOT_READABLE, f"cannot be read: {error}") from error
+    if not content:
+        raise ImageError(ImageErrorCode.EMPTY, "the file is empty (0 bytes)")
+    return ImageFile(content, status.st_mtime_ns)
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes:
+    """Read `size` bytes; one call for all but the largest files (Linux gives 2 GiB at most)."""
+    parts = []
+    missing = size
+    while missing:
+        part = os.read(descriptor, missing)
+        if not part:
+            raise ImageError(
+                ImageErrorCode.CHANGED, "the file became shorter while it was read; try again"
+            )
+        parts.append(part)
+        missing -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _require_regular_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
+        raise ImageError(ImageErrorCode.NOT_READABLE, f"is {kind}, not a regular file")
+
+
+def _require_unchanged(
+    status: os.stat_result, expected_size: int | None, expected_modified_at_ns: int | None
+) -> None:
+    if (expected_size is not None and status.st_size != expected_size) or (
+        expected_modified_at_ns is not None and status.st_mtime_ns != expected_modified_at_ns
+    ):
+        raise ImageError(
+            ImageErrorCode.CHANGED,
+            "changed since it was registered; run `visionflows projects add` again",
+        )

@@ -1,0 +1,180 @@
+"""Everything that is summed over the pixels of one image, strip by strip of rows.
+
+A strip of about 256k pixels, its grey version and its Laplacian stay in the processor's cache, and
+memory beyond the decoded image stays small. All sums are sums of whole numbers, so the results do
+not depend on how the image was cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tasks.images.decoding import DecodedImage
+from tasks.quality.perceptual_hash import ExactReduction
+
+PIXELS_PER_STRIP = 1 << 18
+FOCUS_LONG_SIDE = 640
+
+
+@dataclass(slots=True)
+class PixelSums:
+    """Sums over one image; grey is OpenCV's 8-bit grey.
+
+    Attributes:
+        pixels: number of pixels.
+        channel_sums: sums of R, G and B.
+        square_sum: sum of the squares of all R, G and B values.
+        laplacian_sum: sum of the 3x3 Laplacian of grey.
+        laplacian_square_sum: sum of its squares.
+        histogram: pixels of each grey level, int64 (256,).
+        reduced_grey: grey reduced for the focus measure, float32.
+    """
+
+    pixels: int
+    channel_sums: tuple[int, int, int] = (0, 0, 0)
+    square_sum: int = 0
+    laplacian_sum: int = 0
+    laplacian_square_sum: int = 0
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    reduced_grey: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+
+def sum_pixels(image: DecodedImage, reduction: ExactReduction | None) -> PixelSums:
+    """Go once over all rows of an image.
+
+    Args:
+        image: the decoded image.
+        reduction: takes Pillow's grey of every row, if the hash is to be made from rows.
+
+    Raises:
+        ImageError: the pixels cannot be converted to RGB.
+    """
+    rows, columns = image.pixel_shape
+    sums = PixelSums(rows * columns)
+    focus_grid = _FocusGrid(rows, columns, image.pixel_orientation)
+    strip_rows = focus_grid.whole_cells(max(1, PIXELS_PER_STRIP // columns))
+    laplacian = _LaplacianSums(strip_rows, rows, columns)
+    starts = [0, *range(focus_grid.first_row + strip_rows, rows, strip_rows)]
+    for first, last in zip(starts, [*starts[1:], rows], strict=True):
+        strip = image.read_rows(first, last)
+        grey = laplacian.grey_rows(last - first)
+        if strip.ndim == 2:
+            np.copyto(grey, strip)
+        else:
+            code = cv2.COLOR_RGBA2GRAY if strip.shape[2] == 4 else cv2.COLOR_RGB2GRAY
+            cv2.cvtColor(strip, code, dst=grey)
+        _add_colours(sums, strip)
+        sums.histogram += _histogram(grey)
+        focus_grid.add_rows(first, grey)
+        laplacian.add_rows(first, last, sums)
+        if reduction is not None:
+            reduction.add_rows(first, _pillow_grey(strip))
+    sums.reduced_grey = focus_grid.reduced
+    return sums
+
+
+def _add_colours(sums: PixelSums, strip: NDArray[np.uint8]) -> None:
+    """Add the channel values and their squares of one strip."""
+    if strip.ndim == 2:
+        total = round(cv2.sumElems(strip)[0])
+        added = (total, total, total)
+        squares = 3 * round(cv2.norm(strip, cv2.NORM_L2SQR))
+    else:
+        red, green, blue, _ = cv2.sumElems(strip)
+        added = (round(red), round(green), round(blue))
+        squares = round(cv2.norm(strip.reshape(len(strip), -1), cv2.NORM_L2SQR))
+        if strip.shape[2] == 4:  # the fourth channel is 255 everywhere
+            squares -= strip.size // 4 * 255**2
+    old = sums.channel_sums
+    sums.channel_sums = (old[0] + added[0], old[1] + added[1], old[2] + added[2])
+    sums.square_sum += squares
+
+
+def _histogram(grey: NDArray[np.uint8]) -> NDArray[np.int64]:
+    counts = cv2.calcHist([grey], [0], None, [256], [0, 256])
+    return counts.ravel().astype(np.int64)
+
+
+def _pillow_grey(strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert to grey as the reference hash does; OpenCV's grey differs by 1 here and there."""
+    if strip.ndim == 2:
+        return strip
+    size = (strip.shape[1], strip.shape[0])
+    return np.asarray(Image.frombuffer("RGBX", size, strip, "raw", "RGBX", 0, 1).convert("L"))
+
+
+class _LaplacianSums:
+    """Sums of the Laplacian over strips that share two rows with the next one.
+
+    The kernel is 0 1 0 / 1 -4 1 / 0 1 0; beyond the image the row (column) next to the border is
+    repeated mirrored, without the border itself (OpenCV's default, reflect 101).
+    """
+
+    def __init__(self, strip_rows: int, rows: int, columns: int) -> None:
+        # Two rows of the last strip, then this strip, which may have a focus cell more.
+        capacity = min(rows, 2 * strip_rows) + 2
+        self._rows = rows
+        self._grey = np.empty((capacity, columns), np.uint8)
+        self._laplacian = np.empty((capacity, columns), np.int16)
+        self._kept = 0
+
+    def grey_rows(self, count: int) -> NDArray[np.uint8]:
+        """Where the grey of the next strip belongs, (count, columns)."""
+        return self._grey[self._kept : self._kept + count]
+
+    def add_rows(self, first: int, last: int, sums: PixelSums) -> None:
+        """Add the rows whose neighbours are known by now."""
+        filled = self._kept + last - first
+        target = self._laplacian[:filled]
+        cv2.Laplacian(self._grey[:filled], cv2.CV_16S, dst=target)
+        # The first kept row is done; the last row waits for its neighbour below.
+        inner = target[1 if self._kept == 2 else 0 : filled if last == self._rows else filled - 1]
+        if inner.size:
+            sums.laplacian_sum += round(cv2.sumElems(inner)[0])
+            sums.laplacian_square_sum += round(cv2.norm(inner, cv2.NORM_L2SQR))
+        self._kept = min(2, filled)
+        self._grey[: self._kept] = self._grey[filled - self._kept : filled].copy()
+
+
+class _FocusGrid:
+    """Grey reduced by a whole factor: the mean of each factor x factor square.
+
+    Squares are counted from the top left of the image as displayed; what is left over at the right
+    and at the bottom is not used. Stored pixels that are displayed the other way round therefore
+    skip the same pixels at their beginning.
+    """
+
+    def __init__(self, rows: int, columns: int, orientation: int) -> None:
+        factor = max(1, round(max(rows, columns) / FOCUS_LONG_SIDE))
+        # A thin image must not lose its short side altogether.
+        factor = max(1, min(factor, rows, columns))
+        self._factor = factor
+        self.first_row = rows % factor if orientation in {3, 4, 6, 7} else 0
+        self._first_column = columns % factor if orientation in {2, 3, 7, 8} else 0
+        self.reduced = np.empty((rows // factor, columns // factor), np.float32)
+
+    def whole_cells(self, rows: int) -> int:
+        """The multiple of the factor nearest below `rows`, at least one."""
+        return max(1, rows // self._factor) * self._factor
+
+    def add_rows(self, first: int, grey: NDArray[np.uint8]) -> None:
+        """Reduce one strip, which ends at a whole cell unless it is the last."""
+        factor, width = self._factor, self.reduced.shape[1]
+        skipped = max(0, self.first_row - first)
+        cells = (len(grey) - skipped) // factor
+        if cells < 1:
+            return
+        start = (first + skipped - self.first_row) // factor
+        left = self._first_column
+        used = grey[skipped : skipped + cells * factor, left : left + width * factor]
+        target = self.reduced[start : start + cells]
+        if factor == 1:
+            np.copyto(target, used)
+        else:
+            exact = used.astype(np.float32)
+            cv2.resize(exact, (width, cells), dst=target, interpolation=cv2.INTER_AREA)
