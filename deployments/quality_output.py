@@ -78,21 +78,19 @@ def _issues(overview: QualityOverview) -> Table:
 
 def _worst(overview: QualityOverview) -> Table:
     table = _table("Lowest overall quality")
-    table.add_column("image", overflow="fold")
-    for title in ("overall", "sharpness", "focus", "brightness", "contrast", "uniqueness"):
-        table.add_column(title, justify="right")
-    table.add_column("issues", overflow="fold")
+    for title in ("overall", "sharp", "focus", "bright", "contrast", "unique"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("issues and image", overflow="fold")
     for row in overview.worst[:_ROWS]:
         focus = "–" if row["focus"] is None else f"{row['focus']:.2f}"
         table.add_row(
-            Text(row["relative_path"]),
             f"{row['overall_quality']:.3f}",
             f"{row['sharpness']:.3f}",
             focus,
             f"{row['brightness']:.3f}",
             f"{row['contrast']:.3f}",
             f"{row['uniqueness']:.3f}",
-            ", ".join(row["issues"]),
+            Text(f"{', '.join(row['issues'])}  {row['relative_path']}".strip()),
         )
     return table
 

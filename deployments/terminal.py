@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,10 @@ from storage.database import Database
 from storage.jobs import JobRecord, list_jobs
 from storage.tables.jobs import JobKind
 
-console = Console(highlight=False)
+# Output that goes to a file or another program is not squeezed into 80 columns.
+_WIDTH = None if sys.stdout.isatty() else 120
+
+console = Console(highlight=False, width=_WIDTH)
 error_console = Console(stderr=True, highlight=False)
 
 _LOOK_SECONDS = 0.5
@@ -44,7 +48,7 @@ def job_table(jobs: list[JobRecord], names: dict[str, str]) -> Table:
     """Jobs as a table; `names` gives subjects the names that people know."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("job", "flow", "subject", "status"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, no_wrap=title != "subject", overflow="fold")
     for title in ("done", "failed", "total", "progress"):
         table.add_column(title, justify="right")
     table.add_column("message", overflow="fold")

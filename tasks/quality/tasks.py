@@ -47,17 +47,20 @@ from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus
 from tasks.decorators import task
-from tasks.images.decoding import ImageLimits
+from tasks.images.files import ImageLimits
 from tasks.quality.comparison import (
     Comparison,
     EarlierComparison,
     ProjectMeasurements,
     compare_measurements,
 )
-from tasks.quality.measurements import METRICS_VERSION, ImageMeasurement
+from tasks.quality.measurements import ImageMeasurement, measure_image
 from tasks.quality.overall_quality import QualityThresholds
 from tasks.quality.report import artifact_key, duplicate_group_rows, summary_markdown
 from tasks.work_chunks import cut_into_chunks
+
+# Raised by one whenever a formula or a decoder's use changes: older measurements become stale.
+METRICS_VERSION = 1
 
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
 _SECONDS_PER_IMAGE = 0.002
@@ -210,12 +213,11 @@ class _ChunkWork:
             "opencv_version": versions.opencv,
         }
         try:
-            measurement = measure_image_safely(
+            measurement = measure_image(
                 file.path,
                 self._limits,
                 expected_size=file.size,
                 expected_modified_at_ns=file.modified_at_ns,
-                time_limit=self._seconds,
             )
         except ImageError as error:
             message = f"{file.path.name}: {error.reason}"

@@ -1,0 +1,45 @@
+# Everything happens in .venv and .visionflows beside this file; `make clean` removes both.
+# Paths are relative, so that a checkout may lie in a folder with blanks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export VISIONFLOWS_HOME ?= $(CURDIR)/.visionflows
+
+.PHONY: help demo test lint install install-dev clean
+
+help: ## show what there is
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: install ## set everything up and run on the sample photographs
+	@"$(BIN)/visionflows" projects add photographs samples/photographs
+	@"$(BIN)/visionflows" run quality-metrics --project photographs
+
+test: install-dev ## run all tests with coverage
+	"$(BIN)/python" -m coverage erase
+	"$(BIN)/python" -m pytest --cov --cov-report=term $(PYTEST_ARGUMENTS)
+
+lint: install-dev ## ruff and mypy
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv "$(VENV)"
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch "$@"
+
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch "$@" "$(VENV)/installed"
+
+clean: ## remove the virtual environment and the demo's results
+	rm -rf "$(VENV)" .visionflows
