@@ -98,9 +98,7 @@ def register_project(
 def _is_known(found: FoundFile, known: dict[str, KnownFile]) -> bool:
     file = known.get(found.relative_path)
     return (
-        file is not None
-        and file.size == found.size
-        and file.modified_at_ns == found.modified_at_ns
+        file is not None and file.size == found.size and file.modified_at_ns == found.modified_at_ns
     )
 
 
