@@ -7,6 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export VISIONFLOWS_HOME ?= $(CURDIR)/.visionflows
 
+# A machine without a screen often lacks libGL; OpenCV has a build without windows for it.
+OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
+  $(PIP) install --quiet --force-reinstall --no-deps \
+    "$$(grep '^opencv-python==' constraints.txt | sed 's/python/python-headless/')"
+
 .PHONY: help demo test lint install install-dev clean
 
 help: ## show what there is
@@ -35,10 +40,12 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@$(OPENCV_FOR_SERVERS)
 	@touch "$@"
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(OPENCV_FOR_SERVERS)
 	@touch "$@" "$(VENV)/installed"
 
 clean: ## remove the virtual environment and the demo's results

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
-import click
 import psycopg
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,23 +36,27 @@ app.command("cancel")(command_jobs.cancel)
 
 
 def main() -> None:
-    """Run the command; errors are one sentence on standard error and exit status 1 or 2."""
+    """Run the command; an error is one sentence on standard error and exit status 1 or 2."""
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        error_console.print("Aborted.")
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except VisionflowsError as error:
-        error_console.print(f"Error: {error}", markup=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
     except (SQLAlchemyError, psycopg.Error) as error:
-        first_line = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        error_console.print(f"Error: the database failed: {first_line}", markup=False)
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        first_line = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+        _fail(f"the database failed: {first_line}")
+    except ImportError as error:
+        if "libGL" not in str(error) and "libgthread" not in str(error):
+            raise
+        _fail(
+            f"OpenCV lacks a library of the system ({error}). Install it (Debian: apt-get install "
+            "libgl1 libglib2.0-0), or use OpenCV without windows: "
+            "pip install --force-reinstall --no-deps opencv-python-headless"
+        )
+
+
+def _fail(message: str) -> NoReturn:
+    error_console.print(f"Error: {message}", markup=False, soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":
