@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 from storage.database import Database, open_database, parse_database_url, upgrade_schema
 from storage.embedded_postgresql import EmbeddedPostgreSQL
 from storage.settings import get_settings
+from tests.prefect_server import running_prefect_server
 
 DATA = Path(__file__).parent / "data"
 
@@ -93,3 +94,30 @@ def database(home: Path) -> Iterator[Database]:
     opened = open_database()
     yield opened
     opened.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a real Prefect server that all flow tests share."""
+    folder = tmp_path_factory.mktemp("prefect-server")
+    with running_prefect_server(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def prefect_client(
+    prefect_api: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """This process and its children talk to the shared Prefect server."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect-client")))
+    with temporary_settings(
+        {PREFECT_API_URL: prefect_api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    ):
+        yield prefect_api

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.quality.measurements import DEFAULT_FOCUS_THRESHOLD, SHARPNESS_REFERENCE
+from tasks.quality.measurements import DEFAULT_FOCUS_THRESHOLD, DEFAULT_SHARPNESS_REFERENCE
 
 Floats = npt.NDArray[np.float64]
 
@@ -88,7 +88,7 @@ class QualityThresholds(BaseModel):
         json_schema_extra={"position": 6},
     )
     sharpness_reference: float = Field(
-        SHARPNESS_REFERENCE,
+        DEFAULT_SHARPNESS_REFERENCE,
         gt=0,
         description="Variance of the Laplacian that counts as sharpness 1.",
         json_schema_extra={"position": 7},

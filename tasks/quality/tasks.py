@@ -54,13 +54,10 @@ from tasks.quality.comparison import (
     ProjectMeasurements,
     compare_measurements,
 )
-from tasks.quality.measurements import ImageMeasurement, measure_image
+from tasks.quality.measurements import METRICS_VERSION, ImageMeasurement, measure_image
 from tasks.quality.overall_quality import QualityThresholds
 from tasks.quality.report import artifact_key, duplicate_group_rows, summary_markdown
 from tasks.work_chunks import cut_into_chunks
-
-# Raised by one whenever a formula or a decoder's use changes: older measurements become stale.
-METRICS_VERSION = 1
 
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
 _SECONDS_PER_IMAGE = 0.002

@@ -55,7 +55,10 @@ SELECT
         CASE WHEN EXISTS (SELECT 1 FROM in_work w WHERE w.project_image_id = i.id)
              THEN 'processing'::measurement_status ELSE 'pending'::measurement_status END
     ) AS status,
-    LEAST(m.sharpness_variance / COALESCE(q.sharpness_reference, 500), 1.0) AS sharpness,
+    -- LEAST alone would take no measurement for 1.
+    CASE WHEN m.sharpness_variance IS NOT NULL
+         THEN LEAST(m.sharpness_variance / COALESCE(q.sharpness_reference, 500), 1.0)
+    END AS sharpness,
     m.sharpness_variance,
     m.focus,
     m.brightness,

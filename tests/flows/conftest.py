@@ -1,0 +1,66 @@
+"""Projects of real photographs, and the flow run in this process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from storage.database import Database
+from tests.conftest import DATA
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """The real photographs whose answers are known, in one folder."""
+    folder = tmp_path / "photographs"
+    for name in ("cleanvision", "davis-frames", "exif-orientation", "dark-retinexnet"):
+        shutil.copytree(DATA / name, folder / name)
+    shutil.copytree(DATA / "imagededup" / "tests" / "data" / "mixed_images", folder / "imagededup")
+    return folder
+
+
+@pytest.fixture
+def small_photographs(tmp_path: Path) -> Path:
+    """Some two dozen small photographs, near-duplicates among them."""
+    folder = tmp_path / "small"
+    frames = DATA / "davis-frames/examples/label-transformers/bounding-boxes/data/JPEGImages"
+    shutil.copytree(frames, folder / "frames")
+    shutil.copytree(DATA / "dark-retinexnet" / "data", folder / "dark")
+    return folder
+
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def quality_rows(database: Database) -> Callable[[str], Rows]:
+    """All columns that decide, of all images of a project, by relative path."""
+
+    def read(project: str) -> Rows:
+        with database.transaction() as connection:
+            found = connection.execute(
+                text(
+                    "SELECT q.* FROM image_quality q JOIN projects p ON p.id = q.project_id "
+                    'WHERE p.name = :name ORDER BY q.relative_path COLLATE "C"'
+                ),
+                {"name": project},
+            ).mappings()
+            return [dict(row) for row in found]
+
+    return read
+
+
+@pytest.fixture
+def flow_runner(prefect_client: str, database: Database) -> Iterator[Callable[..., Any]]:
+    """Runs quality-metrics in this process and gives its final state."""
+    from flows.quality_metrics import quality_metrics
+
+    def run(project: str, **parameters: Any) -> Any:
+        return quality_metrics(project=project, return_state=True, **parameters)
+
+    yield run
