@@ -29,7 +29,7 @@ from tasks.quality.perceptual_hash import (
     hashes_of_reduction,
     reduce_with_pillow,
 )
-from tasks.quality.strip_sums import PixelSums, sum_pixels
+from tasks.quality.strip_sums import PixelSums, ReducedGrey, sum_pixels
 
 METRICS_VERSION = 1
 """Raised whenever a formula here changes, which makes stored rows stale."""
@@ -234,7 +234,7 @@ def entropy_of(histogram: NDArray[np.int64]) -> float:
     return max(0.0, float(-(shares * np.log2(shares)).sum()))
 
 
-def focus_of(grey: NDArray[np.float32]) -> float:
+def focus_of(grey: ReducedGrey) -> float:
     """How much of the picture's change from pixel to pixel is fine detail.
 
     `grey` is the image reduced by the whole factor max(1, round(long side / 640)), at most the
@@ -253,11 +253,11 @@ def focus_of(grey: NDArray[np.float32]) -> float:
     """
     if min(grey.shape) < 3:
         return 0.0
-    inner = (slice(1, -1), slice(1, -1))
-    laplacian = cv2.Laplacian(grey, cv2.CV_32F)[inner]
-    across = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=1)[inner]
-    down = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=1)[inner]
+    depth = cv2.CV_16S if grey.dtype == np.uint8 else cv2.CV_32F
+    laplacian = cv2.Laplacian(grey, depth)[1:-1, 1:-1]
     detail = cv2.norm(laplacian, cv2.NORM_L2SQR)
-    # The operators give twice the gradient.
-    change = (cv2.norm(across, cv2.NORM_L2SQR) + cv2.norm(down, cv2.NORM_L2SQR)) / 4
+    # Differences over two pixels, squared and summed without being stored: four times |G|^2.
+    across = cv2.norm(grey[1:-1, 2:], grey[1:-1, :-2], cv2.NORM_L2SQR)
+    down = cv2.norm(grey[2:, 1:-1], grey[:-2, 1:-1], cv2.NORM_L2SQR)
+    change = (across + down) / 4
     return detail / change if change > 0 else 0.0

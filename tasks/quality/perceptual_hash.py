@@ -5,8 +5,11 @@ reduction to 32 x 32 by Pillow's LANCZOS filter, a two-dimensional cosine transf
 each of the 8 x 8 lowest frequencies: above their median or not.
 
 Pillow's 8-bit resampling is integer arithmetic: coefficients in 1/2^22, one rounding after each of
-its two passes. Sums of such integers stay far below 2^53, so a matrix product in float64 gives the
-same bytes whatever its order of summation, in a fraction of Pillow's time.
+its two passes. A matrix product of such integers gives the same bytes in a fraction of the time, as
+long as every partial sum is a whole number that the floating-point type holds. For the first pass,
+over all pixels, each coefficient is split in two, c = 256 high + low, so that the sums of both
+parts stay below 2^24 and float32 is exact; whether they do is checked for every image size. The
+second pass is small and runs in float64, exact below 2^53.
 """
 
 from __future__ import annotations
@@ -33,7 +36,10 @@ _LANCZOS_SUPPORT = 3.0
 # Coefficients that lie this close to a rounding boundary are left to Pillow: the last bit of a
 # sine may differ between libraries. The error of our sums is below 1e-8.
 _ROUNDING_MARGIN = 1e-6
-_GROUP = 4
+# Cells computed together: few, so that little of the band of pixels under them is multiplied by 0.
+_GROUP = 2
+_PIECE = 256
+_EXACT_IN_FLOAT32 = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +59,26 @@ class ImageHashes:
 
 @dataclass(frozen=True, slots=True)
 class _Band:
-    """Coefficients of four neighbouring output cells over the input pixels that they use.
+    """Coefficients of two neighbouring output cells over the input pixels that they use.
 
     Attributes:
         cells: the output cells.
         first: first input pixel.
         last: one past the last.
-        coefficients: integers as float64, shape (last - first, 4).
+        coefficients: whole numbers, float64 (last - first, 2).
+        pieces: low parts, then high parts of the coefficients, float32 (last - first, 4).
     """
 
     cells: slice
     first: int
     last: int
     coefficients: NDArray[np.float64]
+    pieces: NDArray[np.float32]
+
+    @property
+    def piece_cells(self) -> slice:
+        """Where the four sums belong among those of all bands."""
+        return slice(2 * self.cells.start, 2 * self.cells.stop)
 
 
 def hashes_of_reduction(reduction: NDArray[np.uint8]) -> ImageHashes:
@@ -88,7 +101,9 @@ def _perceptual_hash(reduction: NDArray[np.uint8]) -> str:
     # that noise decides the bits of flat and regular images.
     frequencies = scipy.fftpack.dct(scipy.fftpack.dct(reduction, axis=0), axis=1)
     low = frequencies[:8, :8]
-    return _hex_of_bits(low > np.median(low))
+    ordered = np.sort(low, axis=None)
+    median = (ordered[31] + ordered[32]) / 2  # as np.median, which takes longer
+    return _hex_of_bits(low > median)
 
 
 def _difference_hash(reduction: NDArray[np.uint8]) -> str:
@@ -138,47 +153,62 @@ class ExactReduction:
         assert row_bands is not None
         assert column_bands is not None
         self._row_bands, self._column_bands = row_bands, column_bands
-        # The first pass ends here: columns reduced, or, transposed, rows still being summed up.
-        shape = (HASH_GRID, columns) if self._is_transposed else (rows, HASH_GRID)
-        self._first_pass = np.zeros(shape)
+        # Sums of the first pass, low and high parts: pixels reduced along one direction.
+        sums_shape = (2 * HASH_GRID, columns) if self._is_transposed else (rows, 2 * HASH_GRID)
+        self._piece_sums = np.zeros(sums_shape, np.float32)
+        self._pixels = np.empty((0, columns), np.float32)
 
     def add_rows(self, first: int, grey: NDArray[np.uint8]) -> None:
         """Take the stored rows from `first` on, Pillow's grey (rows, columns), each row once."""
-        pixels = grey.astype(np.float64)
-        last = first + len(pixels)
+        if len(self._pixels) < len(grey):
+            self._pixels = np.empty(grey.shape, np.float32)
+        pixels = self._pixels[: len(grey)]
+        np.copyto(pixels, grey)
+        last = first + len(grey)
         if not self._is_transposed:
+            target = self._piece_sums[first:last]
             for band in self._column_bands:
-                np.matmul(
-                    pixels[:, band.first : band.last],
-                    band.coefficients,
-                    out=self._first_pass[first:last, band.cells],
-                )
+                used = pixels[:, band.first : band.last]
+                np.matmul(used, band.pieces, out=target[:, band.piece_cells])
             return
         for band in self._row_bands:
             start, stop = max(first, band.first), min(last, band.last)
             if start < stop:
-                coefficients = band.coefficients[start - band.first : stop - band.first]
-                self._first_pass[band.cells] += (
-                    coefficients.T @ pixels[start - first : stop - first]
+                pieces = band.pieces[start - band.first : stop - band.first]
+                self._piece_sums[band.piece_cells] += (
+                    pieces.T @ pixels[start - first : stop - first]
                 )
 
     def finish(self) -> NDArray[np.uint8]:
         """Give the reduction as displayed, shape (32, 32)."""
-        first_pass = _round_as_pillow(self._first_pass)
         sums = np.empty((HASH_GRID, HASH_GRID))
         if self._is_transposed:
+            reduced = _round_as_pillow(_join_pieces(self._piece_sums.T)).T
             for band in self._column_bands:
-                sums[:, band.cells] = first_pass[:, band.first : band.last] @ band.coefficients
+                sums[:, band.cells] = reduced[:, band.first : band.last] @ band.coefficients
             sums = sums.T
         else:
+            reduced = _round_as_pillow(_join_pieces(self._piece_sums))
             for band in self._row_bands:
-                sums[band.cells] = band.coefficients.T @ first_pass[band.first : band.last]
+                sums[band.cells] = band.coefficients.T @ reduced[band.first : band.last]
         return np.ascontiguousarray(_round_as_pillow(sums).astype(np.uint8))
+
+
+def _join_pieces(sums: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Put low and high sums together: (lines, 64) becomes (lines, 32)."""
+    low_and_high = sums.reshape(len(sums), HASH_GRID // _GROUP, 2, _GROUP)
+    joined = low_and_high[:, :, 1].astype(np.float64)
+    joined *= _PIECE
+    joined += low_and_high[:, :, 0]
+    return joined.reshape(len(sums), HASH_GRID)
 
 
 def _round_as_pillow(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round sums of coefficient times pixel to grey levels: half up, then clipped to 0..255."""
-    return np.floor((sums + _PRECISION // 2) / _PRECISION).clip(0, 255)
+    levels = sums * (1 / _PRECISION)  # a power of two: exact
+    levels += 0.5
+    np.floor(levels, out=levels)
+    return np.clip(levels, 0, 255, out=levels)
 
 
 @lru_cache(maxsize=64)
@@ -209,13 +239,14 @@ def _bands(size: int, mirrored: bool) -> tuple[_Band, ...] | None:
         if (np.abs(np.abs(exact - np.trunc(exact)) - 0.5) < _ROUNDING_MARGIN).any():
             return None
         rows.append((first, whole))
-    return tuple(_band(rows, start, size, mirrored) for start in range(0, HASH_GRID, _GROUP))
+    bands = tuple(_band(rows, start, size, mirrored) for start in range(0, HASH_GRID, _GROUP))
+    return bands if all(_is_exact_in_float32(band) for band in bands) else None
 
 
 def _band(
     rows: list[tuple[int, NDArray[np.float64]]], start: int, size: int, mirrored: bool
 ) -> _Band:
-    """Put four neighbouring cells side by side over the pixels that any of them uses."""
+    """Put neighbouring cells side by side over the pixels that any of them uses."""
     chosen = rows[start : start + _GROUP]
     first = min(position for position, _ in chosen)
     last = max(position + len(weights) for position, weights in chosen)
@@ -224,5 +255,16 @@ def _band(
         table[position - first : position - first + len(weights), column] = weights
     if mirrored:
         first, last, table = size - last, size - first, np.ascontiguousarray(table[::-1])
-    table.flags.writeable = False
-    return _Band(slice(start, start + len(chosen)), first, last, table)
+    high = np.round(table / _PIECE)
+    pieces = np.hstack([table - _PIECE * high, high]).astype(np.float32)
+    return _Band(slice(start, start + len(chosen)), first, last, table, pieces)
+
+
+def _is_exact_in_float32(band: _Band) -> bool:
+    """Whether no partial sum, in whatever order, can leave the whole numbers of float32.
+
+    Any partial sum lies between 255 times the sum of the negative and of the positive parts.
+    """
+    positive = band.pieces.clip(min=0).sum(axis=0, dtype=np.float64)
+    negative = (-band.pieces).clip(min=0).sum(axis=0, dtype=np.float64)
+    return bool(255 * max(positive.max(), negative.max()) < _EXACT_IN_FLOAT32)

@@ -1,6 +1,6 @@
 """Everything that is summed over the pixels of one image, strip by strip of rows.
 
-A strip of about 256k pixels, its grey version and its Laplacian stay in the processor's cache, and
+A strip of about 512k pixels, its grey version and its Laplacian stay in the processor's cache, and
 memory beyond the decoded image stays small. All sums are sums of whole numbers, so the results do
 not depend on how the image was cut.
 """
@@ -8,6 +8,7 @@ not depend on how the image was cut.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -17,8 +18,11 @@ from PIL import Image
 from tasks.images.decoding import DecodedImage
 from tasks.quality.perceptual_hash import ExactReduction
 
-PIXELS_PER_STRIP = 1 << 18
+PIXELS_PER_STRIP = 1 << 19
+ReducedGrey: TypeAlias = NDArray[np.float32] | NDArray[np.uint8]
 FOCUS_LONG_SIDE = 640
+# The sum of 128 x 128 pixels, and four times that, are still exact in float32.
+_LARGEST_FACTOR = 128
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class PixelSums:
         laplacian_sum: sum of the 3x3 Laplacian of grey.
         laplacian_square_sum: sum of its squares.
         histogram: pixels of each grey level, int64 (256,).
-        reduced_grey: grey reduced for the focus measure, float32.
+        reduced_grey: sums of grey over the squares of the focus measure, float32, or grey itself,
+            uint8, when the squares are single pixels.
     """
 
     pixels: int
@@ -41,7 +46,7 @@ class PixelSums:
     laplacian_sum: int = 0
     laplacian_square_sum: int = 0
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    reduced_grey: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    reduced_grey: ReducedGrey = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 def sum_pixels(image: DecodedImage, reduction: ExactReduction | None) -> PixelSums:
@@ -68,12 +73,13 @@ def sum_pixels(image: DecodedImage, reduction: ExactReduction | None) -> PixelSu
         else:
             code = cv2.COLOR_RGBA2GRAY if strip.shape[2] == 4 else cv2.COLOR_RGB2GRAY
             cv2.cvtColor(strip, code, dst=grey)
+        # Everything that reads the colours comes first, while they are in the cache.
         _add_colours(sums, strip)
+        if reduction is not None:
+            reduction.add_rows(first, _pillow_grey(strip))
         sums.histogram += _histogram(grey)
         focus_grid.add_rows(first, grey)
         laplacian.add_rows(first, last, sums)
-        if reduction is not None:
-            reduction.add_rows(first, _pillow_grey(strip))
     sums.reduced_grey = focus_grid.reduced
     return sums
 
@@ -142,21 +148,23 @@ class _LaplacianSums:
 
 
 class _FocusGrid:
-    """Grey reduced by a whole factor: the mean of each factor x factor square.
+    """Grey reduced by a whole factor: the sum of each factor x factor square.
 
     Squares are counted from the top left of the image as displayed; what is left over at the right
     and at the bottom is not used. Stored pixels that are displayed the other way round therefore
-    skip the same pixels at their beginning.
+    skip the same pixels at their beginning. Sums, not means, because they stay whole numbers.
     """
 
     def __init__(self, rows: int, columns: int, orientation: int) -> None:
-        factor = max(1, round(max(rows, columns) / FOCUS_LONG_SIDE))
-        # A thin image must not lose its short side altogether.
-        factor = max(1, min(factor, rows, columns))
+        factor = focus_factor(rows, columns)
         self._factor = factor
         self.first_row = rows % factor if orientation in {3, 4, 6, 7} else 0
         self._first_column = columns % factor if orientation in {2, 3, 7, 8} else 0
-        self.reduced = np.empty((rows // factor, columns // factor), np.float32)
+        shape = (rows // factor, columns // factor)
+        self.reduced: ReducedGrey = (
+            np.empty(shape, np.float32) if factor > 1 else np.empty(shape, np.uint8)
+        )
+        self._ones = np.ones(factor, np.float32)
 
     def whole_cells(self, rows: int) -> int:
         """The multiple of the factor nearest below `rows`, at least one."""
@@ -172,9 +180,17 @@ class _FocusGrid:
         start = (first + skipped - self.first_row) // factor
         left = self._first_column
         used = grey[skipped : skipped + cells * factor, left : left + width * factor]
-        target = self.reduced[start : start + cells]
         if factor == 1:
-            np.copyto(target, used)
-        else:
-            exact = used.astype(np.float32)
-            cv2.resize(exact, (width, cells), dst=target, interpolation=cv2.INTER_AREA)
+            self.reduced[start : start + cells] = used
+            return
+        down = np.zeros((cells, width * factor), np.float32)
+        for row in range(factor):
+            cv2.accumulate(used[row::factor], down)
+        # Whole numbers below 2^24: float32 is exact.
+        sums = down.reshape(-1, factor) @ self._ones
+        self.reduced[start : start + cells] = sums.reshape(cells, width)
+
+
+def focus_factor(rows: int, columns: int) -> int:
+    """Whole factor that brings the long side near 640 pixels, never more than the short side."""
+    return max(1, min(round(max(rows, columns) / FOCUS_LONG_SIDE), rows, columns, _LARGEST_FACTOR))
