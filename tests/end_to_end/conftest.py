@@ -1,0 +1,93 @@
+"""The installed command in processes of its own, and a project that takes it some seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from storage.database import Database
+from storage.jobs import JobRecord, list_jobs
+from tests.conftest import DATA
+
+COMMAND = Path(sys.executable).with_name("visionflows")
+MANY = 240
+
+
+@pytest.fixture(scope="session")
+def many_photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 different 1080p JPEGs: enlarged crops of a photograph with grain of their own."""
+    folder = tmp_path_factory.mktemp("many")
+    source = cv2.imread(str(DATA / "exif-orientation" / "Landscape_1.jpg"))
+    drawn = np.random.default_rng(11)
+    grain = drawn.integers(-6, 7, size=(1080 + 64, 1920 + 64, 3), dtype=np.int16)
+    for number in range(MANY):
+        top, left = int(drawn.integers(0, 200)), int(drawn.integers(0, 300))
+        crop = cv2.resize(source[top : top + 720, left : left + 1280], (1920, 1080))
+        down, right = int(drawn.integers(0, 64)), int(drawn.integers(0, 64))
+        noisy = crop.astype(np.int16) + grain[down : down + 1080, right : right + 1920]
+        picture = np.clip(noisy, 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"photo {number:03}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return folder
+
+
+class Command:
+    """Runs `visionflows` as a person would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it and go on."""
+        return subprocess.Popen(
+            [str(COMMAND), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self._folder,
+            env=os.environ.copy(),
+        )
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        """Run it to its end; what it printed."""
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=240)
+        assert process.returncode == status, (process.returncode, output, errors)
+        return output if status == 0 else output + errors
+
+    def run_json(self, *arguments: str) -> Any:
+        """Run it with `--json`; what it printed."""
+        return json.loads(self.run(*arguments, "--json"))
+
+
+@pytest.fixture
+def command(prefect_client: str, database: Database, tmp_path: Path) -> Command:
+    """The command, run outside the checkout, on the database of this test."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return Command(folder)
+
+
+@pytest.fixture
+def wait_for_job(database: Database) -> Callable[..., JobRecord]:
+    """Waits until the newest job is as asked."""
+
+    def wait(condition: Callable[[JobRecord], bool], seconds: float = 120) -> JobRecord:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            jobs = list_jobs(database)
+            if jobs and condition(jobs[0]):
+                return jobs[0]
+            time.sleep(0.05)
+        raise AssertionError(f"no job became as asked: {list_jobs(database)}")
+
+    return wait
