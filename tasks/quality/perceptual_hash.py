@@ -27,7 +27,11 @@ HASH_GRID = 32
 """Rows and columns of the reduction that both hashes are made from."""
 
 LOW_INFORMATION_SPREAD = 4
-"""An image whose reduction spans fewer grey levels than this has no meaningful hash."""
+"""An image whose reduction spans fewer grey levels than this has no meaningful hash.
+
+A grey card and a frame taken with the lens cap on, both with sensor noise, span 2; the darkest and
+flattest real photographs at hand span 26 (fog) and 58 (a room at night).
+"""
 
 # From 2.0 on, newer releases of Pillow run the vertical pass first, which rounds differently.
 _MAX_HEIGHT_TO_WIDTH = 1.8
