@@ -1,0 +1,126 @@
+"""The one in-memory form of labels, whatever file they came from.
+
+Coordinates are normalised: x over the image's width, y over its height, 0..1 inside the image. Values
+outside are kept as the file has them; whoever needs them inside clips, and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+Point = tuple[float, float]
+
+
+class GeometryKind(StrEnum):
+    """The kinds of geometry that a label can have."""
+
+    BOX = "box"
+    POLYGON = "polygon"
+    ORIENTED_BOX = "oriented_box"
+    KEYPOINTS = "keypoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An upright bounding box by its centre and size."""
+
+    center_x: float
+    center_y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """A closed outline of at least three points; the last one is not the first one again."""
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrientedBox:
+    """A rectangle in any direction by its four corners, in the order of its outline."""
+
+    corners: tuple[Point, Point, Point, Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoint:
+    """A named place on an object.
+
+    Attributes:
+        x: normalised.
+        y: normalised.
+        visibility: 0 not labelled, 1 hidden, 2 visible; None where the format has no such value.
+    """
+
+    x: float
+    y: float
+    visibility: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoints:
+    """The keypoints of one object with its bounding box."""
+
+    box: Box
+    points: tuple[Keypoint, ...]
+
+
+Geometry = Box | Polygon | OrientedBox | Keypoints
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One labelled object, or one part of it.
+
+    Attributes:
+        class_name: the class; its number as text where nobody has named it.
+        geometry: where it is.
+        class_id: the number in the file; None where the format has names only.
+        instance: the same number for parts of one object, None where the object is whole.
+        line: line of the file, from 1; None where the format has no lines.
+    """
+
+    class_name: str
+    geometry: Geometry
+    class_id: int | None = None
+    instance: int | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelProblem:
+    """Something in a label file that could not be used, or should be looked at.
+
+    Attributes:
+        code: a short name for the kind of problem, for counting.
+        file: the label file, relative to the dataset's root.
+        line: line in it, from 1; None where it concerns the file.
+        reason: what is wrong, in words.
+    """
+
+    code: str
+    file: PurePosixPath
+    line: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImageLabels:
+    """All labels of one image.
+
+    Attributes:
+        image: the image, relative to the dataset's root, without its suffix where the format does
+            not tell it.
+        source: the label file, relative to the dataset's root.
+        labels: in the order of the file.
+        problems: what could not be used.
+    """
+
+    image: PurePosixPath
+    source: PurePosixPath
+    labels: tuple[Label, ...] = ()
+    problems: tuple[LabelProblem, ...] = field(default=())
