@@ -13,9 +13,11 @@ import psycopg
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from storage.embedded_postgresql import EmbeddedPostgreSQL, default_folder
+from storage.embedded_postgresql import EmbeddedPostgreSQL
 from storage.errors import ConfigurationError, DatabaseError
+from storage.postgresql_programs import default_folder
 from storage.settings import Settings, get_settings
 
 # The newest migration in storage/migrations/versions. Knowing it here saves every start the
@@ -84,6 +86,8 @@ def open_database(settings: Settings | None = None) -> Database:
                 pool_size=settings.workers + 4,
                 max_overflow=16,
                 pool_pre_ping=True,
+                # Whatever the server's default: statements after a lock must see what it guarded.
+                isolation_level="READ COMMITTED",
                 connect_args={"connect_timeout": 10, "application_name": "visionflows"},
             )
             upgrade_schema(engine)
@@ -100,14 +104,20 @@ def _server_url(settings: Settings) -> URL:
         return parse_database_url(settings.database_url)
     server = EmbeddedPostgreSQL(_embedded_folder(settings))
     server.acquire()
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        known = connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", [_EMBEDDED_DATABASE]
-        ).fetchone()
-        if known is None:
-            # Another process may make it in this very moment.
-            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                connection.execute(f"CREATE DATABASE {_EMBEDDED_DATABASE}")
+    try:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            known = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [_EMBEDDED_DATABASE]
+            ).fetchone()
+            if known is None:
+                # Another process may make it in this very moment.
+                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                    connection.execute(f"CREATE DATABASE {_EMBEDDED_DATABASE}")
+    except psycopg.Error as error:
+        raise DatabaseError(
+            f"The embedded PostgreSQL in {_embedded_folder(settings)} cannot be used: "
+            f"{_first_line(error)}."
+        ) from error
     return parse_database_url(server.url(_EMBEDDED_DATABASE))
 
 
@@ -151,10 +161,24 @@ def upgrade_schema(engine: Engine) -> str:
             upgrade_to_newest(connection, _current_revision(connection))
     except OperationalError as error:
         raise DatabaseError(
-            f"The database at {engine.url.render_as_string(hide_password=True)} does not answer: "
-            f"{str(error.orig).strip().splitlines()[0]}."
+            f"The database at {_shown(engine.url)} does not answer: {_first_line(error.orig)}."
+        ) from error
+    except DBAPIError as error:
+        raise DatabaseError(
+            f"The tables in the database at {_shown(engine.url)} cannot be brought up to date: "
+            f"{_first_line(error.orig)}."
         ) from error
     return SCHEMA_REVISION
+
+
+def _shown(url: URL) -> str:
+    """A URL without the password, which may also stand among the options behind the `?`."""
+    secret = [name for name in url.query if "pass" in name]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
+
+
+def _first_line(error: BaseException | None) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
 
 
 def _current_revision(connection: Connection) -> str | None:
@@ -174,4 +198,11 @@ def is_transient(error: BaseException) -> bool:
             error.orig,
             psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.TransactionRollback,
         )
-    return isinstance(error, psycopg.OperationalError | MemoryError | OSError)
+    return isinstance(
+        error,
+        psycopg.OperationalError
+        | psycopg.InterfaceError
+        | PoolTimeoutError
+        | MemoryError
+        | OSError,
+    )

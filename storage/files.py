@@ -23,7 +23,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Yields:
         The path to write to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
@@ -34,6 +34,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.unlink()
         raise
     _flush(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, and bring their entries to the disk."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _flush(made.parent)
 
 
 def _flush(path: Path) -> None:

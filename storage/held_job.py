@@ -21,9 +21,11 @@ from storage.jobs import (
     close_interrupted,
     connect_alone,
     list_jobs,
+    lock_job,
     release_chunks,
     try_lock_subject,
 )
+from storage.stored_values import storable_json, storable_text
 from storage.tables.jobs import JobKind, JobStatus
 
 _log = logging.getLogger(__name__)
@@ -69,13 +71,20 @@ def start_job(
         try:
             if try_lock_subject(connection, kind, subject):
                 job_id = uuid4()
+                lock_job(connection, job_id)
                 with connection.transaction():
                     close_interrupted(connection, kind, subject)
                     connection.execute(
                         "INSERT INTO jobs (id, kind, subject, status, total, processed, failed, "
                         "flow_run_id, fencing_token, parameters, started_at, heartbeat_at) VALUES "
                         "(%s, %s, %s, 'pending', 0, 0, 0, %s, 1, %s, now(), now())",
-                        [job_id, kind.value, subject, flow_run_id, Jsonb(parameters or {})],
+                        [
+                            job_id,
+                            kind.value,
+                            subject,
+                            flow_run_id,
+                            Jsonb(storable_json(parameters or {})),
+                        ],
                     )
                 return HeldJob(database, connection, job_id, kind, subject)
         except BaseException:
@@ -83,10 +92,10 @@ def start_job(
             raise
         connection.close()
         active = list_jobs(database, kind=kind, subject=subject, active_only=True, limit=1)
-        if active:
+        if active and active[0].is_held:
             return active[0]
-        # The holder is between taking the lock and adding its row, or between finishing and
-        # giving the lock back: look again.
+        # Somebody is between taking the lock and adding a row, between finishing and giving the
+        # lock back, or closing a job whose holder has died: look again.
         if time.monotonic() > deadline:
             raise VisionflowsError(
                 f"{kind.value} for {subject} is locked by a process that shows no job; look for a "
@@ -134,14 +143,16 @@ class HeldJob:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._left.set()
-        self._watcher.join()
         try:
+            self._left.set()
+            # A watcher that waits for a server which has vanished must not keep us here.
+            self._watcher.join(_CLOSE_SECONDS)
             if isinstance(error, JobCancelledError) or (
                 error is not None and not isinstance(error, Exception)
             ):
                 self._close(JobStatus.CANCELLED, None)
-            elif error is not None and not isinstance(error, JobTakenOverError):
+            elif error is not None:
+                # Changes nothing when the job was taken over: its token is another then.
                 self._close(JobStatus.FAILED, f"{type(error).__name__}: {error}")
             elif error is None:
                 self._close(JobStatus.FAILED, "the flow ended without finishing its job")
@@ -191,6 +202,17 @@ class HeldJob:
             JobTakenOverError: another run has closed this job.
         """
         status = JobStatus.COMPLETED_WITH_ERRORS if with_errors else JobStatus.COMPLETED
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while True:
+            try:
+                return self._finish(status, result)
+            except Exception as error:
+                if not is_transient(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def _finish(self, status: JobStatus, result: dict[str, Any]) -> JobStatus:
+        own = {"id": self.id, "token": self.reference.fencing_token}
         with self._database.transaction() as connection:
             row = connection.execute(
                 text(
@@ -200,25 +222,24 @@ class HeldJob:
                     "WHERE id = :id AND fencing_token = :token AND status = 'processing' "
                     "AND (processed + failed = total OR cancel_requested) RETURNING status"
                 ),
-                {
-                    "id": self.id,
-                    "token": self.reference.fencing_token,
-                    "status": status.value,
-                    "result": Jsonb(result),
-                },
+                {**own, "status": status.value, "result": Jsonb(storable_json(result))},
             ).one_or_none()
             if row is not None:
                 release_chunks(driver_connection(connection), self.id)
-                return JobStatus(row[0])
-            left = connection.execute(
+                return JobStatus(row.status)
+            row = connection.execute(
                 text(
-                    "SELECT total - processed - failed FROM jobs WHERE id = :id "
-                    "AND fencing_token = :token AND status = 'processing'"
+                    "SELECT status, total - processed - failed AS remaining FROM jobs "
+                    "WHERE id = :id AND fencing_token = :token"
                 ),
-                {"id": self.id, "token": self.reference.fencing_token},
-            ).scalar()
-        if left:
-            raise VisionflowsError(f"Job {self.id} has {left} items that nobody has done.")
+                own,
+            ).one_or_none()
+        if row is not None and row.status == JobStatus.PROCESSING:
+            raise VisionflowsError(f"Job {self.id} has {row.remaining} items that nobody has done.")
+        if row is not None and row.status in (status, JobStatus.CANCELLED):
+            # Whoever else closes a job raises its token: this is our own commit, whose answer
+            # was lost.
+            return JobStatus(row.status)
         raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
 
     def _close(self, status: JobStatus, message: str | None) -> None:
@@ -240,7 +261,7 @@ class HeldJob:
                             "id": self.id,
                             "token": self.reference.fencing_token,
                             "status": status.value,
-                            "message": message and message[:_LONGEST_MESSAGE],
+                            "message": message and storable_text(message, longest=_LONGEST_MESSAGE),
                         },
                     )
                     if closed.rowcount:
@@ -270,11 +291,13 @@ class HeldJob:
                     self._stop.set()
                 if time.monotonic() >= next_heartbeat:
                     self._connection.execute(
-                        "UPDATE jobs SET heartbeat_at = now() WHERE id = %s AND fencing_token = %s",
+                        # Never waits for a recorder's transaction: cancellation is looked at here.
+                        "UPDATE jobs SET heartbeat_at = now() WHERE id = (SELECT id FROM jobs "
+                        "WHERE id = %s AND fencing_token = %s FOR NO KEY UPDATE SKIP LOCKED)",
                         [self.id, self.reference.fencing_token],
                     )
                     next_heartbeat = time.monotonic() + _HEARTBEAT_SECONDS
-            except psycopg.Error:
+            except (psycopg.Error, OSError):
                 if not self._reconnect():
                     self._stop.set()
                     return
@@ -287,7 +310,7 @@ class HeldJob:
         while time.monotonic() < deadline and not self._left.wait(0.5):
             try:
                 connection = connect_alone(self._database)
-            except psycopg.Error:
+            except (psycopg.Error, OSError):
                 continue
             self._connection = connection
             try:
@@ -300,8 +323,9 @@ class HeldJob:
                     return False
                 # The old connection may hold the lock until the server has noticed its end.
                 if try_lock_subject(connection, self.kind, self.subject):
+                    lock_job(connection, self.id)
                     return True
-            except psycopg.Error:
+            except (psycopg.Error, OSError):
                 pass
             connection.close()
         return False

@@ -4,9 +4,10 @@
 
 The database is the truth. What makes it hold, whatever is killed and whenever:
 
-- Whoever works on a job holds an advisory lock on its kind and subject, on a connection of its own.
-  PostgreSQL drops the lock with the connection, so a dead holder never blocks anybody, and an
-  active job whose lock is free is known to be interrupted.
+- Whoever works on a job holds two advisory locks on a connection of its own: one on the kind and
+  subject, so that there is no second one, and one on the job. PostgreSQL drops both with the
+  connection, so a dead holder never blocks anybody, and an active job whose own lock is free is
+  known to be interrupted, even while somebody else has the subject's lock to close that job.
 - Every write of a holder names its fencing token and is refused once the job is no longer its own.
 - The work list is fixed when the job is planned. A chunk's `position` moves by compare-and-set in
   the transaction that stores the results of a batch; a job's counters are sums over its chunks.
@@ -29,6 +30,7 @@ from storage.tables.jobs import JobKind, JobStatus
 
 # One key per kind and subject, computed by the server so that every caller agrees on it.
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s || ' ' || %s, 0))"
+_LOCK_JOB = "SELECT pg_advisory_lock(hashtextextended('job ' || %s::text, 0))"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ SELECT j.id, j.kind, j.subject, j.status, j.total, j.processed, j.failed, j.flow
              AND l.objid::bigint = (k.key & 4294967295)
        ) AS is_held
 FROM jobs j
-CROSS JOIN LATERAL (SELECT hashtextextended(j.kind::text || ' ' || j.subject, 0) AS key) k
+CROSS JOIN LATERAL (SELECT hashtextextended('job ' || j.id::text, 0) AS key) k
 """
 
 
@@ -115,21 +117,32 @@ def _record(row: RowMapping) -> JobRecord:
     return JobRecord(**values)
 
 
+def _read_records(database: Database, query: str, values: dict[str, Any]) -> list[JobRecord]:
+    """Read jobs; one that ends in this very moment is never shown as interrupted.
+
+    A statement sees the rows of its beginning but the locks of a moment later, so a job that ended
+    in between looks as if its holder had died. A second look tells the two apart.
+    """
+    interrupted: set[UUID] | None = None
+    while True:
+        with database.transaction() as connection:
+            records = [_record(row) for row in connection.execute(text(query), values).mappings()]
+        found = {record.id for record in records if record.is_interrupted}
+        if not found or (interrupted is not None and found <= interrupted):
+            return records
+        interrupted = found
+
+
 def find_job(database: Database, job_id: UUID) -> JobRecord:
     """One job by its id.
 
     Raises:
         NotFoundError: there is no such job.
     """
-    with database.transaction() as connection:
-        row = (
-            connection.execute(text(_RECORD + "WHERE j.id = :id"), {"id": job_id})
-            .mappings()
-            .one_or_none()
-        )
-    if row is None:
+    found = _read_records(database, _RECORD + "WHERE j.id = :id", {"id": job_id})
+    if not found:
         raise NotFoundError(f"There is no job {job_id}; `visionflows status` lists the jobs.")
-    return _record(row)
+    return found[0]
 
 
 def list_jobs(
@@ -152,8 +165,7 @@ def list_jobs(
         """
     )
     values = {"kind": kind, "subject": subject, "active_only": active_only, "limit": limit}
-    with database.transaction() as connection:
-        return [_record(row) for row in connection.execute(text(query), values).mappings()]
+    return _read_records(database, query, values)
 
 
 def cancel_job(database: Database, job_id: UUID) -> JobRecord:
@@ -338,13 +350,15 @@ def _lock_own_job(connection: Connection, job: JobReference) -> None:
 
 def connect_alone(database: Database) -> psycopg.Connection[Any]:
     """A connection outside the pool: its life is the life of the lock that it holds."""
-    url = database.engine.url.set(drivername="postgresql")
-    return psycopg.connect(
-        url.render_as_string(hide_password=False),
-        autocommit=True,
-        connect_timeout=10,
-        application_name="visionflows job",
-    )
+    # Not the URL as text: SQLAlchemy writes a blank as +, which libpq takes for a plus sign.
+    url = database.engine.url
+    options: dict[str, Any] = {
+        **url.translate_connect_args(database="dbname", username="user"),
+        **url.query,
+        "connect_timeout": 10,
+        "application_name": "visionflows job",
+    }
+    return psycopg.connect(autocommit=True, **options)
 
 
 def try_lock_subject(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:
@@ -353,19 +367,25 @@ def try_lock_subject(connection: psycopg.Connection[Any], kind: JobKind, subject
     return bool(row and row[0])
 
 
+def lock_job(connection: psycopg.Connection[Any], job_id: UUID) -> None:
+    """Show that a job is being worked on, for the life of a connection that has its subject."""
+    connection.execute(_LOCK_JOB, [job_id])
+
+
 def close_interrupted(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:
     """Close the active job of a subject whose lock this connection holds."""
-    closed = connection.execute(
-        "UPDATE jobs SET status = CASE WHEN cancel_requested THEN 'cancelled'::job_status "
-        "ELSE 'failed'::job_status END, fencing_token = fencing_token + 1, "
-        "error_message = CASE WHEN cancel_requested THEN NULL ELSE "
-        "'interrupted: the process at work on it ended; start it again to do the rest' END, "
-        "completed_at = now(), updated_at = now() "
-        "WHERE kind = %s AND subject = %s AND status IN ('pending', 'processing') RETURNING id",
-        [kind.value, subject],
-    ).fetchall()
-    for (job_id,) in closed:
-        release_chunks(connection, job_id)
+    with connection.transaction():
+        closed = connection.execute(
+            "UPDATE jobs SET status = CASE WHEN cancel_requested THEN 'cancelled'::job_status "
+            "ELSE 'failed'::job_status END, fencing_token = fencing_token + 1, "
+            "error_message = CASE WHEN cancel_requested THEN NULL ELSE "
+            "'interrupted: the process at work on it ended; start it again to do the rest' END, "
+            "completed_at = now(), updated_at = now() "
+            "WHERE kind = %s AND subject = %s AND status IN ('pending', 'processing') RETURNING id",
+            [kind.value, subject],
+        ).fetchall()
+        for (job_id,) in closed:
+            release_chunks(connection, job_id)
     return bool(closed)
 
 

@@ -82,9 +82,12 @@ def find_project(database: Database, name_or_id: str) -> ProjectRecord:
     """
     with database.transaction() as connection:
         row = connection.execute(
-            text(_PROJECT + "WHERE p.name = :key OR p.id::text = :key GROUP BY p.id"),
+            text(
+                _PROJECT + "WHERE p.name = :key OR p.id::text = :key GROUP BY p.id "
+                "ORDER BY p.id::text = :key DESC"
+            ),
             {"key": name_or_id},
-        ).one_or_none()
+        ).first()
     if row is None:
         names = ", ".join(project.name for project in list_projects(database)[:10])
         raise NotFoundError(
@@ -189,12 +192,13 @@ def register_files(
             state: connection.execute(
                 text(
                     f"UPDATE project_images SET state = '{state}' "
-                    f"WHERE project_id = :project_id AND state <> '{state}' AND relative_path "
-                    f"{condition} (SELECT relative_path FROM present_paths)"
+                    f"WHERE project_id = :project_id AND state <> '{state}' AND {condition} "
+                    "(SELECT 1 FROM present_paths p "
+                    "WHERE p.relative_path = project_images.relative_path)"
                 ),
                 {"project_id": project.id},
             ).rowcount
-            for state, condition in (("present", "IN"), ("missing", "NOT IN"))
+            for state, condition in (("present", "EXISTS"), ("missing", "NOT EXISTS"))
         }
         connection.execute(
             text("UPDATE projects SET updated_at = now() WHERE id = :id"), {"id": project.id}
@@ -232,6 +236,8 @@ def _copy_files(
                     file.format,
                 )
             )
+    # Nobody else gathers statistics of a temporary table, and the plans of large joins need them.
+    connection.execute(text("ANALYZE new_files"))
 
 
 def _copy_present_paths(connection: Connection, paths: Iterable[str]) -> None:
@@ -244,3 +250,4 @@ def _copy_present_paths(connection: Connection, paths: Iterable[str]) -> None:
     ):
         for path in paths:
             copy.write_row((path,))
+    connection.execute(text("ANALYZE present_paths"))

@@ -104,9 +104,9 @@ def list_unmeasured_images(
         WHERE i.project_id = :project_id AND i.state = 'present'
           AND (
             :force OR m.shared_image_id IS NULL OR m.metrics_version <> :metrics
-            OR (m.status = 'failed' AND NOT (
+            OR (m.status = 'failed' AND NOT COALESCE(
                 m.error_code = ANY(:final_error_codes)
-                AND m.pillow_version = :pillow AND m.opencv_version = :opencv
+                AND m.pillow_version = :pillow AND m.opencv_version = :opencv, false
             ))
           )
         ORDER BY min(i.relative_path COLLATE "C") OVER (PARTITION BY i.shared_image_id),
@@ -116,7 +116,7 @@ def list_unmeasured_images(
     values = {
         "project_id": project_id,
         "force": force,
-        "final_error_codes": list(final_error_codes),
+        "final_error_codes": [str(code) for code in final_error_codes],
         "metrics": versions.metrics,
         "pillow": versions.pillow,
         "opencv": versions.opencv,
@@ -185,7 +185,8 @@ def fill_image_facts(connection: Connection, facts: Sequence[Mapping[str, Any]])
                 "WHERE id = :shared_image_id AND (width, height, format) IS DISTINCT FROM "
                 "(CAST(:width AS int), CAST(:height AS int), CAST(:format AS text))"
             ),
-            [dict(fact) for fact in facts],
+            # In the order of store_measurements, so that two writers never wait crosswise.
+            [dict(fact) for fact in sorted(facts, key=lambda row: str(row["shared_image_id"]))],
         )
 
 
@@ -322,10 +323,12 @@ def read_image_quality(
         f"SELECT {', '.join(names)} FROM image_quality WHERE project_id = :project_id "
         'ORDER BY relative_path COLLATE "C"'
     )
-    result = connection.execution_options(stream_results=True, yield_per=batch_rows).execute(
-        query, {"project_id": project_id}
+    result = connection.execute(
+        query,
+        {"project_id": project_id},
+        execution_options={"stream_results": True, "yield_per": batch_rows},
     )
-    for rows in result.partitions():
+    for rows in result.partitions(batch_rows):
         columns = list(zip(*rows, strict=True))
         arrays = [
             pa.array(column, type=field.type)
@@ -397,7 +400,7 @@ def load_quality_overview(
             text(
                 "SELECT relative_path, overall_quality, sharpness, focus, brightness, contrast, "
                 f"uniqueness, issues {present} AND overall_quality IS NOT NULL "
-                "ORDER BY overall_quality, relative_path LIMIT :most_rows"
+                'ORDER BY overall_quality, relative_path COLLATE "C" LIMIT :most_rows'
             ),
             values,
         ).mappings()
@@ -410,7 +413,7 @@ def load_quality_overview(
             members = groups.setdefault(group, [])
             if len(members) < most_rows:
                 members.append(path)
-        group_count = rows(f"SELECT coalesce(max(duplicate_group), 0) {present}")[0][0]
+        group_count = rows(f"SELECT count(DISTINCT duplicate_group) {present}")[0][0]
         failures = rows(
             f"SELECT relative_path, error_message {present} AND status = 'failed' "
             'ORDER BY relative_path COLLATE "C" LIMIT :most_rows'

@@ -23,7 +23,12 @@ class Settings(BaseSettings):
     """Settings of visionflows; each is set by the variable `VISIONFLOWS_<NAME>`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="VISIONFLOWS_", env_file=".env", extra="ignore", frozen=True
+        env_prefix="VISIONFLOWS_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     home: Path = Field(
@@ -92,5 +97,10 @@ def get_settings() -> Settings:
         raise ConfigurationError(
             f"{name} cannot be {first.get('input')!r}: {first['msg']}."
         ) from error
-    home = settings.home.expanduser().resolve()
-    return settings.model_copy(update={"home": home})
+    folder = settings.postgresql_folder
+    return settings.model_copy(
+        update={
+            "home": settings.home.expanduser().resolve(),
+            "postgresql_folder": folder and folder.expanduser().resolve(),
+        }
+    )

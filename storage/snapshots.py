@@ -89,11 +89,14 @@ def write_snapshot(
 
 
 def list_snapshots(root: Path, subject: SnapshotSubject) -> list[Snapshot]:
-    """The snapshots of a subject, oldest first."""
+    """The snapshots of a subject, oldest first; files with other names are left alone."""
     found = []
     for path in subject.folder(root).glob("[!.]*.parquet"):
         time = path.stem.partition("_")[0]
-        taken_at = datetime.strptime(time, _TIME_FORMAT).replace(tzinfo=UTC)
+        try:
+            taken_at = datetime.strptime(time, _TIME_FORMAT).replace(tzinfo=UTC)
+        except ValueError:
+            continue  # a file that somebody else put here
         found.append(Snapshot(path, taken_at))
     return sorted(found, key=lambda snapshot: (snapshot.taken_at, snapshot.path.name))
 

@@ -19,7 +19,8 @@ SELECT
     processed AS processed_count,
     failed AS failed_count,
     total - processed - failed AS remaining,
-    CASE WHEN total = 0 THEN 100.0
+    CASE WHEN total = 0 AND status IN ('pending', 'processing') THEN 0.0
+         WHEN total = 0 THEN 100.0
          ELSE round(100.0 * (processed + failed) / total, 2) END AS progress_pct,
     flow_run_id, error_message, result, cancel_requested,
     heartbeat_at, started_at, completed_at, created_at, updated_at

@@ -1,0 +1,89 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage.files import atomic_file, remove_leftovers
+from tests.storage.processes import kill, read_line, start_python
+
+WRITE_HALF = """
+    import sys
+    from pathlib import Path
+    from storage.files import atomic_file
+    with atomic_file(Path(sys.argv[1])) as temporary:
+        with temporary.open("w") as file:
+            file.write("half")
+            file.flush()
+            print("written", flush=True)
+            sys.stdin.readline()
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folders" / "ä b.txt"
+    with atomic_file(path) as temporary:
+        temporary.write_text("whole")
+        assert temporary.parent == path.parent
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert names(path.parent) == [path.name]
+
+
+def test_an_exception_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_file(path) as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_file(path):
+        raise RuntimeError  # before anything was written
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_killed_writer_leaves_the_old_content_and_a_leftover_that_is_found(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    writer = start_python(WRITE_HALF, str(path))
+    read_line(writer)
+    kill(writer)
+    assert path.read_text() == "old"
+    (leftover,) = (name for name in names(tmp_path) if name != "file")
+    changed = (tmp_path / leftover).stat().st_mtime
+    assert remove_leftovers(tmp_path, older_than_seconds=60, now=changed + 59) == 0
+    assert remove_leftovers(tmp_path, older_than_seconds=60, now=changed + 61) == 1
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """The limit on a file's size stands for the full disk: the write fails in the same way."""
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from storage.files import atomic_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with atomic_file(Path({str(tmp_path / "file")!r})) as temporary:
+    temporary.write_bytes(bytes(5000))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert b"File too large" in ended.stderr
+    assert names(tmp_path) == []
+
+
+def test_other_files_are_no_leftovers(tmp_path: Path) -> None:
+    for name in (".hidden", "data.tmp", "file.parquet"):
+        (tmp_path / name).touch()
+    assert remove_leftovers(tmp_path, older_than_seconds=-1, now=1e12) == 0
+    assert remove_leftovers(tmp_path / "missing", older_than_seconds=0, now=1e12) == 0

@@ -1,0 +1,97 @@
+"""Settings from the environment and `.env`, and errors that name the variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ConfigurationError
+from storage.settings import Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("VISIONFLOWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+def test_without_variables_the_home_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home of/somebody")
+    settings = get_settings()
+    assert settings.home == Path("/home of/somebody/.visionflows")
+    assert settings.snapshots_folder == settings.home / "snapshots"
+    assert settings.prefect_home == settings.home / "prefect"
+    assert settings.database_url is None
+    assert settings.workers >= 1
+
+
+def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "home": Path("/a b/ä"),
+        "database_url": "postgresql://me@here/db",
+        "postgresql_folder": Path("/elsewhere"),
+        "workers": 3,
+        "max_image_pixels": 1000,
+        "max_image_bytes": 2000,
+        "max_image_seconds": 1.5,
+        "snapshots_kept": 4,
+    }
+    assert set(values) == set(Settings.model_fields)
+    for name, value in values.items():
+        monkeypatch.setenv(f"VISIONFLOWS_{name.upper()}", str(value))
+    assert get_settings().model_dump() == values
+
+
+def test_a_file_is_read_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        "VISIONFLOWS_HOME='/häuser/mein'\nVISIONFLOWS_WORKERS=5\nOTHER=1\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("VISIONFLOWS_WORKERS", "6")
+    assert get_settings().home == Path("/häuser/mein")
+    assert get_settings().workers == 6
+
+
+def test_folders_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIONFLOWS_HOME", "relative")
+    monkeypatch.setenv("VISIONFLOWS_POSTGRESQL_FOLDER", "~/postgresql")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert get_settings().home == tmp_path.resolve() / "relative"
+    assert get_settings().postgresql_folder == (tmp_path / "me" / "postgresql").resolve()
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIONFLOWS_DATABASE_URL", "")
+    monkeypatch.setenv("VISIONFLOWS_WORKERS", "")
+    assert get_settings().database_url is None
+    assert get_settings().workers >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VISIONFLOWS_WORKERS", "many"),
+        ("VISIONFLOWS_WORKERS", "0"),
+        ("VISIONFLOWS_WORKERS", "257"),
+        ("VISIONFLOWS_MAX_IMAGE_PIXELS", "-1"),
+        ("VISIONFLOWS_MAX_IMAGE_SECONDS", "nan"),
+        ("VISIONFLOWS_SNAPSHOTS_KEPT", "0"),
+    ],
+)
+def test_a_wrong_value_is_reported_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name} cannot be '{value}': "):
+        get_settings()
+    # The error is not remembered: a corrected value is taken.
+    monkeypatch.delenv(name)
+    get_settings()
