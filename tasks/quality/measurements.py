@@ -29,7 +29,7 @@ from tasks.quality.perceptual_hash import (
     hashes_of_reduction,
     reduce_with_pillow,
 )
-from tasks.quality.strip_sums import PixelSums, ReducedGrey, sum_pixels
+from tasks.quality.strip_sums import PixelSums, ReducedGrey, focus_factor, sum_pixels
 
 METRICS_VERSION = 1
 """Raised whenever a formula here changes, which makes stored rows stale."""
@@ -37,8 +37,11 @@ METRICS_VERSION = 1
 DEFAULT_SHARPNESS_REFERENCE = 500.0
 """Laplacian variance that counts as fully sharp."""
 
-DEFAULT_FOCUS_THRESHOLD = 4.0
+DEFAULT_FOCUS_THRESHOLD = 1.2
 """An image whose `focus` is lower is called blurred; see docs/focus-calibration.md."""
+
+FOCUS_FLOOR = 0.5
+"""Gradient energy, in squared grey levels per pixel, that keeps rounding from passing as detail."""
 
 LARGE_IMAGE_PIXELS = 50_000_000
 _one_large_image_at_a_time = threading.Lock()
@@ -198,7 +201,7 @@ def _assemble(
         perceptual_hash=hashes.perceptual_hash,
         difference_hash=hashes.difference_hash,
         low_information=hashes.low_information,
-        focus=focus_of(sums.reduced_grey),
+        focus=focus_of(sums.reduced_grey, focus_factor(image.facts.height, image.facts.width)),
         p1=p1,
         p5=p5,
         p95=p95,
@@ -234,7 +237,7 @@ def entropy_of(histogram: NDArray[np.int64]) -> float:
     return max(0.0, float(-(shares * np.log2(shares)).sum()))
 
 
-def focus_of(grey: ReducedGrey) -> float:
+def focus_of(grey: ReducedGrey, factor: int = 1) -> float:
     """How much of the picture's change from pixel to pixel is fine detail.
 
     `grey` is the image reduced by the whole factor max(1, round(long side / 640)), at most the
@@ -245,19 +248,27 @@ def focus_of(grey: ReducedGrey) -> float:
         L = I(x+1, y) + I(x-1, y) + I(x, y+1) + I(x, y-1) - 4 I(x, y)
         G = ((I(x+1, y) - I(x-1, y)) / 2,  (I(x, y+1) - I(x, y-1)) / 2)
 
-    focus = sum of L^2 / sum of |G|^2. Blur takes L down much faster than G; contrast cancels out.
-    The value lies between 0 and about 16; turning and mirroring the image leave it as it is.
+    focus = mean of L^2 / (mean of |G|^2 + FOCUS_FLOOR)
+
+    Blur takes L down much faster than G, while contrast cancels out but for the small floor, which
+    keeps the rounding of nearly flat images from passing as detail. Straight edges give 4, white
+    noise 20, an image without change 0. Turning and mirroring the image leave the value as it is.
+
+    Args:
+        grey: means of the squares times factor squared (sums), float32, or grey itself, uint8.
+        factor: side of the squares in pixels.
 
     Returns:
-        The ratio; 0.0 for an image without any change or without inner pixels.
+        The ratio, not negative; 0.0 for an image without inner pixels.
     """
     if min(grey.shape) < 3:
         return 0.0
     depth = cv2.CV_16S if grey.dtype == np.uint8 else cv2.CV_32F
     laplacian = cv2.Laplacian(grey, depth)[1:-1, 1:-1]
-    detail = cv2.norm(laplacian, cv2.NORM_L2SQR)
+    detail: float = cv2.norm(laplacian, cv2.NORM_L2SQR)
     # Differences over two pixels, squared and summed without being stored: four times |G|^2.
     across = cv2.norm(grey[1:-1, 2:], grey[1:-1, :-2], cv2.NORM_L2SQR)
     down = cv2.norm(grey[2:, 1:-1], grey[:-2, 1:-1], cv2.NORM_L2SQR)
-    change = (across + down) / 4
-    return detail / change if change > 0 else 0.0
+    change: float = (across + down) / 4
+    floor = FOCUS_FLOOR * float(factor**4 * (grey.shape[0] - 2) * (grey.shape[1] - 2))
+    return detail / (change + floor)

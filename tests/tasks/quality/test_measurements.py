@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from storage.errors import ImageError, ImageErrorCode
 from tasks.images.files import ImageLimits
 from tasks.quality.measurements import (
+    FOCUS_FLOOR,
     ImageMeasurement,
     focus_of,
     measure_content,
@@ -66,8 +67,7 @@ def expected_focus(grey: np.ndarray) -> float:
         return 0.0
     laplacian = i[:-2, 1:-1] + i[2:, 1:-1] + i[1:-1, :-2] + i[1:-1, 2:] - 4 * i[1:-1, 1:-1]
     across, down = (i[1:-1, 2:] - i[1:-1, :-2]) / 2, (i[2:, 1:-1] - i[:-2, 1:-1]) / 2
-    change = (across**2).sum() + (down**2).sum()
-    return float((laplacian**2).sum() / change) if change > 0 else 0.0
+    return float((laplacian**2).mean() / ((across**2).mean() + (down**2).mean() + FOCUS_FLOOR))
 
 
 def lowest_level(grey: np.ndarray, percent: int) -> int:
@@ -180,8 +180,8 @@ def test_a_checkerboard():
     assert (measured.sharpness, measured.brightness, measured.contrast) == (1, 0.5, 1)
     assert (measured.clipped_black, measured.clipped_white, measured.entropy) == (0.5, 0.5, 1)
     assert (measured.p1, measured.p99) == (0, 255)
-    # Opposite neighbours are equal, so there is no gradient to compare with.
-    assert measured.focus == 0
+    # Opposite neighbours are equal: no gradient, only the floor.
+    assert measured.focus == 1020**2 / FOCUS_FLOOR
 
 
 def test_a_gradient_has_no_laplacian_inside():
@@ -197,9 +197,9 @@ def test_a_single_step():
     image = np.zeros((100, 100))
     image[:, 50:] = 200
     measured = grey_image(image)
-    # Laplacian 200 and -200 in two columns, gradient 100 in the same two: ratio 4.
     assert measured.sharpness_variance == 2 * 200**2 / 100
-    assert measured.focus == 4
+    # Laplacian 200 and -200 in two of the 98 inner columns, gradient 100 in the same two.
+    assert measured.focus == pytest.approx((2 * 200**2 / 98) / (2 * 100**2 / 98 + FOCUS_FLOOR))
 
 
 def test_a_single_colour():
