@@ -37,7 +37,7 @@ METRICS_VERSION = 1
 DEFAULT_SHARPNESS_REFERENCE = 500.0
 """Laplacian variance that counts as fully sharp."""
 
-DEFAULT_FOCUS_THRESHOLD = 1.2
+DEFAULT_FOCUS_THRESHOLD = 1.0
 """An image whose `focus` is lower is called blurred; see docs/focus-calibration.md."""
 
 FOCUS_FLOOR = 0.5

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from storage.errors import ImageError, ImageErrorCode
 from tasks.images.files import ImageLimits
 from tasks.quality.measurements import (
+    DEFAULT_FOCUS_THRESHOLD,
     FOCUS_FLOOR,
     ImageMeasurement,
     focus_of,
@@ -293,3 +294,20 @@ def test_two_threads_stay_below_400_mib_at_12_megapixels(tmp_path):
         check=True,
     )
     assert int(done.stdout) / 1024 < 400
+
+
+# ---- the default threshold of focus
+
+
+def test_no_davis_frame_is_called_blurred():
+    for path in (DATA / "davis-frames").rglob("*.jpg"):
+        assert measure_image(path).focus >= DEFAULT_FOCUS_THRESHOLD
+
+
+@pytest.mark.parametrize("share", [0.004, 0.008])
+def test_blurred_photographs_are_called_blurred(share):
+    for name in ("Landscape_1", "Portrait_1"):
+        with Image.open(DATA / f"exif-orientation/{name}.jpg") as picture:
+            soft = picture.filter(ImageFilter.GaussianBlur(share * picture.width))
+            assert measure_content(encoded(np.asarray(soft))).focus < DEFAULT_FOCUS_THRESHOLD
+            assert measure_content(encoded(np.asarray(picture))).focus > DEFAULT_FOCUS_THRESHOLD
