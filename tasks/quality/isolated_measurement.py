@@ -41,11 +41,12 @@ def measure_image_safely(
     *,
     expected_size: int | None = None,
     expected_modified_at_ns: int | None = None,
+    measurer: IsolatedMeasurer | None = None,
 ) -> ImageMeasurement:
     """Measure one image; formats whose decoders are not trusted run in another process.
 
-    Args and result are those of `tasks.quality.measurements.measure_image`. Safe to call from
-    several threads.
+    Args and result are those of `tasks.quality.measurements.measure_image`; `measurer` owns the
+    processes, and is one shared by all callers when left out. Safe to call from several threads.
 
     Raises:
         ImageError: as `measure_image`, or DECODER_CRASHED or DECODER_TIMED_OUT.
@@ -59,7 +60,7 @@ def measure_image_safely(
     if is_jpeg(file.content) or is_png(file.content):
         return measure_content(file.content, limits)
     del file  # the worker reads it again; two copies would be held while it works
-    return _shared_measurer.measure(
+    return (measurer or _shared_measurer).measure(
         path,
         limits,
         expected_size=expected_size,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
@@ -54,7 +56,8 @@ from tasks.quality.comparison import (
     ProjectMeasurements,
     compare_measurements,
 )
-from tasks.quality.measurements import METRICS_VERSION, ImageMeasurement, measure_image
+from tasks.quality.isolated_measurement import IsolatedMeasurer, measure_image_safely
+from tasks.quality.measurements import METRICS_VERSION, ImageMeasurement, prepare_worker_thread
 from tasks.quality.overall_quality import QualityThresholds
 from tasks.quality.report import artifact_key, duplicate_group_rows, summary_markdown
 from tasks.work_chunks import cut_into_chunks
@@ -143,6 +146,15 @@ def measure_chunk(job: JobReference, number: int, batch_size: int) -> ChunkRepor
     )
 
 
+@lru_cache(maxsize=1)
+def _isolated_measurer() -> IsolatedMeasurer:
+    """The processes for formats whose decoders may crash or hang, as many as there are workers."""
+    settings = get_settings()
+    measurer = IsolatedMeasurer(settings.workers, settings.max_image_seconds)
+    atexit.register(measurer.close)
+    return measurer
+
+
 class _ChunkWork:
     """One attempt at a chunk: measures batches, remembers contents it has measured already."""
 
@@ -155,7 +167,7 @@ class _ChunkWork:
         self._next_look = time.monotonic() + _LOOK_SECONDS
         settings = get_settings()
         self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
-        self._seconds = settings.max_image_seconds
+        prepare_worker_thread()
 
     def measure_batch(self, batch_size: int) -> None:
         """Measure up to `batch_size` images and store them with the new position at once."""
@@ -210,11 +222,12 @@ class _ChunkWork:
             "opencv_version": versions.opencv,
         }
         try:
-            measurement = measure_image(
+            measurement = measure_image_safely(
                 file.path,
                 self._limits,
                 expected_size=file.size,
                 expected_modified_at_ns=file.modified_at_ns,
+                measurer=_isolated_measurer(),
             )
         except ImageError as error:
             message = f"{file.path.name}: {error.reason}"
