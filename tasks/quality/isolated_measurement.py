@@ -115,7 +115,10 @@ class IsolatedMeasurer:
             if worker is None or not worker.send(request):
                 # None yet, or it ended while idle, which is not this image's fault.
                 worker = _Worker(self._time_limit_s, self._before_each)
-                worker.send(request)
+                if not worker.send(request):
+                    raise ImageError(
+                        ImageErrorCode.DECODER_CRASHED, "the decoder process does not stay alive"
+                    )
             answer = worker.receive(self._time_limit_s)
         except BaseException:
             if worker is not None:
@@ -186,16 +189,20 @@ class _Worker:
         raise ImageError(ImageErrorCode.DECODER_CRASHED, f"the decoder process {problem}")
 
     def send(self, request: dict[str, Any]) -> bool:
-        """Hand over one image; False if the worker has ended before."""
+        """Hand over one image; False if the worker ended before it began with it."""
         if self._process.poll() is not None:
             self.kill()
             return False
         try:
             self._connection.send_bytes(json.dumps(request).encode())
-        except OSError:
-            self.kill()
-            return False
-        return True
+            # The worker says that it begins, so that a death before that blames no image.
+            if self._connection.poll(_START_LIMIT_S):
+                self._connection.recv_bytes()
+                return True
+        except (EOFError, OSError):
+            pass
+        self.kill()
+        return False
 
     def receive(self, time_limit_s: float) -> dict[str, Any]:
         """Wait for the answer.

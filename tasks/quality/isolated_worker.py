@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
     while True:
         request = requests.get()
+        connection.send_bytes(b"begun")
         # Ends this process even if a decoder hangs with Python's lock held and nobody is left
         # to kill it: the default action of the signal needs no Python.
         signal.setitimer(signal.ITIMER_REAL, float(time_limit_s) + _GRACE_S)

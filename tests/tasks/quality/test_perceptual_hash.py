@@ -118,6 +118,15 @@ def test_the_reduction_equals_pillows_for_any_size(
     assert np.array_equal(reduce_in_strips(stored, orientation, strip_rows), expected)
 
 
+@pytest.mark.parametrize("width", [1, 2, 19, 31, 32, 33, 34, 36, 40, 50, 64, 100, 200, 500])
+def test_shapes_around_the_change_of_order_equal_pillows(width):
+    for height in {*range(max(1, 2 * width - 70), 2 * width + 10, 3), 31, 32, 33, 34}:
+        if ExactReduction.is_possible(height, width, 1):
+            stored = content_of("noise", height, width, height)
+            expected = reduce_with_pillow(Image.fromarray(stored))
+            assert np.array_equal(reduce_in_strips(stored, 1, 100), expected), height
+
+
 @pytest.mark.parametrize("size", [(4000, 4000), (3000, 4000), (2400, 65500), (700, 9999)])
 @pytest.mark.parametrize("kind", ["noise", "extremes", "white"])
 def test_large_sizes_equal_pillows_wherever_they_are_called_possible(size, kind):
@@ -132,8 +141,9 @@ def test_nearly_all_sizes_take_the_fast_path_and_tall_ones_never():
     assert sum(squares) > 0.9 * len(squares)
     assert ExactReduction.is_possible(3000, 4000, 1)
     assert ExactReduction.is_possible(3000, 4000, 6)
-    assert not ExactReduction.is_possible(1800, 1000, 1)
-    assert not ExactReduction.is_possible(1000, 1800, 6)
+    assert ExactReduction.is_possible(1920, 1080, 1)
+    assert not ExactReduction.is_possible(2000, 1000, 1)
+    assert not ExactReduction.is_possible(1000, 2000, 6)
     # So wide that sums might not be exact.
     assert not ExactReduction.is_possible(60_000, 60_000, 1)
 
