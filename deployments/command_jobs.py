@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Annotated
 from uuid import UUID
 
 import typer
 from rich.live import Live
 
-from deployments.terminal import console, job_as_json, job_table, print_json
+from deployments.terminal import console, job_as_json, job_table, print_json, print_plain
 from storage.database import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
 from storage.jobs import JobRecord, cancel_job, find_job, list_jobs
@@ -39,7 +40,13 @@ def status(
     """Show jobs and how far they are.
 
     A job shown as interrupted has lost its process; starting its flow again does the rest.
+
+    For example:
+
+      visionflows status --project mussels --watch
     """
+    if job is not None and project is not None:
+        raise InvalidInputError("Name either a JOB or a --project, not both.")
     database = open_database()
 
     def look() -> list[JobRecord]:
@@ -49,20 +56,22 @@ def status(
         return list_jobs(database, subject=subject, limit=limit)
 
     jobs = look()
-    if watch and not json_output:
-        names = _project_names(database)
-        with Live(job_table(jobs, names), console=console, auto_refresh=False) as live:
+    names = _project_names(database)
+    if watch and jobs:
+        # For programs it waits as well, and prints once, at the end.
+        table = Live(job_table(jobs, names), console=console, auto_refresh=False)
+        with nullcontext() if json_output else table:
             while any(found.status.is_active and found.is_held for found in jobs):
                 time.sleep(_WATCH_SECONDS)
                 jobs = look()
-                live.update(job_table(jobs, names), refresh=True)
-        return
+                if not json_output:
+                    table.update(job_table(jobs, names), refresh=True)
     if json_output:
         print_json([job_as_json(found) for found in jobs])
     elif not jobs:
         console.print("There are no jobs.")
-    else:
-        console.print(job_table(jobs, _project_names(database)))
+    elif not watch:
+        console.print(job_table(jobs, names))
 
 
 def cancel(
@@ -79,6 +88,10 @@ def cancel(
     """Cancel a job, or all active jobs of a project.
 
     It takes effect within a batch: what is measured stays, and a new start does the rest.
+
+    For example:
+
+      visionflows cancel --project mussels
     """
     database = open_database()
     if (job is None) == (project is None):
@@ -96,9 +109,9 @@ def cancel(
         return
     for found in cancelled:
         if found.status.is_active:
-            console.print(f"Job {found.id} will end within a batch.")
+            print_plain(f"Job {found.id} will end within a batch.")
         else:
-            console.print(f"Job {found.id} is {found.status.value}.")
+            print_plain(f"Job {found.id} is {found.status.value}.")
 
 
 def parse_job_id(value: str) -> UUID:

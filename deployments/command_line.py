@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import NoReturn
 
@@ -10,7 +11,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from deployments import command_database, command_jobs, command_projects, command_run
-from deployments.terminal import error_console
+from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
 
 app = typer.Typer(
@@ -37,6 +38,10 @@ app.command("cancel")(command_jobs.cancel)
 
 def main() -> None:
     """Run the command; an error is one sentence on standard error and exit status 1 or 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name may have bytes or characters that the terminal's encoding lacks.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except VisionflowsError as error:
@@ -44,6 +49,9 @@ def main() -> None:
     except (SQLAlchemyError, psycopg.Error) as error:
         first_line = str(getattr(error, "orig", error)).strip().partition("\n")[0]
         _fail(f"the database failed: {first_line}")
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        _fail(f"{place}{error.strerror or error}.")
     except ImportError as error:
         if "libGL" not in str(error) and "libgthread" not in str(error):
             raise
@@ -55,7 +63,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    error_console.print(f"Error: {message}", markup=False, soft_wrap=True)
+    print_problem(f"Error: {message}")
     sys.exit(1)
 
 

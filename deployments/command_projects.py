@@ -9,9 +9,16 @@ from typing import Annotated
 import typer
 from rich.progress import TaskID
 from rich.table import Table
-from rich.text import Text
 
-from deployments.terminal import console, error_console, new_progress_bar, print_json
+from deployments.terminal import (
+    as_description,
+    console,
+    new_progress_bar,
+    plain,
+    print_json,
+    print_plain,
+    print_problem,
+)
 from storage.database import open_database
 from storage.projects import list_projects
 from storage.settings import get_settings
@@ -37,7 +44,9 @@ def add(
 ) -> None:
     """Register the images of a folder as a project, or look again for new and changed ones.
 
-    Files that are known by size and time of change are not read again. Example:
+    Files that are known by size and time of change are not read again.
+
+    For example:
 
       visionflows projects add mussels ~/photographs/mussels
     """
@@ -53,7 +62,7 @@ def add(
             if json_output:
                 return
             if line is None:
-                line = bar.add_task(f"Reading {name}")
+                line = bar.add_task(as_description(f"Reading {name}"))
             bar.update(line, completed=done, total=total)
 
         registration = register_project(
@@ -68,21 +77,24 @@ def add(
         print_json(asdict(registration))
         return
     counts, project = registration.counts, registration.project
-    console.print(
+    print_plain(
         f"{project.name}: {project.image_count} images in {project.path} ({counts.added} new, "
-        f"{counts.changed} changed, {counts.returned} returned, {counts.missing} gone missing).",
-        markup=False,
-        soft_wrap=True,
+        f"{counts.changed} changed, {counts.returned} returned, {counts.missing} gone missing)."
     )
     for problem in registration.problems[:_MOST_PROBLEMS]:
-        error_console.print(f"Left out: {problem}", markup=False, soft_wrap=True)
+        print_problem(f"Left out: {problem}")
     if len(registration.problems) > _MOST_PROBLEMS:
-        error_console.print(f"... and {len(registration.problems) - _MOST_PROBLEMS} more.")
+        print_problem(f"... and {len(registration.problems) - _MOST_PROBLEMS} more.")
 
 
 @app.command("list")
 def list_(json_output: JsonOption = False) -> None:
-    """List the registered projects."""
+    """List the registered projects.
+
+    For example:
+
+      visionflows projects list --json
+    """
     projects = list_projects(open_database())
     if json_output:
         print_json([asdict(project) for project in projects])
@@ -97,9 +109,9 @@ def list_(json_output: JsonOption = False) -> None:
     table.add_column("folder", overflow="fold")
     for project in projects:
         table.add_row(
-            Text(project.name),
+            plain(project.name),
             str(project.image_count),
             str(project.missing_count),
-            Text(str(project.path)),
+            plain(str(project.path)),
         )
     console.print(table)

@@ -7,14 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 import typer
+from pydantic import ValidationError
 
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.quality_output import print_quality, quality_as_json
-from deployments.terminal import console, error_console, live_job_bar, print_json
+from deployments.terminal import live_job_bar, print_json, print_plain, print_problem
 from storage.database import Database, open_database
 from storage.errors import VisionflowsError
 from storage.held_job import jobs_held_here
@@ -30,7 +31,12 @@ _CANCELLED = 130
 
 @app.callback()
 def run() -> None:
-    """Run a flow in this process. Ctrl-C cancels it within a batch; what is done stays."""
+    """Run a flow in this process. Ctrl-C cancels it within a batch; what is done stays.
+
+    For example:
+
+      visionflows run quality-metrics --project mussels
+    """
 
 
 @app.command("quality-metrics")
@@ -55,7 +61,9 @@ def quality_metrics(
 ) -> None:
     """Measure every image of a project: sharpness, brightness, contrast, uniqueness, issues.
 
-    Images that are measured already are left out, so a second run takes seconds. Example:
+    Images that are measured already are left out, so a second run takes seconds.
+
+    For example:
 
       visionflows run quality-metrics --project mussels
     """
@@ -71,13 +79,18 @@ def quality_metrics(
     from tasks.quality.overall_quality import BlurRule, QualityThresholds
 
     given = {"focus": focus, "sharpness_reference": sharpness_reference}
-    thresholds = QualityThresholds(
-        blur_rule=BlurRule(blur_rule),
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    try:
+        thresholds = QualityThresholds(
+            blur_rule=BlurRule(blur_rule),
+            **{name: value for name, value in given.items() if value is not None},
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise typer.BadParameter(f"{option}: {first['msg']}.") from None
     bar = live_job_bar(database, JobKind.QUALITY_METRICS, str(found.id), f"Measuring {found.name}")
     with (
-        temporary_server(settings),
+        temporary_server(),
         nullcontext() if json_output else bar,
         cancel_on_interrupt(database),
         # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
@@ -91,19 +104,18 @@ def quality_metrics(
             return_state=True,
         )
     if state.is_cancelled():
-        error_console.print(f"Cancelled: {state.message}.")
+        print_problem(f"Cancelled: {state.message}.")
         raise typer.Exit(_CANCELLED)
     if not state.is_completed():
         raise VisionflowsError(f"quality-metrics failed: {state.message}")
-    result = state.result()
+    result = cast(dict[str, Any], state.result())
     job = find_job(database, UUID(result["job_id"]))
     if json_output:
         print_json(quality_as_json(database, found, job))
     elif state.message and state.message.startswith("already running"):
-        console.print(
+        print_plain(
             f"{found.name} is being measured already (job {job.id}); "
-            "`visionflows status --watch` follows it.",
-            soft_wrap=True,
+            "`visionflows status --watch` follows it."
         )
     else:
         print_quality(database, found, job)
@@ -123,7 +135,7 @@ def cancel_on_interrupt(database: Database) -> Iterator[None]:
         jobs = jobs_held_here()
         if not jobs:
             raise KeyboardInterrupt
-        error_console.print("Cancelling: batches at work are finished. Ctrl-C again ends at once.")
+        print_problem("Cancelling: batches at work are finished. Ctrl-C again ends at once.")
         threading.Thread(target=cancel, args=[jobs], name="cancel", daemon=True).start()
 
     signal.signal(signal.SIGINT, interrupted)

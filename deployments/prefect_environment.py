@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from storage.settings import Settings
 
@@ -40,4 +41,4 @@ def prepare_prefect_environment(settings: Settings, *, log_level: str) -> None:
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(settings.prefect_home))
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", log_level)
-    settings.prefect_home.mkdir(parents=True, exist_ok=True)
+    Path(os.environ["PREFECT_HOME"]).expanduser().mkdir(parents=True, exist_ok=True)

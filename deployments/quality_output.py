@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from deployments.terminal import console, job_as_json
+from deployments.terminal import console, job_as_json, plain, print_plain, printable
 from storage.database import Database
 from storage.jobs import JobRecord
 from storage.projects import ProjectRecord
@@ -29,10 +29,15 @@ def print_quality(database: Database, project: ProjectRecord, job: JobRecord) ->
     overview = load_quality_overview(database, project.id)
     mean = overview.mean_overall_quality
     console.print(
-        f"[bold]{job.processed}[/bold] measured and [bold]{job.failed}[/bold] failed in this run; "
-        f"{project.name} has {overview.images} images, {overview.completed} measured, "
-        f"{overview.failed} failed"
-        + ("." if mean is None else f"; mean overall quality [bold]{mean:.3f}[/bold].")
+        Text.assemble(
+            (str(job.processed), "bold"),
+            " measured and ",
+            (str(job.failed), "bold"),
+            f" failed in this run; {printable(project.name)} has {overview.images} images, "
+            f"{overview.completed} measured, {overview.failed} failed",
+            *(() if mean is None else ("; mean overall quality ", (f"{mean:.3f}", "bold"))),
+            ".",
+        )
     )
     console.print()
     console.print(_measures(overview))
@@ -90,7 +95,7 @@ def _worst(overview: QualityOverview) -> Table:
             f"{row['brightness']:.3f}",
             f"{row['contrast']:.3f}",
             f"{row['uniqueness']:.3f}",
-            Text(f"{', '.join(row['issues'])}  {row['relative_path']}".strip()),
+            plain(f"{', '.join(row['issues'])}  {row['relative_path']}".strip()),
         )
     return table
 
@@ -100,7 +105,7 @@ def _duplicates(overview: QualityOverview) -> Table:
     table.add_column("group", justify="right")
     table.add_column("images", overflow="fold")
     for number, paths in list(overview.duplicate_groups.items())[:_ROWS]:
-        table.add_row(str(number), Text("  ".join(paths)))
+        table.add_row(str(number), plain("  ".join(paths)))
     return table
 
 
@@ -109,7 +114,7 @@ def _failures(overview: QualityOverview) -> Table:
     table.add_column("image", overflow="fold")
     table.add_column("reason", overflow="fold")
     for path, reason in overview.failures[:_ROWS]:
-        table.add_row(Text(path), Text(reason))
+        table.add_row(plain(path), plain(reason))
     return table
 
 
@@ -118,11 +123,8 @@ def _print_places(project: ProjectRecord, job: JobRecord) -> None:
     if snapshot:
         console.print()
         console.print("[bold]Where it lies[/bold]")
-        console.print(Text(f"  snapshot  {snapshot}"), soft_wrap=True)
-        console.print(
-            Text(
-                '  table     visionflows db shell -c "SELECT * FROM image_quality '
-                f"WHERE project_id = '{project.id}'\""
-            ),
-            soft_wrap=True,
+        print_plain(f"  snapshot  {snapshot}")
+        print_plain(
+            '  table     visionflows db shell -c "SELECT * FROM image_quality '
+            f"WHERE project_id = '{project.id}'\""
         )

@@ -12,9 +12,11 @@ from storage.held_job import HeldJob
 
 R = TypeVar("R")
 
-# Chunks submitted at a time for each worker: enough that none idles, few enough that a
-# cancellation leaves little to drop.
+# Chunks submitted at a time for each worker: few enough that a cancellation leaves little to drop.
 _WINDOW_PER_WORKER = 8
+# Chunks still open for each worker when the next are submitted: one at work and one that waits, so
+# that no worker idles until somebody looks again.
+_OPEN_PER_WORKER = 2
 _LOOK_SECONDS = 1.0
 
 
@@ -28,7 +30,7 @@ def map_chunks(
 ) -> list[R]:
     """Run a mapped task over the chunks of a job.
 
-    A new window is mapped as soon as no more chunks are open than there are workers.
+    A new window is mapped before the workers have finished the last one.
 
     Args:
         start: maps the task over some chunks and returns the futures.
@@ -60,7 +62,7 @@ def map_chunks(
         if job.should_stop:
             break
         open_futures.update(start(window))
-        collect(until_open=workers)
+        collect(until_open=workers * _OPEN_PER_WORKER)
     collect(until_open=0)
     job.raise_if_stopped()
     return results

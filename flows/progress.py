@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from storage.database import Database
-from storage.jobs import find_job
+from storage.jobs import JobRecord, find_job
+from storage.tables.jobs import JobStatus
+from tasks.quality.report import escape
 
 _log = logging.getLogger(__name__)
 _UPDATE_SECONDS = 2.0
@@ -37,14 +40,21 @@ class JobProgress:
         try:
             job = find_job(self._database, self._job_id)
             text = (
-                f"{self._description}: {job.processed} measured, {job.failed} failed, "
+                f"{escape(self._description)}: {job.processed} measured, {job.failed} failed, "
                 f"{job.remaining} of {job.total} to go"
             )
+            percent = _percent(job)
             if self._artifact_id is None:
-                self._artifact_id = create_progress_artifact(
-                    job.progress_pct, key=self._key, description=text
-                )
+                made = create_progress_artifact(percent, key=self._key, description=text)
+                self._artifact_id = cast(UUID, made)  # a coroutine only inside of async code
             else:
-                update_progress_artifact(self._artifact_id, job.progress_pct, description=text)
+                update_progress_artifact(self._artifact_id, percent, description=text)
         except Exception as error:
             _log.warning("Progress of job %s could not be shown: %s", self._job_id, error)
+
+
+def _percent(job: JobRecord) -> float:
+    """A planned job with nothing left is all done, also while its flow still compares."""
+    if job.status is not JobStatus.PENDING and job.remaining == 0:
+        return 100.0
+    return job.progress_pct

@@ -28,7 +28,7 @@ def _is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) 
         state.result(raise_on_failure=True)
     except BaseException as error:
         return is_transient(error)
-    return True
+    return False  # a state that failed without an exception: nothing says that it may pass
 
 
 def task(*, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -43,7 +43,6 @@ def task(*, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         return prefect.task(
-            function,
             task_run_name=run_name,
             retries=_RETRIES,
             retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
@@ -51,7 +50,7 @@ def task(*, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R
             retry_condition_fn=_is_worth_retrying,
             cache_policy=NO_CACHE,
             persist_result=False,
-        )
+        )(function)
 
     return decorate
 
@@ -68,13 +67,13 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
-        decorated: Flow[P, R] = prefect.flow(
-            function,
+        # Any: Prefect declares its runners invariant in the kind of future.
+        runner: Any = ThreadPoolTaskRunner(max_workers=get_settings().workers)
+        return prefect.flow(
             name=name,
             flow_run_name=run_name,
-            task_runner=ThreadPoolTaskRunner(max_workers=get_settings().workers),
+            task_runner=runner,
             persist_result=False,
-        )
-        return decorated
+        )(function)
 
     return decorate

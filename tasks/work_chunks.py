@@ -22,14 +22,17 @@ def cut_into_chunks(
         workers: how many chunks run at the same time.
 
     Returns:
-        Slices that cover the list in order, none of them empty. Each is 1 to 10 seconds of work,
-        more only where there would be over 200 of them.
+        Slices that cover the list in order, none of them empty and at most 201. Each but the last
+        is at least 1 second of work. It is more than about 10 where there would be over 200 of
+        them, where one item alone is more, or where equal keys keep more together.
 
     Raises:
-        ValueError: `keys` and `seconds` differ in length.
+        ValueError: `keys` and `seconds` differ in length, or there is no worker.
     """
     if len(keys) != len(seconds):
         raise ValueError(f"{len(keys)} keys, but {len(seconds)} estimates")
+    if workers < 1:
+        raise ValueError(f"{workers} workers; at least 1 is needed")
     whole = sum(seconds)
     target = min(whole / (workers * CHUNKS_PER_WORKER), LONGEST_CHUNK_SECONDS)
     target = max(target, SHORTEST_CHUNK_SECONDS, whole / MOST_CHUNKS)

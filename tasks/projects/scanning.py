@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import stat
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from storage.errors import InvalidInputError
 
@@ -64,67 +64,128 @@ class FoundFile:
 
 @dataclass
 class FolderScan:
-    """What a scan found, and what it left out and why."""
+    """What a scan found, and what it left out and why.
+
+    Attributes:
+        files: the image files, in the byte order of their relative paths.
+        problems: a sentence for everything that was left out although it looks like an image.
+        unreadable: relative paths of files and folders that are there but could not be looked at:
+            nobody knows whether the images in them are gone.
+    """
 
     files: list[FoundFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
+
+    def could_not_look_at(self, relative_path: str) -> bool:
+        """Whether a path is one of the unreadable ones, or lies in one of them."""
+        if not self.unreadable:
+            return False
+        path = PurePosixPath(relative_path)
+        return any(str(part) in self.unreadable for part in (path, *path.parents))
 
 
 def scan_image_folder(folder: Path) -> FolderScan:
     """Find the image files of a folder and of the folders in it.
 
     Files and folders whose names start with a dot are left out, as are links that lead out of the
-    folder, and links to folders (which could lead in circles).
+    folder or nowhere, and links to folders (which could lead in circles).
 
     Args:
         folder: the folder to look through.
 
     Returns:
-        The files in the byte order of their relative paths (with `/` on every system).
+        The files in the byte order of their relative paths (with `/` on every system), and what
+        was left out.
 
     Raises:
         InvalidInputError: it is not a folder, or cannot be read.
     """
-    root = folder.resolve()
-    if not root.is_dir():
-        raise InvalidInputError(f"{folder} is not a folder.")
-    scan = FolderScan()
-    for entry in _walk(root, scan.problems):
-        if Path(entry.name).suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        relative_path = Path(entry.path).relative_to(root).as_posix()
+    scan = _Scan(os.path.realpath(folder))
+    try:
+        scan.look_into("")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidInputError(f"{folder} is not a folder.") from None
+    except OSError as error:
+        raise InvalidInputError(f"{folder} cannot be read: {error.strerror}.") from error
+    while scan.waiting:
+        relative_path = scan.waiting.pop()
         try:
-            relative_path.encode("utf-8")
-        except UnicodeEncodeError:
-            scan.problems.append(f"{relative_path!r}: the name is not UTF-8; rename the file")
-            continue
-        try:
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-                scan.problems.append(f"{relative_path}: the link leads out of the folder")
-                continue
-            status = entry.stat()
+            scan.look_into(relative_path)
         except OSError as error:
-            scan.problems.append(f"{relative_path}: {error.strerror}")
-            continue
-        scan.files.append(FoundFile(relative_path, status.st_size, status.st_mtime_ns))
-    scan.files.sort(key=lambda file: file.relative_path.encode())
-    return scan
+            scan.leave_out(relative_path, error)
+    scan.found.files.sort(key=lambda file: file.relative_path.encode())
+    return scan.found
 
 
-def _walk(folder: Path, problems: list[str]) -> Iterator[os.DirEntry[str]]:
-    waiting = [folder]
-    while waiting:
-        current = waiting.pop()
-        try:
-            with os.scandir(current) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
+class _Scan:
+    """A scan at work: what it has found, and the folders that it has still to look into."""
+
+    def __init__(self, root: str) -> None:
+        self.found = FolderScan()
+        self.waiting: list[str] = []
+        self._root = root
+        self._inside = root.rstrip("/") + "/"
+
+    def look_into(self, folder: str) -> None:
+        """Sort the entries of one folder into files, folders to come, and problems.
+
+        Args:
+            folder: its path below the root; empty for the root itself.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        with os.scandir(os.path.join(self._root, folder)) as entries:  # noqa: PTH118 - speed
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                relative_path = f"{folder}/{entry.name}" if folder else entry.name
+                try:
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    elif entry.is_file():
-                        yield entry
-        except OSError as error:
-            if current == folder:
-                raise InvalidInputError(f"{folder} cannot be read: {error.strerror}.") from error
-            problems.append(f"{current.relative_to(folder).as_posix()}: {error.strerror}")
+                        self.waiting.append(relative_path)
+                    elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+                        self._look_at(entry, relative_path)
+                except OSError as error:
+                    self.leave_out(relative_path, error)
+
+    def leave_out(self, relative_path: str, error: OSError) -> None:
+        """Note a file or folder that cannot be looked at."""
+        if isinstance(error, FileNotFoundError):
+            return  # deleted in this very moment
+        self.found.problems.append(f"{_shown(relative_path)}: {error.strerror}")
+        self.found.unreadable.add(relative_path)
+
+    def _look_at(self, entry: os.DirEntry[str], relative_path: str) -> None:
+        is_link = entry.is_symlink()
+        if is_link and not os.path.realpath(entry.path).startswith(self._inside):
+            self._leave_out(relative_path, "the link leads out of the folder")
+            return
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            if is_link:
+                self._leave_out(relative_path, "the link leads nowhere")
+            return
+        if not stat.S_ISREG(status.st_mode):
+            return
+        if not _is_utf8(relative_path):
+            self._leave_out(relative_path, "the name is not UTF-8; rename the file or its folder")
+            return
+        self.found.files.append(FoundFile(relative_path, status.st_size, status.st_mtime_ns))
+
+    def _leave_out(self, relative_path: str, reason: str) -> None:
+        self.found.problems.append(f"{_shown(relative_path)}: {reason}")
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(path: str) -> str:
+    """A path for a message; quoted where bytes in it cannot be shown."""
+    return path if _is_utf8(path) else repr(path)

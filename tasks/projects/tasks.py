@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from storage.database import Database
 from storage.errors import ImageError, InvalidInputError
@@ -18,6 +21,7 @@ from storage.projects import (
     add_project,
     find_project,
     known_files,
+    list_projects,
     register_files,
 )
 from tasks.images.decoding import read_image_facts
@@ -25,6 +29,12 @@ from tasks.projects.scanning import FoundFile, scan_image_folder
 
 _MOST_LOST = 0.1
 _READ_BYTES = 1 << 20
+# Files read before the next are queued: a list of a million takes no memory for its queue, and
+# Ctrl-C waits for a few files only.
+_READ_AT_A_TIME = 256
+# In a name these would break lines or hide what is written: control characters, halves of
+# characters (bytes that are not UTF-8), line and paragraph separators.
+_NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 
 
 @dataclass(frozen=True)
@@ -65,34 +75,77 @@ def register_project(
         InvalidInputError: there is no such folder, it has no images, the name or folder is taken,
             or too many known images are gone.
     """
-    if not name.strip() or name != name.strip():
-        raise InvalidInputError(f"{name!r} is not a name: it is empty or has blanks around it.")
-    root = folder.expanduser().resolve()
+    _check_name(name)
+    root = _resolved(folder)
     scan = scan_image_folder(root)
-    if not scan.files:
-        raise InvalidInputError(f"There is no image in {root}.")
+    if not scan.files and not (accept_losses and _is_registered(database, name, root)):
+        raise InvalidInputError(f"There is no image in {root}; nothing was changed.")
     project = add_project(database, name, root)
     known = known_files(database, project.id)
     present = {file.relative_path for file in scan.files}
-    lost = sum(1 for path, file in known.items() if path not in present and not file.is_missing)
-    there_before = sum(1 for file in known.values() if not file.is_missing)
-    if lost > _MOST_LOST * there_before and not accept_losses:
+    # What could not be looked at is not known to be gone: it stays as it was.
+    present.update(
+        path for path, file in known.items() if not file.is_missing and scan.could_not_look_at(path)
+    )
+    there_before = {path for path, file in known.items() if not file.is_missing}
+    lost = len(there_before - present)
+    if lost > _MOST_LOST * len(there_before) and not accept_losses:
         raise InvalidInputError(
-            f"{lost} of {there_before} images of project {name!r} are gone from {root}. Nothing "
-            "was changed. If that is intended, run again with --accept-losses."
+            f"{lost} of {len(there_before)} images of project {name!r} are gone from {root}. "
+            "Nothing was changed. If that is intended, run again with --accept-losses."
         )
     to_read = [file for file in scan.files if not _is_known(file, known)]
     files: list[RegisteredFile] = []
-    with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(lambda found: _read(root, found), to_read)
-        for done, result in enumerate(results, start=1):
-            if isinstance(result, RegisteredFile):
-                files.append(result)
-            else:
-                scan.problems.append(result)
-            progress(done, len(to_read))
+    for done, result in enumerate(_read_all(root, to_read, workers), start=1):
+        if isinstance(result, RegisteredFile):
+            files.append(result)
+        else:
+            scan.problems.append(result)
+        progress(done, len(to_read))
     counts = register_files(database, project, files, present)
-    return Registration(find_project(database, name), counts, scan.problems)
+    return Registration(find_project(database, str(project.id)), counts, scan.problems)
+
+
+def _check_name(name: str) -> None:
+    """Refuse names that people could not type, read, or tell from an id.
+
+    Raises:
+        InvalidInputError: the name cannot be used.
+    """
+    if not name.strip() or name != name.strip():
+        raise InvalidInputError(f"{name!r} is not a name: it is empty or has blanks around it.")
+    if any(unicodedata.category(character) in _NOT_IN_NAMES for character in name):
+        raise InvalidInputError(
+            f"{name!r} is not a name: it has line breaks or other characters that cannot be shown."
+        )
+    try:
+        UUID(name)
+    except ValueError:
+        return
+    raise InvalidInputError(f"{name!r} is not a name: it could be mistaken for a project's id.")
+
+
+def _resolved(folder: Path) -> Path:
+    """The folder without `~`, links and `..`.
+
+    Raises:
+        InvalidInputError: there is no such home folder, the links lead in circles, or the path
+            cannot be stored.
+    """
+    try:
+        root = folder.expanduser().resolve()
+        str(root).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"The path {str(folder)!r} is not UTF-8; rename the folder."
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise InvalidInputError(f"{folder} is not a folder: {error}.") from error
+    return root
+
+
+def _is_registered(database: Database, name: str, root: Path) -> bool:
+    return any((found.name, found.path) == (name, root) for found in list_projects(database))
 
 
 def _is_known(found: FoundFile, known: dict[str, KnownFile]) -> bool:
@@ -100,6 +153,14 @@ def _is_known(found: FoundFile, known: dict[str, KnownFile]) -> bool:
     return (
         file is not None and file.size == found.size and file.modified_at_ns == found.modified_at_ns
     )
+
+
+def _read_all(root: Path, to_read: list[FoundFile], workers: int) -> Iterator[RegisteredFile | str]:
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(to_read), _READ_AT_A_TIME):
+            yield from pool.map(
+                lambda found: _read(root, found), to_read[start : start + _READ_AT_A_TIME]
+            )
 
 
 def _read(root: Path, found: FoundFile) -> RegisteredFile | str:
@@ -110,8 +171,12 @@ def _read(root: Path, found: FoundFile) -> RegisteredFile | str:
         with path.open("rb") as file:
             while block := file.read(_READ_BYTES):
                 digest.update(block)
+            status = os.fstat(file.fileno())
     except OSError as error:
         return f"{found.relative_path}: {error.strerror}"
+    if (status.st_size, status.st_mtime_ns) != (found.size, found.modified_at_ns):
+        # A hash of half the old and half the new content would be nobody's.
+        return f"{found.relative_path}: changed while it was read; look again when it is complete"
     try:
         facts = read_image_facts(path)
     except ImageError:

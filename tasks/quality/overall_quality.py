@@ -36,7 +36,7 @@ class BlurRule(StrEnum):
 class QualityThresholds(BaseModel):
     """Where an issue begins. Every default is explained in docs/quality-metrics.md."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     blur_rule: BlurRule = Field(
         BlurRule.FOCUS,

@@ -7,16 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _BAR = "▁▂▃▄▅▆▇█"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+|~])")
+# A point is markup only where a web address could begin, and looks better without a backslash.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+|~&!:@$^=]|(?<=www)\.)", re.IGNORECASE)
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONGEST_SLUG = 60
 
 
 def escape(value: str) -> str:
-    """A file name or message as Markdown text: nothing in it is read as markup."""
-    return _MARKDOWN.sub(r"\\\1", value).replace("\n", " ")
+    """A file name or message as Markdown text: nothing in it is read as markup, a link or a line.
+
+    Control characters become blanks.
+    """
+    return _MARKDOWN.sub(r"\\\1", _NOT_PRINTABLE.sub(" ", value))
 
 
 def histogram_line(counts: Sequence[int]) -> str:
-    """Counts as a line of bars, the highest count full; blank bars for counts of 0."""
+    """Counts as a line of bars, the highest count full and blanks for counts of 0.
+
+    The smallest count above 0 shows at least the lowest bar.
+    """
     highest = max(counts, default=0)
     return "".join(
         " " if count == 0 else _BAR[round((len(_BAR) - 1) * count / highest)] for count in counts
@@ -36,21 +45,38 @@ def summary_markdown(
     failures: Sequence[tuple[str, str]],
     snapshot: str,
 ) -> str:
-    """The summary of a project's quality as a Markdown page."""
+    """The summary of a project's quality as a Markdown page.
+
+    Args:
+        project: the project's name.
+        images: how many images it has.
+        completed: how many of them are measured.
+        failed: how many could not be measured.
+        mean_overall_quality: 0..1; None where no image is measured.
+        issues: how many images have each issue.
+        histograms: ten counts for each measure.
+        worst: `relative_path`, `overall_quality` and `issues` of the images to show.
+        failures: path and reason of images that could not be measured.
+        snapshot: where all of it lies.
+    """
     mean = "–" if mean_overall_quality is None else f"{mean_overall_quality:.3f}"
     lines = [
         f"# Quality of {escape(project)}",
         "",
         f"{images} images, {completed} measured, {failed} failed; mean overall quality {mean}.",
         "",
-        "| issue | images |",
-        "|---|---:|",
-        *(f"| {escape(name)} | {count} |" for name, count in issues.items()),
+    ]
+    if issues:
+        lines += ["| issue | images |", "|---|---:|"]
+        lines += [f"| {escape(name)} | {count} |" for name, count in issues.items()]
+    else:
+        lines += ["No issue was found."]
+    lines += [
         "",
         "| measure | 0 to 1, in tenths | counts |",
         "|---|---|---|",
         *(
-            f"| {escape(name)} | `{histogram_line(counts)}` | {' '.join(map(str, counts))} |"
+            f"| {escape(name)} | {_bars(counts)} | {' '.join(map(str, counts))} |"
             for name, counts in histograms.items()
         ),
     ]
@@ -70,8 +96,13 @@ def summary_markdown(
     if failures:
         lines += ["", "## Not measured", "", "| image | reason |", "|---|---|"]
         lines += [f"| {escape(path)} | {escape(reason)} |" for path, reason in failures]
-    lines += ["", f"Snapshot: `{snapshot}`", ""]
+    lines += ["", f"Snapshot: {escape(snapshot)}", ""]
     return "\n".join(lines)
+
+
+def _bars(counts: Sequence[int]) -> str:
+    """Counts as a line of bars in Markdown code; plain blanks at its ends would be cut off."""
+    return "`" + histogram_line(counts).replace(" ", "\u00a0") + "`"
 
 
 def duplicate_group_rows(groups: Mapping[int, Sequence[str]]) -> list[dict[str, Any]]:
@@ -83,14 +114,14 @@ def duplicate_group_rows(groups: Mapping[int, Sequence[str]]) -> list[dict[str, 
 
 
 def artifact_key(kind: str, name: str, fallback: str) -> str:
-    """A key that Prefect accepts: lower-case letters, digits and dashes.
+    """A key that Prefect accepts: lower-case letters, digits and dashes; not too long to show.
 
     Args:
         kind: what the artifact shows.
         name: the subject's name.
         fallback: an id, added where the name alone would not tell subjects apart.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_LONGEST_SLUG].strip("-")
     if slug != name:
         slug = f"{slug}-{fallback[:8]}".strip("-")
     return f"{kind}-{slug}"
