@@ -81,13 +81,18 @@ class EmbeddedPostgreSQL:
         """
         if self._in_use is not None:
             return
+        if "\n" in str(self._folder):
+            raise DatabaseError(
+                f"PostgreSQL cannot work in {str(self._folder)!r}, which has a line break in its "
+                "name; set VISIONFLOWS_POSTGRESQL_FOLDER to another folder."
+            )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with exclusive(self._folder / "starting.lock"):
+            with exclusive(self._folder / "starting.lock") as lock:
                 self._in_use = os.open(self._folder / "in-use.lock", os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._in_use, fcntl.LOCK_SH)
                 try:
-                    self._ensure_running()
+                    self._ensure_running(lock)
                 except BaseException:
                     self._close_in_use()
                     raise
@@ -113,7 +118,7 @@ class EmbeddedPostgreSQL:
                 self._close_in_use()
                 return
             try:
-                if self._process_lives():
+                if self._lives():
                     self._stop()
             finally:
                 self._close_in_use()
@@ -123,11 +128,22 @@ class EmbeddedPostgreSQL:
             os.close(self._in_use)
             self._in_use = None
 
-    def _process_lives(self) -> bool:
-        return self._run("pg_ctl", "-D", str(self._data), "status", check=False).returncode == 0
+    def _lives(self) -> bool:
+        """Whether the recorded process is our server; not one that died and nobody buried."""
+        try:
+            record = (self._data / "postmaster.pid").read_text(errors="replace")
+        except FileNotFoundError:
+            return False
+        return _is_server_of(self._data, record.partition("\n")[0].strip())
 
     def _stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop")
+        stop = ("pg_ctl", "-D", self._data.name, "-m", "fast", "-w", "stop")
+        stopped = self._run(*stop, check=False)
+        # It fails too when the server was killed in this very moment.
+        if stopped.returncode != 0 and self._lives():
+            raise DatabaseError(
+                f"The embedded PostgreSQL in {self._folder} does not stop: {stopped.stderr.strip()}"
+            )
 
     def _is_ready(self) -> bool:
         """Whether the server answers; one that is starting or stopping is waited for."""
@@ -143,28 +159,28 @@ class EmbeddedPostgreSQL:
         return answer == _READY
 
     def _clear_the_way(self) -> None:
-        """Make a start possible although `postmaster.pid` names a process that lives.
-
-        The number in it may be another program's by now, after a crash and a restart of the
-        machine. And a server whose socket was swept out of /tmp can be reached by nobody.
-        """
-        record = self._data / "postmaster.pid"
-        number = record.read_text(errors="replace").partition("\n")[0].strip()
-        if _is_server_of(self._data, number):
+        """Remove what would keep the server from starting, or from being reached."""
+        if self._lives():
+            # Its socket was swept out of /tmp: nobody can reach it any more.
             self._stop()
-        else:
-            record.unlink()
+        if self._run("pg_ctl", "-D", self._data.name, "status", check=False).returncode == 0:
+            # The server died without removing its records. The number in them is another program's
+            # by now, after a restart of the machine, or its own, where nobody buries the dead (in a
+            # container whose first process is no init). The server itself still makes sure that no
+            # session of the dead one is left.
+            (self._data / "postmaster.pid").unlink()
+            for file in self._socket_folder.glob(".s.PGSQL.*"):
+                file.unlink()
 
-    def _ensure_running(self) -> None:
+    def _ensure_running(self, lock: int) -> None:
         user = server_user()
         if not (self._data / "PG_VERSION").exists():
-            self._initialise(user)
+            self._initialise(user, lock)
         self._socket_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_own(self._socket_folder, user)
         if self._is_ready():
             return
-        if self._process_lives():
-            self._clear_the_way()
+        self._clear_the_way()
         _give_to(self._socket_folder, user)
         configuration = _CONFIGURATION.format(
             socket_folder=str(self._socket_folder).replace("'", "''")
@@ -178,11 +194,12 @@ class EmbeddedPostgreSQL:
         while True:
             written = log.stat().st_size
             started = self._run(
-                *("pg_ctl", "-D", str(self._data), "-l", str(log)),
+                *("pg_ctl", "-D", self._data.name, "-l", log.name),
                 *("-t", str(_START_SECONDS), "-w", "start"),
                 check=False,
             )
-            if started.returncode == 0:
+            # Another's attempt, orphaned when that process was killed, may have been quicker.
+            if started.returncode == 0 or self._is_ready():
                 return
             words = log.read_bytes()[written:].decode(errors="replace")
             # The sessions of a server that was killed end a little after it.
@@ -195,8 +212,11 @@ class EmbeddedPostgreSQL:
                 f"with:\n{last_words or started.stderr.strip()}"
             )
 
-    def _initialise(self, user: ServerUser) -> None:
-        """Make the data folder under another name and rename it: there is never half of one."""
+    def _initialise(self, user: ServerUser, lock: int) -> None:
+        """Make the data folder under another name and rename it: there is never half of one.
+
+        `initdb` has the lock too: it goes on for a moment when this process is killed.
+        """
         if self._data.exists() and any(self._data.iterdir()):
             raise DatabaseError(
                 f"The folder {self._data} is not empty, but no PostgreSQL database either; move it "
@@ -209,7 +229,8 @@ class EmbeddedPostgreSQL:
         _give_to(unfinished, user)
         self._run(
             *("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"),
-            *("--username=postgres", "--pgdata", str(unfinished)),
+            *("--username=postgres", "--pgdata", unfinished.name),
+            inherited=(lock,),
         )
         with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write("\ninclude_if_exists = 'visionflows.conf'\n")
@@ -218,8 +239,13 @@ class EmbeddedPostgreSQL:
         unfinished.rename(self._data)
 
     def _run(
-        self, program: str, *arguments: str, check: bool = True
+        self, program: str, *arguments: str, check: bool = True, inherited: tuple[int, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's programs in our folder.
+
+        Paths are given relative to it: `pg_ctl` puts them into a command of the shell, where a
+        quote or a dollar sign in them would not stay what it is.
+        """
         user = server_user()
         # The server inherits these files; a pipe would keep us waiting until the server ends.
         with tempfile.TemporaryFile("w+") as output:
@@ -231,6 +257,7 @@ class EmbeddedPostgreSQL:
                 text=True,
                 check=False,
                 cwd=self._folder,
+                pass_fds=inherited,
                 user=user.uid,
                 group=user.gid,
                 extra_groups=None if user.uid is None else [],
@@ -245,15 +272,16 @@ class EmbeddedPostgreSQL:
 
 
 def _is_server_of(data: Path, process: str) -> bool:
-    """Whether a process is the server of this very data folder."""
-    try:
-        arguments = Path("/proc", process, "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        listed = subprocess.run(
-            ["ps", "-p", process, "-o", "args="], capture_output=True, check=False
-        )
-        return os.fsencode(data) in listed.stdout
-    return os.fsencode(data) in arguments
+    """Whether a process is the server of this very data folder: a server works in it."""
+    if Path("/proc/self").exists():
+        try:
+            return Path("/proc", process, "cwd").readlink() == data
+        except OSError:
+            return False
+    listed = subprocess.run(
+        ["lsof", "-a", "-p", process, "-d", "cwd", "-Fn"], capture_output=True, check=False
+    )
+    return b"n" + os.fsencode(data) in listed.stdout.splitlines()
 
 
 def _check_own(folder: Path, user: ServerUser) -> None:
