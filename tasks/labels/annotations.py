@@ -1,7 +1,7 @@
 """The one in-memory form of labels, whatever file they came from.
 
-Coordinates are normalised: x over the image's width, y over its height, 0..1 inside the image. Values
-outside are kept as the file has them; whoever needs them inside clips, and says so.
+Coordinates are normalised: x over the image's width, y over its height, 0..1 inside the image.
+Values outside are kept as the file has them; whoever needs them inside clips, and says so.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Label:
         class_id: the number in the file; None where the format has names only.
         instance: the same number for parts of one object, None where the object is whole.
         line: line of the file, from 1; None where the format has no lines.
+        is_crowd: whether it outlines a group that nobody separated (COCO's `iscrowd`).
     """
 
     class_name: str
@@ -89,6 +90,7 @@ class Label:
     class_id: int | None = None
     instance: int | None = None
     line: int | None = None
+    is_crowd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,19 @@ class LabelProblem:
     """Something in a label file that could not be used, or should be looked at.
 
     Attributes:
-        code: a short name for the kind of problem, for counting.
+        code: a short name for the kind of problem, for counting; `problems.ProblemCode` has all.
         file: the label file, relative to the dataset's root.
         line: line in it, from 1; None where it concerns the file.
         reason: what is wrong, in words.
+        count: how many places this entry stands for; more than 1 where a file has so many of one
+            kind that only the first are listed.
     """
 
     code: str
     file: PurePosixPath
     line: int | None
     reason: str
+    count: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,285 @@
+"""Pascal VOC files: one XML document an image, boxes in pixels.
+
+The pixels of VOC count from 1 and both ends of a box belong to it: `xmin` 1 is the left edge of the
+image, and `xmax` of its width is the right edge. Many programs count from 0 instead and mean the
+edges themselves; their boxes are read with `counts_from_one=False`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import PurePosixPath, PureWindowsPath
+from xml.etree import ElementTree
+from xml.parsers import expat
+from xml.sax.saxutils import escape
+
+from storage.errors import InvalidInputError
+from tasks.labels.annotations import Box, ImageLabels, Label, Point, Polygon
+from tasks.labels.geometry import (
+    PIXEL_DECIMALS,
+    ImageSize,
+    box_around,
+    image_size_of,
+    is_acceptable,
+    polygon_of,
+    whole_number,
+)
+from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+
+MAX_XML_DEPTH = 50
+
+
+def read_pascal_voc(
+    content: bytes,
+    *,
+    source: PurePosixPath,
+    image: PurePosixPath | None = None,
+    image_size: ImageSize | None = None,
+    counts_from_one: bool = True,
+) -> ImageLabels:
+    """Read the Pascal VOC file of one image.
+
+    A document type is refused, and with it entities and everything external. An object may have a
+    `polygon` of x1, y1, x2, y2, ... beside its box, as some exporters write it; these are plain
+    pixel positions from 0, and the polygon counts. `difficult`, `truncated` and parts are not read.
+
+    Args:
+        content: the whole file.
+        source: the label file, relative to the dataset's root.
+        image: the image, relative to the dataset's root; by default the file name in `filename`.
+        image_size: used where the file has no usable `size`.
+        counts_from_one: whether pixels count from 1 as in VOC itself. A box that begins at 0 shows
+            that they do not, and is noted.
+    """
+    log = ProblemLog(source)
+    parsed = _parse(content, log)
+    if parsed is None:
+        return ImageLabels(image or source.with_suffix(""), source, (), log.entries())
+    root, lines = parsed
+    if image is None:
+        name = PureWindowsPath(_text(root, "filename")).name
+        image = PurePosixPath(name) if name else source.with_suffix("")
+    objects = root.findall("object")
+    width, height = (_number(_text(root, f"size/{side}")) for side in ("width", "height"))
+    size = image_size_of(width, height) or image_size
+    labels = []
+    if size is None and objects:
+        log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable size/width and size/height")
+    elif size is not None:
+        for element, line in zip(objects, lines, strict=True):
+            label = _label_of_object(element, line, size, counts_from_one, log)
+            if label is not None:
+                labels.append(label)
+    return ImageLabels(image, source, tuple(labels), log.entries())
+
+
+def write_pascal_voc(
+    labels: Iterable[Label], *, image: PurePosixPath, image_size: ImageSize
+) -> bytes:
+    """Write the Pascal VOC file of one image, with pixels that count from 1.
+
+    Positions keep six decimals, so that reading gives the same labels to a millionth of a pixel,
+    without class ids, `instance` and `is_crowd`. Polygons are written as the `polygon` extension
+    beside their box.
+
+    Args:
+        labels: boxes and polygons.
+        image: the image; its file name goes into `filename`.
+        image_size: in pixels.
+
+    Raises:
+        InvalidInputError: a label is an oriented box or keypoints, or a name has characters that
+            XML cannot hold.
+    """
+    rows = [
+        "<annotation>",
+        f"  <filename>{_xml_text(image.name)}</filename>",
+        "  <size>",
+        f"    <width>{whole_number(image_size.width)}</width>",
+        f"    <height>{whole_number(image_size.height)}</height>",
+        "    <depth>3</depth>",
+        "  </size>",
+    ]
+    for label in labels:
+        rows += _rows_of_label(label, image_size)
+    return "\n".join([*rows, "</annotation>", ""]).encode()
+
+
+def _parse(content: bytes, log: ProblemLog) -> tuple[ElementTree.Element, list[int]] | None:
+    """Parse a document without document type; also give the line of each object."""
+    builder = ElementTree.TreeBuilder()
+    # Not the parser of ElementTree: it expands entities before anybody can refuse them.
+    parser = expat.ParserCreate()
+    lines: list[int] = []
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_XML_DEPTH:
+            raise ValueError("nested too deeply")
+        if depth == 2 and tag == "object":
+            lines.append(parser.CurrentLineNumber)
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it has a document type, which label files do not need")
+
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(content, True)
+        root = builder.close()
+    except expat.ExpatError as error:
+        reason = f"not XML: {expat.ErrorString(error.code)}"
+        log.add(ProblemCode.XML_UNREADABLE, reason, error.lineno)
+        return None
+    except (ValueError, LookupError) as error:
+        # Also an encoding that expat does not know.
+        log.add(ProblemCode.XML_UNREADABLE, f"refused: {error}", parser.CurrentLineNumber)
+        return None
+    if root.tag != "annotation":
+        log.add(ProblemCode.XML_UNREADABLE, f"the root is {quoted(root.tag)}, not annotation")
+        return None
+    return root, lines
+
+
+def _label_of_object(
+    element: ElementTree.Element,
+    line: int,
+    size: ImageSize,
+    counts_from_one: bool,
+    log: ProblemLog,
+) -> Label | None:
+    """Make a label of one `object`, or note why not."""
+    name = _text(element, "name")
+    if not name:
+        log.add(ProblemCode.CLASS_UNKNOWN, "the object has no name", line)
+        return None
+    geometry: Box | Polygon | None
+    outline = element.find("polygon")
+    if outline is not None:
+        geometry = _polygon_of_element(outline, line, size, log)
+    else:
+        geometry = _box_of_object(element, line, size, counts_from_one, log)
+    if geometry is None or not is_acceptable(geometry, log, "the object", line):
+        return None
+    return Label(name, geometry, line=line)
+
+
+def _box_of_object(
+    element: ElementTree.Element,
+    line: int,
+    size: ImageSize,
+    counts_from_one: bool,
+    log: ProblemLog,
+) -> Box | None:
+    """Read `bndbox`, or note why not."""
+    if element.find("bndbox") is None:
+        log.add(ProblemCode.SHAPE_UNSUPPORTED, "the object has neither bndbox nor polygon", line)
+        return None
+    edges = []
+    for side in ("xmin", "ymin", "xmax", "ymax"):
+        text = _text(element, f"bndbox/{side}")
+        number = _number(text)
+        if number is None:
+            log.add(ProblemCode.COORD_NOT_NUMBER, f"{side} is {quoted(text)}", line)
+            return None
+        edges.append(number)
+    left, top, right, bottom = edges
+    if counts_from_one:
+        if 0 <= left < 1 or 0 <= top < 1:
+            reason = "a box begins before pixel 1: the file seems to count pixels from 0"
+            log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, line)
+        left, top = left - 1, top - 1
+    return size.normalised_box(left, top, right, bottom)
+
+
+def _polygon_of_element(
+    outline: ElementTree.Element, line: int, size: ImageSize, log: ProblemLog
+) -> Polygon | None:
+    """Read `polygon` with its children x1, y1, x2, y2, ..., or note why not."""
+    points: list[Point] = []
+    texts = {child.tag: child.text or "" for child in outline}
+    while f"x{len(points) + 1}" in texts:
+        number = len(points) + 1
+        x, y = _number(texts[f"x{number}"]), _number(texts.get(f"y{number}", ""))
+        if x is None or y is None:
+            reason = f"point {number} of the polygon is not a pair of numbers"
+            log.add(ProblemCode.COORD_NOT_NUMBER, reason, line)
+            return None
+        points.append(size.normalised_point(x, y))
+    polygon = polygon_of(points)
+    if polygon is None:
+        reason = "the polygon has fewer than three different points"
+        log.add(ProblemCode.POLYGON_TOO_FEW_POINTS, reason, line)
+    return polygon
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    """Return the text of an element below, "" where there is none."""
+    return (element.findtext(path) or "").strip()
+
+
+def _number(text: str) -> float | None:
+    """Read a finite number, else None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _rows_of_label(label: Label, size: ImageSize) -> list[str]:
+    """Describe one object in XML.
+
+    Raises:
+        InvalidInputError: VOC cannot hold its geometry.
+    """
+    geometry = label.geometry
+    if isinstance(geometry, Polygon):
+        box = box_around(geometry.points)
+    elif isinstance(geometry, Box):
+        box = geometry
+    else:
+        raise InvalidInputError(
+            f"Pascal VOC files hold boxes and polygons, not a {type(geometry).__name__}"
+        )
+    left, top, right, bottom = size.pixel_edges(box)
+    edges = {"xmin": left + 1, "ymin": top + 1, "xmax": right, "ymax": bottom}
+    rows = ["  <object>", f"    <name>{_xml_text(label.class_name)}</name>", "    <bndbox>"]
+    rows += [f"      <{side}>{_xml_number(edge)}</{side}>" for side, edge in edges.items()]
+    rows.append("    </bndbox>")
+    if isinstance(geometry, Polygon):
+        rows.append("    <polygon>")
+        for number, point in enumerate(geometry.points, start=1):
+            x, y = size.pixel_point(point)
+            rows.append(f"      <x{number}>{_xml_number(x)}</x{number}>")
+            rows.append(f"      <y{number}>{_xml_number(y)}</y{number}>")
+        rows.append("    </polygon>")
+    return [*rows, "  </object>"]
+
+
+def _xml_number(value: float) -> str:
+    """Write a number in pixels with at most `PIXEL_DECIMALS` decimals."""
+    return repr(whole_number(round(value, PIXEL_DECIMALS)))
+
+
+def _xml_text(text: str) -> str:
+    """Escape a name for XML.
+
+    Raises:
+        InvalidInputError: it has control characters, which XML 1.0 cannot hold.
+    """
+    if any(character < " " and character not in "\t\n\r" for character in text):
+        raise InvalidInputError(f"the name {text!r} has characters that XML cannot hold")
+    return escape(text)
