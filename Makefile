@@ -49,4 +49,6 @@ $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch "$@" "$(VENV)/installed"
 
 clean: ## remove the virtual environment and the demo's results
+	@# Root's database lies elsewhere, where a link in .visionflows leads.
+	@if [ -L .visionflows/postgresql ]; then rm -rf "$$(dirname "$$(readlink .visionflows/postgresql)")"; fi
 	rm -rf "$(VENV)" .visionflows

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import runtime, unmapped
-from prefect.states import Cancelled, Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed
 from pydantic import Field
 
 from flows.mapped_chunks import map_chunks
@@ -107,7 +108,7 @@ def _run_job(
         progress,
         workers=get_settings().workers,
     )
-    comparison = compare_project_images(project.id, thresholds)
+    comparison = compare_project_images(job.reference, project.id, thresholds)
     job.raise_if_stopped()
     snapshot = write_quality_snapshot(
         project,

@@ -224,7 +224,7 @@ def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UU
             },
         )
         if begun.rowcount != 1:
-            _lock_own_job(connection, job)
+            lock_own_job(connection, job)
             return
         with (
             driver_connection(connection).cursor() as cursor,
@@ -259,7 +259,7 @@ def claim_chunk(connection: Connection, job: JobReference, number: int) -> Chunk
     Raises:
         JobTakenOverError: the job is not held by this run any more.
     """
-    _lock_own_job(connection, job)
+    lock_own_job(connection, job)
     row = (
         connection.execute(
             text(
@@ -295,7 +295,7 @@ def record_batch(
     """
     # The row lock makes recorders of one job take turns. Without it, two that commit together
     # would each sum over chunks without seeing the other's, and the counters would lag behind.
-    _lock_own_job(connection, claim.job)
+    lock_own_job(connection, claim.job)
     moved = connection.execute(
         text(
             "UPDATE job_chunks SET position = :position, processed = :processed, failed = :failed, "
@@ -339,7 +339,12 @@ def should_stop(database: Database, job: JobReference) -> bool:
     return row is None or bool(row[0])
 
 
-def _lock_own_job(connection: Connection, job: JobReference) -> None:
+def lock_own_job(connection: Connection, job: JobReference) -> None:
+    """Hold the job's row for the rest of a transaction that writes for it.
+
+    Raises:
+        JobTakenOverError: the job is not held by this run any more.
+    """
     row = connection.execute(
         text("SELECT status, fencing_token FROM jobs WHERE id = :id FOR UPDATE"), {"id": job.id}
     ).one_or_none()

@@ -7,13 +7,13 @@ enter a private home, and opening one to it would harm: what it needs lies under
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import pwd
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -35,11 +35,18 @@ class ServerUser:
 
 
 def default_folder(home: Path) -> Path:
-    """Where the server of a home folder keeps its data; root's lies under /var/lib."""
+    """Where the server of a home folder keeps its data.
+
+    Root's lies under /var/lib, and a link in the home leads there: a home that is made anew gets a
+    new database, as it does for everybody else.
+    """
+    inside = home / "postgresql"
     if os.geteuid() != 0:
-        return home / "postgresql"
-    name = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
-    return _SHARED_FOLDER / name / "postgresql"
+        return inside
+    home.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        inside.symlink_to(_SHARED_FOLDER / uuid.uuid4().hex[:12] / "postgresql")
+    return inside.readlink() if inside.is_symlink() else inside
 
 
 def server_user() -> ServerUser:

@@ -25,6 +25,7 @@ from storage.jobs import (
     JobReference,
     claim_chunk,
     list_open_chunks,
+    lock_own_job,
     plan_job,
     record_batch,
     should_stop,
@@ -47,6 +48,7 @@ from storage.quality import (
 )
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
+from storage.stored_values import storable_text
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus
 from tasks.decorators import task
 from tasks.images.files import ImageLimits
@@ -230,9 +232,8 @@ class _ChunkWork:
                 measurer=_isolated_measurer(),
             )
         except ImageError as error:
-            message = f"{file.path.name}: {error.reason}"
-            # PostgreSQL's text has no NUL; decoders quote the bytes of broken files.
-            message = message.replace("\0", "\\0")[:_LONGEST_MESSAGE]
+            # Decoders quote the bytes of broken files.
+            message = storable_text(f"{file.path.name}: {error.reason}", longest=_LONGEST_MESSAGE)
             return row | {
                 "status": MeasurementStatus.FAILED,
                 "error_code": error.code.value,
@@ -252,17 +253,21 @@ def _as_row(measurement: ImageMeasurement) -> dict[str, Any]:
 
 
 @task(run_name="compare images")
-def compare_project_images(project_id: UUID, thresholds: QualityThresholds) -> ComparisonReport:
+def compare_project_images(
+    job: JobReference, project_id: UUID, thresholds: QualityThresholds
+) -> ComparisonReport:
     """Compare all measured images of a project and store what that decides about each."""
     database = open_database()
-    with database.transaction() as connection:
+    with database.reading() as connection:
         images = load_measured_images(connection, project_id)
-        comparison = compare_measurements(
-            _measurements(images),
-            thresholds,
-            threads=get_settings().workers,
-            earlier=_earlier_comparison(images),
-        )
+    comparison = compare_measurements(
+        _measurements(images),
+        thresholds,
+        threads=get_settings().workers,
+        earlier=_earlier_comparison(images),
+    )
+    with database.transaction() as connection:
+        lock_own_job(connection, job)
         changed = store_comparisons(
             connection,
             project_id,
