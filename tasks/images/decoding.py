@@ -117,7 +117,8 @@ class DecodedImage:
     def read_rows(self, first: int, last: int) -> NDArray[np.uint8]:
         """Give rows first..last-1 as 8-bit grey (rows, columns) or colour (rows, columns, 3 or 4).
 
-        Channels are R, G, B and, in a decoded JPEG, 255.
+        Channels are R, G, B and, in a decoded JPEG, 255. Of 16-bit grey the upper eight bits are
+        taken, as OpenCV does and as Pillow does with 16-bit colour.
 
         Raises:
             ImageError: UNSUPPORTED when Pillow cannot convert this mode to RGB.
@@ -127,6 +128,9 @@ class DecodedImage:
         assert self.picture is not None
         with _decoder_errors("converting to RGB"):
             rows = self.picture.crop((0, first, self.picture.width, last))
+            if rows.mode.startswith("I;16"):
+                # Pillow clips to 255, which turns nearly every such picture white.
+                return (np.asarray(rows) >> 8).astype(np.uint8)
             return np.asarray(rows if rows.mode == "L" else rows.convert("RGB"))
 
     def to_grey_picture(self) -> Image.Image:

@@ -1,10 +1,10 @@
 """All measurements of one image, from one decode.
 
 Colour metrics are over 8-bit R, G and B as Pillow's `convert("RGB")` gives them: transparency is
-dropped, palettes and CMYK are resolved, 16-bit, 32-bit and floating-point grey is clipped to 0..255
-as Pillow does (it does not scale). Grey is OpenCV's 8-bit grey of these values,
-(9798 R + 19235 G + 3735 B + 2^14) / 2^15 rounded down. The hash alone uses Pillow's grey of the
-image as stored, because its reference does.
+dropped, palettes and CMYK are resolved, 32-bit and floating-point grey is clipped to 0..255 (Pillow
+does not scale). 16-bit grey is divided by 256, where Pillow would clip it. Grey is OpenCV's 8-bit
+grey of these values, (9798 R + 19235 G + 3735 B + 2^14) / 2^15 rounded down. The hash alone uses
+Pillow's grey of the image as stored, because its reference does.
 """
 
 from __future__ import annotations

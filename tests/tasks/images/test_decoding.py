@@ -57,6 +57,9 @@ def reference_of(path: Path) -> Image.Image | None:
         try:
             picture = ImageOps.exif_transpose(Image.open(path))
             picture.convert("L")
+            if picture.mode.startswith("I;16"):
+                upper = (np.asarray(picture).astype(np.int64) // 256).astype(np.uint8)
+                return Image.fromarray(upper).convert("RGB")
             return picture.convert("RGB")
         except Exception:
             return None

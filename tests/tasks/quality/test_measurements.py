@@ -119,7 +119,11 @@ def test_every_file_has_the_values_of_the_plain_computation(path):
     try:
         picture = ImageOps.exif_transpose(Image.open(path))
         picture.convert("L")  # what the hash needs; impossible for one mode, LAB
-        rgb = np.asarray(picture.convert("RGB"))
+        if picture.mode.startswith("I;16"):
+            upper = np.asarray(picture).astype(np.int64) // 256
+            rgb = np.dstack([upper] * 3).astype(np.uint8)
+        else:
+            rgb = np.asarray(picture.convert("RGB"))
     except Exception:
         rgb = None
     if rgb is None or path.name in DAMAGED_BUT_SHOWN_BY_PILLOW:
@@ -311,3 +315,14 @@ def test_blurred_photographs_are_called_blurred(share):
             soft = picture.filter(ImageFilter.GaussianBlur(share * picture.width))
             assert measure_content(encoded(np.asarray(soft))).focus < DEFAULT_FOCUS_THRESHOLD
             assert measure_content(encoded(np.asarray(picture))).focus > DEFAULT_FOCUS_THRESHOLD
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    for name in ("ramp.png", "ramp.tif"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        measured = measure_image(tmp_path / name)
+        assert measured.mode == "I;16"
+        assert measured.brightness == pytest.approx(0.5)
+        assert (measured.p1, measured.p99) == (2, 253)
+        assert measured.red_avg == measured.green_avg == measured.blue_avg == 0.5
