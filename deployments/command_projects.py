@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +55,8 @@ def add(
 
     settings = get_settings()
     database = open_database(settings)
-    with new_progress_bar() as bar:
+    with ExitStack() as shown:
+        bar = new_progress_bar()
         line: TaskID | None = None
 
         def show(done: int, total: int) -> None:
@@ -62,6 +64,8 @@ def add(
             if json_output:
                 return
             if line is None:
+                # Only now: a bar without a file to read would print an empty line.
+                shown.enter_context(bar)
                 line = bar.add_task(as_description(f"Reading {name}"))
             bar.update(line, completed=done, total=total)
 

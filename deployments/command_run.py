@@ -24,7 +24,7 @@ from storage.projects import find_project
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind
 
-app = typer.Typer(no_args_is_help=True, help="Run a flow here and now.")
+app = typer.Typer(no_args_is_help=True)
 
 _CANCELLED = 130
 
@@ -74,7 +74,7 @@ def quality_metrics(
 
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from deployments.temporary_server import temporary_server
+    from deployments.temporary_server import prepare_temporary_server
     from flows.quality_metrics import quality_metrics as flow
     from tasks.quality.overall_quality import BlurRule, QualityThresholds
 
@@ -88,9 +88,9 @@ def quality_metrics(
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(f"{option}: {first['msg']}.") from None
+    prepare_temporary_server()
     bar = live_job_bar(database, JobKind.QUALITY_METRICS, str(found.id), f"Measuring {found.name}")
     with (
-        temporary_server(),
         nullcontext() if json_output else bar,
         cancel_on_interrupt(database),
         # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.

@@ -11,30 +11,30 @@ from pathlib import Path
 from storage.errors import VisionflowsError
 
 
-@contextmanager
-def temporary_server() -> Iterator[None]:
-    """Start Prefect's temporary server now, unless Prefect is set to talk to another one.
+def prepare_temporary_server() -> None:
+    """Make sure that a temporary server will start, unless Prefect is set to talk to another one.
 
     The first server of an empty folder makes Prefect's own tables; two that do so at once break
-    each other. So first starts take turns.
+    each other. So the first command starts its server here while others wait; later ones leave it
+    to Prefect, which starts a server when a flow first needs one and stops it with the process.
 
     Raises:
-        VisionflowsError: it did not start.
+        VisionflowsError: the server did not start.
     """
     from httpx import HTTPError
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL, get_current_settings
 
     if PREFECT_API_URL.value() is not None:
-        yield
         return
     current = get_current_settings()
     timeout = current.server.ephemeral.startup_timeout_seconds
     ready = current.home / f".ready-{version('prefect')}"
     if ready.exists():
-        yield
         return
     with _exclusive(current.home / ".starting.lock"):
+        if ready.exists():
+            return
         try:
             SubprocessASGIServer().start(timeout=timeout)
         except (RuntimeError, HTTPError) as error:
@@ -43,7 +43,6 @@ def temporary_server() -> Iterator[None]:
                 "command again, or set PREFECT_API_URL to a running server."
             ) from error
         ready.touch()
-    yield
 
 
 @contextmanager

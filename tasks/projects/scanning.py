@@ -115,6 +115,7 @@ def scan_image_folder(folder: Path) -> FolderScan:
         except OSError as error:
             scan.leave_out(relative_path, error)
     scan.found.files.sort(key=lambda file: file.relative_path.encode())
+    scan.found.problems.sort()
     return scan.found
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _BAR = "▁▂▃▄▅▆▇█"
-# A point is markup only where a web address could begin, and looks better without a backslash.
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+|~&!:@$^=]|(?<=www)\.)", re.IGNORECASE)
+# Points and colons are markup only in web addresses, and look better without a backslash.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+|~&!@$^=]|(?<=www)\.|:(?=//))", re.IGNORECASE)
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST_SLUG = 60
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tasks.quality.measurements import DEFAULT_FOCUS_THRESHOLD
 from tasks.quality.overall_quality import (
     BlurRule,
     Issue,
@@ -102,7 +103,7 @@ def test_a_value_at_the_threshold_is_fine_and_the_next_one_is_not(value, thresho
 def test_the_default_thresholds_are_those_of_the_documentation():
     thresholds = QualityThresholds()
     assert thresholds.blur_rule is BlurRule.FOCUS
-    assert 3 < thresholds.focus < 5, "where blurred and sharp photographs part"
+    assert thresholds.focus == DEFAULT_FOCUS_THRESHOLD < SHARP_FOCUS
     assert (thresholds.sharpness, thresholds.low_contrast) == (0.15, 0.15)
     assert (thresholds.low_brightness, thresholds.high_brightness) == (0.15, 0.85)
     assert (thresholds.duplicate, thresholds.duplicate_distance) == (0.1, 6)

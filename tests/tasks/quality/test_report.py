@@ -123,7 +123,7 @@ def test_the_summary_shows_every_figure_in_its_row():
     bars = "█\u00a0▃" + "\u00a0" * 7
     assert f"| sharpness | `{bars}` | 3 0 1 0 0 0 0 0 0 0 |" in summary
     assert "| a/b.jpg | 0.123 | blur, x |" in summary
-    assert "| c.jpg | c.jpg\\: cut off |" in summary
+    assert "| c.jpg | c.jpg: cut off |" in summary
     assert "Snapshot: /home folder/x.parquet" in summary
 
 

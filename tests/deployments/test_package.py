@@ -1,0 +1,102 @@
+"""The package as others install it: what a wheel holds, used far from the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("flows", "tasks", "storage", "deployments")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The package as setuptools builds it for a wheel, with its metadata, in a folder alone."""
+    folder = tmp_path_factory.mktemp("package")
+    sources, library = folder / "sources", folder / "site-packages"
+    sources.mkdir()
+    library.mkdir()
+    # From a copy, because building writes beside the sources.
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, sources / name)
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, sources / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    built = subprocess.run(
+        [
+            *(sys.executable, "-c", "import setuptools; setuptools.setup()", "--quiet"),
+            *("egg_info", "--egg-base", str(library), "build_py", "--build-lib", str(library)),
+        ],
+        cwd=sources,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return library
+
+
+def test_the_package_holds_every_module_and_nothing_else(installed):
+    names = {
+        path.relative_to(installed).as_posix()
+        for path in installed.rglob("*")
+        if path.is_file() and ".egg-info" not in path.parts[len(installed.parts)]
+    }
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == expected
+    assert "storage/migrations/versions/__init__.py" in names
+
+
+def test_the_installed_command_works_far_from_the_checkout(
+    installed, make_database_url, photographs, tmp_path
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # The package's own entry point, with the dependencies of this environment but not its checkout.
+    program = """
+import sys
+from importlib.metadata import distribution
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+found = [point for point in distribution("visionflows").entry_points
+         if point.group == "console_scripts"]
+assert [point.name for point in found] == ["visionflows"]
+main = found[0].load()
+import storage, flows
+for package in (storage, flows):
+    print(package.__file__, file=sys.stderr)
+main()
+"""
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=elsewhere,
+            check=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(installed),
+                "VISIONFLOWS_HOME": str(tmp_path / "home"),
+                # Without tables: the migrations of the package make them.
+                "VISIONFLOWS_DATABASE_URL": database_url,
+            },
+        )
+
+    database_url = make_database_url("template1")
+    added = run("projects", "add", "p", str(photographs))
+    assert "5 images" in added.stdout
+    assert [line for line in added.stderr.splitlines() if not line.startswith(str(installed))] == []
+    assert "p" in run("projects", "list").stdout
+    assert "Usage: visionflows" in run("--help").stdout
