@@ -2,6 +2,8 @@
 
 Coordinates are normalised: x over the image's width, y over its height, 0..1 inside the image.
 Values outside are kept as the file has them; whoever needs them inside clips, and says so.
+
+Paths are as the folder or archive lists them: relative to its top, a wrapping folder included.
 """
 
 from __future__ import annotations
@@ -99,7 +101,7 @@ class LabelProblem:
 
     Attributes:
         code: a short name for the kind of problem, for counting; `problems.ProblemCode` has all.
-        file: the label file, relative to the dataset's root.
+        file: the label file.
         line: line in it, from 1; None where it concerns the file.
         reason: what is wrong, in words.
         count: how many places this entry stands for; more than 1 where a file has so many of one
@@ -118,9 +120,8 @@ class ImageLabels:
     """All labels of one image.
 
     Attributes:
-        image: the image, relative to the dataset's root, without its suffix where the format does
-            not tell it.
-        source: the label file, relative to the dataset's root.
+        image: the image; where only the label file is known, its name without the suffix.
+        source: the label file.
         labels: in the order of the file.
         problems: what could not be used.
     """

@@ -24,7 +24,7 @@ class DataYaml:
     """What a dataset's YAML file says; only texts and numbers, nothing in it is ever run.
 
     Attributes:
-        file: the YAML file, relative to the dataset's root.
+        file: the YAML file.
         names: class names by id, in the order of the ids.
         keypoint_shape: number of keypoints and values per keypoint (2 or 3); None where not given.
         task: Ultralytics' name of the task (detect, segment, obb, pose, ...), lower case.
@@ -45,7 +45,7 @@ class ClassList:
     """Class names that one file gives.
 
     Attributes:
-        file: that file, relative to the dataset's root.
+        file: that file.
         names: class names by id, in the order of the ids.
         problems: what could not be used.
     """

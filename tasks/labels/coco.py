@@ -62,7 +62,7 @@ def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
 
     Args:
         content: the whole file.
-        source: the file, relative to the dataset's root.
+        source: the file.
     """
     log = ProblemLog(source)
     document = parse_json(content, log)

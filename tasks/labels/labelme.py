@@ -50,8 +50,8 @@ def read_labelme(
 
     Args:
         content: the whole file.
-        source: the label file, relative to the dataset's root.
-        image: the image, relative to the dataset's root; by default the file name in `imagePath`.
+        source: the label file.
+        image: the image; by default the file name in `imagePath`.
         image_size: used where the file has no `imageWidth` and `imageHeight`.
     """
     log = ProblemLog(source)

@@ -8,6 +8,7 @@ edges themselves; their boxes are read with `counts_from_one=False`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree
@@ -28,6 +29,7 @@ from tasks.labels.geometry import (
 from tasks.labels.problems import ProblemCode, ProblemLog, quoted
 
 MAX_XML_DEPTH = 50
+_BEGINS_AT_ZERO = re.compile(rb"<[xy]min>\s*0*(0|0?\.\d*)\s*</[xy]min>")
 
 
 def read_pascal_voc(
@@ -46,8 +48,8 @@ def read_pascal_voc(
 
     Args:
         content: the whole file.
-        source: the label file, relative to the dataset's root.
-        image: the image, relative to the dataset's root; by default the file name in `filename`.
+        source: the label file.
+        image: the image; by default the file name in `filename`.
         image_size: used where the file has no usable `size`.
         counts_from_one: whether pixels count from 1 as in VOC itself. A box that begins at 0 shows
             that they do not, and is noted.
@@ -72,6 +74,14 @@ def read_pascal_voc(
             if label is not None:
                 labels.append(label)
     return ImageLabels(image, source, tuple(labels), log.entries())
+
+
+def begins_at_pixel_zero(content: bytes) -> bool:
+    """Whether a box of a file begins at pixel 0: a cheap look without parsing the document.
+
+    If this is so in one file of a dataset, all its boxes count from 0.
+    """
+    return _BEGINS_AT_ZERO.search(content) is not None
 
 
 def write_pascal_voc(

@@ -99,10 +99,10 @@ def quoted(value: object) -> str:
 
 
 class ProblemLog:
-    """Collects the problems of one file, and keeps their number bounded.
+    """Collects the problems of one file or dataset, and keeps their number bounded.
 
     Attributes:
-        file: the label file, relative to the dataset's root.
+        file: what the problems are about unless they name another file.
     """
 
     def __init__(self, file: PurePosixPath) -> None:
@@ -110,17 +110,24 @@ class ProblemLog:
         self._listed: list[LabelProblem] = []
         self._counts: Counter[str] = Counter()
 
-    def add(self, code: ProblemCode, reason: str, line: int | None = None) -> None:
+    def add(
+        self,
+        code: ProblemCode,
+        reason: str,
+        line: int | None = None,
+        file: PurePosixPath | None = None,
+    ) -> None:
         """Note one problem.
 
         Args:
             code: the kind of problem.
             reason: what is wrong, in words, without the file and the line.
             line: line in the file, from 1; None where it concerns the file.
+            file: another file than the log's own, in a log about a whole dataset.
         """
         self._counts[code] += 1
         if self._counts[code] <= LISTED_PER_KIND:
-            self._listed.append(LabelProblem(str(code), self.file, line, reason))
+            self._listed.append(LabelProblem(str(code), file or self.file, line, reason))
 
     def entries(self) -> tuple[LabelProblem, ...]:
         """Return the problems in the order they came, then one entry per kind that has more."""
@@ -129,7 +136,7 @@ class ProblemLog:
                 code,
                 self.file,
                 None,
-                f"{count - LISTED_PER_KIND} more of this kind in the same file",
+                f"{count - LISTED_PER_KIND} more of this kind",
                 count - LISTED_PER_KIND,
             )
             for code, count in self._counts.items()

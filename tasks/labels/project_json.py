@@ -54,10 +54,10 @@ def read_project_json(
 
     Args:
         content: the whole file.
-        source: the label file, relative to the dataset's root.
+        source: the label file.
         names: class names by id of the dataset, used where the file has no `c`; where it has, the
             file's own names count and each difference is noted.
-        image: the image, relative to the dataset's root; by default the file name in `m`.
+        image: the image; by default the file name in `m`.
         image_size: used where `m` has no size.
     """
     log = ProblemLog(source)
