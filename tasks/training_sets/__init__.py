@@ -1,0 +1,1 @@
+"""What it takes to make one training set of several projects: classes, splits, data.yaml."""
