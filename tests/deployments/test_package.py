@@ -51,8 +51,7 @@ def test_the_package_holds_every_module_and_nothing_else(installed):
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        for path in (ROOT / package).rglob("*.py")
     }
     assert names == expected
     assert "storage/migrations/versions/__init__.py" in names
@@ -99,4 +98,4 @@ main()
     assert "5 images" in added.stdout
     assert [line for line in added.stderr.splitlines() if not line.startswith(str(installed))] == []
     assert "p" in run("projects", "list").stdout
-    assert "Usage: visionflows" in run("--help").stdout
+    assert "Usage:" in run("--help").stdout
