@@ -23,9 +23,7 @@ WORK = st.lists(
 
 def cut(seconds, workers=2, keys=None):
     keys = range(len(seconds)) if keys is None else keys
-    return [
-        (chunk.start, chunk.stop) for chunk in cut_into_chunks(keys, seconds, workers=workers)
-    ]
+    return [(chunk.start, chunk.stop) for chunk in cut_into_chunks(keys, seconds, workers=workers)]
 
 
 @given(WORK, st.integers(1, 64))
