@@ -26,7 +26,7 @@ from pathlib import Path
 import cv2
 import imagehash
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]
+import simplejpeg
 from PIL import Image
 from rich.console import Console
 from rich.table import Table

@@ -188,11 +188,22 @@ def _current_revision(connection: Connection) -> str | None:
     return None if revision is None else str(revision)
 
 
+_LASTING_FILE_ERRORS = (
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: lost connections, locks, memory, and failing disks.
 
-    Bad input is never transient.
+    Bad input is never transient, and neither is a file that is not there or not for us to read.
     """
+    if isinstance(error, _LASTING_FILE_ERRORS):
+        return False
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(
             error.orig,

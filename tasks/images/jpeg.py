@@ -11,7 +11,7 @@ import re
 import threading
 
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]
+import simplejpeg
 from numpy.typing import NDArray
 
 from storage.errors import ImageError, ImageErrorCode

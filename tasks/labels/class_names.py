@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tasks.labels.annotations import LabelProblem
 from tasks.labels.problems import ProblemCode, ProblemLog, quoted

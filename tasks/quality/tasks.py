@@ -61,7 +61,12 @@ from tasks.quality.comparison import (
 from tasks.quality.isolated_measurement import IsolatedMeasurer, measure_image_safely
 from tasks.quality.measurements import METRICS_VERSION, ImageMeasurement, prepare_worker_thread
 from tasks.quality.overall_quality import QualityThresholds
-from tasks.quality.report import artifact_key, duplicate_group_rows, summary_markdown
+from tasks.quality.report import (
+    artifact_key,
+    duplicate_group_rows,
+    escape,
+    summary_markdown,
+)
 from tasks.work_chunks import cut_into_chunks
 
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
@@ -166,7 +171,8 @@ class _ChunkWork:
         self._database = database
         self._files = files
         self._succeeded: dict[UUID, bool] = {}
-        self._next_look = time.monotonic() + _LOOK_SECONDS
+        # At once: a chunk that waited in the queue while the job was cancelled measures nothing.
+        self._next_look = time.monotonic()
         settings = get_settings()
         self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
         prepare_worker_thread()
@@ -390,13 +396,14 @@ def publish_quality_report(project: ProjectRecord, snapshot: str) -> None:
             snapshot=snapshot,
         ),
         key=artifact_key("quality-summary", project.name, str(project.id)),
-        description=f"Quality of {project.name}",
+        description=f"Quality of {escape(project.name)}",
     )
     create_table_artifact(
         duplicate_group_rows(overview.duplicate_groups),
         key=artifact_key("quality-duplicates", project.name, str(project.id)),
         description=(
-            f"{overview.duplicate_group_count} groups of near-duplicates in {project.name}; "
+            f"{overview.duplicate_group_count} groups of near-duplicates in "
+            f"{escape(project.name)}; "
             f"the first {len(overview.duplicate_groups)} are shown"
         ),
     )
