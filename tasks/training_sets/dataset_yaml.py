@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from storage.errors import InvalidInputError
-from tasks.training_sets.splitting import Split
+from tasks.labels.addresses import Split
 
 _IMAGENET_CODE = re.compile(r"n\d{8}")
 

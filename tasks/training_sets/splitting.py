@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from itertools import pairwise
 
@@ -21,20 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import InvalidInputError
+from tasks.labels.addresses import Split
 from tasks.training_sets.split_improvement import improve_split
 
-MOST_GROUPS_TO_IMPROVE = 300
+MOST_GROUPS_TO_IMPROVE = 500
 """Above this number the greedy division is even enough, and comparing all pairs takes long."""
 
 _Counts = NDArray[np.int64]
-
-
-class Split(StrEnum):
-    """What a part of the images is for."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
 
 
 @dataclass(frozen=True, slots=True)

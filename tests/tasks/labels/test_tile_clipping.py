@@ -215,6 +215,25 @@ def test_a_polygon_that_falls_apart_shares_one_instance_in_all_tiles():
     assert [label.instance for label in right.labels] == [None, None]
 
 
+def test_parts_get_a_number_that_no_other_object_has():
+    bow_tie = Polygon(in_pixels((10, 10), (30, 30), (30, 10), (10, 30)))
+    labels = [
+        Label("dog", box_in_pixels(0, 0, 5, 5), instance=1),
+        Label("cat", bow_tie),
+        Label("dog", box_in_pixels(5, 5, 9, 9), instance=3),
+        Label("cat", bow_tie),
+    ]
+
+    (result,) = clip_labels_to_tiles(labels, [LEFT_HALF], WIDTH, HEIGHT)
+
+    numbers = [label.instance for label in result.labels]
+    assert numbers[0] == 1
+    assert numbers[3] == 3
+    assert numbers[1] == numbers[2]
+    assert numbers[4] == numbers[5]
+    assert len(set(numbers)) == 4
+
+
 def test_parts_of_one_object_are_counted_together():
     """The right part alone shows nothing to the left; both parts are one object of 500 pixels."""
     labels = [

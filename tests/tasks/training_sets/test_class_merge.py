@@ -34,6 +34,10 @@ def test_names_are_merged_in_the_order_they_are_first_seen():
     assert merged.problems == ()
 
 
+def test_numbers_decide_the_order_within_a_project():
+    assert merge_classes([ProjectClasses("sea", {2: "c", 0: "a", 1: "b"})]).names == ("a", "b", "c")
+
+
 def test_names_that_are_twice_or_empty_in_a_project_are_reported():
     merged = merge_classes([ProjectClasses("sea", {0: "cat", 1: "Cat ", 2: " "}, [" "])])
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
+from tasks.labels.addresses import Split
 from tasks.training_sets.dataset_yaml import format_dataset_yaml, quote_yaml
-from tasks.training_sets.splitting import Split
 
 FOLDERS = {Split.TRAIN: "images/train", Split.VAL: "images/val"}
 # everything but the halves of surrogate pairs

@@ -135,6 +135,13 @@ def test_no_split_stays_empty_while_there_are_groups_for_all(images, ratios):
         assert all(sizes[split] > 0 for split in wanted)
 
 
+def test_a_split_that_no_group_fits_into_gets_one_group():
+    """Validation should have 1 image of 100, but there are groups of 10 only."""
+    images = [SplitImage(str(number), source=f"video {number // 10}") for number in range(100)]
+
+    assert sizes_of(split_images(images, SplitRatios(0.999, 0.001))) == (90, 10, 0)
+
+
 def test_groups_join_over_other_images():
     images = [
         SplitImage("a.jpg", content_hash="one"),
@@ -263,7 +270,7 @@ def test_small_sets_are_nearly_always_divided_as_well_as_possible():
         best += reached == optimum
 
     assert right_size >= 0.97 * cases
-    assert best >= 0.9 * cases
+    assert best >= 0.85 * cases
 
 
 @settings(max_examples=60)
