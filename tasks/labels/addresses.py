@@ -72,9 +72,11 @@ def address_of(folder: tuple[str, ...]) -> Address:
         if not is_label_folder and lowered[position] not in _IMAGE_FOLDERS:
             continue
         above, below = folder[:position], folder[position + 1 :]
-        if below and (split := split_of_name(below[0])):
-            kind = LayoutKind.IMAGES_THEN_SPLIT
-            return Address(above, split, below[1:], kind, is_label_folder)
+        for depth, name in enumerate(below):
+            if split := split_of_name(name):
+                rest = below[:depth] + below[depth + 1 :]
+                kind = LayoutKind.IMAGES_THEN_SPLIT
+                return Address(above, split, rest, kind, is_label_folder)
         if above and (split := split_of_name(above[-1])):
             kind = LayoutKind.SPLIT_THEN_IMAGES
             return Address(above[:-1], split, below, kind, is_label_folder)

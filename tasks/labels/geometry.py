@@ -26,6 +26,8 @@ from tasks.labels.problems import ProblemCode, ProblemLog, quoted
 PIXEL_DECIMALS = 6
 # Division by the image size must not report 1.0000000000000002.
 _RANGE_TOLERANCE = 1e-9
+# Rounding the edges of a box without width to PIXEL_DECIMALS may swap them.
+_SIZE_TOLERANCE = 2e-6
 # Boxes written with six decimals stick out by up to 0.75e-6 where they touch the edge.
 _LEAVES_TOLERANCE = 1e-5
 
@@ -166,7 +168,7 @@ def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | N
     box = geometry if isinstance(geometry, Box) else None
     if isinstance(geometry, Keypoints):
         box = geometry.box
-    if box is not None and (box.width < -_RANGE_TOLERANCE or box.height < -_RANGE_TOLERANCE):
+    if box is not None and (min(box.width, box.height) < -_SIZE_TOLERANCE):
         log.add(
             ProblemCode.BOX_NEGATIVE_SIZE,
             f"{where} has the size {box.width:g} x {box.height:g}",

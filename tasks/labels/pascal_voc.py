@@ -29,7 +29,7 @@ from tasks.labels.geometry import (
 from tasks.labels.problems import ProblemCode, ProblemLog, quoted
 
 MAX_XML_DEPTH = 50
-_BEGINS_AT_ZERO = re.compile(rb"<[xy]min>\s*0*(0|0?\.\d*)\s*</[xy]min>")
+_BEGINS_AT_ZERO = re.compile(rb"<[xy]min>\s*0+(\.0*)?\s*</[xy]min>")
 
 
 def read_pascal_voc(
@@ -207,8 +207,8 @@ def _box_of_object(
         edges.append(number)
     left, top, right, bottom = edges
     if counts_from_one:
-        if 0 <= left < 1 or 0 <= top < 1:
-            reason = "a box begins before pixel 1: the file seems to count pixels from 0"
+        if left == 0 or top == 0:
+            reason = "a box begins at pixel 0: the file seems to count pixels from 0"
             log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, line)
         left, top = left - 1, top - 1
     return size.normalised_box(left, top, right, bottom)

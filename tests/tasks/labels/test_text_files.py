@@ -87,6 +87,8 @@ def test_a_log_lists_the_first_problems_and_counts_the_rest():
     assert sum(entry.count for entry in entries) == LISTED_PER_KIND + 8
 
 
-@pytest.mark.parametrize("value", ["x" * 10**4, 1 << 40_000, [[1] * 1000] * 1000, 1.5, None, True], ids=type)
+@pytest.mark.parametrize(
+    "value", ["x" * 10**4, 1 << 40_000, [[1] * 1000] * 1000, 1.5, None, True], ids=type
+)
 def test_quoted_values_are_short(value):
     assert len(quoted(value)) < 50
