@@ -12,8 +12,8 @@ from tasks.labels.annotations import LabelProblem
 from tasks.labels.problems import ProblemCode, ProblemLog, quoted
 from tasks.labels.text_files import decode_text, numbered_lines
 
-# The YAML parser needs a second per megabyte; the names of 10,000 classes are half of one.
-MAX_YAML_BYTES = 2 << 20
+# The YAML parser needs seconds per megabyte; the names of 10,000 classes are a fifth of one.
+MAX_YAML_BYTES = 1 << 20
 # Class ids index lists in most trainers; anything above is a mistake, not a class.
 MAX_CLASS_ID = 1_000_000
 _SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

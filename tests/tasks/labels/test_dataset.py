@@ -328,7 +328,7 @@ junk_paths = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(junk_paths, junk, max_size=8))
 def test_no_content_raises(files):
     list(read_files(files).all_problems())
