@@ -83,12 +83,31 @@ def add(
     counts, project = registration.counts, registration.project
     print_plain(
         f"{project.name}: {project.image_count} images in {project.path} ({counts.added} new, "
-        f"{counts.changed} changed, {counts.returned} returned, {counts.missing} gone missing)."
+        f"{counts.changed} changed, {counts.moved} moved, {counts.returned} returned, "
+        f"{counts.missing} gone missing)."
     )
-    for problem in registration.problems[:_MOST_PROBLEMS]:
-        print_problem(f"Left out: {problem}")
-    if len(registration.problems) > _MOST_PROBLEMS:
-        print_problem(f"... and {len(registration.problems) - _MOST_PROBLEMS} more.")
+    if project.labeled_count:
+        classes = ", ".join(project.class_names.values()) or "no class names"
+        print_plain(
+            f"{project.labeled_count} images have labels ({counts.relabeled} of all changed); "
+            f"classes: {classes}."
+        )
+    _print_problems([f"Left out: {problem}" for problem in registration.problems])
+    _print_problems(
+        [
+            f"Label: {problem.file}"
+            + (f", line {problem.line}" if problem.line else "")
+            + f": {problem.reason} ({problem.code})"
+            for problem in registration.label_problems
+        ]
+    )
+
+
+def _print_problems(problems: list[str]) -> None:
+    for problem in problems[:_MOST_PROBLEMS]:
+        print_problem(problem)
+    if len(problems) > _MOST_PROBLEMS:
+        print_problem(f"... and {len(problems) - _MOST_PROBLEMS} more.")
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import BigInteger, Boolean, Index, Integer, Text, UniqueConstraint, false
 from sqlmodel import Field, SQLModel
 
-from storage.tables.columns import created_at_field, enum_type
+from storage.tables.columns import created_at_field, enum_type, time_field
 
 
 class ProjectImageState(StrEnum):
@@ -53,7 +53,9 @@ class ProjectImage(SQLModel, table=True):
     )
     label_path: str | None = Field(default=None, sa_type=Text)
     label_format: str | None = Field(default=None, sa_type=Text)
+    label_count: int | None = Field(default=None, sa_type=Integer)
     split: str | None = Field(default=None, sa_type=Text)
+    missing_since: datetime | None = time_field()
     file_size: int = Field(sa_type=BigInteger)
     # Nanoseconds since the epoch, as the file system tells them: a float or a timestamp would lose
     # the digits that tell a rewritten file from an unchanged one.

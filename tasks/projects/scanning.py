@@ -53,9 +53,13 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
+# Labels, class names and lists of splits.
+LABEL_SUFFIXES = frozenset([".json", ".labels", ".names", ".toon", ".txt", ".xml", ".yaml", ".yml"])
+
+
 @dataclass(frozen=True)
 class FoundFile:
-    """An image file in a folder."""
+    """An image or label file in a folder."""
 
     relative_path: str
     size: int
@@ -68,12 +72,14 @@ class FolderScan:
 
     Attributes:
         files: the image files, in the byte order of their relative paths.
+        label_files: files that may hold labels or class names, in the same order.
         problems: a sentence for everything that was left out although it looks like an image.
         unreadable: relative paths of files and folders that are there but could not be looked at:
             nobody knows whether the images in them are gone.
     """
 
     files: list[FoundFile] = field(default_factory=list)
+    label_files: list[FoundFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
 
@@ -114,7 +120,8 @@ def scan_image_folder(folder: Path) -> FolderScan:
             scan.look_into(relative_path)
         except OSError as error:
             scan.leave_out(relative_path, error)
-    scan.found.files.sort(key=lambda file: file.relative_path.encode())
+    for found in (scan.found.files, scan.found.label_files):
+        found.sort(key=lambda file: file.relative_path.encode())
     scan.found.problems.sort()
     return scan.found
 
@@ -145,8 +152,12 @@ class _Scan:
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         self.waiting.append(relative_path)
-                    elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
-                        self._look_at(entry, relative_path)
+                        continue
+                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - speed
+                    if suffix in IMAGE_SUFFIXES:
+                        self._look_at(entry, relative_path, self.found.files)
+                    elif suffix in LABEL_SUFFIXES:
+                        self._look_at(entry, relative_path, self.found.label_files)
                 except OSError as error:
                     self.leave_out(relative_path, error)
 
@@ -157,7 +168,9 @@ class _Scan:
         self.found.problems.append(f"{_shown(relative_path)}: {error.strerror}")
         self.found.unreadable.add(relative_path)
 
-    def _look_at(self, entry: os.DirEntry[str], relative_path: str) -> None:
+    def _look_at(
+        self, entry: os.DirEntry[str], relative_path: str, target: list[FoundFile]
+    ) -> None:
         is_link = entry.is_symlink()
         if is_link and not os.path.realpath(entry.path).startswith(self._inside):
             self._leave_out(relative_path, "the link leads out of the folder")
@@ -173,7 +186,7 @@ class _Scan:
         if not _is_utf8(relative_path):
             self._leave_out(relative_path, "the name is not UTF-8; rename the file or its folder")
             return
-        self.found.files.append(FoundFile(relative_path, status.st_size, status.st_mtime_ns))
+        target.append(FoundFile(relative_path, status.st_size, status.st_mtime_ns))
 
     def _leave_out(self, relative_path: str, reason: str) -> None:
         self.found.problems.append(f"{_shown(relative_path)}: {reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,21 +14,26 @@ from uuid import UUID
 
 from storage.database import Database
 from storage.errors import ImageError, InvalidInputError
-from storage.projects import (
+from storage.project_images import (
+    ImageLabelFile,
     KnownFile,
-    ProjectRecord,
+    LabelRegistration,
     RegisteredFile,
     RegistrationCounts,
-    add_project,
-    find_project,
     known_files,
-    list_projects,
+    known_labels_fingerprint,
     register_files,
 )
+from storage.projects import ProjectRecord, add_project, find_project, list_projects
 from tasks.images.decoding import read_image_facts
-from tasks.projects.scanning import FoundFile, scan_image_folder
+from tasks.labels.annotations import LabelProblem
+from tasks.labels.dataset import DatasetImage, read_dataset_labels
+from tasks.labels.geometry import ImageSize, image_size_of
+from tasks.projects.scanning import FolderScan, FoundFile, scan_image_folder
 
 _MOST_LOST = 0.1
+# Another value makes all projects read their labels again, after the readers have changed.
+_LABELS_VERSION = b"1"
 _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and
 # Ctrl-C waits for a few files only.
@@ -39,11 +45,15 @@ _NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 
 @dataclass(frozen=True)
 class Registration:
-    """A registered project, what changed, and what was left out."""
+    """A registered project, what changed, what was left out, and what is wrong with its labels.
+
+    Label problems are those found in this registration: none when no label file has changed.
+    """
 
     project: ProjectRecord
     counts: RegistrationCounts
     problems: list[str]
+    label_problems: list[LabelProblem]
 
 
 def register_project(
@@ -87,13 +97,6 @@ def register_project(
     present.update(
         path for path, file in known.items() if not file.is_missing and scan.could_not_look_at(path)
     )
-    there_before = {path for path, file in known.items() if not file.is_missing}
-    lost = len(there_before - present)
-    if lost > _MOST_LOST * len(there_before) and not accept_losses:
-        raise InvalidInputError(
-            f"{lost} of {len(there_before)} images of project {name!r} are gone from {root}. "
-            "Nothing was changed. If that is intended, run again with --accept-losses."
-        )
     to_read = [file for file in scan.files if not _is_known(file, known)]
     files: list[RegisteredFile] = []
     for done, result in enumerate(_read_all(root, to_read, workers), start=1):
@@ -102,8 +105,73 @@ def register_project(
         else:
             scan.problems.append(result)
         progress(done, len(to_read))
-    counts = register_files(database, project, files, present)
-    return Registration(find_project(database, str(project.id)), counts, scan.problems)
+    lost, there_before = _count_losses(known, present, files)
+    if lost > _MOST_LOST * there_before and not accept_losses:
+        raise InvalidInputError(
+            f"{lost} of {there_before} images of project {name!r} are gone from {root}. "
+            "Nothing was changed. If that is intended, run again with --accept-losses."
+        )
+    labels, label_problems = _read_labels(database, project, scan)
+    counts = register_files(database, project, files, present, labels=labels)
+    return Registration(
+        find_project(database, str(project.id)), counts, scan.problems, label_problems
+    )
+
+
+def _count_losses(
+    known: dict[str, KnownFile], present: set[str], new_files: list[RegisteredFile]
+) -> tuple[int, int]:
+    """How many images are gone, of how many; one that has only moved is not gone."""
+    there_before = {path: file for path, file in known.items() if not file.is_missing}
+    gone = Counter(file.sha256 for path, file in there_before.items() if path not in present)
+    arrived = Counter(file.sha256 for file in new_files if file.relative_path not in known)
+    return (gone - arrived).total(), len(there_before)
+
+
+def _read_labels(
+    database: Database, project: ProjectRecord, scan: FolderScan
+) -> tuple[LabelRegistration | None, list[LabelProblem]]:
+    """Read all labels of a folder, unless its files are those of the last registration."""
+    digest = hashlib.sha256(_LABELS_VERSION)
+    for kind, files in ((b"image", scan.files), (b"label", scan.label_files)):
+        for file in files:
+            # Of images only the paths matter here: a label file belongs to a path.
+            stamp = (file.size, file.modified_at_ns) if kind == b"label" else ()
+            digest.update(repr((kind, file.relative_path, *stamp)).encode())
+    fingerprint = digest.hexdigest()
+    if fingerprint == known_labels_fingerprint(database, project.id):
+        return None, []
+    paths = [file.relative_path for file in (*scan.files, *scan.label_files)]
+    found = read_dataset_labels(
+        paths,
+        lambda path: (project.path / path).read_bytes(),
+        size_of_image=lambda path: _size_of_image(project.path / path),
+    )
+    by_path = {image.path.as_posix(): _label_file_of(image) for image in found.images}
+    # Images outside the dataset that was found have no labels.
+    label_files = [
+        by_path.get(path, ImageLabelFile(path, None, None, None, None))
+        for path in (file.relative_path for file in scan.files)
+    ]
+    registration = LabelRegistration(label_files, found.class_names, fingerprint)
+    return registration, list(found.all_problems())
+
+
+def _label_file_of(image: DatasetImage) -> ImageLabelFile:
+    path, labels = image.path.as_posix(), image.labels
+    split = None if image.split is None else image.split.value
+    if labels is None:
+        return ImageLabelFile(path, split, None, None, None)
+    label_format = None if image.format is None else image.format.value
+    return ImageLabelFile(path, split, labels.source.as_posix(), label_format, len(labels.labels))
+
+
+def _size_of_image(path: Path) -> ImageSize | None:
+    try:
+        facts = read_image_facts(path)
+    except ImageError:
+        return None
+    return image_size_of(facts.width, facts.height)
 
 
 def _check_name(name: str) -> None:

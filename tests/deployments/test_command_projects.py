@@ -14,11 +14,11 @@ def test_adding_looking_again_and_listing(invoke, photographs):
     added = invoke("projects", "add", "gulls", str(photographs))
     assert added.status == 0
     assert (
-        f"gulls: 5 images in {photographs} (5 new, 0 changed, 0 returned, 0 gone missing)."
+        f"gulls: 5 images in {photographs} (5 new, 0 changed, 0 moved, 0 returned, 0 gone missing)."
         in added.output
     )
     again = invoke("projects", "add", "gulls", str(photographs))
-    assert "(0 new, 0 changed, 0 returned, 0 gone missing)" in again.output
+    assert "(0 new, 0 changed, 0 moved, 0 returned, 0 gone missing)" in again.output
 
     listed = invoke("projects", "list")
     assert listed.status == 0
@@ -30,12 +30,15 @@ def test_adding_looking_again_and_listing(invoke, photographs):
 def test_for_programs_both_print_json(invoke, photographs):
     (photographs / "out.jpg").symlink_to("/etc/hostname")
     told = invoke("projects", "add", "gulls", str(photographs), "--json").json()
-    assert set(told) == {"project", "counts", "problems"}
-    assert told["counts"] == {"added": 5, "changed": 0, "returned": 0, "missing": 0}
+    assert set(told) == {"project", "counts", "problems", "label_problems"}
+    nothing = dict.fromkeys(("changed", "moved", "returned", "missing", "relabeled"), 0)
+    assert told["counts"] == {"added": 5} | nothing
     assert told["problems"] == ["out.jpg: the link leads out of the folder"]
     listed = invoke("projects", "list", "--json").json()
     assert listed == [told["project"]]
-    assert set(listed[0]) == {"id", "name", "path", "image_count", "missing_count"}
+    assert set(listed[0]) == {
+        *("id", "name", "path", "image_count", "missing_count", "labeled_count", "class_names")
+    }
     assert listed[0]["path"] == str(photographs)
 
 

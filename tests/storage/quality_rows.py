@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from storage.database import Database
-from storage.projects import ProjectRecord, RegisteredFile, add_project, register_files
+from storage.project_images import RegisteredFile, register_files
+from storage.projects import ProjectRecord, add_project
 from storage.quality import ComparedImage, MeasurementVersions, store_measurements
 
 VERSIONS = MeasurementVersions(metrics=2, pillow="12.0", opencv="5.0")

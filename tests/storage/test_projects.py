@@ -11,17 +11,14 @@ from sqlalchemy import text
 
 from storage.database import Database
 from storage.errors import InvalidInputError, NotFoundError
-from storage.projects import (
+from storage.project_images import (
     KnownFile,
-    ProjectRecord,
     RegisteredFile,
     RegistrationCounts,
-    add_project,
-    find_project,
     known_files,
-    list_projects,
     register_files,
 )
+from storage.projects import ProjectRecord, add_project, find_project, list_projects
 
 ODD_NAMES = [
     "with 'single' and \"double\" quotes.jpg",
@@ -33,6 +30,16 @@ ODD_NAMES = [
     "{a,b}, (c) %s $1 :name.jpg",
     " blanks ",
 ]
+
+
+def counts(**changed: int) -> RegistrationCounts:
+    """The counts of a registration; what is not named is 0."""
+    nothing = dict.fromkeys(("added", "changed", "moved", "returned", "missing", "relabeled"), 0)
+    return RegistrationCounts(**nothing | changed)
+
+
+def digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def file(path: str, content: str | None = None, *, changed: int = 1) -> RegisteredFile:
@@ -106,24 +113,20 @@ def test_new_changed_missing_and_returned_files_are_counted(
     database: Database, project: ProjectRecord
 ) -> None:
     files = [file(name) for name in ("a.jpg", "b/b.jpg", "c.jpg")]
-    assert register(database, project, files) == RegistrationCounts(3, 0, 0, 0)
-    assert register(database, project, files[:0], ["a.jpg", "b/b.jpg", "c.jpg"]) == (
-        RegistrationCounts(0, 0, 0, 0)
-    )
+    assert register(database, project, files) == counts(added=3)
+    assert register(database, project, files[:0], ["a.jpg", "b/b.jpg", "c.jpg"]) == (counts())
     changed = file("a.jpg", "other bytes", changed=2)
     assert register(database, project, [changed, file("d.jpg")], ["a.jpg", "d.jpg"]) == (
-        RegistrationCounts(added=1, changed=1, returned=0, missing=2)
+        counts(added=1, changed=1, missing=2)
     )
     found = find_project(database, "mussels")
     assert (found.image_count, found.missing_count) == (2, 2)
-    assert register(database, project, [], ["a.jpg", "b/b.jpg", "d.jpg"]) == (
-        RegistrationCounts(0, 0, returned=1, missing=0)
-    )
+    assert register(database, project, [], ["a.jpg", "b/b.jpg", "d.jpg"]) == (counts(returned=1))
     assert known_files(database, project.id) == {
-        "a.jpg": KnownFile(len("other bytes"), 2, is_missing=False),
-        "b/b.jpg": KnownFile(len("b/b.jpg"), 1, is_missing=False),
-        "c.jpg": KnownFile(len("c.jpg"), 1, is_missing=True),
-        "d.jpg": KnownFile(len("d.jpg"), 1, is_missing=False),
+        "a.jpg": KnownFile(len("other bytes"), 2, False, digest("other bytes")),
+        "b/b.jpg": KnownFile(len("b/b.jpg"), 1, False, digest("b/b.jpg")),
+        "c.jpg": KnownFile(len("c.jpg"), 1, True, digest("c.jpg")),
+        "d.jpg": KnownFile(len("d.jpg"), 1, False, digest("d.jpg")),
     }
 
 
@@ -155,14 +158,14 @@ def test_projects_registered_at_the_same_time_share_their_contents(database: Dat
         return register(database, projects[place], [file(name) for name in rotated])
 
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(run, range(6))) == [RegistrationCounts(300, 0, 0, 0)] * 6
+        assert list(pool.map(run, range(6))) == [counts(added=300)] * 6
     assert shared_count(database) == 300
 
 
 def test_odd_names_survive(database: Database, project: ProjectRecord) -> None:
     register(database, project, [file(name) for name in ODD_NAMES])
     assert set(known_files(database, project.id)) == set(ODD_NAMES)
-    assert register(database, project, [], ODD_NAMES) == RegistrationCounts(0, 0, 0, 0)
+    assert register(database, project, [], ODD_NAMES) == counts()
     with database.transaction() as connection:
         stored = connection.execute(
             text(
@@ -181,7 +184,9 @@ def test_times_keep_their_nanoseconds_and_sizes_their_bytes(
     moment = 1_700_000_000_123_456_789
     large = RegisteredFile("a.tif", 5 << 32, moment, "0" * 64, None, None, None)
     register(database, project, [large])
-    assert known_files(database, project.id) == {"a.tif": KnownFile(5 << 32, moment, False)}
+    assert known_files(database, project.id) == {
+        "a.tif": KnownFile(5 << 32, moment, False, "0" * 64)
+    }
 
 
 def test_a_registration_that_fails_changes_nothing(
@@ -195,7 +200,7 @@ def test_a_registration_that_fails_changes_nothing(
 
     with pytest.raises(ConnectionError):
         register_files(database, project, broken(), [])
-    assert known_files(database, project.id) == {"a.jpg": KnownFile(5, 1, is_missing=False)}
+    assert known_files(database, project.id) == {"a.jpg": KnownFile(5, 1, False, digest("a.jpg"))}
     assert shared_count(database) == 1
 
 

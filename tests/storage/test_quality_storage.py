@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from storage.database import Database
 from storage.held_job import HeldJob, start_job
 from storage.jobs import claim_chunk, plan_job, record_batch
-from storage.projects import register_files
+from storage.project_images import register_files
 from storage.quality import (
     IMAGE_QUALITY_SCHEMA,
     ComparedImage,

@@ -11,12 +11,19 @@ import pytest
 from sqlalchemy import text
 
 from storage.errors import InvalidInputError
-from storage.projects import RegistrationCounts, list_projects
+from storage.project_images import RegistrationCounts
+from storage.projects import list_projects
 from tasks.projects.tasks import register_project
 from tests.conftest import DATA
 from tests.tasks.projects.test_scanning import as_ordinary_user, put
 
 PHOTOGRAPH = DATA / "exif-orientation" / "Landscape_6.jpg"
+
+
+def counts(**changed):
+    """The counts of a registration; what is not named is 0."""
+    nothing = dict.fromkeys(("added", "changed", "moved", "returned", "missing", "relabeled"), 0)
+    return RegistrationCounts(**nothing | changed)
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def rows(database):
 def test_every_image_is_registered_with_what_its_header_tells(register, rows, folder):
     done = []
     registration = register(progress=lambda *counts: done.append(counts))
-    assert registration.counts == RegistrationCounts(added=10, changed=0, returned=0, missing=0)
+    assert registration.counts == counts(added=10, changed=0, returned=0, missing=0)
     assert registration.problems == []
     assert (registration.project.name, registration.project.path) == ("p", folder)
     assert (registration.project.image_count, registration.project.missing_count) == (10, 0)
@@ -84,7 +91,7 @@ def test_looking_again_reads_nothing_that_has_size_and_time_of_before(register, 
     os.utime(folder / "3.jpg", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     reads = []
     registration = register(progress=lambda *counts: reads.append(counts))
-    assert registration.counts == RegistrationCounts(0, 0, 0, 0)
+    assert registration.counts == counts()
     assert reads == []
     assert rows("relative_path, sha256") == before, "the file was not read, so nobody noticed"
 
@@ -101,7 +108,7 @@ def test_a_changed_file_is_read_again(register, rows, folder, change):
     reads = []
     registration = register(progress=lambda *counts: reads.append(counts))
     assert reads == [(1, 1)]
-    assert registration.counts == RegistrationCounts(added=0, changed=1, returned=0, missing=0)
+    assert registration.counts == counts(added=0, changed=1, returned=0, missing=0)
     stored = dict(tuple(row) for row in rows("relative_path, sha256"))
     assert stored["3.jpg"] == hashlib.sha256(content).hexdigest()
 
@@ -111,26 +118,39 @@ def test_a_file_that_goes_is_missing_and_is_known_when_it_returns(register, rows
     ids = dict(tuple(row) for row in rows("relative_path, i.id"))
     (folder / "3.jpg").rename(folder / ".3.jpg")
     registration = register()
-    assert registration.counts == RegistrationCounts(added=0, changed=0, returned=0, missing=1)
+    assert registration.counts == counts(added=0, changed=0, returned=0, missing=1)
     assert (registration.project.image_count, registration.project.missing_count) == (9, 1)
     assert ("3.jpg", "missing") in [tuple(row) for row in rows()]
 
-    assert register().counts == RegistrationCounts(0, 0, 0, 0), "it is told once"
+    assert register().counts == counts(), "it is told once"
 
     (folder / ".3.jpg").rename(folder / "3.jpg")
     reads = []
     registration = register(progress=lambda *counts: reads.append(counts))
-    assert registration.counts == RegistrationCounts(added=0, changed=0, returned=1, missing=0)
+    assert registration.counts == counts(added=0, changed=0, returned=1, missing=0)
     assert reads == []
     assert dict(tuple(row) for row in rows("relative_path, i.id")) == ids
 
 
-def test_a_renamed_file_is_a_new_image_of_a_known_content(register, rows, folder):
+def test_a_renamed_file_is_the_same_image_at_another_place(register, rows, folder):
     register()
-    shared = dict(tuple(row) for row in rows("relative_path, s.id"))
+    before = dict(tuple(row) for row in rows("relative_path, i.id"))
     (folder / "3.jpg").rename(folder / "three.jpg")
-    assert register().counts == RegistrationCounts(added=1, changed=0, returned=0, missing=1)
-    assert dict(tuple(row) for row in rows("relative_path, s.id"))["three.jpg"] == shared["3.jpg"]
+    assert register().counts == counts(moved=1, relabeled=0)
+    assert dict(tuple(row) for row in rows("relative_path, i.id")) == {
+        path.replace("3.jpg", "three.jpg"): image_id for path, image_id in before.items()
+    }
+
+
+def test_a_renamed_folder_is_no_loss(register, rows, folder, tmp_path):
+    for number in range(8):
+        (folder / "old").mkdir(exist_ok=True)
+        (folder / f"{number}.jpg").rename(folder / "old" / f"{number}.jpg")
+    register()
+    before = rows("i.id")
+    (folder / "old").rename(folder / "new")
+    assert register().counts == counts(moved=8)
+    assert sorted(rows("i.id")) == sorted(before)
 
 
 def test_up_to_a_tenth_may_go_and_no_more_without_consent(register, rows, folder):
@@ -145,7 +165,7 @@ def test_up_to_a_tenth_may_go_and_no_more_without_consent(register, rows, folder
     assert rows() == before
 
     put(folder, "1.jpg")  # one of ten is gone now
-    assert register().counts == RegistrationCounts(added=1, changed=1, returned=0, missing=1)
+    assert register().counts == counts(added=1, changed=1, returned=0, missing=1)
 
     (folder / "2.jpg").unlink()
     (folder / "3.jpg").unlink()
@@ -186,7 +206,7 @@ def test_images_in_a_folder_that_cannot_be_read_are_not_gone(database, public_fo
             registration = register_project(database, "p", folder, workers=1)
     finally:
         (folder / "closed").chmod(0o755)
-    assert registration.counts == RegistrationCounts(0, 0, 0, 0)
+    assert registration.counts == counts()
     assert registration.problems == ["closed: Permission denied"]
     assert {row.state for row in rows()} == {"present"}
 
@@ -226,7 +246,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(register
     (problem,) = registration.problems
     assert problem.startswith("growing.jpg: changed while it was read")
     assert "growing.jpg" not in {row.relative_path for row in rows()}
-    assert register().counts == RegistrationCounts(added=1, changed=0, returned=0, missing=0)
+    assert register().counts == counts(added=1, changed=0, returned=0, missing=0)
 
 
 def test_one_name_is_one_folder_and_one_folder_one_name(register, database, folder, tmp_path):

@@ -1,0 +1,175 @@
+"""Labels, splits and moves of real datasets at registration."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+
+import pytest
+from sqlalchemy import text
+
+from tasks.projects.tasks import register_project
+from tests.conftest import DATA
+
+ROBOFLOW = DATA / "roboflow-empire"
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """The Roboflow export: 63 train, 6 valid and 4 test images of one class."""
+    made = tmp_path / "dataset"
+    shutil.copytree(ROBOFLOW, made)
+    return made
+
+
+@pytest.fixture
+def register(database, dataset):
+    def run(**options):
+        return register_project(database, "empire", dataset, workers=2, **options)
+
+    return run
+
+
+@pytest.fixture
+def rows(database):
+    def read():
+        with database.transaction() as connection:
+            found = connection.execute(
+                text(
+                    "SELECT id, relative_path, split, is_labeled, label_path, label_format, "
+                    "label_count, state, missing_since FROM project_images "
+                    'ORDER BY relative_path COLLATE "C"'
+                )
+            )
+            return [dict(row) for row in found.mappings()]
+
+    return read
+
+
+def test_a_roboflow_export_has_its_splits_labels_and_classes(dataset, register, rows):
+    registration = register()
+    found = rows()
+    assert Counter(row["split"] for row in found) == {"train": 63, "val": 6, "test": 4}
+    assert all(row["label_format"] == "yolo" for row in found)
+    declared = (dataset / "data.yaml").read_text().partition("names:")[2]
+    assert list(registration.project.class_names) == ["0"]
+    assert registration.project.class_names["0"] in declared
+    # Counted another way: lines of the label file with the image's name.
+    for row in found:
+        labels = [
+            path
+            for path in dataset.rglob("*.txt")
+            if path.stem == row["relative_path"].split("/")[-1].rpartition(".")[0]
+        ]
+        assert len(labels) == 1
+        assert row["label_path"] == labels[0].relative_to(dataset).as_posix()
+        assert row["label_count"] == sum(
+            1 for line in labels[0].read_text().splitlines() if line.strip()
+        )
+    assert registration.project.labeled_count == 73
+    assert registration.counts.relabeled == 73
+
+
+def test_unchanged_labels_are_not_read_again(dataset, register, rows):
+    register()
+    before = rows()
+    label = next(dataset.rglob("train/labels/*.txt"))
+    stamp = label.stat()
+    size = len(label.read_bytes())
+    label.write_bytes(b"#" * size)  # other bytes that look unchanged: nobody may read them
+    os.utime(label, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    again = register()
+    assert again.counts.relabeled == 0
+    assert again.label_problems == []
+    assert rows() == before
+
+
+def test_changed_added_and_removed_labels_are_seen(dataset, register, rows):
+    register()
+    labels = sorted(dataset.rglob("train/labels/*.txt"))
+    labels[0].write_text("")
+    labels[1].unlink()
+    labels[2].write_text("0 0.5 0.5 0.2 0.2\n0 0.2 0.2 0.1 0.1\n0 0.7 0.7 0.1 0.1\nnonsense\n")
+    registration = register()
+    assert registration.counts.relabeled >= 2
+    by_label = {row["relative_path"].rpartition("/")[2].rpartition(".")[0]: row for row in rows()}
+    assert by_label[labels[0].stem]["label_count"] == 0
+    assert by_label[labels[0].stem]["is_labeled"], "an empty label file says: nothing here"
+    assert not by_label[labels[1].stem]["is_labeled"]
+    assert by_label[labels[2].stem]["label_count"] == 3
+    problems = [(p.file.name, p.line) for p in registration.label_problems]
+    assert (labels[2].name, 4) in problems
+
+    labels[1].write_text("0 0.5 0.5 0.2 0.2")
+    register()
+    assert {row["is_labeled"] for row in rows()} == {True}
+
+
+def test_json_comes_before_text(dataset, register, rows):
+    image = next(dataset.rglob("train/images/*.jpg"))
+    document = {
+        "v": 1,
+        "m": [image.name, 640, 640],
+        "c": ["tower"],
+        "d": [[0, [1, 1, 50, 1, 50, 50]]],
+    }
+    (dataset / "train" / "labels" / f"{image.stem}.json").write_text(json.dumps(document))
+    register()
+    row = next(r for r in rows() if r["relative_path"].endswith(image.name))
+    assert (row["label_format"], row["label_count"]) == ("project_json", 1)
+
+
+def test_a_moved_image_is_the_same_row(dataset, register, rows):
+    register()
+    before = {row["relative_path"]: row["id"] for row in rows()}
+    image = next(dataset.rglob("train/images/*.jpg"))
+    label = dataset / "train" / "labels" / f"{image.stem}.txt"
+    old = image.relative_to(dataset).as_posix()
+    image.rename(dataset / "valid" / "images" / image.name)
+    label.rename(dataset / "valid" / "labels" / label.name)
+    registration = register()
+    assert (registration.counts.moved, registration.counts.added) == (1, 0)
+    assert registration.counts.missing == 0
+    after = {row["relative_path"]: row for row in rows()}
+    new = f"valid/images/{image.name}"
+    assert len(after) == 73 and old not in after
+    assert after[new]["id"] == before[old]
+    assert after[new]["split"] == "val" and after[new]["is_labeled"]
+
+
+def test_a_missing_image_that_returns_is_the_same_row_wherever_it_returns(dataset, register, rows):
+    register()
+    image, other = sorted(dataset.rglob("train/images/*.jpg"))[:2]
+    ids = {row["relative_path"].rpartition("/")[2]: row["id"] for row in rows()}
+    contents = image.read_bytes(), other.read_bytes()
+    image.unlink()
+    other.unlink()
+    assert register().counts.missing == 2
+    gone = [row for row in rows() if row["state"] == "missing"]
+    assert len(gone) == 2 and all(row["missing_since"] for row in gone)
+
+    image.write_bytes(contents[0])
+    elsewhere = dataset / "test" / "images" / "returned.jpg"
+    elsewhere.write_bytes(contents[1])
+    registration = register()
+    assert (registration.counts.added, registration.counts.missing) == (0, 0)
+    found = {row["relative_path"].rpartition("/")[2]: row for row in rows()}
+    assert found[image.name]["id"] == ids[image.name]
+    assert found["returned.jpg"]["id"] == ids[other.name]
+    assert {row["state"] for row in found.values()} == {"present"}
+    assert all(row["missing_since"] is None for row in found.values())
+
+
+def test_copies_of_one_content_move_one_by_one(dataset, register, rows):
+    folder = dataset / "train" / "images"
+    image = next(folder.glob("*.jpg"))
+    for name in ("copy1.jpg", "copy2.jpg"):
+        shutil.copy(image, folder / name)
+    register()
+    (folder / "copy1.jpg").rename(folder / "moved1.jpg")
+    (folder / "copy2.jpg").rename(folder / "moved2.jpg")
+    shutil.copy(image, folder / "new.jpg")
+    counts = register().counts
+    assert (counts.moved, counts.added, counts.missing) == (2, 1, 0)
