@@ -128,12 +128,14 @@ def list_(json_output: JsonOption = False) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("project", overflow="fold")
     table.add_column("images", justify="right")
+    table.add_column("labeled", justify="right")
     table.add_column("missing", justify="right")
     table.add_column("folder", overflow="fold")
     for project in projects:
         table.add_row(
             plain(project.name),
             str(project.image_count),
+            str(project.labeled_count),
             str(project.missing_count),
             plain(str(project.path)),
         )

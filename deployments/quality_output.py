@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -125,6 +130,14 @@ def _print_places(project: ProjectRecord, job: JobRecord) -> None:
         console.print("[bold]Where it lies[/bold]")
         print_plain(f"  snapshot  {snapshot}")
         print_plain(
-            '  table     visionflows db shell -c "SELECT * FROM image_quality '
-            f"WHERE project_id = '{project.id}'\""
+            f'  table     {_this_command()} db shell -c "SELECT relative_path, overall_quality, '
+            f"issues FROM image_quality WHERE project_id = '{project.id}' LIMIT 10\""
         )
+
+
+def _this_command() -> str:
+    """How a person types this very command again: the same program on the same home."""
+    home = os.environ.get("VISIONFLOWS_HOME")
+    setting = "" if home is None else f"VISIONFLOWS_HOME={shlex.quote(home)} "
+    is_on_path = shutil.which("visionflows") == str(Path(sys.argv[0]).absolute())
+    return setting + ("visionflows" if is_on_path else shlex.quote(sys.argv[0]))

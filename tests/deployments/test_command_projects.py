@@ -23,8 +23,8 @@ def test_adding_looking_again_and_listing(invoke, photographs):
     listed = invoke("projects", "list")
     assert listed.status == 0
     header, row = listed.output.splitlines()
-    assert header.split() == ["project", "images", "missing", "folder"]
-    assert row.split()[:3] == ["gulls", "5", "0"]
+    assert header.split() == ["project", "images", "labeled", "missing", "folder"]
+    assert row.split()[:4] == ["gulls", "5", "0", "0"]
 
 
 def test_for_programs_both_print_json(invoke, photographs):
