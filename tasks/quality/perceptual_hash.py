@@ -9,7 +9,8 @@ its two passes. A matrix product of such integers gives the same bytes in a frac
 long as every partial sum is a whole number that the floating-point type holds. For the first pass,
 over all pixels, each coefficient is split in two, c = 256 high + low, so that the sums of both
 parts stay below 2^24 and float32 is exact; whether they do is checked for every image size. The
-second pass is small and runs in float64, exact below 2^53.
+second pass is small and runs in float64, exact below 2^53. Where the compiled passes of
+`pixel_kernels` are there, they do the first pass in whole numbers, unless the image is turned.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 import scipy.fftpack
 from numpy.typing import NDArray
 from PIL import Image
+
+from tasks.quality import pixel_kernels
 
 HASH_GRID = 32
 """Rows and columns of the reduction that both hashes are made from."""
@@ -46,6 +49,8 @@ _ROUNDING_MARGIN = 1e-6
 _GROUP = 2
 _PIECE = 256
 _EXACT_IN_FLOAT32 = 1 << 24
+# Coefficients of a cell are made a multiple of this many: whole vectors.
+_VECTOR = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,16 @@ class _Band:
     def piece_cells(self) -> slice:
         """Where the four sums belong among those of all bands."""
         return slice(2 * self.cells.start, 2 * self.cells.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _RowTable:
+    """The coefficients of all cells for the compiled pass; see `PixelKernels.reduce_rows`."""
+
+    firsts: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    low: NDArray[np.int16]
+    high: NDArray[np.int16]
 
 
 def hashes_of_reduction(reduction: NDArray[np.uint8]) -> ImageHashes:
@@ -159,6 +174,11 @@ class ExactReduction:
         assert row_bands is not None
         assert column_bands is not None
         self._row_bands, self._column_bands = row_bands, column_bands
+        self._kernels = None if self._is_transposed else pixel_kernels.KERNELS
+        if self._kernels is not None:
+            self._row_table = _row_table(columns, orientation in {2, 3, 7, 8})
+            self._reduced = np.empty((rows, HASH_GRID), np.uint8)
+            return
         # Sums of the first pass, low and high parts: pixels reduced along one direction.
         sums_shape = (2 * HASH_GRID, columns) if self._is_transposed else (rows, 2 * HASH_GRID)
         self._piece_sums = np.zeros(sums_shape, np.float32)
@@ -166,6 +186,17 @@ class ExactReduction:
 
     def add_rows(self, first: int, grey: NDArray[np.uint8]) -> None:
         """Take the stored rows from `first` on, Pillow's grey (rows, columns), each row once."""
+        if self._kernels is not None:
+            table = self._row_table
+            self._kernels.reduce_rows(
+                np.ascontiguousarray(grey),
+                table.firsts,
+                table.offsets,
+                table.low,
+                table.high,
+                self._reduced[first : first + len(grey)],
+            )
+            return
         if len(self._pixels) < len(grey):
             self._pixels = np.empty(grey.shape, np.float32)
         pixels = self._pixels[: len(grey)]
@@ -194,7 +225,11 @@ class ExactReduction:
                 sums[:, band.cells] = reduced[:, band.first : band.last] @ band.coefficients
             sums = sums.T
         else:
-            reduced = _round_as_pillow(_join_pieces(self._piece_sums))
+            reduced = (
+                _round_as_pillow(_join_pieces(self._piece_sums))
+                if self._kernels is None
+                else self._reduced.astype(np.float64)
+            )
             for band in self._row_bands:
                 sums[band.cells] = band.coefficients.T @ reduced[band.first : band.last]
         return np.ascontiguousarray(_round_as_pillow(sums).astype(np.uint8))
@@ -264,6 +299,36 @@ def _band(
     high = np.round(table / _PIECE)
     pieces = np.hstack([table - _PIECE * high, high]).astype(np.float32)
     return _Band(slice(start, start + len(chosen)), first, last, table, pieces)
+
+
+@lru_cache(maxsize=64)
+def _row_table(size: int, mirrored: bool) -> _RowTable:
+    """Put the coefficients of all cells one after another, in parts of 16 bits.
+
+    Zeros fill each cell's up to whole vectors, where the row is long enough.
+    """
+    bands = _bands(size, mirrored)
+    assert bands is not None
+    firsts: list[int] = []
+    pieces: list[NDArray[np.float64]] = []
+    for band in bands:
+        for coefficients in band.coefficients.T:
+            used = np.flatnonzero(coefficients)
+            first, last = band.first + int(used[0]), band.first + int(used[-1]) + 1
+            padded = min(size, -(-(last - first) // _VECTOR) * _VECTOR)
+            start = min(first, size - padded)
+            row = np.zeros(padded)
+            row[first - start : last - start] = coefficients[used[0] : used[-1] + 1]
+            firsts.append(start)
+            pieces.append(row)
+    whole = np.concatenate(pieces)
+    high = np.round(whole / _PIECE)
+    return _RowTable(
+        firsts=np.array(firsts, np.int64),
+        offsets=np.cumsum([0, *(len(piece) for piece in pieces)], dtype=np.int64),
+        low=(whole - _PIECE * high).astype(np.int16),
+        high=high.astype(np.int16),
+    )
 
 
 def _is_exact_in_float32(band: _Band) -> bool:

@@ -1,8 +1,9 @@
 """Everything that is summed over the pixels of one image, strip by strip of rows.
 
-A strip of about 512k pixels, its grey version and its Laplacian stay in the processor's cache, and
-memory beyond the decoded image stays small. All sums are sums of whole numbers, so the results do
-not depend on how the image was cut.
+A strip, its grey version and its Laplacian stay in the processor's cache, and memory beyond the
+decoded image stays small. All sums are sums of whole numbers, so the results depend neither on how
+the image was cut nor on who adds: the compiled passes of `pixel_kernels` if they are there, NumPy
+and OpenCV if not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tasks.images.decoding import DecodedImage
+from tasks.quality import pixel_kernels
 from tasks.quality.perceptual_hash import ExactReduction
+from tasks.quality.pixel_kernels import PixelKernels
 
 PIXELS_PER_STRIP = 1 << 19
 ReducedGrey: TypeAlias = NDArray[np.float32] | NDArray[np.uint8]
@@ -60,50 +63,95 @@ def sum_pixels(image: DecodedImage, reduction: ExactReduction | None) -> PixelSu
         ImageError: the pixels cannot be converted to RGB.
     """
     rows, columns = image.pixel_shape
-    sums = PixelSums(rows * columns)
-    focus_grid = _FocusGrid(rows, columns, image.pixel_orientation)
+    kernels = pixel_kernels.KERNELS
+    colours = _ColourSums(kernels)
+    focus_grid = _FocusGrid(rows, columns, image.pixel_orientation, kernels)
     strip_rows = focus_grid.whole_cells(max(1, PIXELS_PER_STRIP // columns))
-    laplacian = _LaplacianSums(strip_rows, rows, columns)
+    laplacian = _LaplacianSums(strip_rows, rows, columns, kernels)
     starts = [0, *range(focus_grid.first_row + strip_rows, rows, strip_rows)]
     for first, last in zip(starts, [*starts[1:], rows], strict=True):
         strip = image.read_rows(first, last)
         grey = laplacian.grey_rows(last - first)
-        if strip.ndim == 2:
-            np.copyto(grey, strip)
-        else:
-            code = cv2.COLOR_RGBA2GRAY if strip.shape[2] == 4 else cv2.COLOR_RGB2GRAY
-            cv2.cvtColor(strip, code, dst=grey)
         # Everything that reads the colours comes first, while they are in the cache.
-        _add_colours(sums, strip)
-        if reduction is not None:
-            reduction.add_rows(first, _pillow_grey(strip))
-        sums.histogram += _histogram(grey)
+        hash_grey = colours.add_rows(strip, grey, reduction is not None)
+        if reduction is not None and hash_grey is not None:
+            reduction.add_rows(first, hash_grey)
         focus_grid.add_rows(first, grey)
-        laplacian.add_rows(first, last, sums)
-    sums.reduced_grey = focus_grid.reduced
-    return sums
+        laplacian.add_rows(first, last)
+    red, green, blue, squares = (int(total) for total in colours.totals)
+    return PixelSums(
+        pixels=rows * columns,
+        channel_sums=(red, green, blue),
+        square_sum=squares,
+        laplacian_sum=laplacian.total,
+        laplacian_square_sum=laplacian.square_total,
+        histogram=colours.histogram,
+        reduced_grey=focus_grid.reduced,
+    )
 
 
-def _add_colours(sums: PixelSums, strip: NDArray[np.uint8]) -> None:
-    """Add the channel values and their squares of one strip."""
+class _ColourSums:
+    """Conversion to grey, and sums over single pixels.
+
+    Attributes:
+        totals: sums of R, of G, of B and of all their squares, int64 (4,).
+        histogram: pixels of each grey level, int64 (256,).
+    """
+
+    def __init__(self, kernels: PixelKernels | None) -> None:
+        self.totals = np.zeros(4, np.int64)
+        self.histogram = np.zeros(256, np.int64)
+        self._kernels = kernels
+        self._hash_grey = np.empty((0, 0), np.uint8)
+
+    def add_rows(
+        self, strip: NDArray[np.uint8], grey: NDArray[np.uint8], with_hash_grey: bool
+    ) -> NDArray[np.uint8] | None:
+        """Add one strip.
+
+        Args:
+            strip: the pixels, as `DecodedImage.read_rows` gives them.
+            grey: (rows, columns), filled with OpenCV's grey.
+            with_hash_grey: Pillow's grey is wanted.
+
+        Returns:
+            Pillow's grey, good until the next call, if it is wanted.
+        """
+        if self._kernels is None:
+            _fill_grey(strip, grey)
+            self.totals += _colour_totals(strip)
+            counts = cv2.calcHist([grey], [0], None, [256], [0, 256])
+            self.histogram += counts.ravel().astype(np.int64)
+            return _pillow_grey(strip) if with_hash_grey else None
+        hash_grey = None
+        if with_hash_grey and strip.ndim == 3:
+            if len(self._hash_grey) < len(grey):
+                self._hash_grey = np.empty(grey.shape, np.uint8)
+            hash_grey = self._hash_grey[: len(grey)]
+        strip = np.ascontiguousarray(strip)
+        self._kernels.add_colours(strip, grey, hash_grey, self.totals, self.histogram)
+        return strip if with_hash_grey and strip.ndim == 2 else hash_grey
+
+
+def _fill_grey(strip: NDArray[np.uint8], grey: NDArray[np.uint8]) -> None:
+    """Fill `grey` with OpenCV's grey."""
+    if strip.ndim == 2:
+        np.copyto(grey, strip)
+    else:
+        code = cv2.COLOR_RGBA2GRAY if strip.shape[2] == 4 else cv2.COLOR_RGB2GRAY
+        cv2.cvtColor(strip, code, dst=grey)
+
+
+def _colour_totals(strip: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Sums of R, of G, of B and of all their squares in one strip."""
     if strip.ndim == 2:
         total = round(cv2.sumElems(strip)[0])
-        added = (total, total, total)
-        squares = 3 * round(cv2.norm(strip, cv2.NORM_L2SQR))
-    else:
-        red, green, blue, _ = cv2.sumElems(strip)
-        added = (round(red), round(green), round(blue))
-        squares = round(cv2.norm(strip.reshape(len(strip), -1), cv2.NORM_L2SQR))
-        if strip.shape[2] == 4:  # the fourth channel is 255 everywhere
-            squares -= strip.size // 4 * 255**2
-    old = sums.channel_sums
-    sums.channel_sums = (old[0] + added[0], old[1] + added[1], old[2] + added[2])
-    sums.square_sum += squares
-
-
-def _histogram(grey: NDArray[np.uint8]) -> NDArray[np.int64]:
-    counts = cv2.calcHist([grey], [0], None, [256], [0, 256])
-    return counts.ravel().astype(np.int64)
+        return total, total, total, 3 * round(cv2.norm(strip, cv2.NORM_L2SQR))
+    red, green, blue, _ = cv2.sumElems(strip)
+    squares = round(cv2.norm(strip.reshape(len(strip), -1), cv2.NORM_L2SQR))
+    if strip.shape[2] == 4:  # the fourth channel is 255 everywhere
+        squares -= strip.size // 4 * 255**2
+    return round(red), round(green), round(blue), squares
 
 
 def _pillow_grey(strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -119,32 +167,50 @@ class _LaplacianSums:
 
     The kernel is 0 1 0 / 1 -4 1 / 0 1 0; beyond the image the row (column) next to the border is
     repeated mirrored, without the border itself (OpenCV's default, reflect 101).
+
+    Attributes:
+        total: sum of the Laplacian so far.
+        square_total: sum of its squares.
     """
 
-    def __init__(self, strip_rows: int, rows: int, columns: int) -> None:
+    def __init__(
+        self, strip_rows: int, rows: int, columns: int, kernels: PixelKernels | None
+    ) -> None:
         # Two rows of the last strip, then this strip, which may have a focus cell more.
         capacity = min(rows, 2 * strip_rows) + 2
+        self.total = self.square_total = 0
         self._rows = rows
+        self._kernels = kernels
         self._grey = np.empty((capacity, columns), np.uint8)
-        self._laplacian = np.empty((capacity, columns), np.int16)
+        self._laplacian = np.empty((capacity if kernels is None else 0, columns), np.int16)
         self._kept = 0
 
     def grey_rows(self, count: int) -> NDArray[np.uint8]:
         """Where the grey of the next strip belongs, (count, columns)."""
         return self._grey[self._kept : self._kept + count]
 
-    def add_rows(self, first: int, last: int, sums: PixelSums) -> None:
+    def add_rows(self, first: int, last: int) -> None:
         """Add the rows whose neighbours are known by now."""
         filled = self._kept + last - first
-        target = self._laplacian[:filled]
-        cv2.Laplacian(self._grey[:filled], cv2.CV_16S, dst=target)
+        grey = self._grey[:filled]
         # The first kept row is done; the last row waits for its neighbour below.
-        inner = target[1 if self._kept == 2 else 0 : filled if last == self._rows else filled - 1]
-        if inner.size:
-            sums.laplacian_sum += round(cv2.sumElems(inner)[0])
-            sums.laplacian_square_sum += round(cv2.norm(inner, cv2.NORM_L2SQR))
+        start = 1 if self._kept == 2 else 0
+        stop = filled if last == self._rows else filled - 1
+        if start < stop:
+            if self._kernels is None:
+                total, squares = self._sums(grey, start, stop)
+            else:
+                total, squares = self._kernels.laplacian_sums(grey, start, stop)
+            self.total += total
+            self.square_total += squares
         self._kept = min(2, filled)
         self._grey[: self._kept] = self._grey[filled - self._kept : filled].copy()
+
+    def _sums(self, grey: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
+        target = self._laplacian[: len(grey)]
+        cv2.Laplacian(grey, cv2.CV_16S, dst=target)
+        inner = target[start:stop]
+        return round(cv2.sumElems(inner)[0]), round(cv2.norm(inner, cv2.NORM_L2SQR))
 
 
 class _FocusGrid:
@@ -155,8 +221,11 @@ class _FocusGrid:
     skip the same pixels at their beginning. Sums, not means, because they stay whole numbers.
     """
 
-    def __init__(self, rows: int, columns: int, orientation: int) -> None:
+    def __init__(
+        self, rows: int, columns: int, orientation: int, kernels: PixelKernels | None
+    ) -> None:
         factor = focus_factor(rows, columns)
+        self._kernels = kernels
         self._factor = factor
         self.first_row = rows % factor if orientation in {3, 4, 6, 7} else 0
         self._first_column = columns % factor if orientation in {2, 3, 7, 8} else 0
@@ -179,9 +248,14 @@ class _FocusGrid:
             return
         start = (first + skipped - self.first_row) // factor
         left = self._first_column
-        used = grey[skipped : skipped + cells * factor, left : left + width * factor]
-        if factor == 1:
+        used_rows = grey[skipped : skipped + cells * factor]
+        used = used_rows[:, left : left + width * factor]
+        if self.reduced.dtype == np.uint8:
             self.reduced[start : start + cells] = used
+            return
+        if self._kernels is not None:
+            target = self.reduced[start : start + cells].view(np.float32)
+            self._kernels.reduce_to_cells(used_rows, left, factor, target)
             return
         down = np.zeros((cells, width * factor), np.float32)
         for row in range(factor):
