@@ -38,12 +38,14 @@ $(VENV)/bin/python:
 	  { echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv "$(VENV)"
 
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+PACKAGE := pyproject.toml constraints.txt setup.py tasks/quality/pixel_kernels.c
+
+$(VENV)/installed: $(VENV)/bin/python $(PACKAGE)
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@$(OPENCV_FOR_SERVERS)
 	@touch "$@"
 
-$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/installed-dev: $(VENV)/bin/python $(PACKAGE)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@$(OPENCV_FOR_SERVERS)
 	@touch "$@" "$(VENV)/installed"
