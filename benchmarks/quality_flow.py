@@ -14,6 +14,7 @@ import argparse
 import logging
 import os
 import resource
+import shutil
 import statistics
 import tempfile
 import threading
@@ -217,8 +218,9 @@ def run(folder: Path, images: int, workers: int, repeat: int) -> None:
 
             project = find_project(database, "benchmark")
             job = list_jobs(database)[0]
+            shutil.rmtree(get_settings().snapshots_folder)
             with timed(turns["snapshot"]):
-                write_quality_snapshot.fn(project, JobReference(job.id), {}, unchanged=False)
+                write_quality_snapshot.fn(project, JobReference(job.id), {})
     print_table(turns, images, size, registering, in_database, workers)
 
 

@@ -43,7 +43,7 @@ def main() -> None:
             # A file name may have bytes or characters that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(prog_name="visionflows")
     except VisionflowsError as error:
         _fail(str(error))
     except (SQLAlchemyError, psycopg.Error) as error:

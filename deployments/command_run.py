@@ -74,7 +74,7 @@ def quality_metrics(
 
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from deployments.temporary_server import prepare_temporary_server
+    from deployments.temporary_server import start_temporary_server
     from flows.quality_metrics import quality_metrics as flow
     from tasks.quality.overall_quality import BlurRule, QualityThresholds
 
@@ -88,7 +88,7 @@ def quality_metrics(
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(f"{option}: {first['msg']}.") from None
-    prepare_temporary_server()
+    start_temporary_server()
     bar = live_job_bar(database, JobKind.QUALITY_METRICS, str(found.id), f"Measuring {found.name}")
     with (
         nullcontext() if json_output else bar,
@@ -112,7 +112,7 @@ def quality_metrics(
     job = find_job(database, UUID(result["job_id"]))
     if json_output:
         print_json(quality_as_json(database, found, job))
-    elif state.message and state.message.startswith("already running"):
+    elif result["already_running"]:
         print_plain(
             f"{found.name} is being measured already (job {job.id}); "
             "`visionflows status --watch` follows it."

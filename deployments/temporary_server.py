@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import fcntl
+import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from storage.errors import VisionflowsError
 
+if TYPE_CHECKING:
+    from prefect.server.api.server import SubprocessASGIServer
 
-def prepare_temporary_server() -> None:
-    """Make sure that a temporary server will start, unless Prefect is set to talk to another one.
+
+def start_temporary_server() -> None:
+    """Start Prefect's temporary server, unless Prefect is set to talk to another one.
 
     The first server of an empty folder makes Prefect's own tables; two that do so at once break
-    each other. So the first command starts its server here while others wait; later ones leave it
-    to Prefect, which starts a server when a flow first needs one and stops it with the process.
+    each other, so first starts take turns. The server ends with this process.
 
     Raises:
         VisionflowsError: the server did not start.
     """
     from httpx import HTTPError
-    from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL, get_current_settings
 
     if PREFECT_API_URL.value() is not None:
@@ -30,19 +34,36 @@ def prepare_temporary_server() -> None:
     current = get_current_settings()
     timeout = current.server.ephemeral.startup_timeout_seconds
     ready = current.home / f".ready-{version('prefect')}"
-    if ready.exists():
-        return
-    with _exclusive(current.home / ".starting.lock"):
-        if ready.exists():
-            return
+    lock = _exclusive(current.home / ".starting.lock")
+    with nullcontext() if ready.exists() else lock:
         try:
-            SubprocessASGIServer().start(timeout=timeout)
+            _server_deaf_to_interrupts().start(timeout=timeout)
         except (RuntimeError, HTTPError) as error:
             raise VisionflowsError(
                 f"Prefect's temporary server did not start within {timeout} s ({error}); run the "
                 "command again, or set PREFECT_API_URL to a running server."
             ) from error
         ready.touch()
+
+
+def _server_deaf_to_interrupts() -> SubprocessASGIServer:
+    """The temporary server of this process, the one that Prefect's clients will find.
+
+    Ctrl-C in a terminal goes to every process that was started from it. The server must outlive
+    it: the cancelled flow has still to tell it how it ended.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    class Server(SubprocessASGIServer):
+        def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
+            # A child inherits the signals that its parent has blocked, and keeps them blocked.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                return super()._run_uvicorn_command()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    return Server()
 
 
 @contextmanager

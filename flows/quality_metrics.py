@@ -65,7 +65,10 @@ def quality_metrics(
         flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
     )
     if isinstance(job, JobRecord):
-        return Completed(message=f"already running: job {job.id}", data={"job_id": str(job.id)})
+        return Completed(
+            message=f"already running: job {job.id}",
+            data={"job_id": str(job.id), "already_running": True},
+        )
     try:
         with job:
             result = _run_job(job, subject, batch_size, force, thresholds)
@@ -79,7 +82,7 @@ def quality_metrics(
         )
     return Completed(
         message=f"{finished.processed} measured, {finished.failed} failed",
-        data={"job_id": str(job.id), **result},
+        data={"job_id": str(job.id), "already_running": False, **result},
     )
 
 
@@ -114,7 +117,6 @@ def _run_job(
         project,
         job.reference,
         {"force": str(force), "thresholds": thresholds.model_dump_json()},
-        unchanged=not chunks and not comparison.changed_rows,
     )
     publish_quality_report(project, snapshot)
     progress.show(at_once=True)

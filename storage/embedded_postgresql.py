@@ -228,7 +228,9 @@ class EmbeddedPostgreSQL:
         unfinished.mkdir(mode=0o700)
         _give_to(unfinished, user)
         self._run(
-            *("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"),
+            *("initdb", "--auth=trust", "--encoding=UTF8"),
+            # PostgreSQL's own: not every system has a locale C.UTF-8.
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
             *("--username=postgres", "--pgdata", unfinished.name),
             inherited=(lock,),
         )

@@ -166,26 +166,22 @@ class HeldJob:
         return self._stop.is_set()
 
     def raise_if_stopped(self) -> None:
-        """End the flow when its job was cancelled or taken over.
+        """End the flow when its job was cancelled or taken over, as of this moment.
 
         Raises:
             JobCancelledError: somebody asked for the job to be cancelled.
             JobTakenOverError: another run has closed this job.
         """
-        if not self._stop.is_set():
-            return
         with self._database.transaction() as connection:
             row = connection.execute(
                 text("SELECT cancel_requested, status, fencing_token FROM jobs WHERE id = :id"),
                 {"id": self.id},
             ).one_or_none()
-        if (
-            row is not None
-            and row.cancel_requested
-            and row.fencing_token == self.reference.fencing_token
-        ):
+        is_own = row is not None and row.fencing_token == self.reference.fencing_token
+        if row is not None and is_own and row.cancel_requested:
             raise JobCancelledError(f"Job {self.id} was cancelled.")
-        raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
+        if row is None or not is_own or not JobStatus(row.status).is_active or self._stop.is_set():
+            raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
 
     def finish(self, result: dict[str, Any], *, with_errors: bool = False) -> JobStatus:
         """Close the job with its result, unless a cancellation came first.

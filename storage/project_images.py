@@ -60,14 +60,15 @@ class LabelRegistration:
     """The labels of a project as its files have them.
 
     Attributes:
-        files: for every image that is there, where its labels are.
-        class_names: names by class id.
-        fingerprint: the same for the same files; `known_labels_fingerprint` gives it back.
+        files: where the labels of each image are; images left out keep what is known of them.
+        class_names: names by class id; None keeps the known ones.
+        fingerprint: the same for the same files; None when not all could be read, so that the next
+            registration reads them again. `known_labels_fingerprint` gives it back.
     """
 
     files: Sequence[ImageLabelFile]
-    class_names: Mapping[int, str]
-    fingerprint: str
+    class_names: Mapping[int, str] | None
+    fingerprint: str | None
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ def register_files(
             return connection.execute(text(statement), values).rowcount
 
         run(_ADD_CONTENTS)
-        moved = run(_MOVE)
+        moved = connection.execute(text(_MOVE), values).scalars().all()
+        connection.execute(text(_FORGET_COMPARISONS), {"ids": moved})
         written = connection.execute(text(_ADD_OR_CHANGE), values).all()
         returned, missing = run(_MARK_PRESENT), run(_MARK_MISSING)
         relabeled = run(_LABEL)
@@ -163,11 +165,15 @@ def register_files(
             text(
                 "UPDATE projects SET updated_at = now(), "
                 "class_names = coalesce(CAST(:class_names AS jsonb), class_names), "
-                "labels_fingerprint = coalesce(:fingerprint, labels_fingerprint) WHERE id = :id"
+                "labels_fingerprint = CASE WHEN :keep THEN labels_fingerprint "
+                "ELSE CAST(:fingerprint AS text) END WHERE id = :id"
             ),
             {
                 "id": project.id,
-                "class_names": None if labels is None else _class_names_json(labels.class_names),
+                "class_names": None
+                if labels is None or labels.class_names is None
+                else _class_names_json(labels.class_names),
+                "keep": labels is None,
                 "fingerprint": None if labels is None else labels.fingerprint,
             },
         )
@@ -175,7 +181,7 @@ def register_files(
     return RegistrationCounts(
         added=added,
         changed=len(written) - added,
-        moved=moved,
+        moved=len(moved),
         returned=returned,
         missing=missing,
         relabeled=relabeled,
@@ -216,6 +222,12 @@ SET relative_path = a.relative_path, filename = a.filename, file_size = a.file_s
     modified_at_ns = a.modified_at_ns, state = 'present', missing_since = NULL
 FROM gone g JOIN arrived a USING (sha256, place)
 WHERE k.id = g.id
+RETURNING k.id
+"""
+
+# Of several nearest images the first path counts, so under its new path an image is compared anew.
+_FORGET_COMPARISONS = """
+DELETE FROM project_image_quality WHERE project_image_id = ANY(CAST(:ids AS uuid[]))
 """
 
 _ADD_OR_CHANGE = """

@@ -102,3 +102,16 @@ def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:
             f"The project {name!r} is registered with the folder {row.path}; choose another name."
         )
     return find_project(database, name)
+
+
+def remove_project_without_images(database: Database, project_id: UUID) -> bool:
+    """Remove a project that has no image, present or missing; True if it was removed."""
+    with database.transaction() as connection:
+        removed = connection.execute(
+            text(
+                "DELETE FROM projects p WHERE p.id = :id AND NOT EXISTS "
+                "(SELECT 1 FROM project_images i WHERE i.project_id = p.id)"
+            ),
+            {"id": project_id},
+        )
+    return removed.rowcount == 1

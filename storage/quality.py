@@ -311,6 +311,20 @@ IMAGE_QUALITY_SCHEMA = pa.schema(
 )
 
 
+def digest_image_quality(connection: Connection, project_id: UUID) -> str:
+    """A digest of the rows that `read_image_quality` gives: the same for the same rows."""
+    names = ", ".join(field.name for field in IMAGE_QUALITY_SCHEMA)
+    digest = connection.scalar(
+        text(
+            "SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.relative_path "
+            f"COLLATE \"C\"), '')) FROM (SELECT {names} FROM image_quality "
+            "WHERE project_id = :project_id) r"
+        ),
+        {"project_id": project_id},
+    )
+    return str(digest)
+
+
 def read_image_quality(
     connection: Connection, project_id: UUID, *, batch_rows: int = 10_000
 ) -> Iterator[pa.RecordBatch]:

@@ -107,6 +107,17 @@ def latest_snapshot(root: Path, subject: SnapshotSubject) -> Path | None:
     return found[-1].path if found else None
 
 
+def snapshot_metadata(path: Path) -> dict[str, str]:
+    """What `write_snapshot` was given as metadata, and `row_count`."""
+    stored = pq.read_metadata(path).metadata or {}
+    prefix = b"visionflows."
+    return {
+        key.removeprefix(prefix).decode(): value.decode()
+        for key, value in stored.items()
+        if key.startswith(prefix)
+    }
+
+
 def prune_snapshots(
     root: Path, subject: SnapshotSubject, *, keep: int, older_than: datetime | None = None
 ) -> list[Path]:

@@ -24,16 +24,24 @@ from storage.project_images import (
     known_labels_fingerprint,
     register_files,
 )
-from storage.projects import ProjectRecord, add_project, find_project, list_projects
+from storage.projects import (
+    ProjectRecord,
+    add_project,
+    find_project,
+    list_projects,
+    remove_project_without_images,
+)
 from tasks.images.decoding import read_image_facts
 from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset import DatasetImage, read_dataset_labels
 from tasks.labels.geometry import ImageSize, image_size_of
+from tasks.labels.problems import ProblemCode
 from tasks.projects.scanning import FolderScan, FoundFile, scan_image_folder
 
 _MOST_LOST = 0.1
 # Another value makes all projects read their labels again, after the readers have changed.
 _LABELS_VERSION = b"1"
+_PLAIN_TEXT = frozenset([".txt", ".yaml", ".yml", ".names", ".labels"])
 _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and
 # Ctrl-C waits for a few files only.
@@ -91,6 +99,23 @@ def register_project(
     if not scan.files and not (accept_losses and _is_registered(database, name, root)):
         raise InvalidInputError(f"There is no image in {root}; nothing was changed.")
     project = add_project(database, name, root)
+    try:
+        return _register(database, project, scan, workers, accept_losses, progress)
+    except BaseException:
+        # A first registration that was refused or broken off leaves no empty project behind.
+        remove_project_without_images(database, project.id)
+        raise
+
+
+def _register(
+    database: Database,
+    project: ProjectRecord,
+    scan: FolderScan,
+    workers: int,
+    accept_losses: bool,
+    progress: Callable[[int, int], None],
+) -> Registration:
+    root = project.path
     known = known_files(database, project.id)
     present = {file.relative_path for file in scan.files}
     # What could not be looked at is not known to be gone: it stays as it was.
@@ -108,10 +133,12 @@ def register_project(
     lost, there_before = _count_losses(known, present, files)
     if lost > _MOST_LOST * there_before and not accept_losses:
         raise InvalidInputError(
-            f"{lost} of {there_before} images of project {name!r} are gone from {root}. "
+            f"{lost} of {there_before} images of project {project.name!r} are gone from {root}. "
             "Nothing was changed. If that is intended, run again with --accept-losses."
         )
-    labels, label_problems = _read_labels(database, project, scan)
+    labels, label_problems = _read_labels(
+        database, project, scan, all_registered=len(files) == len(to_read)
+    )
     counts = register_files(database, project, files, present, labels=labels)
     return Registration(
         find_project(database, str(project.id)), counts, scan.problems, label_problems
@@ -129,16 +156,17 @@ def _count_losses(
 
 
 def _read_labels(
-    database: Database, project: ProjectRecord, scan: FolderScan
+    database: Database, project: ProjectRecord, scan: FolderScan, *, all_registered: bool
 ) -> tuple[LabelRegistration | None, list[LabelProblem]]:
-    """Read all labels of a folder, unless its files are those of the last registration."""
-    digest = hashlib.sha256(_LABELS_VERSION)
-    for kind, files in ((b"image", scan.files), (b"label", scan.label_files)):
-        for file in files:
-            # Of images only the paths matter here: a label file belongs to a path.
-            stamp = (file.size, file.modified_at_ns) if kind == b"label" else ()
-            digest.update(repr((kind, file.relative_path, *stamp)).encode())
-    fingerprint = digest.hexdigest()
+    """Read all labels of a folder, unless its files are those of the last registration.
+
+    Args:
+        database: the database.
+        project: whose labels they are.
+        scan: the files of its folder.
+        all_registered: whether every image of the scan has a row, or gets one now.
+    """
+    fingerprint = _fingerprint(scan)
     if fingerprint == known_labels_fingerprint(database, project.id):
         return None, []
     paths = [file.relative_path for file in (*scan.files, *scan.label_files)]
@@ -147,14 +175,41 @@ def _read_labels(
         lambda path: (project.path / path).read_bytes(),
         size_of_image=lambda path: _size_of_image(project.path / path),
     )
+    problems = list(found.all_problems())
+    unreadable = {
+        problem.file.as_posix()
+        for problem in problems
+        if problem.code == ProblemCode.FILE_UNREADABLE
+    }
     by_path = {image.path.as_posix(): _label_file_of(image) for image in found.images}
-    # Images outside the dataset that was found have no labels.
-    label_files = [
-        by_path.get(path, ImageLabelFile(path, None, None, None, None))
-        for path in (file.relative_path for file in scan.files)
-    ]
-    registration = LabelRegistration(label_files, found.class_names, fingerprint)
-    return registration, list(found.all_problems())
+    label_files = []
+    for file in scan.files:
+        # Images outside the dataset that was found have no labels.
+        labels = by_path.get(
+            file.relative_path, ImageLabelFile(file.relative_path, None, None, None, None)
+        )
+        # Where something could not be read, what was known stays.
+        if labels.label_path not in unreadable and (labels.label_path or not scan.unreadable):
+            label_files.append(labels)
+    is_whole = all_registered and not unreadable and not scan.unreadable
+    registration = LabelRegistration(
+        label_files,
+        found.class_names if is_whole or found.class_names else None,
+        fingerprint if is_whole else None,
+    )
+    return registration, problems
+
+
+def _fingerprint(scan: FolderScan) -> str:
+    """The same text for the same images and label files; nothing is read."""
+    digest = hashlib.sha256(_LABELS_VERSION)
+    # A YOLO label belongs to a path; others need the size of the picture that lies there.
+    by_path = all(Path(file.relative_path).suffix in _PLAIN_TEXT for file in scan.label_files)
+    for file in scan.files:
+        digest.update(repr(("image", file.relative_path) if by_path else file).encode())
+    for file in scan.label_files:
+        digest.update(repr(("label", file)).encode())
+    return digest.hexdigest()
 
 
 def _label_file_of(image: DatasetImage) -> ImageLabelFile:

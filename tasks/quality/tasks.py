@@ -37,6 +37,7 @@ from storage.quality import (
     ImageFile,
     MeasuredImage,
     MeasurementVersions,
+    digest_image_quality,
     fill_image_facts,
     list_unmeasured_images,
     load_image_files,
@@ -47,7 +48,13 @@ from storage.quality import (
     store_measurements,
 )
 from storage.settings import get_settings
-from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
+from storage.snapshots import (
+    SnapshotSubject,
+    latest_snapshot,
+    prune_snapshots,
+    snapshot_metadata,
+    write_snapshot,
+)
 from storage.stored_values import storable_text
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus
 from tasks.decorators import task
@@ -75,6 +82,7 @@ _BYTES_PER_SECOND = 40e6
 _LOOK_SECONDS = 1.0
 _REPORT_ROWS = 50
 _LONGEST_MESSAGE = 500
+_FINAL_ERROR_CODES = [code.value for code in ImageErrorCode if code.is_about_the_content]
 _METRICS_COLUMNS = tuple(
     column.name
     for column in ImageQualityMetrics.__table__.columns  # type: ignore[attr-defined]
@@ -115,7 +123,7 @@ def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> li
         database,
         project_id,
         present_versions(),
-        final_error_codes=[code for code in ImageErrorCode if code.is_about_the_content],
+        final_error_codes=_FINAL_ERROR_CODES,
         force=force,
     )
     chunks = cut_into_chunks(
@@ -200,7 +208,9 @@ class _ChunkWork:
                 rows.append({name: row.get(name) for name in _METRICS_COLUMNS})
                 if succeeded:
                     facts.append({name: row[name] for name in _FACTS})
-                self._succeeded[file.shared_image_id] = succeeded
+                if succeeded or row["error_code"] in _FINAL_ERROR_CODES:
+                    # The same bytes give the same again; a missing file says nothing of its copy.
+                    self._succeeded[file.shared_image_id] = succeeded
             position += 1
             processed += succeeded
             failed += not succeeded
@@ -349,18 +359,20 @@ def _compared_images(
 
 @task(run_name="write snapshot")
 def write_quality_snapshot(
-    project: ProjectRecord, job: JobReference, parameters: dict[str, str], *, unchanged: bool
+    project: ProjectRecord, job: JobReference, parameters: dict[str, str]
 ) -> str:
     """Write the quality of all images of a project as a snapshot; its path.
 
-    When nothing has changed since the newest snapshot, that one still tells the truth and is kept.
+    When the newest snapshot holds these very rows it still tells the truth, and is kept.
     """
-    root = get_settings().snapshots_folder
+    settings = get_settings()
+    root = settings.snapshots_folder
     subject = SnapshotSubject("image_quality", "project", project.id)
     newest = latest_snapshot(root, subject)
-    if unchanged and newest is not None:
-        return str(newest)
     with open_database().reading() as connection:
+        content = digest_image_quality(connection, project.id)
+        if newest is not None and snapshot_metadata(newest).get("content") == content:
+            return str(newest)
         path = write_snapshot(
             root,
             subject,
@@ -372,9 +384,11 @@ def write_quality_snapshot(
                 "version": version("visionflows"),
                 "project": project.name,
                 "taken_at": datetime.now(UTC).isoformat(),
+                "content": content,
                 **parameters,
             },
         )
+    prune_snapshots(root, subject, keep=settings.snapshots_kept)
     return str(path)
 
 

@@ -22,8 +22,8 @@ FIRST_START = """
 from deployments.prefect_environment import prepare_prefect_environment
 from storage.settings import get_settings
 prepare_prefect_environment(get_settings(), log_level="ERROR")
-from deployments.temporary_server import prepare_temporary_server
-prepare_temporary_server()
+from deployments.temporary_server import start_temporary_server
+start_temporary_server()
 from prefect.server.api.server import SubprocessASGIServer
 print("started" if SubprocessASGIServer().running else "left to Prefect")
 """

@@ -46,7 +46,7 @@ class Command:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, start_new_session: bool = False) -> subprocess.Popen[str]:
         """Start it and go on."""
         return subprocess.Popen(
             [str(COMMAND), *arguments],
@@ -55,6 +55,7 @@ class Command:
             text=True,
             cwd=self._folder,
             env=os.environ.copy(),
+            start_new_session=start_new_session,
         )
 
     def run(self, *arguments: str, status: int = 0) -> str:

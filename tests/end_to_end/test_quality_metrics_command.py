@@ -207,3 +207,22 @@ def small_project_folder(tmp_path):
     for path in (DATA / "dark-retinexnet" / "data" / "eval" / "low").glob("*.png"):
         os.link(path, folder / path.name)
     return folder
+
+
+def test_ctrl_c_in_a_terminal_reaches_every_process_and_still_ends_well(
+    command, home, monkeypatch, many_photographs, database, wait_for_job
+):
+    # A terminal sends the signal to the whole process group, Prefect's own server among them.
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.delenv("PREFECT_HOME")
+    command.run("projects", "add", "many", str(many_photographs))
+    process = command.start(*RUN, start_new_session=True)
+    wait_for_job(lambda job: job.processed >= 20)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 130, errors
+    assert "Cancelled" in errors and "Traceback" not in errors
+    cancelled = list_jobs(database)[0]
+    assert cancelled.status is JobStatus.CANCELLED
+    assert cancelled.processed < MANY
+    assert not list((home / "snapshots").rglob("*.parquet")), "half a project is no snapshot"

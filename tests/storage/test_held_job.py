@@ -328,3 +328,13 @@ def test_a_process_killed_while_starting_blocks_nobody(database: Database) -> No
     with hold(database, "early") as job:
         plan_job(database, job.reference, [])
         assert job.finish({}) is JobStatus.COMPLETED
+
+
+def test_a_cancellation_is_seen_at_once_when_asked_for(database: Database) -> None:
+    job = start_job(database, JobKind.QUALITY_METRICS, "s")
+    assert isinstance(job, HeldJob)
+    with pytest.raises(JobCancelledError), job:
+        job.raise_if_stopped()
+        cancel_job(database, job.id)
+        job.raise_if_stopped()
+    assert find_job(database, job.id).status is JobStatus.CANCELLED

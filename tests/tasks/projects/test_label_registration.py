@@ -173,3 +173,44 @@ def test_copies_of_one_content_move_one_by_one(dataset, register, rows):
     shutil.copy(image, folder / "new.jpg")
     counts = register().counts
     assert (counts.moved, counts.added, counts.missing) == (2, 1, 0)
+
+
+def test_a_label_that_could_not_be_read_is_read_again(dataset, register, rows):
+    register()
+    before = rows()
+    label = sorted(dataset.rglob("train/labels/*.txt"))[0]
+    content = label.read_bytes()
+    label.unlink()
+    label.mkdir()  # a folder in its place: reading it fails for everybody, root too
+    (dataset / "train" / "labels" / "other.txt").write_text("")
+    register()
+    label.rmdir()
+    label.write_bytes(content)
+    (dataset / "train" / "labels" / "other.txt").unlink()
+    register()
+    assert rows() == before
+
+
+def test_an_image_that_could_not_be_read_at_first_has_its_label_later(dataset, database, rows):
+    image = sorted(dataset.rglob("train/images/*.jpg"))[0]
+    content = image.read_bytes()
+    # Grows while it is read: refused, and complete at the next look.
+    once = []
+
+    def grow(done: int, total: int) -> None:
+        if not once:
+            once.append(done)
+            later.write_bytes(later.read_bytes() + b"\0")
+
+    later = dataset / "valid" / "images" / "zz last.jpg"
+    later.write_bytes(content + b"\0")
+    (dataset / "valid" / "labels" / "zz last.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    for number in range(300):  # more than are read at a time, so that the last one waits
+        (dataset / "train" / "images" / f"filler {number:03}.jpg").write_bytes(
+            bytes([number % 256, number // 256])
+        )
+    first = register_project(database, "empire", dataset, workers=1, progress=grow)
+    assert any("zz last.jpg" in problem for problem in first.problems)
+    register_project(database, "empire", dataset, workers=1)
+    row = next(row for row in rows() if row["relative_path"].endswith("zz last.jpg"))
+    assert (row["is_labeled"], row["label_count"], row["split"]) == (True, 1, "val")
