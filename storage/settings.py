@@ -68,7 +68,9 @@ class Settings(BaseSettings):
         description="Time limit for one image in a decoder that runs in a process of its own.",
     )
     snapshots_kept: int = Field(
-        default=30, ge=1, description="Snapshots kept per subject when old ones are pruned."
+        default=30,
+        ge=1,
+        description="Snapshots kept per subject; older ones are removed when a new one is written.",
     )
 
     @property

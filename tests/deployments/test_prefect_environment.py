@@ -85,10 +85,10 @@ def test_variables_that_the_person_has_set_win(run, tmp_path):
     assert (tmp_path / "own").is_dir()
 
 
-def test_one_of_several_first_commands_starts_the_server_for_all(run, tmp_path):
+def test_several_first_commands_do_not_break_each_others_servers(run, tmp_path):
     processes = [run(FIRST_START) for _ in range(3)]
-    told = sorted(line for process in processes for line in lines(process))
-    assert told == ["left to Prefect", "left to Prefect", "started"]
+    told = [line for process in processes for line in lines(process)]
+    assert told == ["started"] * 3
     assert (tmp_path / "home" / "prefect" / "prefect.db").exists()
 
 
