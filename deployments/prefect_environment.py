@@ -22,14 +22,11 @@ _DEFAULTS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "100",
-    # One image per thread is the parallelism; a pool of threads inside each would fight over cores.
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
 }
 
 
 def prepare_prefect_environment(settings: Settings, *, log_level: str) -> None:
-    """Set what Prefect and the numeric libraries read when they are imported.
+    """Set what Prefect reads when it is imported.
 
     A variable that the person has set stays as it is.
 
