@@ -19,6 +19,11 @@ import numpy.typing as npt
 from storage.errors import InvalidInputError, VisionflowsError
 
 FloatArray = npt.NDArray[np.float32]
+DEFAULT_FLOOR_CONFIDENCE = 0.05
+# These two are Ultralytics' own.
+DEFAULT_IOU = 0.7
+DEFAULT_MAX_DETECTIONS = 300
+
 Edges = tuple[float, float, float, float]
 
 
@@ -56,10 +61,10 @@ class InferenceSettings:
         max_detections: the most confident ones that are kept per image.
     """
 
-    image_size: int = 640
-    floor_confidence: float = 0.05
-    iou: float = 0.7
-    max_detections: int = 300
+    image_size: int
+    floor_confidence: float = DEFAULT_FLOOR_CONFIDENCE
+    iou: float = DEFAULT_IOU
+    max_detections: int = DEFAULT_MAX_DETECTIONS
 
     def __post_init__(self) -> None:
         if not 32 <= self.image_size <= 8192 or self.image_size % 32:

@@ -1,0 +1,137 @@
+"""Fitting a picture into the shape that a model sees, and bringing positions back.
+
+The rules are those that Ultralytics trains and predicts with: the picture is reduced or enlarged to
+fit, bilinearly, sides rounded to whole pixels, centred, and padded with grey 114. A model that
+takes any shape gets the smallest multiple of 32 pixels that holds the picture; that depends on the
+picture alone, never on the others of its batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from tasks.images.decoding import DecodedImage
+from tasks.inference.detections import FloatArray
+
+STRIDE = 32
+PADDING_GREY = 114
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Where a picture lies in the shape that the model sees.
+
+    Attributes:
+        width: of the picture as displayed, in pixels.
+        height: of the picture as displayed, in pixels.
+        shape: height and width of what the model sees.
+        inner_width: of the fitted picture.
+        inner_height: of the fitted picture.
+        left: padding columns before it.
+        top: padding rows above it.
+    """
+
+    width: int
+    height: int
+    shape: tuple[int, int]
+    inner_width: int
+    inner_height: int
+    left: int
+    top: int
+
+    @property
+    def gain_x(self) -> float:
+        """Columns of the model's picture per column of the original."""
+        return self.inner_width / self.width
+
+    @property
+    def gain_y(self) -> float:
+        """Rows of the model's picture per row of the original."""
+        return self.inner_height / self.height
+
+    def to_original(self, points: FloatArray) -> FloatArray:
+        """Bring positions (n, 2) from the model's picture to the original one; not clipped."""
+        offset = np.array([self.left, self.top], np.float32)
+        gain = np.array([self.gain_x, self.gain_y], np.float32)
+        return ((points - offset) / gain).astype(np.float32)
+
+    def clip(self, points: FloatArray) -> FloatArray:
+        """Move positions (n, 2) of the original picture inside it."""
+        return np.clip(points, 0, np.array([self.width, self.height], np.float32))
+
+
+def fit_letterbox(
+    width: int, height: int, image_size: int, fixed_shape: tuple[int, int] | None = None
+) -> Letterbox:
+    """Decide how a picture of `width` x `height` pixels is fitted.
+
+    Args:
+        width: of the picture as displayed.
+        height: of the picture as displayed.
+        image_size: longer side of what the model sees.
+        fixed_shape: height and width where the model takes nothing else.
+    """
+    rows, columns = fixed_shape or (image_size, image_size)
+    ratio = min(rows / height, columns / width)
+    inner_width, inner_height = max(round(width * ratio), 1), max(round(height * ratio), 1)
+    spare_x, spare_y = columns - inner_width, rows - inner_height
+    if fixed_shape is None:
+        spare_x, spare_y = spare_x % STRIDE, spare_y % STRIDE
+    left, top = round(spare_x / 2 - 0.1), round(spare_y / 2 - 0.1)
+    shape = (inner_height + spare_y, inner_width + spare_x)
+    return Letterbox(width, height, shape, inner_width, inner_height, left, top)
+
+
+def apply_letterbox(picture: Picture, letterbox: Letterbox) -> FloatArray:
+    """Fit a picture and turn it into what the model takes.
+
+    Args:
+        picture: (height, width) grey, or (height, width, 3 or more) with R, G, B first.
+        letterbox: made for this width and height.
+
+    Returns:
+        Shape (1, 3, rows, columns), float32, R, G, B, 0..1.
+    """
+    inner = (letterbox.inner_width, letterbox.inner_height)
+    if (picture.shape[1], picture.shape[0]) != inner:
+        picture = cv2.resize(picture, inner, interpolation=cv2.INTER_LINEAR).astype(
+            np.uint8, copy=False
+        )
+    rows, columns = letterbox.shape
+    canvas = np.full((1, 3, rows, columns), PADDING_GREY / 255, np.float32)
+    top, left = letterbox.top, letterbox.left
+    for channel in range(3):
+        plane = picture if picture.ndim == 2 else picture[..., channel]
+        target = canvas[0, channel, top : top + inner[1], left : left + inner[0]]
+        np.multiply(plane, np.float32(1 / 255), out=target)
+    return canvas
+
+
+def displayed_pixels(decoded: DecodedImage) -> Picture:
+    """Give the pixels of a decoded image as displayed, grey or with R, G, B first.
+
+    Raises:
+        ImageError: UNSUPPORTED when they cannot be converted to RGB.
+    """
+    rows, _ = decoded.pixel_shape
+    pixels = decoded.read_rows(0, rows)
+    if pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.uint8)
+    return _turn(pixels, decoded.pixel_orientation)
+
+
+def _turn(pixels: Picture, orientation: int) -> Picture:
+    """Turn stored pixels as their EXIF orientation says (EXIF 2.32, tag 0x0112)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)

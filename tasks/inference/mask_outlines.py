@@ -1,0 +1,103 @@
+"""From prototype masks to outlines, computed inside the box of each object only.
+
+A segmentation model gives prototypes, small masks that all objects of a picture share, and for each
+object coefficients. Their weighted sum, enlarged bilinearly, is above 0 inside the object; outside
+of its box it counts for nothing.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from tasks.inference.detections import FloatArray, signed_area
+
+Mask = npt.NDArray[np.uint8]
+
+# Outlines are simplified by up to this, in pixels of what the model sees. Tracing itself is
+# uncertain by half such a pixel.
+TOLERANCE = 0.35
+# Specks and pinholes below this area, in pixels of what the model sees, are no shape.
+LEAST_AREA = 4.0
+
+
+def object_mask(
+    prototypes: FloatArray, coefficients: FloatArray, box: FloatArray, shape: tuple[int, int]
+) -> tuple[Mask, int, int]:
+    """Compute the mask of one object inside its box.
+
+    Args:
+        prototypes: (k, prototype rows, prototype columns).
+        coefficients: (k,).
+        box: (4,), left, top, right, bottom in pixels of what the model sees.
+        shape: height and width of what the model sees, a multiple of the prototypes' size.
+
+    Returns:
+        The mask, uint8, 0 or 1, and the column and row of its first pixel in what the model sees;
+        empty where the box lies outside.
+    """
+    _, rows, columns = prototypes.shape
+    scale_y, scale_x = shape[0] // rows, shape[1] // columns
+    left, top = (max(int(np.ceil(value)), 0) for value in box[:2])
+    right, bottom = min(int(np.ceil(box[2])), shape[1]), min(int(np.ceil(box[3])), shape[0])
+    if left >= right or top >= bottom:
+        return np.zeros((0, 0), np.uint8), left, top
+    # Bilinear values depend on the nearest prototype values, at most one further out.
+    first_x, last_x = max(left // scale_x - 1, 0), min((right - 1) // scale_x + 2, columns)
+    first_y, last_y = max(top // scale_y - 1, 0), min((bottom - 1) // scale_y + 2, rows)
+    part = prototypes[:, first_y:last_y, first_x:last_x]
+    values = np.tensordot(coefficients, part, axes=1).astype(np.float32, copy=False)
+    size = ((last_x - first_x) * scale_x, (last_y - first_y) * scale_y)
+    enlarged = cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
+    offset_x, offset_y = first_x * scale_x, first_y * scale_y
+    inside = enlarged[top - offset_y : bottom - offset_y, left - offset_x : right - offset_x]
+    return (inside > 0).astype(np.uint8), left, top
+
+
+def outlines_of_object(mask: Mask, tolerance: float = TOLERANCE) -> list[FloatArray]:
+    """Trace a mask half way between the pixels inside and those outside.
+
+    Args:
+        mask: uint8, (height, width), everything but 0 is inside.
+        tolerance: how far simplification may move the outline, in pixels.
+
+    Returns:
+        The parts with positive area, largest first, then the holes with negative area, largest
+        first, in pixels of the mask, where (0, 0) is the corner of the first pixel. The largest
+        part is always there where any pixel is inside; others below `LEAST_AREA` are left out.
+    """
+    padded = np.pad(mask, 1)
+    # In a mask of doubled size the positions 2n - 1 and 2n lie on both sides of the edge n.
+    doubled = padded.repeat(2, axis=0).repeat(2, axis=1)
+    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parts, holes = [], []
+    for number, contour in enumerate(contours):
+        outline = _simplified(_edge_middles(contour[:, 0, :]) - 1, tolerance)
+        hole = hierarchy[0][number][3] >= 0
+        if (signed_area(outline) > 0) == hole:
+            outline = outline[::-1]
+        (holes if hole else parts).append(outline)
+    parts.sort(key=signed_area, reverse=True)
+    holes.sort(key=signed_area)
+    return [
+        outline
+        for number, outline in enumerate([*parts, *holes])
+        if number == 0 or abs(signed_area(outline)) >= LEAST_AREA
+    ]
+
+
+def _edge_middles(doubled_contour: npt.NDArray[np.int32]) -> FloatArray:
+    """The middles of the pixel edges along a contour of a doubled mask, in order."""
+    corners = (doubled_contour.astype(np.int64) + 1) // 2
+    corners = corners[np.any(corners != np.roll(corners, 1, axis=0), axis=1)]
+    middles: FloatArray = ((corners + np.roll(corners, -1, axis=0)) / 2).astype(np.float32)
+    return middles
+
+
+def _simplified(points: FloatArray, tolerance: float) -> FloatArray:
+    """Drop points that lie on the way between others; at least three are left."""
+    simple: FloatArray = cv2.approxPolyDP(points[:, None, :], tolerance, True)[:, 0, :].astype(
+        np.float32
+    )
+    return simple if len(simple) >= 3 else points
