@@ -2,7 +2,7 @@
 
     nice -n 19 python samples/mussels/train_model.py WORK_FOLDER
 
-A few minutes on one core. Writes mussels.pt (weights without the optimiser's state), mussels.onnx
+About a quarter of an hour on one core. Writes mussels.pt (weights without the optimiser's state), mussels.onnx
 and held_out_score.json beside this file. Pictures of training, validation and the final score have
 seeds of their own; the score is measured once, on pictures that nothing was chosen by.
 """
@@ -97,9 +97,8 @@ def _keep(best: Path, folder: Path) -> None:
 
     checkpoint = torch.load(best, map_location="cpu", weights_only=False)
     checkpoint["model"] = (checkpoint["model"] or checkpoint["ema"]).float()
-    kept = ("task", "imgsz")
-    arguments = {name: checkpoint["train_args"].get(name) for name in kept}
-    checkpoint["model"].args = {**arguments, "task": "segment", "imgsz": IMAGE_SIZE}
+    checkpoint["model"].args = {"task": "segment", "imgsz": IMAGE_SIZE}
+    checkpoint["model"].yaml["yaml_file"] = "mussels-seg.yaml"
     clean = {
         "model": checkpoint["model"].half(),
         "ema": None,

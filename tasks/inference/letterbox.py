@@ -104,12 +104,12 @@ def apply_letterbox(picture: Picture, letterbox: Letterbox) -> FloatArray:
             np.uint8, copy=False
         )
     rows, columns = letterbox.shape
-    canvas = np.full((1, 3, rows, columns), PADDING_GREY / 255, np.float32)
+    canvas = np.full((1, 3, rows, columns), np.float32(PADDING_GREY) / np.float32(255), np.float32)
     top, left = letterbox.top, letterbox.left
     for channel in range(3):
         plane = picture if picture.ndim == 2 else picture[..., channel]
         target = canvas[0, channel, top : top + inner[1], left : left + inner[0]]
-        np.multiply(plane, np.float32(1 / 255), out=target)
+        np.divide(plane, np.float32(255), out=target)
     return canvas
 
 
