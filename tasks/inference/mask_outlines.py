@@ -71,9 +71,10 @@ def outlines_of_object(mask: Mask, tolerance: float = TOLERANCE) -> list[FloatAr
     # In a mask of doubled size the positions 2n - 1 and 2n lie on both sides of the edge n.
     doubled = padded.repeat(2, axis=0).repeat(2, axis=1)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    parts, holes = [], []
+    parts: list[FloatArray] = []
+    holes: list[FloatArray] = []
     for number, contour in enumerate(contours):
-        outline = _simplified(_edge_middles(contour[:, 0, :]) - 1, tolerance)
+        outline = _simplified(_edge_middles(contour[:, 0, :].astype(np.int64)) - 1, tolerance)
         hole = hierarchy[0][number][3] >= 0
         if (signed_area(outline) > 0) == hole:
             outline = outline[::-1]
@@ -87,9 +88,9 @@ def outlines_of_object(mask: Mask, tolerance: float = TOLERANCE) -> list[FloatAr
     ]
 
 
-def _edge_middles(doubled_contour: npt.NDArray[np.int32]) -> FloatArray:
+def _edge_middles(doubled_contour: npt.NDArray[np.int64]) -> FloatArray:
     """The middles of the pixel edges along a contour of a doubled mask, in order."""
-    corners = (doubled_contour.astype(np.int64) + 1) // 2
+    corners = (doubled_contour + 1) // 2
     corners = corners[np.any(corners != np.roll(corners, 1, axis=0), axis=1)]
     middles: FloatArray = ((corners + np.roll(corners, -1, axis=0)) / 2).astype(np.float32)
     return middles

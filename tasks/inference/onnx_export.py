@@ -94,7 +94,7 @@ def describe_network(network: torch.nn.Module, name: str) -> ModelDescription:
         ModelError: it finds no objects, or is of a kind that is not supported.
     """
     task = object_task(getattr(network, "task", None), name)
-    head = network.model[-1]  # type: ignore[index]
+    head = network.model[-1]
     if not hasattr(head, "reg_max") or not hasattr(head, "max_det"):
         raise ModelError(
             f"{name} ends in a {type(head).__name__}, which is not supported: use a YOLO model"
@@ -103,7 +103,7 @@ def describe_network(network: torch.nn.Module, name: str) -> ModelDescription:
     image_size = max(size) if isinstance(size, (list, tuple)) else int(size)
     return ModelDescription(
         task=task,
-        class_names=class_names_of(dict(network.names), name),  # type: ignore[arg-type]
+        class_names=class_names_of(dict(network.names), name),
         image_size=-(-image_size // 32) * 32,
         format=WeightsFormat.PYTORCH,
         end_to_end=bool(getattr(head, "end2end", False)),
@@ -115,7 +115,7 @@ def prepare_for_inference(network: torch.nn.Module, max_detections: int) -> torc
     network.eval()
     for parameter in network.parameters():
         parameter.requires_grad = False
-    head = network.model[-1]  # type: ignore[index]
+    head = network.model[-1]
     head.dynamic, head.export, head.format, head.shape = True, True, "onnx", None
     # As `predict` does: the model itself never gives fewer than 300 rows.
     head.max_det = max(max_detections, 300)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.inference.detections import (
     Detection,
@@ -49,13 +50,13 @@ class Found:
     extra: FloatArray
     limit_reached: bool
 
-    def take(self, positions: object, *, limit_reached: bool) -> Found:
-        """Keep the entries at some positions (or where a mask is true)."""
+    def take(self, positions: npt.NDArray[np.intp], *, limit_reached: bool) -> Found:
+        """Keep the entries at some positions."""
         return Found(
-            self.boxes[positions],  # type: ignore[index]
-            self.confidences[positions],  # type: ignore[index]
-            self.classes[positions],  # type: ignore[index]
-            self.extra[positions],  # type: ignore[index]
+            self.boxes[positions],
+            self.confidences[positions],
+            self.classes[positions],
+            self.extra[positions],
             limit_reached,
         )
 

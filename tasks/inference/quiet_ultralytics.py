@@ -47,4 +47,5 @@ def import_ultralytics(settings_folder: Path | None = None) -> ModuleType:
         off = {name: False for name in switches if SETTINGS.get(name)}
         if off:
             SETTINGS.update(off)
-        return ultralytics
+        module: ModuleType = ultralytics
+        return module

@@ -158,7 +158,8 @@ def describe_export(
             f"{name} does not say what it finds: it needs the metadata that "
             "`yolo export` writes (task and names)"
         )
-    if (values.get("args") or {}).get("nms"):
+    arguments = values.get("args")
+    if isinstance(arguments, dict) and arguments.get("nms"):
         raise ModelError(
             f"{name} was exported with nms=True, which fixes one confidence for good: export it "
             "again without"

@@ -100,8 +100,7 @@ def probabilistic_overlaps(box: FloatArray, others: FloatArray) -> FloatArray:
 def _covariance(boxes: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     a, b = boxes[:, 2] ** 2 / 12, boxes[:, 3] ** 2 / 12
     cosine, sine = np.cos(boxes[:, 4]), np.sin(boxes[:, 4])
-    return (
-        a * cosine**2 + b * sine**2,
-        a * sine**2 + b * cosine**2,
-        (a - b) * cosine * sine,
-    )
+    along: FloatArray = a * cosine**2 + b * sine**2
+    across: FloatArray = a * sine**2 + b * cosine**2
+    mixed: FloatArray = ((a - b) * cosine * sine).astype(np.float32)
+    return along, across, mixed

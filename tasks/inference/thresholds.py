@@ -1,0 +1,63 @@
+"""Answering a run at one threshold from what was kept down to a lower confidence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from storage.errors import InvalidInputError
+from tasks.inference.detections import ImageDetections, InferenceSettings
+
+# Thresholds closer to each other than this are the same run.
+THRESHOLD_STEP = 0.001
+
+
+def rounded_threshold(threshold: float) -> float:
+    """Check a threshold, and round it to the step at which runs are told apart.
+
+    Raises:
+        InvalidInputError: it is no number from 0 to 1.
+    """
+    if not math.isfinite(threshold) or not 0 <= threshold <= 1:
+        raise InvalidInputError(f"the threshold {threshold} must lie between 0 and 1")
+    return round(threshold / THRESHOLD_STEP) * THRESHOLD_STEP
+
+
+def can_answer(kept_with: InferenceSettings, wanted: InferenceSettings, threshold: float) -> bool:
+    """Whether detections that were kept are exactly those of inference at a threshold.
+
+    They are, as long as nothing but the confidence differs and the threshold is not below the
+    floor. Whether a detection stays depends only on more confident ones: on those that suppress it,
+    and on how many there are where a limit cuts the rest off. All of these are above the threshold
+    if it is itself. So neither suppression nor a limit that was reached makes the answer inexact;
+    models without suppression give a fixed list, from which the threshold chooses.
+
+    Args:
+        kept_with: the settings of the inference whose detections were kept.
+        wanted: the settings of the inference that they would replace; its floor does not count.
+        threshold: of the run, 0..1.
+    """
+    return (
+        bool(np.float32(threshold) >= np.float32(kept_with.floor_confidence))
+        and kept_with.image_size == wanted.image_size
+        and kept_with.iou == wanted.iou
+        and kept_with.max_detections == wanted.max_detections
+    )
+
+
+def filter_by_threshold(kept: ImageDetections, threshold: float) -> ImageDetections:
+    """Give what inference at a threshold gives, from what was kept down to a lower floor.
+
+    Confidences are compared as inference does: greater than, as float32 numbers. `limit_reached`
+    remains only where the limit could have cut off something above the threshold.
+
+    Args:
+        kept: all detections above a floor; `can_answer` tells whether it is low enough.
+        threshold: 0..1.
+    """
+    lowest = np.float32(threshold)
+    chosen = tuple(entry for entry in kept.detections if np.float32(entry.confidence) > lowest)
+    limit_reached = kept.limit_reached and len(chosen) == len(kept.detections)
+    return replace(kept, detections=chosen, limit_reached=limit_reached)
