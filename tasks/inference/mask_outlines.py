@@ -67,38 +67,38 @@ def outlines_of_object(mask: Mask, tolerance: float = TOLERANCE) -> list[FloatAr
         first, in pixels of the mask, where (0, 0) is the corner of the first pixel. The largest
         part is always there where any pixel is inside; others below `LEAST_AREA` are left out.
     """
-    padded = np.pad(mask, 1)
     # In a mask of doubled size the positions 2n - 1 and 2n lie on both sides of the edge n.
-    doubled = padded.repeat(2, axis=0).repeat(2, axis=1)
+    size = (mask.shape[1] * 2, mask.shape[0] * 2)
+    doubled = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    parts: list[FloatArray] = []
-    holes: list[FloatArray] = []
+    parts: list[tuple[float, FloatArray]] = []
+    holes: list[tuple[float, FloatArray]] = []
     for number, contour in enumerate(contours):
-        outline = _simplified(_edge_middles(contour[:, 0, :].astype(np.int64)) - 1, tolerance)
-        hole = hierarchy[0][number][3] >= 0
-        if (signed_area(outline) > 0) == hole:
+        outline = _simplified(_edge_middles(contour[:, 0, :]), tolerance)
+        area, hole = signed_area(outline), hierarchy[0][number][3] >= 0
+        if (area > 0) == hole:
             outline = outline[::-1]
-        (holes if hole else parts).append(outline)
-    parts.sort(key=signed_area, reverse=True)
-    holes.sort(key=signed_area)
+        (holes if hole else parts).append((abs(area), outline))
+    for outlines in (parts, holes):
+        outlines.sort(key=lambda entry: entry[0], reverse=True)
     return [
         outline
-        for number, outline in enumerate([*parts, *holes])
-        if number == 0 or abs(signed_area(outline)) >= LEAST_AREA
+        for number, (area, outline) in enumerate([*parts, *holes])
+        if number == 0 or area >= LEAST_AREA
     ]
 
 
-def _edge_middles(doubled_contour: npt.NDArray[np.int64]) -> FloatArray:
+def _edge_middles(doubled_contour: npt.NDArray[np.int32]) -> FloatArray:
     """The middles of the pixel edges along a contour of a doubled mask, in order."""
-    corners = (doubled_contour + 1) // 2
-    corners = corners[np.any(corners != np.roll(corners, 1, axis=0), axis=1)]
-    middles: FloatArray = ((corners + np.roll(corners, -1, axis=0)) / 2).astype(np.float32)
-    return middles
+    corners = (doubled_contour + 1) >> 1
+    ring = np.concatenate([corners, corners[:1]])
+    steps = np.diff(ring, axis=0)
+    moves = (steps[:, 0] != 0) | (steps[:, 1] != 0)
+    return corners[moves] + steps[moves] * np.float32(0.5)
 
 
 def _simplified(points: FloatArray, tolerance: float) -> FloatArray:
     """Drop points that lie on the way between others; at least three are left."""
-    simple: FloatArray = cv2.approxPolyDP(points[:, None, :], tolerance, True)[:, 0, :].astype(
-        np.float32
-    )
+    points = points.astype(np.float32)
+    simple = cv2.approxPolyDP(points, tolerance, True)[:, 0, :].astype(np.float32, copy=False)
     return simple if len(simple) >= 3 else points

@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 import uuid
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -228,16 +229,19 @@ def _export(network: torch.nn.Module, description: ModelDescription) -> bytes:
     size = description.image_size
     with tempfile.TemporaryDirectory(prefix="visionflows-export-") as folder:
         path = Path(folder) / "model.onnx"
-        torch.onnx.export(
-            network,
-            (torch.zeros(1, 3, size, size),),
-            str(path),
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=list(outputs),
-            dynamic_axes=axes,
-            dynamo=False,
-        )
+        with warnings.catch_warnings():
+            # The exporter by tracing is called old; the new one does not know every layer.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (torch.zeros(1, 3, size, size),),
+                str(path),
+                opset_version=OPSET,
+                input_names=["images"],
+                output_names=list(outputs),
+                dynamic_axes=axes,
+                dynamo=False,
+            )
         model = onnx.load(path)
     metadata = {
         "task": description.task.value,

@@ -1,0 +1,231 @@
+"""Finding objects on 1080p photographs, on two cores: Ultralytics' own loop, and ours.
+
+    python benchmarks/collection_inference.py [--pictures 48] [--batch 16] [--rounds 2]
+
+The ways take turns in one run: compare the ratios. Both find the same (that is checked): classes,
+boxes within a pixel, confidences within a thousandth. Models of the size of yolo11n stand in for
+trained ones: their weights are random, with the bias of their confidences set so that they find
+some objects on a picture; time depends on the size of a network, not on what it has learned.
+The mussel model of the samples is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# One thread per call in ours, two in torch: read when the libraries are loaded.
+os.environ["OMP_NUM_THREADS"] = os.environ.get("BENCHMARK_TORCH_THREADS", "2")
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tasks.inference.counting import live_dead_classes
+from tasks.inference.detection_records import from_record, to_record
+from tasks.inference.detections import Detection, ImageDetections
+from tasks.inference.engine import load_model, settings_for_model, sha256_of_weights
+from tasks.inference.image_stream import detect_in_files
+from tasks.inference.onnx_export import load_network
+from tasks.inference.polygon_document import polygon_document, polygon_document_bytes
+from tasks.inference.quiet_ultralytics import import_ultralytics
+from tasks.inference.thresholds import filter_by_threshold
+from tasks.inference.weights import read_weights
+
+MUSSELS = Path(__file__).parents[1] / "samples" / "mussels"
+CONFIDENCE = 0.25
+SIZE = (1920, 1080)
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do the work, with the seconds and CPU seconds of its best round."""
+
+    name: str
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds by the clock and of the processors for one image."""
+
+    wall: float
+    cpu: float
+
+
+def make_pictures(folder: Path, count: int) -> list[Path]:
+    """Write 1080p JPEGs, the sample pictures enlarged, each with a brightness of its own."""
+    sources = sorted((MUSSELS / "pictures").glob("*.jpg"))
+    files = []
+    for number in range(count):
+        picture = cv2.imread(str(sources[number % len(sources)]))
+        assert picture is not None
+        large = cv2.resize(picture, SIZE, interpolation=cv2.INTER_CUBIC)
+        noise = np.random.default_rng(number).normal(number % 7, 4, large.shape)
+        files.append(folder / f"{number:04d}.jpg")
+        cv2.imwrite(str(files[-1]), np.clip(large + noise, 0, 255).astype(np.uint8))
+    return files
+
+
+def make_random_model(definition: str, folder: Path, files: list[Path]) -> Path:
+    """Write weights of a definition of Ultralytics, random but lively: see the module's text."""
+    import torch
+
+    ultralytics = import_ultralytics(folder / "settings")
+    torch.manual_seed(0)
+    model = ultralytics.YOLO(f"{definition}.yaml")
+    network, head = model.model, model.model.model[-1]
+    pictures = [cv2.resize(cv2.imread(str(file)), (640, 384)) for file in files[:4]]  # type: ignore[arg-type]
+    batch = torch.from_numpy(np.stack(pictures)[..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = 0.5
+        network.train()
+        for _ in range(5):  # statistics of the batch normalisation
+            network(batch)
+        network.eval()
+        raw = network(batch)[1]
+        scores = (raw[-1] if isinstance(raw, tuple) else raw)["scores"].amax(1)
+        level = scores.topk(300, dim=1)[0][:, -1].median()
+        for branch in head.cv3:
+            branch[-1].bias += np.log(CONFIDENCE / (1 - CONFIDENCE)) - level
+        for branch in getattr(head, "cv4", ()):  # coefficients of masks: none may be empty
+            branch[-1].bias += torch.randn_like(branch[-1].bias)
+    path = folder / f"{definition}.pt"
+    arguments = {"imgsz": 640, "task": network.task}
+    network.args = arguments
+    torch.save({"model": network.half(), "train_args": arguments}, path)
+    return path
+
+
+def measure(ways: list[Way], images: int, rounds: int) -> list[Times]:
+    """Run the ways in turns and keep the best round of each, per image."""
+    best: list[Times] = []
+    for _ in range(rounds):
+        for number, way in enumerate(ways):
+            wall, cpu = time.perf_counter(), time.process_time()
+            way.run()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            times = Times(wall / images, cpu / images)
+            if number == len(best):
+                best.append(times)
+            elif times.wall < best[number].wall:
+                best[number] = times
+    return best
+
+
+def compare_model(weights: Path, folder: Path, files: list[Path], batch: int, rounds: int) -> None:
+    """Measure all ways for one model and print a table."""
+    ultralytics = import_ultralytics(folder / "settings")
+    description = load_network(read_weights(weights), folder)[1]
+    settings = settings_for_model(description, floor_confidence=CONFIDENCE)
+    model = load_model(
+        weights, sha256_of_weights(weights), settings, cache_folder=folder, threads=THREADS
+    )
+    theirs = ultralytics.YOLO(str(weights))
+    paths = [str(file) for file in files]
+    size = settings.image_size
+
+    def predict() -> list[object]:
+        stream = theirs.predict(
+            paths, batch=batch, imgsz=size, conf=CONFIDENCE, stream=True, verbose=False
+        )
+        return [result.cpu().numpy() for result in stream]
+
+    def ours() -> list[ImageDetections]:
+        outcomes = sorted(detect_in_files(model, files, threads=THREADS), key=lambda o: o.position)
+        return [outcome.detections for outcome in outcomes if outcome.detections]
+
+    found = ours()
+    check_agreement(found, predict())
+    records = [to_record(entry) for entry in found]
+    classes = live_dead_classes(description.class_names)
+
+    def new_threshold() -> None:
+        for record in records:
+            kept = filter_by_threshold(from_record(record), 0.5)
+            document = polygon_document(kept, description.class_names, classes, 0.5)
+            polygon_document_bytes(document)
+
+    ways = [
+        Way(f"model.predict(paths, batch={batch})", predict),
+        Way(f"ours, {model.runtime}, {THREADS} threads", ours),
+        Way("ours, a new threshold from kept detections", new_threshold),
+    ]
+    times = measure(ways, len(files), rounds)
+    objects = sum(len(entry.detections) for entry in found) / len(found)
+    title = f"{weights.stem} ({description.task}), {size} px, {objects:.0f} objects a picture"
+    show(title, zip(ways, times, strict=True), times[0].wall)
+
+
+def check_agreement(found: list[ImageDetections], results: list[object]) -> None:
+    """Make sure that both ways found the same on nearly all pictures.
+
+    Random networks see many places exactly alike: there a rounding error decides which of two
+    overlapping boxes stays. So one object in fifty may differ.
+    """
+    total = same = 0
+    for ours, theirs in zip(found, results, strict=True):
+        boxes = theirs.boxes  # type: ignore[attr-defined]
+        total += max(len(boxes), len(ours.detections))
+        left = list(ours.detections)
+        for box, confidence, class_id in zip(boxes.xyxy, boxes.conf, boxes.cls, strict=True):
+            partner = next((d for d in left if _is_same(d, box, confidence, class_id)), None)
+            if partner is not None:
+                left.remove(partner)
+                same += 1
+    print(f"{same} of {total} objects are the same in both")
+    assert total and same >= 0.98 * total, "the ways do not find the same"
+
+
+def _is_same(detection: Detection, box: object, confidence: float, class_id: float) -> bool:
+    return (
+        detection.class_id == int(class_id)
+        and abs(detection.confidence - confidence) < 1e-3
+        and float(np.abs(np.array(detection.box) - box).max()) < 1
+    )
+
+
+def show(title: str, rows: Iterable[tuple[Way, Times]], reference: float) -> None:
+    """Print one table."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("way", "images/s", "wall ms", "CPU ms", "ratio"):
+        table.add_column(heading, justify="left" if heading == "way" else "right")
+    for way, times in rows:
+        table.add_row(
+            way.name,
+            f"{1 / times.wall:,.1f}",
+            f"{times.wall * 1000:.2f}",
+            f"{times.cpu * 1000:.2f}",
+            f"{reference / times.wall:,.1f}",
+        )
+    Console(width=110).print(table)
+
+
+def main() -> None:
+    """Print one table for each model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=48)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory(prefix="visionflows-benchmark-") as name:
+        folder = Path(name)
+        files = make_pictures(folder, arguments.pictures)
+        models = [MUSSELS / "mussels.pt"]
+        models += [make_random_model(kind, folder, files) for kind in ("yolo11n-seg", "yolo11n")]
+        for weights in models:
+            compare_model(weights, folder, files, arguments.batch, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
