@@ -22,14 +22,20 @@ TOLERANCE = 0.35
 LEAST_AREA = 4.0
 
 
+def object_values(prototypes: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """Weighted sums of the prototypes: for objects (n, k), values (n, rows, columns)."""
+    count, rows, columns = prototypes.shape
+    values = coefficients[:, :count] @ prototypes.reshape(count, rows * columns)
+    return values.reshape(len(coefficients), rows, columns).astype(np.float32, copy=False)
+
+
 def object_mask(
-    prototypes: FloatArray, coefficients: FloatArray, box: FloatArray, shape: tuple[int, int]
+    values: FloatArray, box: FloatArray, shape: tuple[int, int]
 ) -> tuple[Mask, int, int]:
     """Compute the mask of one object inside its box.
 
     Args:
-        prototypes: (k, prototype rows, prototype columns).
-        coefficients: (k,).
+        values: (prototype rows, prototype columns), from `object_values`.
         box: (4,), left, top, right, bottom in pixels of what the model sees.
         shape: height and width of what the model sees, a multiple of the prototypes' size.
 
@@ -37,7 +43,7 @@ def object_mask(
         The mask, uint8, 0 or 1, and the column and row of its first pixel in what the model sees;
         empty where the box lies outside.
     """
-    _, rows, columns = prototypes.shape
+    rows, columns = values.shape
     scale_y, scale_x = shape[0] // rows, shape[1] // columns
     left, top = (max(int(np.ceil(value)), 0) for value in box[:2])
     right, bottom = min(int(np.ceil(box[2])), shape[1]), min(int(np.ceil(box[3])), shape[0])
@@ -46,13 +52,12 @@ def object_mask(
     # Bilinear values depend on the nearest prototype values, at most one further out.
     first_x, last_x = max(left // scale_x - 1, 0), min((right - 1) // scale_x + 2, columns)
     first_y, last_y = max(top // scale_y - 1, 0), min((bottom - 1) // scale_y + 2, rows)
-    part = prototypes[:, first_y:last_y, first_x:last_x]
-    values = np.tensordot(coefficients, part, axes=1).astype(np.float32, copy=False)
+    part = values[first_y:last_y, first_x:last_x]
     size = ((last_x - first_x) * scale_x, (last_y - first_y) * scale_y)
-    enlarged = cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
+    enlarged = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
     offset_x, offset_y = first_x * scale_x, first_y * scale_y
     inside = enlarged[top - offset_y : bottom - offset_y, left - offset_x : right - offset_x]
-    return (inside > 0).astype(np.uint8), left, top
+    return (inside > 0).view(np.uint8), left, top
 
 
 def outlines_of_object(mask: Mask, tolerance: float = TOLERANCE) -> list[FloatArray]:
@@ -68,8 +73,8 @@ def outlines_of_object(mask: Mask, tolerance: float = TOLERANCE) -> list[FloatAr
         part is always there where any pixel is inside; others below `LEAST_AREA` are left out.
     """
     # In a mask of doubled size the positions 2n - 1 and 2n lie on both sides of the edge n.
-    size = (mask.shape[1] * 2, mask.shape[0] * 2)
-    doubled = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    # Multiplied by 0x0101, each value fills both bytes of a 16-bit number.
+    doubled = ((mask != 0).astype(np.uint16) * np.uint16(0x0101)).view(np.uint8).repeat(2, axis=0)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     parts: list[tuple[float, FloatArray]] = []
     holes: list[tuple[float, FloatArray]] = []

@@ -23,7 +23,7 @@ from tasks.inference.detections import (
     Task,
 )
 from tasks.inference.letterbox import Letterbox
-from tasks.inference.mask_outlines import object_mask, outlines_of_object
+from tasks.inference.mask_outlines import object_mask, object_values, outlines_of_object
 from tasks.inference.suppression import (
     MOST_CANDIDATES,
     best_first,
@@ -183,10 +183,9 @@ def _segment_detections(
     """Objects whose mask is empty are left out, as Ultralytics does."""
     detections = []
     boxes = _original_boxes(found.boxes, letterbox)
+    values = object_values(prototypes, found.extra)
     for number, seen_box in enumerate(found.boxes):
-        mask, left, top = object_mask(
-            prototypes, found.extra[number, : len(prototypes)], seen_box, letterbox.shape
-        )
+        mask, left, top = object_mask(values[number], seen_box, letterbox.shape)
         if not mask.any():
             continue
         outlines = [
