@@ -99,11 +99,11 @@ def _edge_middles(doubled_contour: npt.NDArray[np.int32]) -> FloatArray:
     ring = np.concatenate([corners, corners[:1]])
     steps = np.diff(ring, axis=0)
     moves = (steps[:, 0] != 0) | (steps[:, 1] != 0)
-    return corners[moves] + steps[moves] * np.float32(0.5)
+    middles = corners[moves] + steps[moves] * 0.5
+    return np.asarray(middles, np.float32)
 
 
 def _simplified(points: FloatArray, tolerance: float) -> FloatArray:
     """Drop points that lie on the way between others; at least three are left."""
-    points = points.astype(np.float32)
     simple = cv2.approxPolyDP(points, tolerance, True)[:, 0, :].astype(np.float32, copy=False)
     return simple if len(simple) >= 3 else points
