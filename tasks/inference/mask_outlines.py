@@ -20,6 +20,9 @@ Mask = npt.NDArray[np.uint8]
 TOLERANCE = 0.35
 # Specks and pinholes below this area, in pixels of what the model sees, are no shape.
 LEAST_AREA = 4.0
+# Contours of a doubled mask with less area than this surely belong to such specks (which are up to
+# half of it) and pinholes (up to a quarter); masks of noise have hundreds.
+_LEAST_TRACED = {False: 2 * (LEAST_AREA - 0.5), True: 4 * LEAST_AREA}
 
 
 def object_values(prototypes: FloatArray, coefficients: FloatArray) -> FloatArray:
@@ -78,9 +81,14 @@ def outlines_of_object(mask: Mask, tolerance: float = TOLERANCE) -> list[FloatAr
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     parts: list[tuple[float, FloatArray]] = []
     holes: list[tuple[float, FloatArray]] = []
+    sizes = [cv2.contourArea(contour) for contour in contours]
+    largest = int(np.argmax(sizes)) if sizes else -1
     for number, contour in enumerate(contours):
+        hole = bool(hierarchy[0][number][3] >= 0)
+        if sizes[number] < _LEAST_TRACED[hole] and number != largest:
+            continue
         outline = _simplified(_edge_middles(contour[:, 0, :]), tolerance)
-        area, hole = signed_area(outline), hierarchy[0][number][3] >= 0
+        area = signed_area(outline)
         if (area > 0) == hole:
             outline = outline[::-1]
         (holes if hole else parts).append((abs(area), outline))

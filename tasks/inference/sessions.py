@@ -7,8 +7,9 @@ uses two cores better than one call on two threads, and larger batches do not he
 from __future__ import annotations
 
 import ast
+import sys
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import yaml
 
@@ -71,10 +72,7 @@ class OpenVinoSession:
     """A network on OpenVINO's CPU plugin, in float32 unless the model itself is quantised."""
 
     def __init__(self, weights: VerifiedWeights, threads: int) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise _not_installed("openvino", weights.path.name) from error
+        openvino = import_openvino(weights.path.name)
         contents = weights.contents
         (xml,) = (name for name in contents if name.endswith(".xml"))
         core = openvino.Core()
@@ -104,6 +102,24 @@ class OpenVinoSession:
             request = self._of_thread.request = self._compiled.create_infer_request()
         request.infer([pictures])
         return [tensor.data.copy() for tensor in request.output_tensors]
+
+
+def import_openvino(name: str) -> Any:  # noqa: ANN401
+    """Import OpenVINO without its telemetry, which would send events by itself.
+
+    Args:
+        name: how messages call the model that needs it.
+
+    Raises:
+        ModelError: it is not installed.
+    """
+    # None stands for a package that is missing; OpenVINO then uses an empty one of its own.
+    sys.modules.setdefault("openvino_telemetry", cast(Any, None))
+    try:
+        import openvino
+    except ImportError as error:
+        raise _not_installed("openvino", name) from error
+    return openvino
 
 
 class TorchSession:

@@ -1,5 +1,6 @@
 """Loading: only registered weights, clear refusals, exports kept and checked, no network."""
 
+import importlib.util
 import json
 import os
 import pickle
@@ -20,6 +21,7 @@ from tasks.inference.engine import (
     sha256_of_weights,
 )
 from tasks.inference.onnx_export import cached_export, export_path
+from tasks.inference.sessions import import_openvino
 from tests.tasks.inference.conftest import MUSSELS, PICTURES, needs_ultralytics, pixels_of
 
 ROOT = Path(__file__).parents[3]
@@ -202,6 +204,36 @@ def test_an_export_that_does_not_agree_is_not_used(tmp_path):
     assert np.allclose([d.box for d in found], [d.box for d in reference], atol=0.1)
 
 
+@pytest.fixture
+def openvino_folder(tmp_path):
+    """The sample model as a folder of OpenVINO's."""
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip('needs: pip install "visionflows[inference]"')
+    openvino = import_openvino("the test")
+    folder = tmp_path / "mussels_openvino_model"
+    folder.mkdir()
+    network = openvino.Core().read_model(str(MUSSELS / "mussels.onnx"))
+    openvino.save_model(network, folder / "mussels.xml", compress_to_fp16=False)
+    metadata = "task: segment\nimgsz: [320, 320]\nnames:\n  0: live\n  1: dead\n"
+    (folder / "metadata.yaml").write_text(metadata, encoding="utf-8")
+    return folder
+
+
+def test_an_openvino_folder_finds_what_the_onnx_file_finds(openvino_folder, tmp_path):
+    pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
+    description = describe_weights(openvino_folder)
+    assert description.format is WeightsFormat.OPENVINO
+    assert (description.class_names, description.image_size) == (("live", "dead"), 320)
+    model, reference = (
+        load_from(path, tmp_path) for path in (openvino_folder, MUSSELS / "mussels.onnx")
+    )
+    for file in PICTURES[:3]:
+        ours, theirs = (entry.detect(pixels_of(file)).detections for entry in (model, reference))
+        assert [d.class_id for d in ours] == [d.class_id for d in theirs]
+        assert np.allclose([d.box for d in ours], [d.box for d in theirs], atol=0.1)
+        assert np.allclose([d.confidence for d in ours], [d.confidence for d in theirs], atol=1e-3)
+
+
 # The second load must find the export and need neither torch nor Ultralytics.
 OFFLINE = """
 import socket, sys
@@ -232,9 +264,12 @@ assert must_be_known == ("ultralytics" not in sys.modules), "ultralytics"
 
 
 @needs_ultralytics
-def test_nothing_reaches_for_the_network_and_the_second_load_needs_no_torch(tmp_path):
-    for state in ("new", "known"):
-        arguments = [str(MUSSELS / "mussels.pt"), str(tmp_path / "cache"), state]
+def test_nothing_reaches_for_the_network_and_the_second_load_needs_no_torch(
+    openvino_folder, tmp_path
+):
+    pytorch = MUSSELS / "mussels.pt"
+    for weights, state in ((pytorch, "new"), (pytorch, "known"), (openvino_folder, "known")):
+        arguments = [str(weights), str(tmp_path / "cache"), state]
         done = subprocess.run(
             [sys.executable, "-c", OFFLINE, *arguments, *map(str, PICTURES[:2])],
             cwd=tmp_path,
@@ -244,6 +279,9 @@ def test_nothing_reaches_for_the_network_and_the_second_load_needs_no_torch(tmp_
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    # No settings of Ultralytics outside of the cache, nothing in the working folder.
-    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == {"cache"}
+    # No settings of Ultralytics outside of the cache, no client id for OpenVINO's telemetry.
+    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == {
+        "cache",
+        openvino_folder.name,
+    }
     assert not (tmp_path / ".config" / "Ultralytics").exists()
