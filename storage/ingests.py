@@ -366,6 +366,7 @@ class GenerationRecord:
     Attributes:
         relative_path: the generated image.
         label_path: its label file, None without one.
+        source_label_path: the label file of the image that it was made from.
         source: the relative path of the image that it was made from.
         generation: how it was made.
         size: in bytes, when it was registered.
@@ -376,6 +377,7 @@ class GenerationRecord:
     id: UUID
     relative_path: str
     label_path: str | None
+    source_label_path: str | None
     source: str
     generation: dict[str, Any]
     size: int
@@ -388,7 +390,8 @@ def list_generated_images(database: Database, project_id: UUID) -> list[Generati
     with database.transaction() as connection:
         rows = connection.execute(
             text(
-                "SELECT i.id, i.relative_path, i.label_path, s.relative_path, i.generation, "
+                "SELECT i.id, i.relative_path, i.label_path, s.label_path, s.relative_path, "
+                "i.generation, "
                 "i.file_size, i.modified_at_ns, i.state = 'missing' "
                 "FROM project_images i JOIN project_images s ON s.id = i.generated_from_id "
                 'WHERE i.project_id = :id ORDER BY i.relative_path COLLATE "C"'

@@ -97,6 +97,19 @@ def known_files(database: Database, project_id: UUID) -> dict[str, KnownFile]:
         return {row[0]: KnownFile(*row[1:]) for row in rows}
 
 
+def known_sizes(database: Database, project_id: UUID) -> dict[str, tuple[int | None, int | None]]:
+    """Width and height in pixels, where known, of the images of a project by relative path."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT i.relative_path, s.width, s.height FROM project_images i "
+                "JOIN shared_images s ON s.id = i.shared_image_id WHERE i.project_id = :id"
+            ),
+            {"id": project_id},
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+
 def known_labels_fingerprint(database: Database, project_id: UUID) -> str | None:
     """The fingerprint of the label files at the last registration; None before the first."""
     with database.transaction() as connection:

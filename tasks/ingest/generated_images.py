@@ -52,7 +52,7 @@ class GeneratedImage:
 
     Attributes:
         path: in the project, beside the image that it was made from.
-        key: how it was made; see `GenerationOptions.keys`.
+        key: how it was made; see `GenerationOptions.wanted_keys`.
         pixels: uint8[height, width, 3] RGB.
         labels: normalised; None where its source has no label file.
     """
@@ -99,7 +99,7 @@ def generate_images(
     Yields:
         The images; in place of those that cannot be made, the reason.
     """
-    by_key = dict(zip(options.keys(), _makers(options), strict=True))
+    by_key = dict(zip(options.wanted_keys(), _makers(options), strict=True))
     for key in keys:
         try:
             for path, pixels, labels in by_key[key](source):

@@ -1,4 +1,4 @@
-"""Label files of generated images: where they lie, and their content in the format of the source."""
+"""Label files of generated images: where they lie, and their content."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class LabelConventions:
     Attributes:
         yolo_geometry: what the rows of its YOLO files hold.
         class_names: names by id.
-        flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
+        voc_counts_from_one: how the pixels of its Pascal VOC files count.
     """
 
     yolo_geometry: YoloGeometry
     class_names: Mapping[int, str]
-    flip_idx: Sequence[int] | None
+    voc_counts_from_one: bool
 
 
 def label_path_beside(
@@ -83,7 +83,12 @@ def write_label_file(
                     labels, image=image, image_size=size, names=conventions.class_names
                 )
             case LabelFormat.PASCAL_VOC:
-                return write_pascal_voc(labels, image=image, image_size=size)
+                return write_pascal_voc(
+                    labels,
+                    image=image,
+                    image_size=size,
+                    counts_from_one=conventions.voc_counts_from_one,
+                )
             case LabelFormat.COCO:
                 own = ImageLabels(image, image, tuple(labels))
                 return write_coco([own], sizes={image: size}, names=conventions.class_names)

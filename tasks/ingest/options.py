@@ -49,7 +49,7 @@ class GenerationOptions(BaseModel):
     tiling: TilingOptions | None = None
     resize: Annotated[int, Field(ge=16, le=65536)] | None = None
 
-    def keys(self) -> tuple[str, ...]:
+    def wanted_keys(self) -> tuple[str, ...]:
         """One key for each thing to generate; another way of making it has another key."""
         keys = [self._augmentation_key(one) for one in dict.fromkeys(self.augmentations)]
         if self.tiling is not None:
