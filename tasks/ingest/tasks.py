@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -265,11 +266,12 @@ def _merged(
 
 
 @task(run_name="plan")
-def plan_ingest(job: JobReference, target: IngestTarget) -> tuple[list[int], list[str]]:
+def plan_ingest(job: JobReference, target: IngestTarget) -> tuple[list[int], list[str], int]:
     """Fix what is to be staged and cut it into chunks.
 
     Returns:
-        The numbers of the chunks, and a sentence for everything that was left out.
+        The numbers of the chunks, a sentence for everything that was left out, and how many
+        images of the source the project has as they are.
     """
     database = open_database()
     ingest = IngestRecord(
@@ -282,20 +284,23 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> tuple[list[int], lis
     )
     # An attempt whose answer was lost has planned everything already.
     if open_chunks := list_open_chunks(database, job):
-        return open_chunks, []
+        return open_chunks, [], 0
     plan = make_plan(database, target, list_staged_files(database, target.project_id))
     if plan.is_empty:
         plan_job(database, job, [])
-        return [], plan.problems
+        return [], plan.problems, plan.unchanged
     staged = {row.id for row in begin_ingest(database, ingest)}
     if not staged.issuperset(plan.kept):
         plan = make_plan(database, target)
+    if not plan.kept:
+        # Files of an ingest that was broken off before their rows were written.
+        shutil.rmtree(project_folders().staging(target.project_id), ignore_errors=True)
     ids = plan_staged_files(database, target.project_id, plan.kept, plan.files)
     chunks = cut_into_chunks(
         ids, [_estimated_seconds(file) for file in plan.files], workers=get_settings().workers
     )
     plan_job(database, job, [ids[chunk] for chunk in chunks])
-    return list_open_chunks(database, job), plan.problems
+    return list_open_chunks(database, job), plan.problems, plan.unchanged
 
 
 def _estimated_seconds(file: PlannedFile) -> float:

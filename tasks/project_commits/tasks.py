@@ -44,7 +44,7 @@ _IDLE_DAYS = 7.0
 
 
 @task(run_name="finish broken commit")
-def finish_broken_commit(job: JobReference, project_id: UUID) -> bool:
+def finish_broken_commit(project_id: UUID) -> bool:
     """Finish the commit of an earlier ingest that was broken off half-way; True if there was one.
 
     A broken ingest that had not begun to commit has changed nothing, and is left for its own flow.
@@ -53,13 +53,12 @@ def finish_broken_commit(job: JobReference, project_id: UUID) -> bool:
     ingest = find_ingest(database, project_id)
     if ingest is None or not ingest.is_committing:
         return False
-    _require_own(database, job)
     _commit_staged(database, ingest)
     return True
 
 
 @task(run_name="check for losses")
-def check_for_losses(job: JobReference, target: IngestTarget) -> None:
+def check_for_losses(target: IngestTarget) -> None:
     """Refuse to go on when many images of a project are gone.
 
     Raises:
@@ -241,10 +240,9 @@ def _remove_generated(database: Database, folder: Path, records: Iterable[Genera
 
 
 @task(run_name="remove generated images")
-def remove_generated_images(job: JobReference, target: IngestTarget) -> int:
+def remove_generated_images(target: IngestTarget) -> int:
     """Remove all images of a project that were generated, and their label files; how many."""
     database = open_database()
-    _require_own(database, job)
     return _remove_generated(
         database, target.path, list_generated_images(database, target.project_id)
     )
