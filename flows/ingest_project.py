@@ -171,13 +171,13 @@ def _ingest(
     if isinstance(job, JobRecord):
         return {"project": target.name, "job_id": str(job.id), "already_running": True}
     with job:
-        report, removed = _run_job(job, target, remove_generated, accept_losses)
+        report = _run_job(job, target, remove_generated, accept_losses)
         next_step = None
         if report.has_changed_images:
             found = find_project(database, str(report.project_id))
             next_step = emit_project_ingested(found)
         result = {
-            **replace(report, removed=report.removed + removed).as_json(),
+            **report.as_json(),
             "job_id": str(job.id),
             "already_running": False,
             "next_step": next_step,
@@ -189,7 +189,7 @@ def _ingest(
 
 def _run_job(
     job: HeldJob, target: IngestTarget, remove_generated: bool, accept_losses: bool
-) -> tuple[IngestReport, int]:
+) -> IngestReport:
     """Plan, stage in mapped chunks, commit, and write the image index."""
     if finish_broken_commit(target.project_id):
         target = replace(target, is_new=False)
@@ -219,10 +219,11 @@ def _run_job(
         unchanged=unchanged,
         problems=[*problems, *(problem for chunk in staged for problem in chunk.problems)],
     )
+    report = replace(report, removed=report.removed + removed)
     if report.has_changed:
         found = find_project(open_database(), str(report.project_id))
         report = replace(report, snapshot=write_image_index(found, job.reference))
-    return report, removed
+    return report
 
 
 def _summary(reports: list[dict[str, Any]]) -> str:
