@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import os
 import stat
+import threading
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class ArchiveSource:
         self._path = path
         self._limits = limits
         self._members: dict[str, zipfile.ZipInfo] = {}
+        self._listing = threading.Lock()
         try:
             self._archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
@@ -148,8 +150,9 @@ class ArchiveSource:
 
     def open(self, relative_path: str) -> BinaryIO:
         """Open one of the listed files for reading; damage shows while it is read."""
-        if not self._members:
-            self.list_files()
+        with self._listing:
+            if not self._members:
+                self.list_files()
         try:
             return cast(BinaryIO, _Member(self._archive.open(self._members[relative_path])))
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:

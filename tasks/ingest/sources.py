@@ -69,24 +69,31 @@ class FolderSource:
         """Nothing is held open."""
 
 
-@contextmanager
-def open_source(path: Path) -> Iterator[FileSource]:
-    """Open a folder, or a ZIP archive whatever its name.
+def new_source(path: Path) -> FileSource:
+    """Open a folder, or a ZIP archive whatever its name; to be closed after use.
 
     Raises:
         InvalidInputError: there is nothing at this path, or something of another kind.
     """
     from tasks.ingest.archive_source import ArchiveSource
 
-    source: FileSource
     if path.is_dir():
-        source = FolderSource(path)
-    elif path.is_file():
-        source = ArchiveSource(path)
-    elif path.exists():
+        return FolderSource(path)
+    if path.is_file():
+        return ArchiveSource(path)
+    if path.exists():
         raise InvalidInputError(f"{path} is neither a folder nor a file.")
-    else:
-        raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
+    raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[FileSource]:
+    """Open a source for a while.
+
+    Raises:
+        InvalidInputError: as `new_source`.
+    """
+    source = new_source(path)
     try:
         yield source
     finally:

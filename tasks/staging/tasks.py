@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 from storage.database import Database, open_database
@@ -34,7 +34,7 @@ from tasks.ingest.copying import (
     write_content,
 )
 from tasks.ingest.generation import GeneratedContent, generate_contents
-from tasks.ingest.sources import FileSource, open_source
+from tasks.ingest.sources import FileSource, new_source
 from tasks.ingest.tasks import StagedDataset
 from tasks.ingest_targets.tasks import IngestTarget, project_folders
 
@@ -101,13 +101,10 @@ class _ChunkWork:
 
     def run(self) -> None:
         """Stage batch after batch."""
-        if self._target.source is None:
-            return self._run(None)
-        with open_source(self._target.source) as source:
-            source.list_files()
-            return self._run(source)
-
-    def _run(self, source: FileSource | None) -> None:
+        source = None
+        if self._target.source is not None:
+            with _opening:
+                source = _source_of(self.claim.job, self._target.source)
         while self.claim.position < len(self.claim.items) and not self._stopped:
             self._stage_batch(source)
 
@@ -192,7 +189,7 @@ class _ChunkWork:
         self, row: StagedFileRecord, sha256: str, decoded: DecodedImage, wanted: tuple[str, ...]
     ) -> list[GeneratedFile]:
         """Make what is wanted of one image, and write it to the staging folder."""
-        with _reading_labels:
+        with _opening:
             dataset = _dataset_of(self.claim.job, self._target)
         made = generate_contents(
             row.relative_path,
@@ -253,7 +250,13 @@ def _generated_file(file: GeneratedContent, source: str, copied: CopiedFile) -> 
     )
 
 
-_reading_labels = threading.Lock()
+_opening = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _source_of(_job: JobReference, path: Path) -> FileSource:
+    """The source of a job, opened once by each process: an archive has a long table of contents."""
+    return new_source(path)
 
 
 @lru_cache(maxsize=1)
