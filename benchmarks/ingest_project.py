@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def make_dataset(folder: Path, first: int, images: int) -> None:
@@ -97,6 +98,7 @@ def run(folder: Path, images: int) -> None:
     prepare_prefect_environment(get_settings(), log_level="ERROR")
     logging.disable(logging.WARNING)
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import State
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.ingest_project import ingest_project
@@ -111,7 +113,7 @@ def run(folder: Path, images: int) -> None:
 
     def ingest(name: str, expected: tuple[int, int], **parameters: str) -> None:
         with timed(figures, name):
-            state = ingest_project(project="benchmark", return_state=True, **parameters)
+            state: State[Any] = ingest_project(project="benchmark", return_state=True, **parameters)
         assert state.is_completed(), state.message
         (report,) = state.result()
         assert (report["image_count"], report["added"]) == expected, report
