@@ -10,7 +10,13 @@ import psycopg
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments import command_database, command_jobs, command_projects, command_run
+from deployments import (
+    command_database,
+    command_jobs,
+    command_projects,
+    command_run,
+    command_training_sets,
+)
 from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
 
@@ -30,6 +36,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(command_projects.app, name="projects")
+command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
 app.add_typer(command_run.app, name="run")
 app.add_typer(command_database.app, name="db")
 app.command("status")(command_jobs.status)

@@ -48,7 +48,7 @@ class LeftOutReason(StrEnum):
 
 REASON_TEXTS = {
     LeftOutReason.MISSING: "the file is gone",
-    LeftOutReason.CHANGED: "the file has changed since it was registered; register the project anew",
+    LeftOutReason.CHANGED: "it has changed since it was registered; register the project anew",
     LeftOutReason.UNREADABLE: "the image cannot be read",
     LeftOutReason.FORMAT: "the trainer does not read this format; convert the image",
     LeftOutReason.TOO_SMALL: f"the trainer wants at least {_SMALLEST_SIDE} pixels a side",

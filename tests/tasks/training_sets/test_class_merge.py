@@ -12,7 +12,6 @@ from tasks.labels.annotations import Box, ImageLabels, Label, LabelProblem
 from tasks.training_sets.class_merge import (
     ProjectClasses,
     merge_classes,
-    normalise_class_name,
     remap_labels,
 )
 
