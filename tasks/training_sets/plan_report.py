@@ -131,13 +131,16 @@ def _notes(
     notes = []
     if not counts[Split.VAL]:
         groups = len({image.group for image in images})
-        why = (
-            "by the projects' own splits"
-            if options.keep_splits
-            else "as asked for"
-            if options.ratios.val == 0
-            else f"there are only {len(images)} images in {groups} groups that belong together"
-        )
+        if options.keep_splits:
+            why = "the projects' own splits have none"
+        elif options.ratios.val == 0:
+            why = "that was asked for"
+        elif len(images) == 1:
+            why = "there is only one image"
+        elif groups == 1:
+            why = f"all {len(images)} images show the same thing and stay together"
+        else:
+            why = f"{len(images)} images make {groups} groups that stay together, too few to divide"
         notes.append(
             f"No image is for validation: {why}. The trainer needs some, so data.yaml names the "
             "training images for both: its validation figures say nothing."
