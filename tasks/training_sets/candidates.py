@@ -62,33 +62,60 @@ class Registered(Protocol):
     """What the database knows of an image; `storage.training_sets.RegisteredImage` has it."""
 
     @property
-    def project_image_id(self) -> UUID: ...  # noqa: D102
+    def project_image_id(self) -> UUID:
+        """Its row."""
+
     @property
-    def relative_path(self) -> str: ...  # noqa: D102
+    def relative_path(self) -> str:
+        """In the folder of its project."""
+
     @property
-    def sha256(self) -> str: ...  # noqa: D102
+    def sha256(self) -> str:
+        """Of the file."""
+
     @property
-    def file_size(self) -> int: ...  # noqa: D102
+    def file_size(self) -> int:
+        """In bytes, at the registration."""
+
     @property
-    def modified_at_ns(self) -> int: ...  # noqa: D102
+    def modified_at_ns(self) -> int:
+        """Time of the last change, at the registration."""
+
     @property
-    def width(self) -> int | None: ...  # noqa: D102
+    def width(self) -> int | None:
+        """In pixels; None where the header tells none."""
+
     @property
-    def height(self) -> int | None: ...  # noqa: D102
+    def height(self) -> int | None:
+        """In pixels; None where the header tells none."""
+
     @property
-    def format(self) -> str | None: ...  # noqa: D102
+    def format(self) -> str | None:
+        """As Pillow names it; None where the header tells none."""
+
     @property
-    def is_missing(self) -> bool: ...  # noqa: D102
+    def is_missing(self) -> bool:
+        """Whether the file was gone at the last registration."""
+
     @property
-    def failure(self) -> str | None: ...  # noqa: D102
+    def failure(self) -> str | None:
+        """Why its content could not be measured; None where nothing is known."""
+
     @property
-    def is_measured(self) -> bool: ...  # noqa: D102
+    def is_measured(self) -> bool:
+        """Whether its content was measured."""
+
     @property
-    def perceptual_hash(self) -> str | None: ...  # noqa: D102
+    def perceptual_hash(self) -> str | None:
+        """16 hexadecimal digits; None for content that is flat or not measured."""
+
     @property
-    def difference_hash(self) -> str | None: ...  # noqa: D102
+    def difference_hash(self) -> str | None:
+        """As `perceptual_hash`."""
+
     @property
-    def generated_from_id(self) -> UUID | None: ...  # noqa: D102
+    def generated_from_id(self) -> UUID | None:
+        """The image that it was made from; None for an original."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,10 @@ def adapt_labels(
     adapted: list[Label] = []
     seen: set[tuple[int | None, bytes]] = set()
     for label in kept:
-        for part in _inside(label, width, height, done):
+        parts = _inside(label, width, height, done)
+        if len(parts) > 1 and wanted.task is not TrainingTask.SEGMENT:
+            parts = [_joined(parts)]
+        for part in parts:
             geometry = _convert(part.geometry, wanted, width, height, done)
             if _area(geometry) < _SMALLEST_AREA:
                 done[Adjustment.NO_AREA] += 1
@@ -187,13 +190,18 @@ def _join_parts(labels: Sequence[Label], done: Counter[Adjustment]) -> list[Labe
             joined.append(label)
         elif own[0] is label:
             done[Adjustment.PARTS_JOINED] += 1
-            points = [point for part in own for point in _outline(part.geometry)]
-            hull = shapely.MultiPoint(points).convex_hull
-            geometry: Geometry = box_around(points)
-            if hull.geom_type == "Polygon":
-                geometry = Polygon(tuple((x, y) for x, y in hull.exterior.coords[:-1]))
-            joined.append(replace(label, geometry=geometry, instance=None))
+            joined.append(_joined(own))
     return joined
+
+
+def _joined(parts: Sequence[Label]) -> Label:
+    """One label whose outline is drawn tightly around all parts."""
+    points = [point for part in parts for point in _outline(part.geometry)]
+    hull = shapely.MultiPoint(points).convex_hull
+    geometry: Geometry = box_around(points)
+    if hull.geom_type == "Polygon":
+        geometry = Polygon(tuple((x, y) for x, y in hull.exterior.coords[:-1]))
+    return replace(parts[0], geometry=geometry, instance=None)
 
 
 def _inside(label: Label, width: int, height: int, done: Counter[Adjustment]) -> Sequence[Label]:
@@ -203,6 +211,14 @@ def _inside(label: Label, width: int, height: int, done: Counter[Adjustment]) ->
         points = (*points, *((point.x, point.y) for point in label.geometry.points))
     if all(-_STICKS_OUT <= value <= 1 + _STICKS_OUT for point in points for value in point):
         return (label,)
+    if isinstance(label.geometry, Box):
+        xs, ys = (
+            [min(max(value, 0.0), 1.0) for value in side] for side in zip(*points, strict=True)
+        )
+        cut = box_around(list(zip(xs, ys, strict=True)))
+        # Without area it is left out, and counted, like any other label without area.
+        done[Adjustment.CLIPPED] += _area(cut) >= _SMALLEST_AREA
+        return (replace(label, geometry=cut),)
     whole = Tile(0, 0, width, height)
     (clipped,) = clip_labels_to_tiles([label], [whole], width, height, min_visible=0)
     done[Adjustment.CLIPPED if clipped.labels else Adjustment.NO_AREA] += 1

@@ -136,6 +136,8 @@ def test_what_sticks_out_is_cut_off():
     assert box == Box(0.125, 0.5, 0.25, 0.5)
     assert done == {Adjustment.CLIPPED: 1}
     assert adapt(Box(1.5, 0.5, 0.5, 0.5), TrainingTask.DETECT) == ([], {Adjustment.NO_AREA: 1})
+    outside = Polygon(((1.1, 0.5), (1.5, 0.5), (1.3, 0.9)))
+    assert adapt(outside, TrainingTask.SEGMENT) == ([], {Adjustment.NO_AREA: 1})
     comb = Polygon(
         ((0.1, -0.5), (0.9, -0.5), (0.9, 0.5), (0.7, 0.5), (0.7, -0.2), (0.3, -0.2), (0.3, 0.5),
          (0.1, 0.5))
@@ -143,6 +145,8 @@ def test_what_sticks_out_is_cut_off():
     parts, done = adapt(comb, TrainingTask.SEGMENT)
     assert len(parts) == 2, "two teeth"
     assert done == {Adjustment.CLIPPED: 1}
+    (box,), _ = adapt(comb, TrainingTask.DETECT)
+    assert np.allclose((box.center_x, box.center_y, box.width, box.height), (0.5, 0.25, 0.8, 0.5))
 
 
 def test_rounding_at_the_edge_is_not_cut():
