@@ -16,6 +16,7 @@ from deployments import (
     command_projects,
     command_run,
     command_run_ingest,
+    command_training_sets,
 )
 from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
@@ -36,6 +37,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(command_projects.app, name="projects")
+command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
 app.add_typer(command_run.app, name="run")
 command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
 app.add_typer(command_database.app, name="db")

@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         return self.home / "snapshots"
 
     @property
+    def training_sets_folder(self) -> Path:
+        """Where training sets lie, unless a person names another folder."""
+        return self.home / "training_sets"
+
+    @property
     def prefect_home(self) -> Path:
         """Where Prefect keeps its own state, apart from any other Prefect of this user."""
         return self.home / "prefect"
