@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from storage.errors import InvalidInputError
 from tasks.labels.addresses import Split
 from tasks.labels.annotations import Label
-from tasks.labels.tile_clipping import choose_background_tiles
 from tasks.labels.yolo import write_yolo
 from tasks.training_sets.candidates import (
     REASON_TEXTS,
@@ -170,11 +170,16 @@ def _leave_out(left_out: list[LeftOut], candidate: Candidate, reason: LeftOutRea
 
 def _keep_some_backgrounds(content: _Content, options: TrainingSetOptions) -> None:
     backgrounds = [key for key, labels in content.labels.items() if not labels]
-    kept = choose_background_tiles(backgrounds, options.background_ratio, options.seed)
-    for key in backgrounds:
-        if key not in kept:
-            _leave_out(content.left_out, content.candidates.pop(key), LeftOutReason.BACKGROUND)
-            del content.labels[key]
+    # By key and seed alone: a higher ratio keeps what a lower one kept.
+    backgrounds.sort(
+        key=lambda key: hashlib.blake2b(
+            f"{options.seed}\n{key}".encode(errors="surrogateescape")
+        ).digest()
+    )
+    kept = math.floor(len(backgrounds) * options.background_ratio + 0.5)
+    for key in sorted(backgrounds[kept:]):
+        _leave_out(content.left_out, content.candidates.pop(key), LeftOutReason.BACKGROUND)
+        del content.labels[key]
 
 
 def _divide(content: _Content, options: TrainingSetOptions, threads: int) -> Division:

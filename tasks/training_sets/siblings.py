@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from tasks.labels.addresses import address_of
 
 # What tools put behind the name of the picture that a file was made from: augmentations (those of
-# tasks/images/augmentation.py), smaller copies, exports of Roboflow, tiles (tasks/images/tiling.py).
+# tasks/images/augmentation.py), smaller copies, exports of Roboflow, tiles (those of
+# tasks/images/tiling.py).
 _DERIVED = re.compile(
     r"(?:_(?:hflip|vflip|r90|r180|r270|bright|dark|blur|noise)"
     r"|_max\d+"
