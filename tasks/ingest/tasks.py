@@ -6,7 +6,6 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 from storage.database import Database, open_database
@@ -38,7 +37,7 @@ from tasks.labels.geometry import image_size_of
 from tasks.projects.scanning import FolderScan, FoundFile, scan_image_folder
 from tasks.work_chunks import cut_into_chunks
 
-_NAMING_SUFFIXES = frozenset([".yaml", ".yml", ".names", ".labels"])
+_NAMING_SUFFIXES = (".yaml", ".yml", ".names", ".labels", "classes.txt")
 # For cutting chunks only.
 _SECONDS_PER_IMAGE = 0.003
 _SECONDS_PER_LABEL_FILE = 0.0005
@@ -94,27 +93,27 @@ def make_plan(
         if not listing.images:
             reasons = f" Left out: {'; '.join(listing.problems[:3])}." if listing.problems else ""
             raise InvalidInputError(f"There is no image in {target.source}.{reasons}")
-        _refuse_other_classes(database, target, listing, source)
+        _refuse_other_classes(database, folder, listing, source)
         return _with_staged(folder, _plan_files(folder, listing, source), staged)
 
 
 def _refuse_other_classes(
-    database: Database, target: IngestTarget, listing: SourceListing, source: FileSource
+    database: Database, folder: _Folder, listing: SourceListing, source: FileSource
 ) -> None:
     """Refuse files that would give the labels of a project other classes.
 
     Raises:
         InvalidInputError: a class of the project has another name in the source.
     """
-    if target.is_new:
-        return
-    known = find_project(database, str(target.project_id)).class_names
+    target = folder.target
     naming = [
         file.relative_path
         for file in listing.label_files
-        if Path(file.relative_path).suffix.lower() in _NAMING_SUFFIXES
-        or Path(file.relative_path).name.lower() == "classes.txt"
+        if file.relative_path.lower().endswith(_NAMING_SUFFIXES) and not folder.has(file)
     ]
+    if target.is_new or not naming:
+        return
+    known = find_project(database, str(target.project_id)).class_names
 
     def read(path: str) -> bytes:
         with source.open(path) as stream:
