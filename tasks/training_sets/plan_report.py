@@ -85,7 +85,10 @@ def report_of_plan(
         label_problems=dict(sorted(sums.counts.items())),
         label_problem_examples=sums.examples,
         class_problems=list(sums.class_problems),
-        notes=_notes(images, geometry, division, sum(not_measured.values()), projects, options),
+        notes=[
+            *_notes(images, geometry, division, sum(not_measured.values()), projects, options),
+            *_untaught(images, class_names),
+        ],
     )
 
 
@@ -166,3 +169,13 @@ def _notes(
     if geometry.task is TrainingTask.POSE:
         notes.append("data.yaml has no flip_idx, so the trainer does not mirror the images.")
     return notes
+
+
+def _untaught(images: Sequence[PlannedImage], class_names: Sequence[str]) -> list[str]:
+    """Classes that no training image shows."""
+    taught = {name for image in images if image.split is Split.TRAIN for name in image.classes}
+    missing = [repr(name) for name in class_names if name not in taught]
+    if not missing:
+        return []
+    more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+    return [f"No training image shows {', '.join(missing[:10])}{more}."]

@@ -121,9 +121,16 @@ def test_kept_splits():
     made = plan(offer(*images), keep_splits=True)
     assert [image.split for image in made.images] == [Split.TRAIN, Split.VAL, Split.TRAIN]
     assert made.report.leaks == [["sea/b.jpg", "sea/c.jpg"]]
-    assert "lie in two splits" in made.report.notes[-1]
+    assert "lie in two splits" in made.report.notes[0]
     with pytest.raises(InvalidInputError, match="1 for validation and 0 for testing"):
         plan(offer(images[1]), keep_splits=True)
+
+
+def test_classes_that_no_training_image_shows_are_named():
+    images = [*many(2, FISH), candidate("m.jpg", MUSSEL, split=Split.VAL)]
+    notes = plan(offer(*images, names={0: "fish", 1: "mussel", 2: "crab"})).report.notes
+    assert any("'crab'" in note for note in notes)
+    assert not any("'fish'" in note for note in notes)
 
 
 def test_ratios_without_training_are_refused():
