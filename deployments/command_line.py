@@ -30,7 +30,7 @@ app = typer.Typer(
     help=(
         "Prefect flows that keep image datasets in order.\n\n"
         "Start with a folder of images:\n\n"
-        "  visionflows projects add photographs FOLDER\n\n"
+        "  visionflows run ingest-project FOLDER --mode link --project photographs\n\n"
         "  visionflows run quality-metrics --project photographs\n\n"
         "Everything is kept in PostgreSQL (an embedded one, unless VISIONFLOWS_DATABASE_URL names "
         "a server) and in Parquet snapshots under VISIONFLOWS_HOME (~/.visionflows)."
