@@ -195,7 +195,7 @@ def _place_image(source: Path, target: Path, expected: tuple[int, int]) -> bool:
     if found != expected or target.stat().st_size != status.st_size:
         raise InvalidInputError(
             f"{source} has changed while the training set was made; register its project anew "
-            "with `visionflows projects add`, and run the command again."
+            "with `visionflows run ingest-project`, and run the command again."
         )
     return is_link
 
