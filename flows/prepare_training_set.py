@@ -13,6 +13,7 @@ from pydantic import Field
 
 from flows.mapped_chunks import map_chunks
 from flows.progress import JobProgress
+from storage.data_roots import check_within_data_roots
 from storage.database import Database, open_database
 from storage.errors import InvalidInputError, JobCancelledError
 from storage.held_job import HeldJob, start_job
@@ -80,6 +81,8 @@ def prepare_training_set(
         keep_splits=keep_splits,
         background_ratio=background_ratio,
     )
+    if output is not None:
+        check_within_data_roots(output, for_deployment=runtime.deployment.id is not None)
     planned = plan_set(subjects, resolve_output(output), options)
     try:
         job = start_job(
