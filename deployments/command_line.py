@@ -11,11 +11,15 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from deployments import (
+    command_collections,
     command_database,
     command_jobs,
+    command_models,
     command_projects,
     command_run,
+    command_run_inference,
     command_run_ingest,
+    command_runs,
     command_training_sets,
 )
 from deployments.terminal import print_problem
@@ -38,8 +42,12 @@ app = typer.Typer(
 )
 app.add_typer(command_projects.app, name="projects")
 command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
+command_run.app.command("collection-inference")(command_run_inference.collection_inference)
 app.add_typer(command_run.app, name="run")
 command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
+app.add_typer(command_collections.app, name="collections")
+app.add_typer(command_models.app, name="models")
+app.add_typer(command_runs.app, name="runs")
 app.add_typer(command_database.app, name="db")
 app.command("status")(command_jobs.status)
 app.command("cancel")(command_jobs.cancel)

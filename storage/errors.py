@@ -33,6 +33,14 @@ class JobTakenOverError(VisionflowsError):
     """The job is no longer held by this run: it was finished, cancelled, or taken over."""
 
 
+class InferenceError(VisionflowsError):
+    """A run of a model over a collection gave nothing; the message says why."""
+
+
+class DiskFullError(VisionflowsError):
+    """There is no room to write what was found; the message names the place."""
+
+
 class ImageErrorCode(StrEnum):
     """Why one image could not be measured."""
 

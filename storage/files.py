@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
 
 
@@ -34,6 +35,39 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.unlink()
         raise
     _flush(path.parent)
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write several files of one folder; each appears under its name only when it is whole.
+
+    When one cannot be written no name has changed; the temporary files are removed.
+
+    Args:
+        folder: made if it is missing.
+        contents: by file name.
+    """
+    _make_folder(folder)
+    temporary = {name: folder / f".{name}.{uuid.uuid4().hex}.tmp" for name in contents}
+    try:
+        for name, path in temporary.items():
+            with path.open("wb", buffering=0) as file:
+                _write_all(file, contents[name])
+                os.fsync(file.fileno())
+        for name, path in temporary.items():
+            path.replace(folder / name)
+    except BaseException:
+        for path in temporary.values():
+            with suppress(OSError):
+                path.unlink()
+        raise
+    _flush(folder)
+
+
+def _write_all(file: RawIOBase, content: bytes) -> None:
+    """Write every byte: an unbuffered file may take a part only."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def _make_folder(folder: Path) -> None:

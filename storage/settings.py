@@ -114,6 +114,13 @@ class Settings(BaseSettings):
         description="Snapshots kept per subject; older ones are removed when a new one is written.",
     )
 
+    inference_batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=512,
+        description="Images that a model takes and that are stored at a time; unset: what suits "
+        "the model and the device.",
+    )
     data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
         description=(
@@ -143,6 +150,21 @@ class Settings(BaseSettings):
     def training_sets_folder(self) -> Path:
         """Where training sets lie, unless a person names another folder."""
         return self.home / "training_sets"
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where runs of inference keep their polygons."""
+        return self.home / "runs"
+
+    @property
+    def reports_folder(self) -> Path:
+        """Where reports lie that are too large for Prefect's artifacts."""
+        return self.home / "reports"
+
+    @property
+    def exports_folder(self) -> Path:
+        """Where exports of registered weights are kept."""
+        return self.home / "exports"
 
     @property
     def prefect_home(self) -> Path:

@@ -2,9 +2,10 @@
 
     nice -n 19 python samples/mussels/train_model.py WORK_FOLDER
 
-About a quarter of an hour on one core. Writes mussels.pt (weights without the optimiser's state), mussels.onnx
-and held_out_score.json beside this file. Pictures of training, validation and the final score have
-seeds of their own; the score is measured once, on pictures that nothing was chosen by.
+About a quarter of an hour on one core. Writes mussels.pt (weights without the optimiser's state),
+mussels.onnx and held_out_score.json beside this file. Pictures of training, validation and the
+final score have seeds of their own; the score is measured once, on pictures that nothing was chosen
+by.
 """
 
 from __future__ import annotations

@@ -1,13 +1,21 @@
 """The tables, one module per noun; importing this package registers all of them."""
 
+from storage.tables.collections import Collection, CollectionImage
 from storage.tables.images import ProjectImage, ProjectImageState, SharedImage
+from storage.tables.inference import DetectionModel, ImageDetections, ImageResult, InferenceRun
 from storage.tables.ingests import ProjectIngest, StagedFile
 from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
 from storage.tables.projects import Project
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
 
 __all__ = [
+    "Collection",
+    "CollectionImage",
+    "DetectionModel",
+    "ImageDetections",
     "ImageQualityMetrics",
+    "ImageResult",
+    "InferenceRun",
     "Job",
     "JobChunk",
     "JobChunkState",

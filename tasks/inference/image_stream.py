@@ -7,6 +7,7 @@ shape go through together.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,6 +25,19 @@ from tasks.inference.engine import Model, PreparedPicture
 from tasks.inference.letterbox import displayed_pixels
 
 _MEMORY_WORDS = ("out of memory", "bad_alloc", "failed to allocate", "not enough memory")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredContent:
+    """The content of an image, known by its digest.
+
+    Attributes:
+        paths: where it may lie; the first at which it does is read.
+        sha256: what the file must have.
+    """
+
+    paths: tuple[Path, ...]
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,12 +59,13 @@ class ImageOutcome:
 
 def detect_in_files(
     model: Model,
-    files: Sequence[Path],
+    files: Sequence[Path | RegisteredContent],
     *,
     threads: int = 2,
     batch_size: int | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
     should_stop: Callable[[], bool] = lambda: False,
+    turns: ModelTurns | None = None,
 ) -> Generator[ImageOutcome, None, None]:
     """Find objects in image files.
 
@@ -66,8 +81,10 @@ def detect_in_files(
             None for what suits the model.
         limits: images beyond them are refused before decoding.
         should_stop: asked before each image; once it says yes, no further image is begun.
+        turns: shared by all callers that use the model at the same time, so that an image for which
+            memory does not suffice can be tried alone.
     """
-    worker = _Worker(model, limits, _Turns(threads), should_stop)
+    worker = _Worker(model, limits, turns or ModelTurns(threads), should_stop)
     size = batch_size or model.batch_size
     chunks = _chunks(files, size)
     with ThreadPoolExecutor(threads, thread_name_prefix="inference") as pool:
@@ -88,13 +105,15 @@ def detect_in_files(
                 future.cancel()
 
 
-def _chunks(files: Sequence[Path], size: int) -> Iterator[list[tuple[int, Path]]]:
+def _chunks(
+    files: Sequence[Path | RegisteredContent], size: int
+) -> Iterator[list[tuple[int, Path | RegisteredContent]]]:
     for first in range(0, len(files), size):
         yield list(enumerate(files[first : first + size], start=first))
 
 
-class _Turns:
-    """Lets up to `count` threads run the model at a time, or one thread alone."""
+class ModelTurns:
+    """Lets up to `count` threads run a model at a time, or one thread alone."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -103,11 +122,13 @@ class _Turns:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
+        """Run beside others."""
         with self._free:
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
+        """Run while nobody else does."""
         with self._only_one_waits:
             for _ in range(self._count):
                 self._free.acquire()
@@ -121,7 +142,7 @@ class _Worker:
     """Takes chunks of images from file to outcome, in any thread."""
 
     def __init__(
-        self, model: Model, limits: ImageLimits, turns: _Turns, should_stop: Callable[[], bool]
+        self, model: Model, limits: ImageLimits, turns: ModelTurns, should_stop: Callable[[], bool]
     ) -> None:
         self._model = model
         self._limits = limits
@@ -133,7 +154,7 @@ class _Worker:
         """Begin no further image."""
         self._is_closed = True
 
-    def work_on(self, chunk: list[tuple[int, Path]]) -> list[ImageOutcome]:
+    def work_on(self, chunk: list[tuple[int, Path | RegisteredContent]]) -> list[ImageOutcome]:
         """Decode images, and run those of one shape together."""
         outcomes: list[ImageOutcome] = []
         by_shape: dict[tuple[int, ...], list[tuple[int, PreparedPicture]]] = {}
@@ -150,8 +171,11 @@ class _Worker:
             outcomes += self._detect(group)
         return outcomes
 
-    def _prepare(self, file: Path) -> PreparedPicture:
-        content = read_image_file(file, self._limits).content
+    def _prepare(self, file: Path | RegisteredContent) -> PreparedPicture:
+        if isinstance(file, Path):
+            content = read_image_file(file, self._limits).content
+        else:
+            content = read_registered_content(file, self._limits)
         try:
             return self._model.prepare(displayed_pixels(decode_image(content, self._limits)))
         except MemoryError:
@@ -186,6 +210,31 @@ class _Worker:
             ImageOutcome(position, detections, None, milliseconds)
             for (position, _), detections in zip(group, found, strict=True)
         ]
+
+
+def read_registered_content(file: RegisteredContent, limits: ImageLimits) -> bytes:
+    """Read an image from the first place where it lies unchanged.
+
+    Raises:
+        ImageError: there is none; why not at the first place.
+    """
+    errors = []
+    for path in file.paths:
+        try:
+            content = read_image_file(path, limits).content
+        except ImageError as error:
+            errors.append(error)
+            continue
+        if hashlib.sha256(content).hexdigest() == file.sha256:
+            return content
+        errors.append(
+            ImageError(
+                ImageErrorCode.CHANGED,
+                "changed since it came into the collection; bring the collection up to date "
+                "(`visionflows collections refresh`)",
+            )
+        )
+    raise errors[0] if errors else ImageError(ImageErrorCode.MISSING, "nobody knows where it lies")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -69,6 +69,13 @@ def overlay_png(overlay: Picture) -> bytes:
     return content.tobytes()
 
 
+def overlay_jpeg(overlay: Picture, *, quality: int = 82) -> bytes:
+    """Encode an overlay (rows, columns, 3), R, G, B, as JPEG."""
+    bgr = cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)
+    _, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return content.tobytes()
+
+
 def color_of_class(class_id: int) -> tuple[int, int, int]:
     """The colour of a class, R, G, B."""
     return CLASS_COLORS[class_id % len(CLASS_COLORS)]

@@ -11,7 +11,9 @@ from storage.errors import InvalidInputError
 from tasks.inference.detections import ImageDetections, InferenceSettings
 
 # Thresholds closer to each other than this are the same run.
-THRESHOLD_STEP = 0.001
+_THRESHOLD_DECIMALS = 3
+# Another value makes all images be looked at again, after what finds or traces has changed.
+_DETECTIONS_VERSION = 1
 
 
 def rounded_threshold(threshold: float) -> float:
@@ -22,7 +24,20 @@ def rounded_threshold(threshold: float) -> float:
     """
     if not math.isfinite(threshold) or not 0 <= threshold <= 1:
         raise InvalidInputError(f"the threshold {threshold} must lie between 0 and 1")
-    return round(threshold / THRESHOLD_STEP) * THRESHOLD_STEP
+    return round(threshold, _THRESHOLD_DECIMALS) + 0.0  # never -0.0
+
+
+def settings_key(settings: InferenceSettings, precision: str) -> str:
+    """Name everything but the floor that decides what is found; the same text, the same detections.
+
+    Args:
+        settings: of the inference; its floor does not count.
+        precision: of the arithmetic, "fp32" or "fp16".
+    """
+    return (
+        f"size {settings.image_size}, iou {settings.iou:g}, at most {settings.max_detections}, "
+        f"{precision}, version {_DETECTIONS_VERSION}"
+    )
 
 
 def can_answer(kept_with: InferenceSettings, wanted: InferenceSettings, threshold: float) -> bool:

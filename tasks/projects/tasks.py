@@ -165,7 +165,7 @@ def reconcile_folder(
     changed = [file for file in scan.files if not _is_known(file, known)]
     files = [hashed[file.relative_path] for file in changed if _is_hashed(file, hashed)]
     to_read = [file for file in changed if not _is_hashed(file, hashed)]
-    for done, result in enumerate(_read_all(root, to_read, workers), start=1):
+    for done, result in enumerate(read_files(root, to_read, workers), start=1):
         if isinstance(result, RegisteredFile):
             files.append(result)
         else:
@@ -351,7 +351,10 @@ def _is_known(found: FoundFile, known: dict[str, KnownFile]) -> bool:
     )
 
 
-def _read_all(root: Path, to_read: list[FoundFile], workers: int) -> Iterator[RegisteredFile | str]:
+def read_files(
+    root: Path, to_read: list[FoundFile], workers: int
+) -> Iterator[RegisteredFile | str]:
+    """Hash files and read their headers; a sentence in place of a file that cannot be read."""
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(to_read), _READ_AT_A_TIME):
             yield from pool.map(

@@ -1,0 +1,136 @@
+"""`visionflows run collection-inference`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+from deployments.command_run import CANCELLED, cancel_on_interrupt
+from deployments.inference_output import print_run, run_as_json
+from deployments.prefect_environment import prepare_prefect_environment
+from deployments.terminal import (
+    console,
+    job_as_json,
+    print_json,
+    print_plain,
+    print_problem,
+)
+from storage.database import open_database
+from storage.errors import VisionflowsError
+from storage.inference_runs import find_run
+from storage.jobs import find_job
+from storage.settings import get_settings
+
+
+def collection_inference(
+    collection: Annotated[str, typer.Option(help="Name or id of the collection.")],
+    model: Annotated[str, typer.Option(help="Name, id or path of a registered model.")],
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Objects must be more confident than this.")
+    ] = 0.5,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=512, help="Images stored (and on a GPU run) together.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Longer side that the model sees; left out, its own.")
+    ] = None,
+    class_mapping: Annotated[
+        list[str] | None,
+        typer.Option(help="What counts as live and dead, as open=dead,closed=live."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Bring the collection up to date first.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables.")
+    ] = False,
+) -> None:
+    """Find, outline and count objects on every image of a collection.
+
+    Images that have a result are left out, those that failed are tried again. Another threshold
+    needs no inference: what the model has found is kept.
+
+    For example:
+
+      visionflows run collection-inference --collection bay --model mussels --threshold 0.5
+    """
+    mapping = parse_class_mapping(class_mapping)
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
+    database = open_database(settings)
+
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from deployments.temporary_server import start_temporary_server
+    from flows.collection_inference import collection_inference as flow
+
+    start_temporary_server()
+    with (
+        nullcontext() if json_output else console.status("Finding and counting"),
+        cancel_on_interrupt(database),
+        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        state = flow(
+            collection=collection,
+            model=model,
+            threshold=threshold,
+            batch_size=batch_size,
+            image_size=image_size,
+            class_mapping=mapping,
+            device=device,
+            refresh=refresh,
+            return_state=True,
+        )
+    if state.is_cancelled():
+        print_problem(f"Cancelled: {state.message}.")
+        raise typer.Exit(CANCELLED)
+    if not state.is_completed():
+        # The error itself, where there is one: Prefect's message has a frame around it.
+        cause = state.result(raise_on_failure=False)
+        is_ours = isinstance(cause, VisionflowsError | OSError)
+        raise VisionflowsError(
+            str(cause) if is_ours else f"collection-inference failed: {state.message}"
+        )
+    result = cast(dict[str, Any], state.result())
+    run = find_run(database, result["run_id"])
+    if json_output:
+        job = find_job(database, result["job_id"])
+        print_json({"job": job_as_json(job), "run": run_as_json(database, run)})
+    elif result["already_running"]:
+        print_plain(
+            f"This run is at work already (job {result['job_id']}); "
+            "`visionflows status --watch` follows it."
+        )
+    else:
+        print_plain(
+            f"{result['detected']} images went through the model, {result['answered']} were "
+            "answered from kept detections."
+        )
+        print_run(database, run, [("snapshot", result["snapshot"]), ("page", result["report"])])
+
+
+def parse_class_mapping(
+    values: list[str] | None,
+) -> dict[str, Literal["live", "dead"]] | None:
+    """Read what counts as live and dead, as `open=dead,closed=live`.
+
+    Raises:
+        typer.BadParameter: something is not of this form.
+    """
+    if values is None:
+        return None
+    mapping: dict[str, Literal["live", "dead"]] = {}
+    for part in (part for value in values for part in value.split(",") if part.strip()):
+        name, _, meaning = part.rpartition("=")
+        meaning = meaning.strip().casefold()
+        if not name.strip() or meaning not in ("live", "dead"):
+            raise typer.BadParameter(
+                f"--class-mapping: {part.strip()!r} is not of the form NAME=live or NAME=dead."
+            )
+        mapping[name.strip()] = cast(Literal["live", "dead"], meaning)
+    return mapping

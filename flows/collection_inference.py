@@ -1,0 +1,225 @@
+"""collection-inference: a model finds, outlines and counts objects on images of a collection."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from prefect import runtime, unmapped
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed
+from pydantic import Field
+
+from flows.mapped_chunks import map_chunks
+from flows.progress import JobProgress
+from storage.collections import find_collection
+from storage.database import Database, open_database
+from storage.errors import InferenceError, JobCancelledError
+from storage.held_job import HeldJob, start_job
+from storage.inference_runs import RunTotals, find_or_add_run
+from storage.jobs import JobRecord, find_job
+from storage.models import find_model
+from storage.settings import get_settings
+from storage.tables.jobs import JobKind, JobStatus
+from tasks.collections.tasks import refresh_collection
+from tasks.decorators import flow
+from tasks.inference.counting import live_dead_classes
+from tasks.inference.detections import (
+    DEFAULT_FLOOR_CONFIDENCE,
+    InferenceSettings,
+    WeightsFormat,
+)
+from tasks.inference.devices import choose_device, precision_of
+from tasks.inference.run_order import RunOrder
+from tasks.inference.tasks import add_up_run, infer_chunk, load_run_model, plan_run
+from tasks.inference.thresholds import rounded_threshold
+from tasks.inference_reports.tasks import publish_run_report, write_run_snapshot
+from tasks.quality.report import artifact_key
+
+Meaning = Literal["live", "dead"]
+
+
+@flow(name="collection-inference", run_name="collection-inference {collection} {model} {threshold}")
+def collection_inference(
+    collection: str,
+    model: str,
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    batch_size: Annotated[int, Field(ge=1, le=512)] | None = None,
+    image_size: Annotated[int, Field(ge=32, le=8192, multiple_of=32)] | None = None,
+    class_mapping: dict[str, Meaning] | None = None,
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto",
+    refresh: bool = False,
+) -> State[dict[str, Any]]:
+    """Find, outline and count objects on every image of a collection with a registered model.
+
+    The same collection, model, threshold (to a thousandth) and image size are the same run: images
+    with a good result are left out, and those that failed are tried again. What a model has found
+    is kept, so that another threshold needs no inference. While a run is at work, a second start
+    reports that one.
+
+    Args:
+        collection: Name or id of the collection.
+        model: Name or id of a model that was registered with `visionflows models add`.
+        threshold: Objects must be more confident than this, 0 to 1.
+        batch_size: Images stored at a time, and taken by a GPU at a time. Left out, what suits the
+            model and the device.
+        image_size: Longer side of the picture that the model sees, a multiple of 32. Left out, the
+            model's own.
+        class_mapping: Which classes count as live and which as dead. Left out, the classes of these
+            names.
+        device: What the model runs on: auto, cpu, cuda or cuda:N.
+        refresh: Bring the collection up to date with its folder or projects first.
+
+    Returns:
+        A state that carries the result of the run; Cancelled when it was cancelled.
+    """
+    database = open_database()
+    order = _order(
+        database, collection, model, threshold, batch_size, image_size, class_mapping, device
+    )
+    if refresh:
+        refresh_collection(database, str(order.collection_id), workers=get_settings().workers)
+    job = start_job(
+        database,
+        JobKind.COLLECTION_INFERENCE,
+        str(order.run_id),
+        parameters={
+            "collection": collection,
+            "model": model,
+            "threshold": order.threshold,
+            "image_size": order.settings.image_size,
+            "class_mapping": order.class_mapping,
+            "device": order.device,
+        },
+        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
+    )
+    own = {"run_id": str(order.run_id), "job_id": str(job.id)}
+    if isinstance(job, JobRecord):
+        return Completed(
+            message=f"already running: job {job.id}", data={**own, "already_running": True}
+        )
+    try:
+        with job:
+            result = _run_job(job, order, f"{collection}, {model}, threshold {order.threshold:g}")
+            status = job.finish(result, with_errors=result["failed_count"] > 0)
+    except JobCancelledError:
+        status = JobStatus.CANCELLED
+    finished = find_job(database, job.id)
+    if status is JobStatus.CANCELLED:
+        return Cancelled(
+            message=f"cancelled with {finished.remaining} of {finished.total} images to go"
+        )
+    return Completed(
+        message=f"{result['processed_count']} of {result['total']} images done, "
+        f"{result['failed_count']} failed",
+        data={**own, "already_running": False, **result},
+    )
+
+
+def _order(
+    database: Database,
+    collection: str,
+    model: str,
+    threshold: float,
+    batch_size: int | None,
+    image_size: int | None,
+    class_mapping: dict[str, Meaning] | None,
+    device: str,
+) -> RunOrder:
+    """Look everything up, and find or make the run.
+
+    Raises:
+        NotFoundError: there is no such collection or model.
+        InvalidInputError: a value cannot be used with this model.
+    """
+    chosen_threshold = rounded_threshold(threshold)
+    found, weights = find_collection(database, collection), find_model(database, model)
+    chosen_device = choose_device(device, WeightsFormat(weights.format))
+    settings = InferenceSettings(
+        image_size or weights.image_size,
+        # A run below the usual floor keeps everything down to its own threshold.
+        min(DEFAULT_FLOOR_CONFIDENCE, chosen_threshold),
+    )
+    mapping = (
+        None
+        if class_mapping is None
+        else {name: str(class_mapping[name]) for name in class_mapping}
+    )
+    classes = live_dead_classes(weights.class_names, mapping)
+    run_id = find_or_add_run(
+        database,
+        collection_id=found.id,
+        model_id=weights.id,
+        threshold=chosen_threshold,
+        image_size=settings.image_size,
+    )
+    return RunOrder(
+        run_id=run_id,
+        collection_id=found.id,
+        model_id=weights.id,
+        weights_path=weights.weights_path,
+        sha256=weights.sha256,
+        class_names=weights.class_names,
+        threshold=chosen_threshold,
+        settings=settings,
+        classes=classes,
+        class_mapping=mapping,
+        device=chosen_device,
+        precision=precision_of(chosen_device),
+        batch_size=batch_size or get_settings().inference_batch_size,
+    )
+
+
+def _run_job(job: HeldJob, order: RunOrder, title: str) -> dict[str, Any]:
+    """Plan, find in mapped chunks, add up, write a snapshot, report.
+
+    Raises:
+        InferenceError: no image of the collection could be done.
+    """
+    plan = plan_run(job.reference, order)
+    progress = JobProgress(
+        open_database(),
+        job.id,
+        key=artifact_key("inference-progress", "run", str(order.run_id)),
+        description=title,
+        done="done",
+    )
+    progress.show(at_once=True)
+    # Where all is kept the weights may even be gone.
+    model_runtime = load_run_model(order) if plan.to_detect else None
+    try:
+        map_chunks(
+            lambda numbers: infer_chunk.map(
+                unmapped(job.reference), numbers, order=unmapped(order)
+            ),
+            plan.chunks,
+            job,
+            progress,
+            workers=get_settings().workers,
+        )
+    except BaseException:
+        # Cancelled, or out of disk: what is done stays, and counts.
+        with suppress(Exception):
+            add_up_run(job.reference, order, model_runtime)
+        raise
+    totals = add_up_run(job.reference, order, model_runtime)
+    progress.show(at_once=True)
+    if totals.failed_count and not totals.processed_count:
+        raise InferenceError(_all_failed(totals))
+    job.raise_if_stopped()
+    snapshot = write_run_snapshot(job.reference, order)
+    report = publish_run_report(order, snapshot)
+    return {
+        **asdict(totals),
+        "detected": plan.to_detect,
+        "answered": plan.images - plan.to_detect,
+        "runtime": model_runtime,
+        "snapshot": snapshot,
+        "report": report,
+    }
+
+
+def _all_failed(totals: RunTotals) -> str:
+    return f"all {totals.failed_count} images failed; the first: {totals.first_error}"

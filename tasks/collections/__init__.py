@@ -1,0 +1,1 @@
+"""Collections: gathering images of folders and projects for a model."""

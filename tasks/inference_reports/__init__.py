@@ -1,0 +1,1 @@
+"""What a run of inference found, as a snapshot, a page and artifacts."""
