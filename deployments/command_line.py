@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deployments import (
     command_collections,
+    command_compare_runs,
     command_database,
     command_jobs,
     command_models,
@@ -43,10 +44,12 @@ app = typer.Typer(
 app.add_typer(command_projects.app, name="projects")
 command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
 command_run.app.command("collection-inference")(command_run_inference.collection_inference)
+command_run.app.command("compare-runs")(command_compare_runs.compare_runs)
 app.add_typer(command_run.app, name="run")
 command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
 app.add_typer(command_collections.app, name="collections")
 app.add_typer(command_models.app, name="models")
+command_runs.app.command("compare")(command_compare_runs.compare_runs)
 app.add_typer(command_runs.app, name="runs")
 app.add_typer(command_database.app, name="db")
 app.command("status")(command_jobs.status)

@@ -11,8 +11,8 @@ from deployments.command_run import CANCELLED, cancel_on_interrupt
 from deployments.inference_output import print_run, run_as_json
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.terminal import (
-    console,
     job_as_json,
+    live_job_bar,
     print_json,
     print_plain,
     print_problem,
@@ -22,6 +22,7 @@ from storage.errors import VisionflowsError
 from storage.inference_runs import find_run
 from storage.jobs import find_job
 from storage.settings import get_settings
+from storage.tables.jobs import JobKind
 
 
 def collection_inference(
@@ -67,10 +68,23 @@ def collection_inference(
 
     from deployments.temporary_server import start_temporary_server
     from flows.collection_inference import collection_inference as flow
+    from tasks.inference_orders.tasks import order_run
 
+    order = order_run(
+        database,
+        collection=collection,
+        model=model,
+        threshold=threshold,
+        image_size=image_size,
+        class_mapping=mapping,
+        device=device,
+    )
     start_temporary_server()
+    bar = live_job_bar(
+        database, JobKind.COLLECTION_INFERENCE, str(order.run_id), f"{model} on {collection}"
+    )
     with (
-        nullcontext() if json_output else console.status("Finding and counting"),
+        nullcontext() if json_output else bar,
         cancel_on_interrupt(database),
         # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),

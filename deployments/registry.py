@@ -79,6 +79,24 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
         schedule=Schedule(slug="quality-nightly", cron="0 2 * * *"),
         concurrency=1,
     ),
+    DeployedFlow(
+        name="collection-inference",
+        entrypoint="flows.collection_inference.collection_inference",
+        description=(
+            "Finds, outlines and counts objects on every image of a collection with a registered "
+            "model. Images that have a result are left out; another threshold needs no inference."
+        ),
+        tags=("visionflows", "inference"),
+    ),
+    DeployedFlow(
+        name="compare-runs",
+        entrypoint="flows.compare_runs.compare_runs",
+        description=(
+            "Compares two runs of collection-inference, image by image and class by class: two "
+            "thresholds, or two models."
+        ),
+        tags=("visionflows", "inference"),
+    ),
 )
 
 

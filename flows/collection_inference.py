@@ -14,27 +14,18 @@ from pydantic import Field
 
 from flows.mapped_chunks import map_chunks
 from flows.progress import JobProgress
-from storage.collections import find_collection
-from storage.database import Database, open_database
+from storage.database import open_database
 from storage.errors import InferenceError, JobCancelledError
 from storage.held_job import HeldJob, start_job
-from storage.inference_runs import RunTotals, find_or_add_run
+from storage.inference_runs import RunTotals
 from storage.jobs import JobRecord, find_job
-from storage.models import find_model
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind, JobStatus
 from tasks.collections.tasks import refresh_collection
 from tasks.decorators import flow
-from tasks.inference.counting import live_dead_classes
-from tasks.inference.detections import (
-    DEFAULT_FLOOR_CONFIDENCE,
-    InferenceSettings,
-    WeightsFormat,
-)
-from tasks.inference.devices import choose_device, precision_of
 from tasks.inference.run_order import RunOrder
 from tasks.inference.tasks import add_up_run, infer_chunk, load_run_model, plan_run
-from tasks.inference.thresholds import rounded_threshold
+from tasks.inference_orders.tasks import order_run
 from tasks.inference_reports.tasks import publish_run_report, write_run_snapshot
 from tasks.quality.report import artifact_key
 
@@ -76,8 +67,15 @@ def collection_inference(
         A state that carries the result of the run; Cancelled when it was cancelled.
     """
     database = open_database()
-    order = _order(
-        database, collection, model, threshold, batch_size, image_size, class_mapping, device
+    order = order_run(
+        database,
+        collection=collection,
+        model=model,
+        threshold=threshold,
+        batch_size=batch_size,
+        image_size=image_size,
+        class_mapping=class_mapping,
+        device=device,
     )
     if refresh:
         refresh_collection(database, str(order.collection_id), workers=get_settings().workers)
@@ -115,60 +113,6 @@ def collection_inference(
         message=f"{result['processed_count']} of {result['total']} images done, "
         f"{result['failed_count']} failed",
         data={**own, "already_running": False, **result},
-    )
-
-
-def _order(
-    database: Database,
-    collection: str,
-    model: str,
-    threshold: float,
-    batch_size: int | None,
-    image_size: int | None,
-    class_mapping: dict[str, Meaning] | None,
-    device: str,
-) -> RunOrder:
-    """Look everything up, and find or make the run.
-
-    Raises:
-        NotFoundError: there is no such collection or model.
-        InvalidInputError: a value cannot be used with this model.
-    """
-    chosen_threshold = rounded_threshold(threshold)
-    found, weights = find_collection(database, collection), find_model(database, model)
-    chosen_device = choose_device(device, WeightsFormat(weights.format))
-    settings = InferenceSettings(
-        image_size or weights.image_size,
-        # A run below the usual floor keeps everything down to its own threshold.
-        min(DEFAULT_FLOOR_CONFIDENCE, chosen_threshold),
-    )
-    mapping = (
-        None
-        if class_mapping is None
-        else {name: str(class_mapping[name]) for name in class_mapping}
-    )
-    classes = live_dead_classes(weights.class_names, mapping)
-    run_id = find_or_add_run(
-        database,
-        collection_id=found.id,
-        model_id=weights.id,
-        threshold=chosen_threshold,
-        image_size=settings.image_size,
-    )
-    return RunOrder(
-        run_id=run_id,
-        collection_id=found.id,
-        model_id=weights.id,
-        weights_path=weights.weights_path,
-        sha256=weights.sha256,
-        class_names=weights.class_names,
-        threshold=chosen_threshold,
-        settings=settings,
-        classes=classes,
-        class_mapping=mapping,
-        device=chosen_device,
-        precision=precision_of(chosen_device),
-        batch_size=batch_size or get_settings().inference_batch_size,
     )
 
 

@@ -210,8 +210,8 @@ def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     if not rows:
         return
     columns = (
-        "live_count, dead_count, class_counts, polygon_path, counted_classes, error_code, "
-        "error_msg, inference_ms"
+        "live_count, dead_count, class_counts, polygon_path, counted_classes, settings, "
+        "error_code, error_msg, inference_ms"
     )
     names = [name.strip() for name in columns.split(",")]
     values = [
@@ -262,22 +262,27 @@ _RESULT = f"SELECT {_RESULT_COLUMNS} {_FROM_RESULTS} WHERE k.id = :id "
 _RESULT_VALUES = 13
 
 
+# The detections that a result was counted from, whatever the run's settings are by now.
+_JOIN_DETECTIONS = (
+    "LEFT JOIN image_detections d ON d.model_id = k.model_id AND d.image_id = r.image_id "
+    "AND d.settings = r.settings AND r.error_msg IS NULL "
+)
+
+
 def read_results(
-    connection: Connection, run_id: UUID, kept: KeptQuery, *, batch_rows: int = 200
+    connection: Connection, run_id: UUID, *, batch_rows: int = 200
 ) -> Iterator[list[tuple[RunResult, dict[str, Any] | None]]]:
     """All results of a run in the order of its collection, `batch_rows` at a time.
 
     Yields:
-        Results, each with the detections that are kept of its image, as `load_kept` gives them.
+        Results, each with the detections that it was counted from, as `load_kept` gives them.
     """
     result = connection.execute(
         text(
             f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections "
-            f"{_FROM_RESULTS} LEFT JOIN image_detections d "
-            f"ON d.image_id = c.shared_image_id AND {_IS_KEPT} AND r.error_msg IS NULL "
-            "WHERE k.id = :id ORDER BY c.position"
+            f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id ORDER BY c.position"
         ),
-        {"id": run_id, **_values(kept)},
+        {"id": run_id},
         execution_options={"stream_results": True, "yield_per": batch_rows},
     )
     for rows in result.partitions(batch_rows):
@@ -299,17 +304,21 @@ def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[
         return [(row[1], row[10]) for row in rows]
 
 
-def list_busiest(database: Database, run_id: UUID, *, most: int) -> list[RunResult]:
-    """The images on which a run found the most."""
+def list_busiest(
+    database: Database, run_id: UUID, *, most: int
+) -> list[tuple[RunResult, dict[str, Any] | None]]:
+    """The images on which a run found the most, with what it found."""
     with database.transaction() as connection:
         rows = connection.execute(
             text(
-                _RESULT + "AND r.error_msg IS NULL ORDER BY (SELECT coalesce(sum(e.value::int), 0) "
+                f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections "
+                f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id "
+                "AND r.error_msg IS NULL ORDER BY (SELECT coalesce(sum(e.value::int), 0) "
                 "FROM jsonb_each_text(r.class_counts) e) DESC, c.position LIMIT :most"
             ),
             {"id": run_id, "most": most},
         )
-        return [RunResult(*row) for row in rows]
+        return [_with_record(tuple(row)) for row in rows]
 
 
 def digest_results(connection: Connection, run_id: UUID) -> str:

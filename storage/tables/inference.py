@@ -121,6 +121,8 @@ class ImageResult(SQLModel, table=True):
     polygon_path: str | None = Field(default=None, sa_type=Text)
     # Which class ids were counted as live and as dead: with others the row is counted again.
     counted_classes: str = Field(sa_type=Text)
+    # Of the detections that it was counted from, see ImageDetections; null for a failure.
+    settings: str | None = Field(default=None, sa_type=Text)
     error_code: str | None = Field(default=None, sa_type=Text)
     error_msg: str | None = Field(default=None, sa_type=Text)
     # Null where the result was answered from detections that were kept.

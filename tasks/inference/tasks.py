@@ -341,6 +341,7 @@ class _ChunkWork:
             "dead_count": document["dead_count"],
             "class_counts": document["class_counts"],
             "polygon_path": f"runs/{order.run_id}/polygons/{name}",
+            "settings": order.settings_key,
             "inference_ms": took,
         }
 
@@ -355,6 +356,7 @@ class _ChunkWork:
             "run_id": self._order.run_id,
             "image_id": image_id,
             "counted_classes": self._order.counted_classes,
+            "settings": None,
             "error_code": None,
             "error_msg": None,
             **dict.fromkeys(names),

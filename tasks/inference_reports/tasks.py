@@ -17,12 +17,10 @@ from storage.database import Database, open_database
 from storage.errors import ImageError
 from storage.files import write_files
 from storage.inference_results import (
-    KeptQuery,
     RunResult,
     digest_results,
     list_busiest,
     list_failures,
-    load_kept,
     load_run_images,
     read_results,
 )
@@ -94,8 +92,7 @@ def write_run_snapshot(job: JobReference, order: RunOrder) -> str:
 
 
 def _batches(connection: Connection, order: RunOrder) -> Iterator[pa.RecordBatch]:
-    kept = KeptQuery(order.model_id, order.settings_key, order.threshold)
-    for results in read_results(connection, order.run_id, kept):
+    for results in read_results(connection, order.run_id):
         yield results_batch([_snapshot_row(result, record, order) for result, record in results])
 
 
@@ -176,16 +173,14 @@ def _sentences(run: RunRecord, totals: RunTotals) -> list[str]:
 def _overlays(database: Database, order: RunOrder) -> list[Picture]:
     """Pictures of the images with the most objects."""
     results = list_busiest(database, order.run_id, most=_MOST_PICTURES)
-    ids = [result.image_id for result in results]
-    kept = KeptQuery(order.model_id, order.settings_key, order.threshold)
     with database.transaction() as connection:
+        ids = [result.image_id for result, _ in results]
         images = load_run_images(connection, order.collection_id, ids)
-        records = load_kept(connection, kept, ids)
     pictures = []
-    for result in results:
-        if result.image_id in images and result.image_id in records:
+    for result, record in results:
+        if result.image_id in images and record is not None:
             image = images[result.image_id]
-            found = filter_by_threshold(from_record(records[image.image_id]), order.threshold)
+            found = filter_by_threshold(from_record(record), order.threshold)
             content = RegisteredContent(image.paths, image.sha256)
             jpeg = overlay_of(content, found, order.class_names)
             if jpeg is not None:

@@ -160,6 +160,7 @@ def _create_results() -> None:
         _json("class_counts", nullable=True),
         sa.Column("polygon_path", sa.Text(), nullable=True),
         sa.Column("counted_classes", sa.Text(), nullable=False),
+        sa.Column("settings", sa.Text(), nullable=True),
         sa.Column("error_code", sa.Text(), nullable=True),
         sa.Column("error_msg", sa.Text(), nullable=True),
         sa.Column("inference_ms", sa.Float(53), nullable=True),

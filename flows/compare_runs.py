@@ -1,0 +1,46 @@
+"""compare-runs: two runs of models side by side, image by image and class by class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from storage.database import open_database
+from storage.inference_runs import find_run
+from tasks.decorators import flow
+from tasks.run_comparisons.tasks import (
+    compare_run_pair,
+    comparison_as_json,
+    publish_comparison,
+)
+
+
+@flow(name="compare-runs", run_name="compare-runs {first} {second}")
+def compare_runs(first: str, second: str) -> State[dict[str, Any]]:
+    """Compare two runs: one model at two thresholds, or two models.
+
+    On every image that both have done, objects of the same class whose boxes overlap by half (IoU
+    0.5) are the same object. Nothing is run: what the models have found is kept.
+
+    Args:
+        first: Id of a run, or its beginning.
+        second: Id of the other run, or its beginning.
+
+    Returns:
+        A state that carries counts, agreement by class, and the worst disagreements.
+    """
+    database = open_database()
+    one, other = find_run(database, first), find_run(database, second)
+    found = compare_run_pair(one, other)
+    page = publish_comparison(one, other, found)
+    return Completed(
+        message=f"{found.images} images, agreement {found.total.agreement:.3f}",
+        data={
+            "first_run_id": str(one.id),
+            "second_run_id": str(other.id),
+            **comparison_as_json(found),
+            "report": page,
+        },
+    )

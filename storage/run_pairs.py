@@ -1,0 +1,100 @@
+"""Two runs side by side: what each has found on the images that both have done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """An image with what two runs have found on it, as `load_kept` gives detections."""
+
+    position: int
+    image_id: UUID
+    name: str
+    first: dict[str, Any]
+    second: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """How many images both runs have done, and how many only one of them."""
+
+    both: int
+    only_first: int
+    only_second: int
+
+
+_PAIRS = """
+FROM runs k
+JOIN collection_images c ON c.collection_id = k.collection_id
+JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id
+JOIN runs l ON l.id = :second
+JOIN image_results t ON t.run_id = l.id AND t.image_id = r.image_id
+JOIN image_detections d
+  ON d.model_id = k.model_id AND d.image_id = r.image_id AND d.settings = r.settings
+JOIN image_detections e
+  ON e.model_id = l.model_id AND e.image_id = t.image_id AND e.settings = t.settings
+WHERE k.id = :first AND r.error_msg IS NULL AND t.error_msg IS NULL
+"""
+
+
+def count_pairs(connection: Connection, first: UUID, second: UUID) -> PairCounts:
+    """How many images two runs have in common."""
+    values = {"first": first, "second": second}
+    both = int(connection.scalar(text(f"SELECT count(*) {_PAIRS}"), values) or 0)
+    done = connection.execute(
+        text(
+            "SELECT count(*) FILTER (WHERE run_id = :first), "
+            "count(*) FILTER (WHERE run_id = :second AND :first <> :second) "
+            "FROM image_results WHERE run_id IN (:first, :second) AND error_msg IS NULL"
+        ),
+        values,
+    ).one()
+    second_done = done[0] if first == second else done[1]
+    return PairCounts(both, done[0] - both, second_done - both)
+
+
+def read_pairs(
+    connection: Connection, first: UUID, second: UUID, *, batch_rows: int = 200
+) -> Iterator[list[ImagePair]]:
+    """The images that both runs have done, in the order of the first one's collection."""
+    result = connection.execute(
+        text(
+            "SELECT c.position, c.shared_image_id, c.name, "
+            "d.width, d.height, d.limit_reached, d.detections, "
+            f"e.width, e.height, e.limit_reached, e.detections {_PAIRS} ORDER BY c.position"
+        ),
+        {"first": first, "second": second},
+        execution_options={"stream_results": True, "yield_per": batch_rows},
+    )
+    for rows in result.partitions(batch_rows):
+        yield [_pair(tuple(row)) for row in rows]
+
+
+def find_pairs(
+    connection: Connection, first: UUID, second: UUID, image_ids: list[UUID]
+) -> list[ImagePair]:
+    """Some of the images that both runs have done."""
+    rows = connection.execute(
+        text(
+            "SELECT c.position, c.shared_image_id, c.name, "
+            "d.width, d.height, d.limit_reached, d.detections, "
+            f"e.width, e.height, e.limit_reached, e.detections {_PAIRS} "
+            "AND c.shared_image_id = ANY(CAST(:ids AS uuid[])) ORDER BY c.position"
+        ),
+        {"first": first, "second": second, "ids": image_ids},
+    )
+    return [_pair(tuple(row)) for row in rows]
+
+
+def _pair(row: tuple[Any, ...]) -> ImagePair:
+    names = ("width", "height", "limit_reached", "detections")
+    first = dict(zip(names, row[3:7], strict=True))
+    second = dict(zip(names, row[7:11], strict=True))
+    return ImagePair(row[0], row[1], row[2], first, second)

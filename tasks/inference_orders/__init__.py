@@ -1,0 +1,1 @@
+"""What is asked of a run of inference, looked up and checked."""

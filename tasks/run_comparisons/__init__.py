@@ -1,0 +1,1 @@
+"""Comparing two runs: which objects both have found, and where they disagree."""
