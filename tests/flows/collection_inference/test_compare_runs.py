@@ -1,0 +1,80 @@
+"""compare-runs: two thresholds of one model, counted by hand from the polygon files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from storage.errors import InvalidInputError
+
+
+@pytest.fixture
+def compare(prefect_client):
+    from flows.compare_runs import compare_runs
+
+    return lambda first, second: compare_runs(first=first, second=second, return_state=True)
+
+
+def test_a_higher_threshold_keeps_a_part_of_the_same_objects(
+    infer, gather, pictures, compare, the_run, polygon_files, result_rows
+):
+    gather(pictures)
+    infer(0.5)
+    low = the_run()
+    infer(0.8)
+    high = the_run()
+    state = compare(str(low.id), str(high.id)[:13])
+    assert state.is_completed(), state.message
+    result = state.result()
+    few, many = polygon_files(high), polygon_files(low)
+    names = {str(row["image_id"]): row["name"] for row in result_rows(low)}
+    counts = {
+        kind: (
+            sum(document["class_counts"].get(kind, 0) for document in many.values()),
+            sum(document["class_counts"].get(kind, 0) for document in few.values()),
+        )
+        for kind in ("dead", "live")
+    }
+    # The same boxes overlap wholly: what the higher threshold keeps is matched.
+    for one in result["classes"]:
+        first, second = counts[one["class_name"]]
+        assert (one["first"], one["second"], one["matched"]) == (first, second, second)
+        assert one["agreement"] == pytest.approx(second / first)
+        assert one["mean_iou"] == pytest.approx(1)
+    lost = {
+        names[image_id]: len(many[image_id]["polygons"]) - len(few[image_id]["polygons"])
+        for image_id in many
+    }
+    assert result["images"] == 6
+    assert result["equal_images"] == sum(count == 0 for count in lost.values())
+    worst = [(image["image"], image["first"] - image["second"]) for image in result["worst"]]
+    expected = [(name, count) for name, count in lost.items() if count]
+    assert sorted(worst) == sorted(expected)
+    assert [count for _, count in worst] == sorted((count for _, count in expected), reverse=True)
+
+    table = pq.read_table(result["snapshot"]).to_pylist()
+    assert {row["image_id"] for row in table} == set(many)
+    assert sum(row["first_count"] for row in table) == sum(first for first, _ in counts.values())
+    assert sum(row["matched"] for row in table) == sum(second for _, second in counts.values())
+    page = Path(result["report"]).read_text(encoding="utf-8")
+    assert page.count("<img ") == 2 * min(3, len(expected))
+
+    same = compare(str(low.id), str(low.id)).result()
+    assert same["total"]["agreement"] == 1 and same["equal_images"] == 6
+
+
+def test_runs_without_a_common_image_are_refused(
+    infer, gather, pictures, compare, the_run, tmp_path
+):
+    gather(pictures)
+    infer(0.5)
+    first = the_run()
+    (tmp_path / "empty").mkdir()
+    gather(tmp_path / "empty", "nothing")
+    infer(0.5, collection="nothing")
+    state = compare(str(first.id), str(the_run().id))
+    assert state.is_failed()
+    with pytest.raises(InvalidInputError, match="no image in common"):
+        state.result()

@@ -1,0 +1,222 @@
+"""What fails an image, what fails a run, and that neither overwrites what is good."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from storage.errors import NotFoundError, VisionflowsError
+from storage.jobs import list_jobs
+from storage.tables.jobs import JobStatus
+from tests.tasks.inference.conftest import MUSSELS, PICTURES
+
+
+def by_name(rows):
+    return {row["name"]: row for row in rows}
+
+
+def test_bad_images_fail_alone_with_the_reason_and_are_tried_again(
+    infer, gather, pictures, the_run, result_rows, database
+):
+    (pictures / "cut.jpg").write_bytes(PICTURES[7].read_bytes()[:5000])
+    (pictures / "zero.png").write_bytes(b"")
+    (pictures / "text.png").write_bytes(b"no picture at all")
+    Image.new("1", (20_000, 10_000)).save(pictures / "huge.png")
+    shutil.copy(PICTURES[8], pictures / "missing.jpg")
+    shutil.copy(PICTURES[9], pictures / "changed.jpg")
+    gather(pictures)
+    (pictures / "missing.jpg").unlink()
+    shutil.copy(PICTURES[10], pictures / "changed.jpg")
+
+    state = infer(0.5)
+    assert state.is_completed(), state.message
+    run, rows = the_run(), by_name(result_rows(the_run()))
+    assert run.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert (run.total, run.processed_count, run.failed_count) == (12, 6, 6)
+    assert run.error_msg.startswith("6 of 12 images failed; the first: changed.jpg: changed since")
+    for name, code, words in (
+        ("cut.jpg", "truncated", "ends before the picture does"),
+        ("zero.png", "empty", "0 bytes"),
+        ("text.png", "not_an_image", "text.png: "),
+        ("huge.png", "too_large", "limit of 178"),
+        ("missing.jpg", "missing", "missing.jpg: the file does not exist"),
+        ("changed.jpg", "changed", "collections refresh"),
+    ):
+        assert rows[name]["error_code"] == code
+        assert words in rows[name]["error_msg"]
+        assert rows[name]["live_count"] is None
+    good = {name: row for name, row in rows.items() if row["error_msg"] is None}
+    assert len(good) == 6
+    assert run.live_count == sum(row["live_count"] for row in good.values())
+    job = list_jobs(database)[0]
+    assert (job.status, job.processed, job.failed) == (JobStatus.COMPLETED_WITH_ERRORS, 6, 6)
+
+    # What was missing is back: only failed images are tried again, and good results stay.
+    shutil.copy(PICTURES[8], pictures / "missing.jpg")
+    shutil.copy(PICTURES[9], pictures / "changed.jpg")
+    infer(0.5)
+    assert list_jobs(database)[0].total == 6
+    run, again = the_run(), by_name(result_rows(the_run()))
+    assert (run.processed_count, run.failed_count) == (8, 4)
+    assert {name: again[name] for name in good} == good
+    assert run.live_count == sum(row["live_count"] or 0 for row in again.values())
+    for name in ("cut.jpg", "zero.png", "text.png", "huge.png"):
+        (pictures / name).unlink()
+    infer(0.5, refresh=True)
+    assert the_run().status is JobStatus.COMPLETED
+    assert the_run().error_msg is None
+
+
+def test_when_all_images_fail_the_run_has_failed(infer, gather, tmp_path, the_run, database):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xff" + bytes([number]))
+    gather(folder)
+    state = infer(0.5)
+    assert state.is_failed()
+    run = the_run()
+    assert run.status is JobStatus.FAILED
+    assert (run.total, run.processed_count, run.failed_count) == (3, 0, 3)
+    assert "all 3 images failed; the first: 0.jpg: " in run.error_msg
+    assert "all 3 images failed" in list_jobs(database)[0].error_message
+
+
+def test_a_model_that_fails_on_one_image_fails_that_image(
+    infer, gather, pictures, the_run, result_rows, monkeypatch
+):
+    from tasks.inference.engine import Model
+
+    Image.new("RGB", (64, 320), "white").save(pictures / "narrow.png")
+    gather(pictures)
+    original = Model.detect_prepared
+
+    def failing(self, prepared):
+        if any(one.letterbox.width == 64 for one in prepared):
+            raise RuntimeError("Non-zero status code returned\nwhile running Conv")
+        return original(self, prepared)
+
+    monkeypatch.setattr(Model, "detect_prepared", failing)
+    assert infer(0.5).is_completed()
+    run, rows = the_run(), by_name(result_rows(the_run()))
+    assert run.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert (run.processed_count, run.failed_count) == (6, 1)
+    assert rows["narrow.png"]["error_code"] == "model_failed"
+    assert rows["narrow.png"]["error_msg"] == (
+        "narrow.png: the model failed on this image: Non-zero status code returned while "
+        "running Conv"
+    )
+
+
+@pytest.fixture
+def copied_weights(database, mussels, tmp_path):
+    """The sample model, registered at a place where a test may change it."""
+    path = tmp_path / "weights.onnx"
+    shutil.copy(MUSSELS / "mussels.onnx", path)
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE models SET weights_path = :path"), {"path": str(path)})
+    return path
+
+
+def test_weights_that_changed_or_went_or_do_not_load_fail_the_run_with_the_reason(
+    infer, gather, pictures, the_run, copied_weights, database
+):
+    gather(pictures)
+
+    def failure():
+        state = infer(0.5)
+        assert state.is_failed()
+        run = the_run()
+        assert run.status is JobStatus.FAILED
+        assert (run.total, run.processed_count, run.failed_count) == (6, 0, 0)
+        assert run.error_msg == list_jobs(database)[0].error_message
+        with pytest.raises(VisionflowsError):
+            state.result()
+        return run.error_msg
+
+    with copied_weights.open("ab") as file:
+        file.write(b"more")
+    assert "have changed since they were registered" in failure()
+    copied_weights.unlink()
+    assert "there are no weights at" in failure()
+
+    import hashlib
+
+    copied_weights.write_bytes(b"no model")
+    with database.transaction() as connection:
+        connection.execute(
+            text("UPDATE models SET sha256 = :sha256"),
+            {"sha256": hashlib.sha256(b"no model").hexdigest()},
+        )
+    assert "is no ONNX model that can be run" in failure()
+
+    shutil.copy(MUSSELS / "mussels.onnx", copied_weights)
+    with database.transaction() as connection:
+        connection.execute(
+            text("UPDATE models SET sha256 = :sha256"),
+            {"sha256": hashlib.sha256(copied_weights.read_bytes()).hexdigest()},
+        )
+    assert infer(0.5).is_completed()
+    assert the_run().status is JobStatus.COMPLETED
+    assert the_run().error_msg is None
+
+
+def test_unknown_names_and_values_out_of_range_start_nothing(infer, gather, pictures, database):
+    gather(pictures)
+    for parameters, words in (
+        ({"model": "yolo11n.pt"}, "none are downloaded"),
+        ({"model": str(MUSSELS / "mussels.pt")}, "are not registered: `visionflows models add"),
+        ({"collection": "sea"}, "no collection 'sea'. There are: bay"),
+        ({"class_mapping": {"shell": "live"}}, "the model's classes are: live, dead"),
+    ):
+        state = infer(**{"threshold": 0.5, **parameters})
+        assert state.is_failed()
+        with pytest.raises(VisionflowsError, match=words):
+            state.result()
+    for parameters in (
+        {"threshold": 1.5},
+        {"image_size": 100},
+        {"batch_size": 0},
+        {"device": "tpu"},
+        {"class_mapping": {"live": "alive"}},
+    ):
+        state = infer(**{"threshold": 0.5, **parameters})
+        assert state.is_failed() and next(iter(parameters)) in state.message
+    assert list_jobs(database) == []
+    with pytest.raises(NotFoundError, match="collection"):
+        infer(collection="nobody").result()
+
+
+def test_a_full_disk_fails_the_run_and_what_was_done_stays(
+    infer, gather, pictures, the_run, result_rows, polygon_files, database, monkeypatch
+):
+    import storage.files
+
+    gather(pictures)
+    original, calls = storage.files._write_all, []
+
+    def full(file, content):
+        calls.append(1)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(file, content)
+
+    monkeypatch.setattr(storage.files, "_write_all", full)
+    state = infer(0.5, batch_size=2)
+    assert state.is_failed()
+    run = the_run()
+    assert run.status is JobStatus.FAILED
+    assert "The disk is full: polygons cannot be written to" in run.error_msg
+    assert (run.processed_count, run.failed_count) == (2, 0)
+    assert len(polygon_files(run)) == 2
+    assert len(result_rows(run)) == 2
+    assert run.live_count == sum(row["live_count"] for row in result_rows(run))
+
+    assert infer(0.5).is_completed()
+    assert list_jobs(database)[0].total == 4
+    assert the_run().status is JobStatus.COMPLETED
+    assert len(polygon_files(the_run())) == the_run().processed_count == 6
