@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -69,8 +67,7 @@ class FolderSource:
         """Nothing is held open."""
 
 
-@contextmanager
-def open_source(path: Path) -> Iterator[FileSource]:
+def open_source(path: Path) -> FileSource:
     """Open a folder, or a ZIP archive whatever its name.
 
     Raises:
@@ -78,16 +75,10 @@ def open_source(path: Path) -> Iterator[FileSource]:
     """
     from tasks.ingest.archive_source import ArchiveSource
 
-    source: FileSource
     if path.is_dir():
-        source = FolderSource(path)
-    elif path.is_file():
-        source = ArchiveSource(path)
-    elif path.exists():
+        return FolderSource(path)
+    if path.is_file():
+        return ArchiveSource(path)
+    if path.exists():
         raise InvalidInputError(f"{path} is neither a folder nor a file.")
-    else:
-        raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
-    try:
-        yield source
-    finally:
-        source.close()
+    raise InvalidInputError(f"There is no folder or ZIP file at {path}.")

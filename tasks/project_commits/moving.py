@@ -25,11 +25,15 @@ def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list
     """
     problems = []
     made: set[Path] = set()
+    root = folder.resolve()
     for path in paths:
         source, target = staging / path, folder / path
         try:
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
+                if not target.parent.resolve().is_relative_to(root):
+                    problems.append(f"{path}: a link leads out of the project; nothing was moved")
+                    continue
                 made.add(target.parent)
             source.replace(target)
         except FileNotFoundError:
