@@ -104,40 +104,59 @@ def make_plan(
         if not listing.images:
             reasons = f" Left out: {'; '.join(listing.problems[:3])}." if listing.problems else ""
             raise InvalidInputError(f"There is no image in {target.source}.{reasons}")
-        _refuse_other_classes(database, target, listing, source)
+        if not target.is_new:
+            listing = _with_classes_of_project(folder, database, listing, source)
         return _with_staged(folder, _plan_files(folder, listing, source), staged)
 
 
-def _refuse_other_classes(
-    database: Database, target: IngestTarget, listing: SourceListing, source: FileSource
-) -> None:
-    """Refuse files that would give the labels of a project other classes.
+def _with_classes_of_project(
+    folder: _Folder, database: Database, listing: SourceListing, source: FileSource
+) -> SourceListing:
+    """Leave out what would take class names from a project, and refuse what would change them.
 
     Raises:
         InvalidInputError: a class of the project has another name in the source.
     """
-    if target.is_new:
-        return
-    known = find_project(database, str(target.project_id)).class_names
-    naming = [
-        file.relative_path
-        for file in listing.label_files
-        if Path(file.relative_path).suffix.lower() in _NAMING_SUFFIXES
-        or Path(file.relative_path).name.lower() == "classes.txt"
-    ]
+    target = folder.target
+    known = {
+        class_id: name
+        for class_id, name in find_project(database, str(target.project_id)).class_names.items()
+        if name != class_id  # nobody has named it yet
+    }
+    naming = [file for file in listing.label_files if _may_name_classes(file.relative_path)]
 
     def read(path: str) -> bytes:
         with source.open(path) as stream:
             return stream.read()
 
-    images = [file.relative_path for file in listing.images]
-    for class_id, name in plan_dataset([*images, *naming], read).class_names.items():
+    paths = [file.relative_path for file in (*listing.images, *naming)]
+    names = plan_dataset(paths, read).class_names
+    for class_id, name in names.items():
         if known.get(str(class_id), name) != name:
             raise InvalidInputError(
                 f"Class {class_id} is {known[str(class_id)]!r} in project {target.name!r} and "
                 f"{name!r} in {target.source}. Ingest it into another project; a training set "
                 "of both merges classes by their names."
             )
+    if known.keys() <= {str(class_id) for class_id in names}:
+        return listing
+    kept_back = {
+        file.relative_path
+        for file in naming
+        if file.relative_path in folder.there and not folder.has(file)
+    }
+    return SourceListing(
+        listing.images,
+        [file for file in listing.label_files if file.relative_path not in kept_back],
+        [
+            *listing.problems,
+            *(f"{path}: names fewer classes than the project's own" for path in sorted(kept_back)),
+        ],
+    )
+
+
+def _may_name_classes(path: str) -> bool:
+    return Path(path).suffix.lower() in _NAMING_SUFFIXES or Path(path).name.lower() == "classes.txt"
 
 
 class _Folder:
