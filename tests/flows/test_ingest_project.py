@@ -206,7 +206,7 @@ def test_a_linked_folder_stays_where_it_is(ingested, refused, image_rows, tmp_pa
     assert ingested(None, "linked")["added"] == 1
     assert "does not write to" in refused(source, "linked", generate={"augmentations": ["hflip"]})
     assert "does not write to" in refused(yolo_dataset(tmp_path / "more", "x"), "linked")
-    assert "is registered with the folder" in refused(tmp_path, "linked", mode="link")
+    assert "is registered with the folder" in refused(tmp_path / "more", "linked", mode="link")
     assert len(image_rows("linked")) == 4
 
 
