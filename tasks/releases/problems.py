@@ -37,6 +37,7 @@ class ReleaseProblemCode(StrEnum):
     MEMBER_NAME_NOT_UTF8 = "member_name_not_utf8"
     # About the archive.
     ARCHIVE_PREPENDED_BYTES = "archive_prepended_bytes"
+    ARCHIVE_TRAILING_BYTES = "archive_trailing_bytes"
     ARCHIVE_WRONG_COUNT = "archive_wrong_count"
     # About the dataset.
     METADATA_UNUSABLE = "metadata_unusable"
