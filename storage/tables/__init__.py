@@ -4,6 +4,7 @@ from storage.tables.images import ProjectImage, ProjectImageState, SharedImage
 from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
 from storage.tables.projects import Project
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
+from storage.tables.releases import Release, ReleaseStatsSource, ReleaseStatsStatus
 
 __all__ = [
     "ImageQualityMetrics",
@@ -17,5 +18,8 @@ __all__ = [
     "ProjectImage",
     "ProjectImageQuality",
     "ProjectImageState",
+    "Release",
+    "ReleaseStatsSource",
+    "ReleaseStatsStatus",
     "SharedImage",
 ]
