@@ -24,6 +24,9 @@ SPLIT_NAMES = ("train", "val", "test")
 UNSPLIT = "unsplit"
 """What rows call the split of images that belong to none."""
 
+ALL_SPLITS = "all"
+"""What rows call the split where the metadata does not tell splits apart."""
+
 CLASS_ROWS_SCHEMA = pa.schema(
     [
         pa.field("split", pa.string(), nullable=False),
@@ -53,6 +56,11 @@ IMAGE_ROWS_SCHEMA = pa.schema(
     ]
 )
 """One row for each image; `label_state` is one of `LabelState`."""
+
+
+def safe_text(text: str) -> str:
+    """Escape what databases and Parquet do not store in texts: surrogates and zero bytes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 class StatisticsSource(StrEnum):
@@ -367,9 +375,6 @@ class ReleaseStatistics:
         }
 
     def to_json_bytes(self) -> bytes:
-        """Return `to_json` as text: the same bytes for the same archive, so that it can be diffed.
-
-        A member's name may hold lone surrogates; they are escaped.
-        """
+        """Return `to_json` as text: the same bytes for the same archive, ready to be diffed."""
         text = json.dumps(self.to_json(), sort_keys=True, indent=1, allow_nan=False)
         return text.encode("ascii") + b"\n"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from tasks.releases.statistics import ReleaseStatistics
+from tasks.releases.statistics import SPLIT_NAMES, ReleaseStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +26,32 @@ class StatisticsDifference:
 def compare_statistics(
     metadata: ReleaseStatistics, scan: ReleaseStatistics
 ) -> list[StatisticsDifference]:
-    """Compare what a release says about itself with what was counted, in a fixed order."""
-    raise NotImplementedError
+    """Compare what a release says about itself with what was counted.
+
+    Images per split and rows per class name (all splits and geometries) are compared. A class
+    without objects may be left out by either side.
+
+    Returns:
+        Nothing where both agree; else the splits first, then the classes by name.
+    """
+    differences = []
+    for split in SPLIT_NAMES:
+        what = f"{split}_image_count"
+        said, counted = getattr(metadata, what), getattr(scan, what)
+        if said != counted:
+            differences.append(StatisticsDifference(what, said, counted))
+    said_by_name, counted_by_name = _instances_by_name(metadata), _instances_by_name(scan)
+    for name in sorted(said_by_name.keys() | counted_by_name.keys()):
+        said, counted = said_by_name.get(name), counted_by_name.get(name)
+        if (said or 0) != (counted or 0):
+            what = f"instances of class {name!r}"
+            differences.append(StatisticsDifference(what, said, counted))
+    return differences
+
+
+def _instances_by_name(statistics: ReleaseStatistics) -> dict[str, int]:
+    """Return how many rows each class name has, as written."""
+    instances: Counter[str] = Counter()
+    for shapes in statistics.shapes.classes:
+        instances[shapes.class_name] += shapes.instances
+    return dict(instances)

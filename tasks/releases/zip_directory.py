@@ -30,8 +30,8 @@ _IN_ZIP64 = 0xFFFFFFFF
 _ZIP64_EXTRA = 1
 _CHUNK = 16 << 20
 _NAMES_PER_JOIN = 1 << 16
-_FLAG_ENCRYPTED = 1
-_FLAG_UTF8 = 1 << 11
+FLAG_ENCRYPTED = 1
+FLAG_UTF8 = 1 << 11
 _UNIX_KIND, _UNIX_SYMLINK = 0o170000, 0o120000
 
 
@@ -76,7 +76,7 @@ class ZipDirectory:
     @property
     def is_encrypted(self) -> NDArray[np.bool_]:
         """bool[n]: whether a password is needed to read a member."""
-        return np.asarray((self.flags & _FLAG_ENCRYPTED) != 0)
+        return np.asarray((self.flags & FLAG_ENCRYPTED) != 0)
 
     def raw_name(self, index: int) -> bytes:
         """Return the bytes of a name."""
@@ -89,7 +89,7 @@ class ZipDirectory:
         are read as UTF-8 all the same where they can be, as several programs omit the flag; else
         as code page 437.
         """
-        return show_name(self.raw_name(index), bool(self.flags[index] & _FLAG_UTF8))
+        return show_name(self.raw_name(index), bool(self.flags[index] & FLAG_UTF8))
 
 
 def show_name(raw: bytes, is_utf8: bool) -> str:
@@ -193,8 +193,9 @@ def read_zip_directory(
         log.add(ReleaseProblemCode.ARCHIVE_WRONG_COUNT, detail)
     short, long = _views(directory)
     name_lengths = short[starts + 28].astype(np.int64)
-    sizes, compressed, offsets = _sizes_and_offsets(directory, starts, name_lengths, file_size)
-    # A byte after the archive is enough to say that an offset leads nowhere.
+    sizes, compressed, offsets = sizes_and_offsets(directory, starts, name_lengths)
+    # What exceeds the file has no exact value of interest; sums must not overflow.
+    compressed = np.minimum(compressed, file_size + 1)
     offsets = np.minimum(offsets + place.shift, file_size + 1)
     modes = short[starts + 40]
     return ZipDirectory(
@@ -295,12 +296,12 @@ def _names(directory: bytes, starts: Integers, lengths: Integers) -> bytes:
     return b"".join(parts)
 
 
-def _sizes_and_offsets(
-    directory: bytes, starts: Integers, name_lengths: Integers, file_size: int
+def sizes_and_offsets(
+    directory: bytes, starts: Integers, name_lengths: Integers
 ) -> tuple[Integers, Integers, Integers]:
     """Return declared sizes, sizes in the archive, and offsets of the local headers.
 
-    Where a record points to its zip64 field and has none, the value stays what no member can have.
+    The records start at `starts`; the offsets leave out bytes before the archive. Where a record points to its zip64 field and has none, the value stays what no member can have.
     """
     _, long = _views(directory)
     columns = [long[starts + field].astype(np.int64) for field in (24, 20, 42)]
@@ -308,9 +309,6 @@ def _sizes_and_offsets(
     rows = np.flatnonzero(wants[0] | wants[1] | wants[2])
     if len(rows):
         _resolve_zip64(directory, columns, wants, rows, starts[rows], name_lengths[rows])
-    # What exceeds the file has no exact value of interest; sums must not overflow.
-    columns[1] = np.minimum(columns[1], file_size + 1)
-    columns[2] = np.minimum(columns[2], file_size + 1)
     return columns[0], columns[1], columns[2]
 
 
@@ -325,7 +323,8 @@ def _resolve_zip64(
     """Fill in the values that stand in zip64 fields: size, compressed size, offset, as wanted."""
     short, _ = _views(directory)
     wide: NDArray[np.uint64] = np.ndarray((max(len(directory) - 7, 0),), "<u8", directory, 0, (1,))
-    largest = np.uint64(1 << 62)
+    # Sums must not overflow.
+    largest = np.uint64(1 << 61)
     lengths = short[starts + 30].astype(np.int64)
     extras = starts + _RECORD_SIZE + name_lengths
     usable = np.zeros(len(rows), bool)

@@ -7,13 +7,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 import numpy as np
 
 from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
 from tasks.releases.problems import ReleaseProblemCode
-from tasks.releases.zip_directory import Integers, ZipDirectory
+from tasks.releases.zip_directory import FLAG_ENCRYPTED, Integers, ZipDirectory
 
 STORED, DEFLATED = 0, 8
 _RAW_DEFLATE = -15
@@ -29,8 +29,6 @@ _SPAN_BYTES = 2 << 20
 _BATCH_BYTES = 1 << 20
 # Local headers may have longer extra fields than the directory shows.
 _HEADER_SLACK = 128
-# A deflate stream can grow a thousandfold: so much of a lie is inflated before it is found out.
-_UNBOUNDED_BELOW = 4 << 10
 
 
 class MemberError(Exception):
@@ -67,7 +65,7 @@ def place_of(directory: ZipDirectory, index: int) -> MemberPlace:
         int(directory.sizes[index]),
         int(directory.crcs[index]),
         int(directory.methods[index]),
-        bool(directory.is_encrypted[index]),
+        bool(directory.flags[index] & FLAG_ENCRYPTED),
     )
 
 
@@ -172,16 +170,11 @@ def _inflate(compressed: bytes, size: int) -> bytes:
     Raises:
         MemberError: the data are damaged.
     """
-    inflater = zlib.decompressobj(_RAW_DEFLATE)
     try:
-        content = inflater.decompress(compressed, size + 1)
+        return zlib.decompressobj(_RAW_DEFLATE).decompress(compressed, size + 1)
     except zlib.error as error:
         reason = f"damaged: {str(error)[:120]}"
         raise MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason) from error
-    if len(content) == size and not inflater.eof:
-        reason = "damaged: the data have no end"
-        raise MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason)
-    return content
 
 
 def _check_content(content: bytes, place: MemberPlace) -> None:
@@ -234,7 +227,9 @@ def read_batches(
     ends = begins + _LOCAL.size + name_lengths + _HEADER_SLACK + directory.compressed_sizes[members]
     np.maximum.accumulate(ends, out=ends)
     sizes = directory.sizes[members]
-    is_new_span = np.concatenate(([True], begins[1:] - ends[:-1] > _LARGEST_GAP))[: len(members)]
+    is_new_span = np.ones(len(members), bool)
+    is_new_span[1:] = begins[1:] - ends[:-1] > _LARGEST_GAP
+    is_new_span[1:] |= np.diff(begins // _SPAN_BYTES) != 0
     # A batch ends with a span, or where either form of its bytes has become large.
     amounts = np.cumsum(np.clip(sizes, 0, largest) + 64)
     first = 0
@@ -265,7 +260,7 @@ def _read_batch(
     starts = [0, *(np.flatnonzero(is_new_span[1:]) + 1).tolist(), len(members)]
     for first, last in pairwise(starts):
         part = slice(first, last)
-        if ends[last - 1] - begins[first] > _SPAN_BYTES:
+        if ends[last - 1] - begins[first] > 2 * _SPAN_BYTES:
             contents += [b""] * (last - first)
             single += range(first, last)
             continue
@@ -302,7 +297,7 @@ def _read_span(
     plain = headers + _LOCAL.size <= len(buffer)
     plain &= ~directory.is_encrypted[members]
     plain &= (methods == DEFLATED) | (methods == STORED)
-    plain &= (sizes <= _BATCH_BYTES) & (compressed <= _UNBOUNDED_BELOW)
+    plain &= (sizes <= _BATCH_BYTES) & (compressed <= _SPAN_BYTES)
     plain &= (methods == DEFLATED) | (sizes == compressed)
     headers = np.where(plain, headers, 0)
     starts = headers + _LOCAL.size
@@ -330,30 +325,17 @@ def _read_span(
 def _take(
     buffer: bytes, starts: Integers, stops: Integers, sizes: Integers, methods: np.ndarray
 ) -> list[bytes]:
-    """Slice and inflate; what cannot be inflated, or has another size, becomes empty."""
+    """Slice and inflate; what cannot be inflated, or is larger than declared, is not complete."""
     pieces = map(buffer.__getitem__, map(slice, starts.tolist(), stops.tolist()))
-    if not (methods == DEFLATED).all():
-        return [
-            piece if method == STORED else _inflate_small(piece, size)
-            for piece, method, size in zip(pieces, methods.tolist(), sizes.tolist(), strict=True)
-        ]
-    wanted = sizes.tolist()
-    contents: list[bytes] = []
-    inflated = map(zlib.decompress, pieces, repeat(_RAW_DEFLATE), np.maximum(sizes, 1).tolist())
-    while len(contents) < len(wanted):
-        try:
-            for content in inflated:
-                # Judged one by one, so that no more than one lie is in memory.
-                contents.append(content if len(content) == wanted[len(contents)] else b"")
-        except zlib.error:
-            contents.append(b"")
-    return contents
+    return [
+        piece if method == STORED else _inflate_small(piece, limit)
+        for piece, method, limit in zip(pieces, methods.tolist(), (sizes + 1).tolist(), strict=True)
+    ]
 
 
-def _inflate_small(piece: bytes, size: int) -> bytes:
-    """Inflate a small member; empty where that fails or gives another size."""
+def _inflate_small(piece: bytes, limit: int) -> bytes:
+    """Inflate a small member up to a limit; empty where that fails."""
     try:
-        content = zlib.decompress(piece, _RAW_DEFLATE, max(size, 1))
+        return zlib.decompressobj(_RAW_DEFLATE).decompress(piece, limit)
     except zlib.error:
         return b""
-    return content if len(content) == size else b""
