@@ -111,6 +111,7 @@ def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None
     """Find one member in a central directory by its name, without reading the other records.
 
     Folders may wrap the name. Where it occurs twice, the last one counts, as when extracting.
+
     Args:
         directory: the central directory.
         name: with forward slashes.

@@ -301,7 +301,8 @@ def sizes_and_offsets(
 ) -> tuple[Integers, Integers, Integers]:
     """Return declared sizes, sizes in the archive, and offsets of the local headers.
 
-    The records start at `starts`; the offsets leave out bytes before the archive. Where a record points to its zip64 field and has none, the value stays what no member can have.
+    The records start at `starts`; the offsets leave out bytes before the archive. Where a record
+    points to its zip64 field and has none, the value stays what no member can have.
     """
     _, long = _views(directory)
     columns = [long[starts + field].astype(np.int64) for field in (24, 20, 42)]
