@@ -10,7 +10,14 @@ import psycopg
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments import command_database, command_jobs, command_projects, command_run
+from deployments import (
+    command_database,
+    command_jobs,
+    command_projects,
+    command_releases,
+    command_run,
+    command_run_releases,
+)
 from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
 
@@ -30,7 +37,10 @@ app = typer.Typer(
     ),
 )
 app.add_typer(command_projects.app, name="projects")
+app.add_typer(command_releases.app, name="releases")
 app.add_typer(command_run.app, name="run")
+command_run.app.command("build-release-stats")(command_run_releases.build_release_stats)
+command_run.app.command("check-release-stats")(command_run_releases.check_release_stats)
 app.add_typer(command_database.app, name="db")
 app.command("status")(command_jobs.status)
 app.command("cancel")(command_jobs.cancel)

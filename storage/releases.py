@@ -6,7 +6,7 @@ beside them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,6 +83,15 @@ class ReleaseRecord:
             return None
         return ArchiveFacts(self.archive_size, self.archive_modified_at)
 
+    def split_counts(self, details: ReleaseDetails) -> dict[str, int]:
+        """Images of train, val and test, and of no split."""
+        return {
+            "train": self.train_image_count or 0,
+            "val": self.val_image_count or 0,
+            "test": self.test_image_count or 0,
+            "unsplit": int(details.shapes.get("unsplit_image_count", 0)),
+        }
+
 
 @dataclass(frozen=True)
 class ReleaseDetails:
@@ -109,7 +118,7 @@ class ComputedStatistics:
     test_image_count: int
     class_count: int
     classes: list[str]
-    shapes: Mapping[str, Any]
+    shapes: dict[str, Any]
     problems: list[dict[str, Any]]
     archive: ArchiveFacts
     content_key: str
@@ -312,16 +321,15 @@ def confirm_statistics(connection: Connection, release_id: UUID, archive: Archiv
     )
 
 
-def mark_failed(database: Database, release_id: UUID, message: str) -> None:
+def mark_failed(connection: Connection, release_id: UUID, message: str) -> None:
     """Note why the statistics could not be computed; earlier ones stay as they are."""
-    with database.transaction() as connection:
-        connection.execute(
-            text(
-                "UPDATE releases SET stats_status = 'failed', stats_error = :message, "
-                "updated_at = now() WHERE id = :id"
-            ),
-            {"id": release_id, "message": storable_text(message, longest=_LONGEST_MESSAGE)},
-        )
+    connection.execute(
+        text(
+            "UPDATE releases SET stats_status = 'failed', stats_error = :message, "
+            "updated_at = now() WHERE id = :id"
+        ),
+        {"id": release_id, "message": storable_text(message, longest=_LONGEST_MESSAGE)},
+    )
 
 
 def mark_to_be_built(database: Database, release_ids: Iterable[UUID]) -> None:
