@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +87,8 @@ def read_folders(
     root = roots[0][0]
     other_roots = tuple(roots[1:])
     every_root = {one for one, _ in roots}
-    is_inside = np.array(
-        [_owner(one, address, every_root) == root for one, address in zip(parts, addresses)], bool
-    )
+    owners = map(_owner, parts, addresses, repeat(every_root))
+    is_inside = np.array([owner == root for owner in owners], bool)
     keys: dict[tuple[object, ...], int] = {}
     numbers = np.empty((2, len(folders)), np.int32)
     class_folders = []
@@ -171,7 +171,11 @@ def _roots(
 
 def _common_folder(folders: list[Parts]) -> Parts:
     """Return the deepest folder that contains all the given ones."""
-    return tuple(os.path.commonprefix([min(folders), max(folders)]))
+    lowest, highest = min(folders), max(folders)
+    shared = 0
+    while shared < min(len(lowest), len(highest)) and lowest[shared] == highest[shared]:
+        shared += 1
+    return lowest[:shared]
 
 
 def _owner(folder: Parts, address: Address, roots: set[Parts]) -> Parts | None:

@@ -15,8 +15,9 @@ from tasks.releases.member_names import Flags, MemberKind, MemberNames
 from tasks.releases.zip_directory import Integers
 
 NONE = -1
-# Where an image has several label files, the one of the first kind here counts.
-_ORDER_OF_KINDS = (MemberKind.JSON, MemberKind.TEXT, MemberKind.XML)
+# Where an image has several label files, the one of the first kind here counts: a release is for
+# trainers, and trainers read text.
+_ORDER_OF_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML)
 _SOUND_SUFFIXES = frozenset({b".txt", b".json", b".toon", b".xml"})
 
 

@@ -127,6 +127,13 @@ class ReleaseProblemLog:
             self._listed.setdefault(str(code), [])
             self._totals[str(code)] += number
 
+    def absorb(self, other: ReleaseProblemLog) -> None:
+        """Take over the problems of another log."""
+        for code, listed in other._listed.items():
+            for problem in listed:
+                self.add(code, problem.detail, member=problem.member, line=problem.line)
+            self.count(code, other._totals[code] - len(listed))
+
     @property
     def totals(self) -> Mapping[str, int]:
         """How many places have each kind of problem."""
