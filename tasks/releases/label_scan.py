@@ -54,7 +54,9 @@ class LabelSums:
     """What the label files of a release hold; arrays have one element for each of them.
 
     Attributes:
+        labels: int64, the members.
         geometry: what the rows of the dataset hold.
+        row_count: how many rows have values.
         decision_problems: about how that was decided.
         counts: sums over all rows.
         instances: int32, usable rows.
@@ -66,7 +68,9 @@ class LabelSums:
         is_kept: bool, files for which the trainer does not drop the image.
     """
 
+    labels: Integers
     geometry: YoloGeometry
+    row_count: int
     decision_problems: tuple[LabelProblem, ...]
     counts: RowCounts
     instances: NDArray[np.int32]
@@ -302,7 +306,8 @@ class _Pass:
         """Return the sums."""
         geometry, problems = decide(self.rows_by_length, self.task)
         return LabelSums(
-            geometry, problems, self.counts, self.instances, self.problem_rows, self.repeated,
+            self.task.labels, geometry, self.rows_by_length.total(), problems, self.counts,
+            self.instances, self.problem_rows, self.repeated,
             self.kept, self.has_rows, self.is_read, self.is_kept,
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ class ArchiveLimits:
         irregular_label_bytes: label files that must be read line by line, since their bytes are
             no plain numbers.
         metadata_bytes: data.yaml, class lists, split lists, metadata.
+        compared_bytes: images in the archive that are read to confirm that they are equal.
         ratio: inflated over deflated size of members above `ratio_from_bytes`.
         ratio_from_bytes: members below may have any ratio.
         folders: different folders that hold images or labels.
@@ -30,6 +31,7 @@ class ArchiveLimits:
     label_bytes: int = 8 << 30
     irregular_label_bytes: int = 256 << 20
     metadata_bytes: int = 32 << 20
+    compared_bytes: int = 1 << 30
     ratio: int = 200
     ratio_from_bytes: int = 1 << 20
     folders: int = 200_000

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
+from tasks.releases.member_names import Flags, MemberNames
 from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
 from tasks.releases.statistics import (
     ALL_SPLITS,
@@ -184,6 +185,30 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
             distribution = counts["class_distribution"]
             counts["class_distribution"] = {name: distribution.get(name, 0) for name in safe}
     return counts
+
+
+def note_unusable_metadata(
+    names: MemberNames, used: Flags, read: Callable[[int], bytes | None], log: ReleaseProblemLog
+) -> None:
+    """Note statistics in an archive that the fast path cannot use.
+
+    Args:
+        names: the names of the members.
+        used: which of them are used at all.
+        read: returns the bytes of a member; None, with a problem noted, where it cannot be read.
+        log: gets an entry with the reason.
+    """
+    for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
+        folder, _, file = member.encode().rpartition(b"/")
+        for number, name in enumerate(names.folders):
+            if name != folder and not name.endswith(b"/" + folder):
+                continue
+            for index in np.flatnonzero(used & (names.folder_ids == number)).tolist():
+                content = read(index) if names.name(index).endswith(b"/" + file) else None
+                document = parse_metadata(content, key) if content is not None else {}
+                # A configuration without statistics is nothing unusual.
+                if isinstance(document, str) and not document.startswith("no object under"):
+                    log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
 
 
 def _statistics(

@@ -42,6 +42,7 @@ class ReleaseProblemCode(StrEnum):
     # About the dataset.
     METADATA_UNUSABLE = "metadata_unusable"
     LABEL_FORMAT_UNCOUNTED = "label_format_uncounted"
+    CLASSES_TOO_MANY = "classes_too_many"
     NO_LABELS = "no_labels"
     NO_IMAGES = "no_images"
     SPLIT_LEAK_EXACT = "split_leak_exact"
