@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 
 from deployments.command_run import CANCELLED, cancel_on_interrupt
 from deployments.prefect_environment import prepare_prefect_environment
@@ -16,6 +17,7 @@ from deployments.terminal import live_job_bar, print_json, print_plain, print_pr
 from storage.data_roots import check_within_data_roots
 from storage.database import Database, open_database
 from storage.errors import InvalidInputError, VisionflowsError
+from storage.projects import find_project
 from storage.releases import ReleaseRecord, find_release, register_release
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind
@@ -86,6 +88,91 @@ def check_release_stats(verbose: VerboseOption = False, json_output: JsonOption 
     _show(database, state, None, json_output=json_output)
 
 
+def create_release(
+    project: Annotated[str, typer.Option(help="Name or id of the project.")],
+    name: Annotated[str, typer.Option(help="Name of the release.")],
+    task: Annotated[
+        Literal["detect", "segment"],
+        typer.Option(help="What it trains: boxes, or outlines."),
+    ] = "detect",
+    output: Annotated[
+        Path | None, typer.Option(help="The archive; left out, it lies under the home folder.")
+    ] = None,
+    unsplit: Annotated[
+        Literal["divide", "train"], typer.Option(help="What becomes of images without a split.")
+    ] = "divide",
+    train: Annotated[float, typer.Option(min=0, max=1, help="Share of these for train.")] = 0.8,
+    val: Annotated[float, typer.Option(min=0, max=1, help="Share of these for val.")] = 0.2,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of these for test.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Another seed divides differently.")] = 0,
+    with_unlabelled: Annotated[
+        bool,
+        typer.Option("--with-unlabelled", help="Take images without a label file as backgrounds."),
+    ] = False,
+    verbose: VerboseOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Write a project as one ZIP archive to train from, in the YOLO format, and show what is in it.
+
+    The same project and options give the same bytes. A release of that name is written anew.
+
+    For example:
+
+      visionflows run create-release --project mussels --name mussels-2026-05
+    """
+    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "ERROR")
+    database = open_database()
+    found = find_project(database, project)
+    from flows.create_release import choose_archive_path
+    from flows.create_release import create_release as flow
+
+    path = choose_archive_path(
+        database, name, "" if output is None else str(output), for_deployment=False
+    )
+    state = _run(
+        database,
+        lambda: flow(
+            project=str(found.id),
+            name=name,
+            task=task,
+            output=str(path),
+            unsplit=unsplit,
+            train=train,
+            val=val,
+            test=test,
+            seed=seed,
+            with_unlabelled=with_unlabelled,
+            return_state=True,
+        ),
+        nullcontext()
+        if json_output
+        else live_job_bar(database, JobKind.CREATE_RELEASE, name, f"Writing {name}"),
+    )
+    result = state.result(raise_on_failure=False)
+    if not isinstance(result, dict):
+        raise VisionflowsError(f"create-release failed: {reason_of(state, result)}")
+    if result["already_running"]:
+        print_plain(
+            f"{name} is being written already (job {result['job_id']}); "
+            "`visionflows status --watch` follows it."
+        )
+        return
+    release = find_release(database, result["release_id"])
+    if json_output:
+        print_json({**result, "release": release_as_json(database, release)})
+        return
+    for problem in result["problems"]:
+        print_plain(f"{problem['code']}: {problem['count']} ({problem['example']})")
+    print_release(database, release)
+
+
+def reason_of(state: State[Any], result: object) -> str:
+    """Why a flow failed, without the words of Prefect around it."""
+    if isinstance(result, VisionflowsError | ValidationError):
+        return str(result)
+    return state.message or "for an unknown reason"
+
+
 def _choose(database: Database, archive: Path | None, release: str | None) -> ReleaseRecord | None:
     """The release that is asked for; an archive is registered."""
     if archive is not None and release is not None:
@@ -142,7 +229,7 @@ def _show(
     """Print what was done; a run in which nothing succeeded ends with an error."""
     result = state.result(raise_on_failure=False)
     if not isinstance(result, dict):
-        raise VisionflowsError(f"The flow failed: {state.message}")
+        raise VisionflowsError(f"The flow failed: {reason_of(state, result)}")
     outcomes = result["releases"]
     failures = [outcome for outcome in outcomes if outcome["outcome"] == "failed"]
     releases = [find_release(database, outcome["release_id"]) for outcome in outcomes]

@@ -11,6 +11,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # A value of an enum cannot be taken back: after a downgrade it is there already.
+    op.execute("ALTER TYPE job_kind ADD VALUE IF NOT EXISTS 'create-release'")
     op.create_table(
         "releases",
         sa.Column("id", sa.Uuid(), nullable=False),
