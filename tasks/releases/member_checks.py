@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from tasks.labels.problems import ProblemCode
 from tasks.releases.limits import ArchiveLimits
@@ -88,7 +87,7 @@ def note_case_conflicts(
     # Without capitals there is nothing to confuse.
     if not len(members) or names.text.islower():
         return
-    repeated = _earlier_of_equals(names.full_names(members), ignore_case=True)
+    repeated = _earlier_of_equals(names, members, names.text.lower())
     detail = "differs from another name only in case: one file on Windows and macOS"
     for position in repeated[: log.room(ProblemCode.CASE_CONFLICT)].tolist():
         shown = directory.shown_name(int(members[position]))
@@ -117,25 +116,25 @@ def _note(
 
 def _replaced_members(names: MemberNames, members: Integers) -> Integers:
     """Return the members whose name occurs again later."""
-    if not len(members):
-        return members
-    return members[_earlier_of_equals(names.full_names(members), ignore_case=False)]
+    return members[_earlier_of_equals(names, members, names.text)]
 
 
-def _earlier_of_equals(values: pa.Array, *, ignore_case: bool) -> Integers:
-    """Return the positions of values that occur again later."""
-    if ignore_case:
-        buffers = values.buffers()
-        text = pa.py_buffer(buffers[2].to_pybytes().lower())
-        values = pa.Array.from_buffers(values.type, len(values), [None, buffers[1], text])
-    ids = values.dictionary_encode().indices.to_numpy()
-    distinct = int(ids.max()) + 1
-    if distinct == len(ids):
-        return np.empty(0, np.int64)
-    last = np.zeros(distinct, np.int64)
-    # With repeated indices the last value stays.
-    last[ids] = np.arange(len(ids))
-    return np.flatnonzero(last[ids] != np.arange(len(ids)))
+def _earlier_of_equals(names: MemberNames, members: Integers, text: bytes) -> Integers:
+    """Return the positions of members whose name, taken from `text`, occurs again later."""
+    starts, ends = names.starts[members].tolist(), names.ends[members].tolist()
+    pieces = map(text.__getitem__, map(slice, starts, ends))
+    # Python's hashes of bytes are 64 bits with a secret of the process; equals are looked at.
+    hashes = np.fromiter(map(hash, pieces), np.int64, len(members))
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+    last: dict[bytes, int] = {}
+    repeated = []
+    for position in np.unique(np.concatenate((order[same], order[same + 1]))).tolist():
+        earlier = last.get(name := text[starts[position] : ends[position]])
+        if earlier is not None:
+            repeated.append(earlier)
+        last[name] = position
+    return np.array(sorted(repeated), np.int64)
 
 
 def _misplaced(directory: ZipDirectory) -> tuple[Flags, Flags]:

@@ -97,10 +97,6 @@ class MemberNames:
         """Return the names without folder and suffix of some members."""
         return _slices(self.text, self.stem_starts[members], self.stem_ends[members])
 
-    def full_names(self, members: Integers) -> pa.Array:
-        """Return the whole names of some members."""
-        return _slices(self.text, self.starts[members], self.ends[members])
-
 
 def take_names_apart(directory: ZipDirectory) -> MemberNames:
     """Take the names of an archive apart."""

@@ -57,6 +57,17 @@ def _bins(values: NDArray[np.float64], edges: tuple[float, ...]) -> Integers:
     return np.searchsorted(np.asarray(edges[1:-1]), values, "right")
 
 
+def _distinct(values: Integers) -> tuple[Integers, Integers]:
+    """Return the distinct values, ascending, and the position of each value among them."""
+    highest = int(values.max(initial=0))
+    if highest >= _MOST_FLAGS >> 5:
+        return np.unique(values, return_inverse=True)
+    found = np.flatnonzero(np.bincount(values, minlength=1))
+    inverse = np.empty(highest + 1, np.int64)
+    inverse[found] = np.arange(len(found))
+    return found, inverse[values]
+
+
 class RowCounts:
     """Adds up batches of rows.
 
@@ -132,14 +143,7 @@ class RowCounts:
     def _keys(self, splits: Integers, classes: Integers, geometries: NDArray[np.uint8]) -> Integers:
         """Return a small number for each combination; -1 beyond the limit."""
         raw = (classes * len(SPLITS) + splits) * (UNKNOWN + 1) + np.minimum(geometries, UNKNOWN)
-        highest = int(raw.max(initial=0))
-        if highest < _MOST_FLAGS >> 5:
-            found = np.flatnonzero(np.bincount(raw, minlength=1))
-            inverse = np.empty(highest + 1, np.int64)
-            inverse[found] = np.arange(len(found))
-            inverse = inverse[raw]
-        else:
-            found, inverse = np.unique(raw, return_inverse=True)
+        found, inverse = _distinct(raw)
         numbers = np.empty(len(found), np.int64)
         for position, key in enumerate(found.tolist()):
             number = self._numbers.get(key)
@@ -164,7 +168,7 @@ class RowCounts:
         size = self._counts.shape[1]
         instances = np.bincount(keys, weights[files], size)
         self._counts[row] += instances.astype(np.int64)
-        found, local = np.unique(keys, return_inverse=True)
+        found, local = _distinct(keys)
         if len(found) * len(weights) <= _MOST_FLAGS:
             flags = np.zeros((len(weights), len(found)), bool)
             flags[files, local] = True
@@ -185,7 +189,7 @@ class RowCounts:
 
     def _add_pairs(self, classes: Integers, files: Integers, file_count: int) -> None:
         """Count images with two classes."""
-        found, local = np.unique(classes, return_inverse=True)
+        found, local = _distinct(classes)
         columns = np.full(len(found), -1)
         for position, class_id in enumerate(found.tolist()):
             if class_id in self._paired or len(self._paired) < PAIRED_CLASSES:
