@@ -129,13 +129,10 @@ def _place(descriptor: int, end: int, record: bytes, name: str) -> DirectoryPlac
     if disk or first_disk or count != disk_count:
         raise _multi_disk(name, max(disk, first_disk))
     for start in dict.fromkeys((directory_end - size, offset)):
-        fits = 0 <= start <= start + size <= directory_end
+        # A directory before the place it names would mean that the beginning is missing.
+        fits = offset <= start <= start + size <= directory_end
         if fits and (not size or os.pread(descriptor, 4, start) == _ENTRY_SIGNATURE):
-            shift = start - offset
-            if shift < 0:
-                # Offsets that lead past the directory lead nowhere; members will say so.
-                shift = 0
-            return DirectoryPlace(start, size, count, is_zip64, shift)
+            return DirectoryPlace(start, size, count, is_zip64, start - offset)
     reason = "its central directory is not where the end record says"
     raise ReleaseError(ReleaseErrorCode.BAD_DIRECTORY, f"{name} is damaged: {reason}.")
 

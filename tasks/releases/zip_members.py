@@ -257,6 +257,8 @@ def _read_batch(
     """Read one batch: span by span, then whatever needs a look of its own."""
     contents: list[bytes] = []
     single: list[int] = []
+    # Larger ones are judged before they are read.
+    small = min(_BATCH_BYTES, largest, limits.ratio_from_bytes)
     starts = [0, *(np.flatnonzero(is_new_span[1:]) + 1).tolist(), len(members)]
     for first, last in pairwise(starts):
         part = slice(first, last)
@@ -266,7 +268,7 @@ def _read_batch(
             continue
         begin, end = int(begins[first]), min(int(ends[last - 1]), directory.start)
         buffer = os.pread(descriptor, max(end - begin, 0), begin)
-        contents += _read_span(directory, members[part], buffer, begin, first, single)
+        contents += _read_span(directory, members[part], buffer, begin, first, small, single)
     errors: dict[int, MemberError] = {}
     for position in single:
         place = place_of(directory, int(members[position]))
@@ -283,12 +285,13 @@ def _read_span(
     buffer: bytes,
     begin: int,
     first: int,
+    small: int,
     single: list[int],
 ) -> list[bytes]:
     """Take the contents of neighbours out of one buffer.
 
-    Members that are not small, plain and sound are appended to `single`, by their positions
-    counted from `first`.
+    Members that have more than `small` bytes, or are not plain and sound, are appended to
+    `single`, by their positions counted from `first`.
     """
     headers = directory.offsets[members] - begin
     methods = directory.methods[members]
@@ -297,7 +300,7 @@ def _read_span(
     plain = headers + _LOCAL.size <= len(buffer)
     plain &= ~directory.is_encrypted[members]
     plain &= (methods == DEFLATED) | (methods == STORED)
-    plain &= (sizes <= _BATCH_BYTES) & (compressed <= _SPAN_BYTES)
+    plain &= (sizes <= small) & (compressed <= _SPAN_BYTES)
     plain &= (methods == DEFLATED) | (sizes == compressed)
     headers = np.where(plain, headers, 0)
     starts = headers + _LOCAL.size

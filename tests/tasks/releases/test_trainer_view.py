@@ -20,7 +20,8 @@ from tasks.releases.trainer_view import keep_as_trainer
 CLASS_COUNT = 3
 CLASSES = st.sampled_from(["0", "1", "2", "0.0", "3", "1.5", "-1", "cat", "-0.0"])
 VALUES = st.sampled_from(
-    ["0.1", "0.25", ".5", "0.75", "1", "0", "-0.005", "-0.1", "1.2", "1.01", "1.005", "0.10", "1.0100001"]
+    ["0.1", "0.25", ".5", "0.75", "1", "0", "-0.005", "-0.1", "1.2", "1.01", "1.005", "0.10",
+     "1.0100001"]
 )  # fmt: skip
 LENGTHS = st.sampled_from([4, 4, 4, 4, 2, 3, 5, 6, 8, 10])
 ROWS = st.builds(
@@ -30,7 +31,9 @@ ROWS = st.builds(
     LENGTHS,
 )
 SOUND_ROWS = st.builds(
-    lambda name, values, length: " ".join([str(name), *(f"{value / 8}" for value in values[:length])]),
+    lambda name, values, length: " ".join(
+        [str(name), *(f"{value / 8}" for value in values[:length])]
+    ),
     st.integers(0, 2),
     st.lists(st.integers(0, 8), min_size=10, max_size=10),
     st.sampled_from([4, 6, 8, 10]),
@@ -39,7 +42,8 @@ FILES = st.one_of(
     st.lists(SOUND_ROWS, max_size=5).map("\n".join),
     st.lists(ROWS, max_size=4).map("\n".join),
     st.lists(ROWS | SOUND_ROWS, max_size=4).map("\r\n".join),
-    st.sampled_from(["\ufeff0 .5 .5 .1 .1", "0 nan .5 .1 .1", "# x\n0 .5 .5 .1 .1", "0 .5 .5 .1 .1\x0c1 .5 .5 .1 .1"]),
+    st.sampled_from(["\ufeff0 .5 .5 .1 .1", "0 nan .5 .1 .1", "# x\n0 .5 .5 .1 .1",
+                     "0 .5 .5 .1 .1\x0c1 .5 .5 .1 .1"]),
 )  # fmt: skip
 
 
@@ -100,7 +104,16 @@ def theirs(verify, folder, texts, keypoint_shape):
     for text in texts:
         label = folder / "a.txt"
         label.write_bytes(text.encode())
-        arguments = (str(image), str(label), "", bool(points), CLASS_COUNT, points, dimensions, False)
+        arguments = (
+            str(image),
+            str(label),
+            "",
+            bool(points),
+            CLASS_COUNT,
+            points,
+            dimensions,
+            False,
+        )
         found = verify(arguments)
         result.append(None if found[0] is None else Counter(found[1][:, 0].tolist()))
     return result
