@@ -10,17 +10,6 @@ from typing import Any
 from sqlalchemy import text
 
 from storage.database import Database
-from tests.tasks.releases.archives import ROWS, YAML, sound_dataset, write_zip
-
-__all__ = [
-    "ROWS",
-    "YAML",
-    "count_members",
-    "long_archive",
-    "read_row",
-    "sound_dataset",
-    "write_zip",
-]
 
 # What differs between two runs that found the same.
 UNSTABLE = ("stats_computed_at", "updated_at")
@@ -54,7 +43,7 @@ def count_members(path: Path) -> tuple[dict[str, int], Counter[tuple[str, int]]]
     return dict(images), objects
 
 
-def long_archive(path: Path, members: int = 2500) -> Path:
+def long_archive(path: Path, members: int = 1500) -> Path:
     """An archive that takes a scan some seconds."""
     rows = "".join(
         f"{number % 2} 0.5 0.5 0.{number + 1000} 0.{number + 1000}\n" for number in range(800)
