@@ -145,8 +145,8 @@ def _values(
     is_slow[dotted[1:][dotted[1:] == dotted[:-1]]] = True
     if np.count_nonzero(classes == _MINUS) != np.count_nonzero(is_negative):
         inside = np.flatnonzero(classes == _MINUS)
-        words = words_before[inside] - 1
-        is_slow[words[starts[words] != inside]] = True
+        around = words_before[inside] - 1
+        is_slow[around[starts[around] != inside]] = True
     special = np.flatnonzero(classes == _SPECIAL)
     is_slow[words_before[special] - 1] = True
     whole_digits = np.where(is_slow, 0, whole_digits)
@@ -155,13 +155,23 @@ def _values(
     mantissas += _digits(text, octets, whole_digits, whole_ends) * _WHOLE_POWERS[fraction_digits]
     values = mantissas.astype(np.float64) / _POWERS[fraction_digits]
     np.negative(values, out=values, where=is_negative)
-    wrong = []
-    for word in np.flatnonzero(is_slow).tolist():
-        try:
-            values[word] = float(text[starts[word] : ends[word]])
-        except ValueError:
-            wrong.append(starts[word])
-    return values, np.array(wrong, np.int64)
+    slow = np.flatnonzero(is_slow)
+    words = list(map(text.__getitem__, map(slice, starts[slow].tolist(), ends[slow].tolist())))
+    try:
+        values[slow] = list(map(float, words))
+    except ValueError:
+        is_wrong = [not _is_number(word) for word in words]
+        return values, starts[slow[is_wrong]]
+    return values, slow[:0]
+
+
+def _is_number(word: bytes) -> bool:
+    """Whether `float` reads a word."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _digits(

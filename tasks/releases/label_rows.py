@@ -6,6 +6,7 @@ read one file at a time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from tasks.labels.yolo_geometry import (
 )
 from tasks.releases.label_numbers import LabelRows
 from tasks.releases.member_names import Flags
-from tasks.releases.trainer_view import outline_bounds, positions_of, repeated_rows
+from tasks.releases.trainer_view import box_columns, outline_bounds, positions_of, repeated_rows
 from tasks.releases.zip_directory import Integers
 
 GEOMETRIES = ("box", "polygon", "oriented_box", "keypoints", "unknown")
@@ -85,13 +86,20 @@ def geometries_of_counts(counts: Integers, geometry: YoloGeometry) -> NDArray[np
     return by_count[counts]
 
 
-def judge_rows(rows: LabelRows, geometry: YoloGeometry, named: frozenset[int] | None) -> JudgedRows:
+def judge_rows(
+    rows: LabelRows,
+    geometry: YoloGeometry,
+    named: frozenset[int] | None,
+    *,
+    may_repeat: bool = True,
+) -> JudgedRows:
     """Judge the rows of some files.
 
     Args:
         rows: the rows.
         geometry: what the rows of the dataset hold.
         named: the ids of classes that have names; None where the dataset names none.
+        may_repeat: False where it is known that no two rows of a file have equal values.
     """
     judge = _Judge(rows, geometry)
     judge.classes_and_numbers()
@@ -99,7 +107,7 @@ def judge_rows(rows: LabelRows, geometry: YoloGeometry, named: frozenset[int] | 
     judge.shapes()
     if named is not None:
         judge.class_range(named)
-    return judge.result()
+    return judge.result(may_repeat)
 
 
 class _Judge:
@@ -172,17 +180,20 @@ class _Judge:
         """Find bounding boxes, and note where they lie."""
         firsts, values = self.rows.firsts, self.rows.values
         boxed = np.flatnonzero((self.geometries == _BOX) | (self.geometries == _KEYPOINTS))
-        boxes = values[firsts[boxed][:, None] + np.arange(1, 5)]
-        negative = boxes[:, 2:].min(axis=1, initial=np.inf) < -_SIZE_TOLERANCE
+        columns = box_columns(self.rows, values, boxed)
+        negative = np.minimum(columns[2], columns[3]) < -_SIZE_TOLERANCE
         self.leave_out(
             ProblemCode.BOX_NEGATIVE_SIZE, boxed[negative],
             lambda row: f"the size is {values[firsts[row] + 3]:g} x {values[firsts[row] + 4]:g}",
         )  # fmt: skip
-        boxed, boxes = boxed[~negative], boxes[~negative]
-        self.boxes[boxed] = boxes
+        if negative.any():
+            boxed, columns = boxed[~negative], [column[~negative] for column in columns]
+        for number, column in enumerate(columns):
+            self.boxes[boxed, number] = column
         lowest = np.full(len(self.rows), np.inf)
         highest = -lowest
-        lowest[boxed], highest[boxed] = boxes.min(axis=1), boxes.max(axis=1)
+        lowest[boxed] = functools.reduce(np.minimum, columns)
+        highest[boxed] = functools.reduce(np.maximum, columns)
         self._keypoints(lowest, highest)
         self._outlines(lowest, highest)
         below, above = lowest < -_RANGE_TOLERANCE, highest > 1 + _RANGE_TOLERANCE
@@ -194,11 +205,13 @@ class _Judge:
             ProblemCode.COORD_OVER_ONE, np.flatnonzero(above),
             lambda row: f"the coordinate {highest[row]:g}",
         )  # fmt: skip
-        flat = boxed[(boxes[:, 2] <= 0) | (boxes[:, 3] <= 0)]
+        center_x, center_y, width, height = columns
+        flat = boxed[np.minimum(width, height) <= 0]
         self.note(ProblemCode.BOX_ZERO_AREA, flat, "the box has no area")
-        half = boxes[:, 2:] / 2
-        sticks_out = (boxes[:, :2] - half < -_LEAVES_TOLERANCE).any(axis=1)
-        sticks_out |= (boxes[:, :2] + half > 1 + _LEAVES_TOLERANCE).any(axis=1)
+        sticks_out = np.minimum(center_x - width / 2, center_y - height / 2) < -_LEAVES_TOLERANCE
+        sticks_out |= (
+            np.maximum(center_x + width / 2, center_y + height / 2) > 1 + _LEAVES_TOLERANCE
+        )
         leaves = boxed[sticks_out & ~below[boxed] & ~above[boxed]]
         self.note(ProblemCode.BOX_LEAVES_IMAGE, leaves, "the box sticks out of the image")
 
@@ -251,10 +264,13 @@ class _Judge:
             lambda row: f"class {self.classes[row]} has no name",
         )  # fmt: skip
 
-    def result(self) -> JudgedRows:
+    def result(self, may_repeat: bool) -> JudgedRows:
         """Find repeated rows, and return everything."""
         is_usable = (self.geometries != UNUSED) & (self.geometries != UNKNOWN)
-        repeats = repeated_rows(self.rows, self.rows.values, self.counts) & is_usable
+        repeats = np.zeros(len(self.rows), bool)
+        # Values that do not count may be all that two rows differ in.
+        if may_repeat or (self.counts != self.rows.counts).any():
+            repeats = repeated_rows(self.rows, self.rows.values, self.counts) & is_usable
         detail = "the same as an earlier row"
         self.note(ProblemCode.ROW_DUPLICATE, np.flatnonzero(repeats), detail)
         return JudgedRows(

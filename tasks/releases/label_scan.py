@@ -215,9 +215,11 @@ class _Pass:
         if not self._decide(rows_as_written):
             return False
         self.is_read[numbers] = is_read
-        self._sum_written(rows_as_written, numbers, batch.members, bad_rows)
         rows_as_trained = merge_rows(rows, trained) if irregular else rows_as_written
-        self._sum_trained(rows_as_trained, numbers, is_kept)
+        has_repeats = self._sum_trained(rows_as_trained, numbers, is_kept)
+        self._sum_written(
+            rows_as_written, numbers, batch.members, bad_rows, has_repeats or bool(irregular)
+        )
         return True
 
     def _shown(self, members: Integers, position: int) -> str:
@@ -254,12 +256,17 @@ class _Pass:
         return before is None or _reads_alike(before, geometry)
 
     def _sum_written(
-        self, rows: LabelRows, numbers: Integers, members: Integers, bad_rows: Integers
+        self,
+        rows: LabelRows,
+        numbers: Integers,
+        members: Integers,
+        bad_rows: Integers,
+        may_repeat: bool,
     ) -> None:
         """Judge the rows of a batch and add them up."""
         if self.geometry is None:
             return
-        judged = judge_rows(rows, self.geometry, self.named)
+        judged = judge_rows(rows, self.geometry, self.named, may_repeat=may_repeat)
         for code, which, detail in judged.problems:
             for row in which[: self.log.room(code)].tolist():
                 self.log.add(
@@ -276,10 +283,10 @@ class _Pass:
         self.has_rows[numbers] = every + bad_rows > 0
         self.counts.add_written(judged, rows.files, self.task.splits[numbers])
 
-    def _sum_trained(self, rows: LabelRows, numbers: Integers, is_kept: Flags) -> None:
-        """Add up what the trainer keeps of a batch."""
+    def _sum_trained(self, rows: LabelRows, numbers: Integers, is_kept: Flags) -> bool:
+        """Add up what the trainer keeps of a batch; return whether rows repeat others."""
         if self.geometry is None:
-            return
+            return True
         shape = self.geometry.keypoint_shape
         trainer = keep_as_trainer(
             rows,
@@ -301,6 +308,7 @@ class _Pass:
             self.task.splits[numbers],
             uses,
         )
+        return trainer.has_repeats
 
     def result(self) -> LabelSums:
         """Return the sums."""

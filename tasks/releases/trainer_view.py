@@ -7,6 +7,7 @@ from -0.01, whole class ids below the number of classes, and no box in a file wi
 
 from __future__ import annotations
 
+import functools
 import secrets
 from dataclasses import dataclass
 
@@ -34,10 +35,12 @@ class TrainerRows:
     Attributes:
         is_file_kept: bool[f], files whose image is not dropped.
         is_row_kept: bool[r], rows of kept files that repeat no earlier one.
+        has_repeats: whether any row repeats another one in this precision.
     """
 
     is_file_kept: Flags
     is_row_kept: Flags
+    has_repeats: bool
 
 
 def keep_as_trainer(
@@ -79,7 +82,8 @@ def keep_as_trainer(
     is_file_kept = np.ones(file_count, bool)
     is_file_kept[rows.files[~is_good]] = False
     repeats = repeated_rows(rows, values.astype(np.float64), rows.counts)
-    return TrainerRows(is_file_kept, is_file_kept[rows.files] & ~repeats)
+    is_row_kept = is_file_kept[rows.files] & ~repeats
+    return TrainerRows(is_file_kept, is_row_kept, bool(repeats.any()))
 
 
 def _box_ranges(
@@ -89,19 +93,30 @@ def _box_ranges(
     highest = np.full(len(rows), np.inf, np.float32)
     lowest, least_size = -highest, -highest
     plain = np.flatnonzero(is_good & ~of_outlines)
-    boxes = values[rows.firsts[plain][:, None] + np.arange(1, 5)]
+    columns = box_columns(rows, values, plain)
     outlines = np.flatnonzero(is_good & of_outlines)
     if len(outlines):
         left, right, top, bottom = outline_bounds(rows, values, outlines)
-        around = np.stack(
-            ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top), axis=1
-        )
-        boxes = np.concatenate((boxes, around))
+        around = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+        columns = [np.concatenate(pair) for pair in zip(columns, around, strict=True)]
     which = np.concatenate((plain, outlines))
-    highest[which] = boxes.max(axis=1, initial=-np.inf)
-    lowest[which] = boxes.min(axis=1, initial=np.inf)
-    least_size[which] = boxes[:, 2:].min(axis=1, initial=np.inf)
+    least_sizes = np.minimum(columns[2], columns[3])
+    highest[which] = functools.reduce(np.maximum, columns)
+    lowest[which] = functools.reduce(np.minimum, (*columns[:2], least_sizes))
+    least_size[which] = least_sizes
     return highest, lowest, least_size
+
+
+def box_columns(
+    rows: LabelRows, values: NDArray[np.floating], which: Integers
+) -> list[NDArray[np.floating]]:
+    """Return the four values behind the class of some rows, column by column."""
+    is_plain = len(which) == len(rows) and len(values) == _BOX_VALUES * len(rows)
+    if is_plain and (rows.counts == _BOX_VALUES).all():
+        # Nothing but rows of five values: the columns lie there already.
+        return list(values.reshape(-1, _BOX_VALUES).T[1:])
+    firsts = rows.firsts[which]
+    return [values[firsts + step] for step in range(1, _BOX_VALUES)]
 
 
 def _keypoint_ranges(

@@ -329,10 +329,21 @@ def _take(
     buffer: bytes, starts: Integers, stops: Integers, sizes: Integers, methods: np.ndarray
 ) -> list[bytes]:
     """Slice and inflate; what cannot be inflated, or is larger than declared, is not complete."""
-    pieces = map(buffer.__getitem__, map(slice, starts.tolist(), stops.tolist()))
+    pieces = list(map(buffer.__getitem__, map(slice, starts.tolist(), stops.tolist())))
+    limits = (sizes + 1).tolist()
+    if (methods == DEFLATED).all():
+        inflater = zlib.decompressobj
+        try:
+            return [
+                inflater(_RAW_DEFLATE).decompress(piece, limit)
+                for piece, limit in zip(pieces, limits, strict=True)
+            ]
+        except zlib.error:
+            # One of them: the others are found one by one.
+            pass
     return [
         piece if method == STORED else _inflate_small(piece, limit)
-        for piece, method, limit in zip(pieces, methods.tolist(), (sizes + 1).tolist(), strict=True)
+        for piece, method, limit in zip(pieces, methods.tolist(), limits, strict=True)
     ]
 
 

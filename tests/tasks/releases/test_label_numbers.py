@@ -48,7 +48,7 @@ def line_by_line(content: bytes):
     return rows
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(st.lists(st.one_of(FILES, FILES, FILES, ODD), max_size=6))
 @example(["", "0 1", ""])
 @example(["123456789012345 0.00000000000001"])

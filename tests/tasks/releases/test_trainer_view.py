@@ -121,7 +121,7 @@ def theirs(verify, folder, texts, keypoint_shape):
 
 @pytest.mark.parametrize("keypoint_shape", [None, (2, 3), (3, 2)])
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(texts=st.lists(FILES, min_size=1, max_size=4))
 def test_the_trainer_agrees(verify, tmp_path, keypoint_shape, texts):

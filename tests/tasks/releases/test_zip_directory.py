@@ -74,7 +74,7 @@ CONTENTS = st.binary(max_size=300) | st.binary(max_size=4).map(lambda part: part
 
 
 @settings(
-    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     files=st.dictionaries(NAMES, st.tuples(CONTENTS, st.booleans()), max_size=8),
