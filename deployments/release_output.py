@@ -28,6 +28,11 @@ def release_as_json(
     return values
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: 1 image, 2 images."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def print_releases(releases: list[ReleaseRecord]) -> None:
     """Releases as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -64,9 +69,11 @@ def print_release(database: Database, release: ReleaseRecord) -> None:
     console.print(
         Text.assemble(
             (printable(release.name), "bold"),
-            f": {sum(counts.values())} images, {release.class_count} classes, "
-            f"{sum(row.instances for row in classes)} objects, from its {release.stats_source}",
-            "" if release.stats_status == "completed" else f"; {release.stats_status}",
+            f": {counted(sum(counts.values()), 'image')}, "
+            f"{counted(len(details.classes), 'class', 'classes')}, "
+            f"{counted(sum(row.instances for row in classes), 'object')}, "
+            + ("as its metadata says" if release.stats_source == "metadata" else "counted"),
+            "" if release.stats_status == "completed" else f" ({release.stats_status})",
             ".",
         )
     )

@@ -15,7 +15,7 @@ class ReleaseImageRecord:
     """An image of a project that is there, with what decides its place in a release.
 
     `width` and `height` are None where the header told none, `duplicate_group` where it is in none
-    or was not measured.
+    or was not measured, `perceptual_hash` where it was not measured or is flat.
     """
 
     relative_path: str
@@ -23,6 +23,7 @@ class ReleaseImageRecord:
     file_size: int
     split: str | None
     duplicate_group: int | None
+    perceptual_hash: str | None
     width: int | None
     height: int | None
 
@@ -33,8 +34,10 @@ def list_release_images(database: Database, project_id: UUID) -> list[ReleaseIma
         rows = connection.execute(
             text(
                 "SELECT i.relative_path, s.sha256, i.file_size, i.split, q.duplicate_group, "
+                "CASE WHEN NOT m.low_information THEN m.perceptual_hash END, "
                 "s.width, s.height FROM project_images i "
                 "JOIN shared_images s ON s.id = i.shared_image_id "
+                "LEFT JOIN image_quality_metrics m ON m.shared_image_id = s.id "
                 "LEFT JOIN project_image_quality q ON q.project_image_id = i.id "
                 "WHERE i.project_id = :id AND i.state = 'present' "
                 'ORDER BY i.relative_path COLLATE "C"'

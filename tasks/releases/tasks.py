@@ -22,6 +22,7 @@ from storage.database import Database, is_transient, open_database
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
 from storage.held_job import HeldJob, start_job
 from storage.jobs import JobRecord, lock_own_job
+from storage.release_images import list_release_images
 from storage.releases import (
     ArchiveFacts,
     ComputedStatistics,
@@ -47,6 +48,8 @@ from storage.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
 from tasks.decorators import task
 from tasks.quality.report import artifact_key, escape
 from tasks.releases.errors import ReleaseError, ReleaseErrorCode
+from tasks.releases.leakage import find_near_leaks
+from tasks.releases.measured_members import MeasuredImage, find_measured_members
 from tasks.releases.metadata import content_key, read_release_metadata
 from tasks.releases.problems import ReleaseProblem
 from tasks.releases.report import release_markdown
@@ -181,6 +184,8 @@ def _build(
         return _finish(job, BuildOutcome.UNCHANGED, {})
     progress = _Progress(database, job, release)
     statistics = _compute(job, release, options, progress)
+    if statistics.source is StatisticsSource.SCAN:
+        statistics = statistics.with_problems(_near_leaks(database, release, statistics))
     progress.begin(0)
     job.raise_if_stopped()
     # Before the row: a row that says completed has its snapshots.
@@ -252,6 +257,28 @@ def _compute(
             for difference in compare_statistics(told, counted)
         ]
     )
+
+
+def _near_leaks(
+    database: Database, release: ReleaseRecord, statistics: ReleaseStatistics
+) -> tuple[ReleaseProblem, ...]:
+    """Near-duplicates in two splits, where the images of the release's project were measured."""
+    if release.project_id is None:
+        return ()
+    images = [
+        MeasuredImage(
+            image.relative_path.rpartition("/")[2],
+            image.sha256,
+            image.file_size,
+            image.perceptual_hash,
+        )
+        for image in list_release_images(database, release.project_id)
+        if image.perceptual_hash is not None
+    ]
+    if not images:
+        return ()
+    found = find_measured_members(statistics.image_batches(), images)
+    return find_near_leaks(found.members, found.splits, found.hashes)
 
 
 def _shown(value: int | str | None) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,12 @@ def count_members(path: Path) -> tuple[dict[str, int], Counter[tuple[str, int]]]
                 for row in archive.read(name).decode().splitlines():
                     objects[split, int(row.split()[0])] += 1
     return dict(images), objects
+
+
+def thread_of_flow(run: Callable[[], object]) -> threading.Thread:
+    """A thread for a flow run that talks to the same Prefect server as this one."""
+    context = contextvars.copy_context()
+    return threading.Thread(target=lambda: context.run(run))
 
 
 def long_archive(path: Path, members: int = 1500) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 import zipfile
 
 import pyarrow.parquet as pq
@@ -20,7 +19,7 @@ from storage.snapshots import SnapshotSubject, list_snapshots, snapshot_metadata
 from storage.tables.jobs import JobKind, JobStatus
 from storage.tables.releases import ReleaseStatsStatus
 from tests.conftest import DATA
-from tests.flows.release_runs import count_members, long_archive, read_row
+from tests.flows.release_runs import count_members, long_archive, read_row, thread_of_flow
 from tests.storage.processes import kill, start_python, wait_until
 from tests.tasks.releases.archives import sound_dataset, write_zip
 
@@ -313,7 +312,7 @@ def test_a_second_start_reports_the_build_at_work_and_cancelling_stores_nothing(
 ):
     register_release(database, sound)
     states = []
-    first = threading.Thread(target=lambda: states.append(build("sound")))
+    first = thread_of_flow(lambda: states.append(build("sound")))
     with blocked:
         first.start()
         wait_until(lambda: any(job.total for job in list_jobs(database)), "the build has begun")
@@ -328,7 +327,7 @@ def test_a_cancelled_build_stores_nothing_and_begins_no_other(build, database, t
     long_archive(tmp_path / "long.zip", members=4000)
     register_release(database, tmp_path / "long.zip")
     states = []
-    run = threading.Thread(target=lambda: states.append(build()))
+    run = thread_of_flow(lambda: states.append(build()))
     run.start()
     wait_until(lambda: any(job.total for job in list_jobs(database)), "the scan has begun")
     cancel_job(database, list_jobs(database)[0].id)
