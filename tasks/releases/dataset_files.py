@@ -74,11 +74,16 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
     is_label = used & np.isin(names.kinds, _LABEL_KINDS)
     special = _special_texts(names, np.flatnonzero(is_label))
     is_label[special] = False
+    describes = used & np.isin(names.kinds, (MemberKind.YAML, MemberKind.NAMES))
+    describes[special] = True
     size = len(names.folders)
+    is_described = np.zeros(size, bool)
+    is_described[names.folder_ids[describes]] = True
     folders = read_folders(
         names.folders,
         np.bincount(names.folder_ids[is_image], minlength=size),
         np.bincount(names.folder_ids[is_label], minlength=size),
+        is_described,
         limits.folders,
     )
     inside = folders.is_inside[names.folder_ids] if size else np.zeros(len(used), bool)

@@ -21,6 +21,10 @@ Parts = tuple[str, ...]
 UNSPLIT_NUMBER = len(SPLIT_NAMES)
 _NUMBERS = {Split.TRAIN: 0, Split.VAL: 1, Split.TEST: 2, None: UNSPLIT_NUMBER}
 
+# Stand for the folders of no interest.
+_OTHER: Parts = ("",)
+_NOWHERE = Address(None, None, (), LayoutKind.FLAT, False)
+
 
 @dataclass(frozen=True)
 class DatasetFolders:
@@ -62,6 +66,7 @@ def read_folders(
     folders: list[bytes],
     image_counts: NDArray[np.int64],
     label_counts: NDArray[np.int64],
+    is_described: NDArray[np.bool_],
     most: int,
 ) -> DatasetFolders:
     """Find the dataset among the folders of an archive.
@@ -72,17 +77,21 @@ def read_folders(
         folders: every folder once, with forward slashes.
         image_counts: images directly in each.
         label_counts: label files directly in each.
-        most: how many folders with images or labels are looked at.
+        is_described: folders with files that name classes or splits.
+        most: how many of these folders are looked at; the others are of no interest.
 
     Raises:
         ReleaseError: there are more.
     """
-    wanted = (image_counts > 0) | (label_counts > 0)
+    wanted = (image_counts > 0) | (label_counts > 0) | is_described
     if int(wanted.sum()) > most:
-        message = f"images and labels lie in {int(wanted.sum())} folders; {most} are allowed."
+        message = f"Images and labels lie in {int(wanted.sum())} folders; {most} are allowed."
         raise ReleaseError(ReleaseErrorCode.TOO_MANY_MEMBERS, message)
-    parts = [_parts_of(folder) for folder in folders]
-    addresses = [address_of(one) for one in parts]
+    parts = [
+        _parts_of(folder) if one else _OTHER
+        for folder, one in zip(folders, wanted.tolist(), strict=True)
+    ]
+    addresses = [_NOWHERE if one is _OTHER else address_of(one) for one in parts]
     roots = _roots(parts, addresses, image_counts, label_counts)
     root = roots[0][0]
     other_roots = tuple(roots[1:])

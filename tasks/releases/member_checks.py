@@ -33,7 +33,7 @@ def usable_members(
     """
     used = ~names.is_folder
     _note(log, directory, names.is_unsafe, ReleaseProblemCode.MEMBER_UNSAFE_NAME,
-          "leads outside of the archive's folder, or is no name; it is never used")  # fmt: skip
+          "leads outside of the archive's folder, or is no name to use")  # fmt: skip
     used &= ~names.is_unsafe
     _note(log, directory, used & directory.is_symlink, ReleaseProblemCode.MEMBER_SYMLINK,
           "a symbolic link; it is not followed")  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,7 +20,9 @@ _IMAGE_SUFFIXES = frozenset(
     b".avif .bmp .dng .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split()
 )
 _NESTED_SUFFIXES = frozenset(b".zip .7z .rar .tar .gz .tgz .bz2 .xz .zst .tbz2".split())
-_DESKTOP_FOLDER = b"__macosx"
+_HIDDEN = re.compile(rb"(?:^|/)(?:\.[^/]|__macosx(?:/|$))", re.IGNORECASE)
+_DEEPEST = 100
+"""Folders above a member; deeper ones are only made to keep programs busy."""
 
 
 class MemberKind(IntEnum):
@@ -63,7 +64,7 @@ class MemberNames:
         ends: int64[n], where each ends.
         is_folder: bool[n], names that end with a slash.
         is_hidden: bool[n], hidden files, and what desktops add.
-        is_unsafe: bool[n], names that lead outside, or are none.
+        is_unsafe: bool[n], names that lead outside, are none, or lie absurdly deep.
         has_backslash: bool[n], before they were turned.
         kinds: uint8[n], of `MemberKind`.
         folders: distinct folders, without a slash at the end.
@@ -112,6 +113,9 @@ def take_names_apart(directory: ZipDirectory) -> MemberNames:
     is_folder = np.zeros(len(starts), bool)
     filled = np.flatnonzero(ends > starts)
     is_folder[filled] = octets[ends[filled] - 1] == _SLASH
+    slash_positions = np.flatnonzero(octets == _SLASH)
+    depths = np.searchsorted(slash_positions, ends) - np.searchsorted(slash_positions, starts)
+    is_unsafe |= depths > _DEEPEST
     slashes = _last_position(octets, _SLASH, starts, ends)
     stem_starts = np.where(slashes >= 0, slashes + 1, starts)
     dots = _last_position(octets, _DOT, starts, ends)
@@ -122,7 +126,7 @@ def take_names_apart(directory: ZipDirectory) -> MemberNames:
     kinds_of_suffixes = np.array(
         [_KINDS.get(suffix.lower(), MemberKind.OTHER) for suffix in suffixes], np.uint8
     )
-    hidden_folders = np.array([_is_hidden(folder) for folder in folders], bool)
+    hidden_folders = np.array([bool(_HIDDEN.search(folder)) for folder in folders], bool)
     is_hidden = hidden_folders[folder_ids] if len(folders) else np.zeros(len(starts), bool)
     named = np.flatnonzero(ends > stem_starts)
     is_hidden[named] |= octets[stem_starts[named]] == _DOT
@@ -216,12 +220,3 @@ def _without_empty_steps(
         names.append(name)
     bounds = np.concatenate(([0], np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))))
     return b"".join(names), bounds[:-1], bounds[1:]
-
-
-def _is_hidden(folder: bytes) -> bool:
-    """Whether a folder is hidden, or made by a desktop."""
-    steps: Iterable[bytes] = folder.split(b"/")
-    return any(
-        (step.startswith(b".") and step not in (b".", b"..")) or step.lower() == _DESKTOP_FOLDER
-        for step in steps
-    )

@@ -34,6 +34,8 @@ from tasks.releases.written_splits import find_splits
 from tasks.releases.zip_directory import Integers, ZipDirectory, open_archive, read_zip_directory
 from tasks.releases.zip_members import MemberError, place_of, read_member
 
+_MOST_COLLECTIONS = 10
+
 
 def scan_release(
     path: Path,
@@ -107,6 +109,7 @@ class _Scan:
         pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
         orphans = self._orphans(files, pairs)
         self._note_pairs(files, pairs, orphans)
+        self._note_label_collections(pairs)
         labels = self._labels_to_read(pairs)
         sums = scan_labels(
             self.descriptor,
@@ -179,6 +182,17 @@ class _Scan:
         other = other[self.names.kinds[other] != MemberKind.TEXT]
         note(ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, other,
              "a label that is not YOLO text; only those are counted")  # fmt: skip
+
+    def _note_label_collections(self, pairs: Pairs) -> None:
+        """Note files with the labels of many images: COCO, recognised by its keys."""
+        candidates = pairs.orphans[self.names.kinds[pairs.orphans] == MemberKind.JSON]
+        for member in candidates[:_MOST_COLLECTIONS].tolist():
+            content = self._read(member) or b""
+            if all(key in content for key in (b'"images"', b'"annotations"')):
+                detail = "labels as COCO JSON; only YOLO labels are counted"
+                self._note_members(
+                    ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, np.array([member]), detail
+                )
 
     def _orphans(self, files: DatasetFiles, pairs: Pairs) -> Integers:
         """Return the label files without an image: in label folders, or beside images."""

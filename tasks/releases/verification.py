@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tasks.releases.statistics import SPLIT_NAMES, ReleaseStatistics
+from tasks.releases.statistics import SPLIT_NAMES, ReleaseStatistics, StatisticsSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,10 @@ def compare_statistics(
 def _instances_by_name(statistics: ReleaseStatistics) -> dict[str, int]:
     """Return how many rows each class name has, as written."""
     instances: Counter[str] = Counter()
+    is_scan = statistics.source is StatisticsSource.SCAN
     for shapes in statistics.shapes.classes:
+        if is_scan and shapes.geometry == "unknown":
+            # Rows that fit no geometry are problems, not objects.
+            continue
         instances[shapes.class_name] += shapes.instances
     return dict(instances)

@@ -11,7 +11,9 @@ ROWS = {
     "val/c": "1 0.5 0.5 0.3 0.3\n",
     "test/d": "1 0.6 0.6 0.2 0.2\n",
 }
-YAML = "path: .\ntrain: images/train\nval: images/val\ntest: images/test\nnc: 2\nnames: [cat, dog]\n"
+YAML = (
+    "path: .\ntrain: images/train\nval: images/val\ntest: images/test\nnc: 2\nnames: [cat, dog]\n"
+)
 
 
 def sound_dataset() -> dict[str, bytes]:

@@ -132,3 +132,9 @@ def test_metadata_behind_two_gigabytes_is_found_by_its_zip64_field(tmp_path, mon
     assert b"\x01\x00" in path.read_bytes()
     assert read_release_metadata(path).train_image_count == 2
     assert scan_release(path).image_count == 4
+
+
+def test_rows_of_no_geometry_are_no_difference(tmp_path):
+    files = {**sound_dataset(), "labels/train/b.txt": b"0 .4 .4 .2 .2\n0" + b" .1" * 9}
+    path = release(tmp_path / "r.zip", files, dataset_stats=STATS)
+    assert compare_statistics(read_release_metadata(path), scan_release(path)) == []

@@ -33,9 +33,9 @@ def test_the_sound_dataset(tmp_path):
         ("val", "dog", 1, 1),
         ("test", "dog", 1, 1),
     ]
-    assert [(pair.first_id, pair.second_id, pair.images) for pair in found.shapes.co_occurrence] == [
-        (0, 1, 1)
-    ]
+    assert [
+        (pair.first_id, pair.second_id, pair.images) for pair in found.shapes.co_occurrence
+    ] == [(0, 1, 1)]
 
 
 def moved(change, files=None):
@@ -362,6 +362,14 @@ def test_labels_of_other_formats_are_named_and_not_counted(tmp_path):
     found = scan(tmp_path, files)
     assert totals(found) == ((2, 1, 1), 0, 0)
     assert found.problem_totals == {"label_format_uncounted": 4}
+
+
+def test_coco_files_are_named_and_not_counted(tmp_path):
+    files = {path: data for path, data in sound_dataset().items() if not path.endswith(".txt")}
+    files["annotations/instances_train.json"] = b'{"images": [], "annotations": []}'
+    files["annotations/info.json"] = b"{}"
+    found = scan(tmp_path, files)
+    assert found.problem_totals == {"label_format_uncounted": 1, "no_labels": 1}
 
 
 def test_images_of_no_split(tmp_path):

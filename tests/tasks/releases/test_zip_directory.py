@@ -17,6 +17,7 @@ from tasks.releases.errors import ReleaseError
 from tasks.releases.limits import ArchiveLimits
 from tasks.releases.member_checks import usable_members
 from tasks.releases.member_names import take_names_apart
+from tasks.releases.metadata import read_release_metadata
 from tasks.releases.problems import ReleaseProblemLog
 from tasks.releases.scan import scan_release
 from tasks.releases.zip_directory import open_archive, read_zip_directory
@@ -399,3 +400,36 @@ def test_a_bad_header_is_an_error_of_the_member(tmp_path):
             read_member(descriptor, place_of(directory, 0), directory.start, LARGEST)
     finally:
         os.close(descriptor)
+
+
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
+    cut=st.floats(0, 1) | st.just(1.0),
+)
+def test_damaged_archives_give_a_result_or_an_error_of_ours(tmp_path, changes, cut):
+    path = tmp_path / "damaged.zip"
+    write_zip(path, {**sound_dataset(), "metadata/dataset_stats.json": b'{"split_counts": {}}'})
+    data = bytearray(path.read_bytes())
+    for place, value in changes:
+        data[int(place * (len(data) - 1))] = value
+    path.write_bytes(bytes(data[: int(cut * len(data))]))
+    for read in (scan_release, read_release_metadata):
+        try:
+            found = read(path)
+        except ReleaseError:
+            continue
+        if found is not None:
+            assert found.to_json_bytes()
+            assert sum(batch.num_rows for batch in found.image_batches()) in (0, found.image_count)
+
+
+def test_absurd_depths_and_numbers_of_folders_cost_little(tmp_path):
+    files = {**sound_dataset(), "a/" * 30_000 + "x.jpg": b"x"}
+    files |= {f"folder{number}/file.bin": b"" for number in range(2000)}
+    path = write_zip(tmp_path / "deep.zip", files)
+    found = scan_release(path, ArchiveLimits(folders=10))
+    assert totals(found) == ((2, 1, 1), 5, 5)
+    assert found.problem_totals == {"member_unsafe_name": 1}
