@@ -234,6 +234,13 @@ def test_a_path_is_checked_before_anything_is_registered(build, database, home, 
     state = build(archive=str(sound))
     with pytest.raises(InvalidInputError, match="VISIONFLOWS_DATA_ROOTS"):
         state.result()
+    # A run of a deployment is bound to the home folder while nothing else is set.
+    monkeypatch.delenv("VISIONFLOWS_DATA_ROOTS")
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "of a test")
+    get_settings.cache_clear()
+    state = build(archive=str(sound))
+    with pytest.raises(InvalidInputError, match="VISIONFLOWS_DATA_ROOTS"):
+        state.result()
     assert list_releases(database) == []
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(sound, home / "inside.zip")

@@ -108,6 +108,17 @@ def test_what_belongs_to_others_is_not_written_over(create, database, empire, tm
     assert not (get_settings().home / "releases" / "none.zip").exists()
 
 
+def test_a_run_of_a_deployment_writes_under_the_home_folder_alone(
+    create, database, empire, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "of a test")
+    state = create("r", output=str(tmp_path / "r.zip"))
+    with pytest.raises(InvalidInputError, match="VISIONFLOWS_DATA_ROOTS"):
+        state.result()
+    assert not (tmp_path / "r.zip").exists()
+    assert create("r").is_completed()
+
+
 def test_a_changed_image_fails_it_and_the_earlier_archive_stays(create, database, empire):
     path = Path(create("r").result()["archive"])
     before, row = digest(path), read_row(database, "r")
