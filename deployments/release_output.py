@@ -84,8 +84,13 @@ def print_release(database: Database, release: ReleaseRecord) -> None:
     splits.add_column("images", justify="right")
     splits.add_column("share", justify="right")
     splits.add_column("")
-    for row in split_rows(counts):
-        splits.add_row(row.split, str(row.images), f"{row.share:.1%}", row.bar)
+    for title in ("labelled", "empty", "no label", "dropped"):
+        splits.add_column(title, justify="right")
+    for row in split_rows(counts, details.shapes):
+        labels = (row.labelled, row.empty, row.without_label, row.dropped)
+        splits.add_row(
+            row.split, str(row.images), f"{row.share:.1%}", row.bar, *map(_figure, labels)
+        )
     console.print(splits)
     if classes:
         console.print()

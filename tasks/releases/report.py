@@ -22,12 +22,20 @@ class SplitRow:
         images: how many.
         share: of all images, 0..1.
         bar: the share as a line of blocks.
+        labelled: images with objects; this and the others are None where nobody has counted.
+        empty: images whose label file says that nothing is to be seen.
+        without_label: images without a label file, or with one that cannot be read.
+        dropped: images that a trainer drops, because a row of their label file is wrong.
     """
 
     split: str
     images: int
     share: float
     bar: str
+    labelled: int | None
+    empty: int | None
+    without_label: int | None
+    dropped: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +76,32 @@ class ProblemRow:
     example: str
 
 
-def split_rows(counts: Mapping[str, int]) -> list[SplitRow]:
-    """Give each split its share and its bar; unsplit images only where there are some."""
+def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[SplitRow]:
+    """Give each split its share, its bar and its labels; unsplit only where there are images.
+
+    Args:
+        counts: images of each split.
+        shapes: the column `shapes_json`.
+    """
     total = sum(counts.values())
-    return [
-        SplitRow(split, images, share := images / total if total else 0.0, share_bar(share))
-        for split, images in counts.items()
-        if images or split != "unsplit"
-    ]
+    is_counted = shapes.get("source") != "metadata"
+    labels = {entry["split"]: entry for entry in shapes.get("splits", ())} if is_counted else {}
+    rows = []
+    for split, images in counts.items():
+        if not images and split == "unsplit":
+            continue
+        share = images / total if total else 0.0
+        entry = labels.get(split)
+        figures: tuple[int | None, ...] = (None, None, None, None)
+        if entry is not None:
+            figures = (
+                entry["labelled_images"],
+                entry["empty_labels"],
+                entry["images_without_label"] + entry["unreadable_labels"],
+                entry["dropped_images"],
+            )
+        rows.append(SplitRow(split, images, share, share_bar(share), *figures))
+    return rows
 
 
 def share_bar(share: float) -> str:
@@ -175,11 +201,13 @@ def release_markdown(
         f"{sum(split_counts.values())} images, {len(classes)} classes, "
         f"{sum(row.instances for row in rows)} objects, {told}.",
         "",
-        "| split | images | share | |",
-        "|---|---:|---:|---|",
+        "| split | images | share | | labelled | empty | no label | dropped |",
+        "|---|---:|---:|---|---:|---:|---:|---:|",
         *(
-            f"| {escape(row.split)} | {row.images} | {row.share:.1%} | {row.bar} |"
-            for row in split_rows(split_counts)
+            f"| {escape(row.split)} | {row.images} | {row.share:.1%} | {row.bar} "
+            f"| {_figure(row.labelled)} | {_figure(row.empty)} | {_figure(row.without_label)} "
+            f"| {_figure(row.dropped)} |"
+            for row in split_rows(split_counts, shapes)
         ),
         "",
         "| id | class | geometry | instances | images | trainable |",
