@@ -15,6 +15,7 @@ from storage.database import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
 from storage.jobs import JobRecord, cancel_job, find_job, list_jobs
 from storage.projects import find_project, list_projects
+from storage.releases import list_releases
 
 _WATCH_SECONDS = 2.0
 
@@ -56,7 +57,7 @@ def status(
         return list_jobs(database, subject=subject, limit=limit)
 
     jobs = look()
-    names = _project_names(database)
+    names = _subject_names(database)
     if watch and jobs:
         # For programs it waits as well, and prints once, at the end.
         table = Live(job_table(jobs, names), console=console, auto_refresh=False)
@@ -128,5 +129,7 @@ def parse_job_id(value: str) -> UUID:
         ) from None
 
 
-def _project_names(database: Database) -> dict[str, str]:
-    return {str(project.id): project.name for project in list_projects(database)}
+def _subject_names(database: Database) -> dict[str, str]:
+    """What people call the subjects of jobs, by id."""
+    names = {str(project.id): project.name for project in list_projects(database)}
+    return names | {str(release.id): release.name for release in list_releases(database)}

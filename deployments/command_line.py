@@ -17,6 +17,9 @@ from deployments import (
     command_run,
     command_run_ingest,
     command_training_sets,
+    command_releases,
+    command_run,
+    command_run_releases,
 )
 from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
@@ -40,6 +43,11 @@ app.add_typer(command_projects.app, name="projects")
 command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
 app.add_typer(command_run.app, name="run")
 command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
+app.add_typer(command_releases.app, name="releases")
+app.add_typer(command_run.app, name="run")
+command_run.app.command("build-release-stats")(command_run_releases.build_release_stats)
+command_run.app.command("check-release-stats")(command_run_releases.check_release_stats)
+command_run.app.command("create-release")(command_run_releases.create_release)
 app.add_typer(command_database.app, name="db")
 app.command("status")(command_jobs.status)
 app.command("cancel")(command_jobs.cancel)

@@ -5,6 +5,7 @@ from storage.tables.ingests import ProjectIngest, StagedFile
 from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
 from storage.tables.projects import Project
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
+from storage.tables.releases import Release, ReleaseStatsSource, ReleaseStatsStatus
 
 __all__ = [
     "ImageQualityMetrics",
@@ -19,6 +20,9 @@ __all__ = [
     "ProjectImageQuality",
     "ProjectImageState",
     "ProjectIngest",
+    "Release",
+    "ReleaseStatsSource",
+    "ReleaseStatsStatus",
     "SharedImage",
     "StagedFile",
 ]
