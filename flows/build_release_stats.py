@@ -125,7 +125,8 @@ def state_of(reports: Sequence[BuildReport]) -> State[dict[str, Any]]:
         f"{count} {outcome.value.replace('_', ' ')}" for outcome, count in counts.items() if count
     )
     if counts[BuildOutcome.CANCELLED]:
-        return Cancelled(message=message)
+        alone = f"the statistics of {reports[0].name} stay as they were"
+        return Cancelled(message=alone if len(reports) == 1 else message)
     data = {
         "releases": [
             {
