@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from storage.errors import ConfigurationError
 
@@ -72,6 +73,26 @@ class Settings(BaseSettings):
         ge=1,
         description="Snapshots kept per subject; older ones are removed when a new one is written.",
     )
+
+    data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Folders in which runs of deployments may read and write, separated as in PATH. "
+            "Unset: the home folder alone; runs on the command line are free."
+        ),
+    )
+
+    @field_validator("data_roots", mode="before")
+    @classmethod
+    def _split_folders(cls, value: object) -> object:
+        """Read folders separated by `:` (`;` on Windows); each must be absolute or begin with ~."""
+        if not isinstance(value, str):
+            return value
+        folders = [Path(part).expanduser() for part in value.split(os.pathsep) if part.strip()]
+        for folder in folders:
+            if not folder.is_absolute():
+                raise ValueError(f"{str(folder)!r} is not an absolute path")
+        return tuple(folders)
 
     @property
     def snapshots_folder(self) -> Path:

@@ -42,10 +42,12 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "max_image_bytes": 2000,
         "max_image_seconds": 1.5,
         "snapshots_kept": 4,
+        "data_roots": (Path("/data/one"), Path("/data/two and a half")),
     }
     assert set(values) == set(Settings.model_fields)
     for name, value in values.items():
-        monkeypatch.setenv(f"VISIONFLOWS_{name.upper()}", str(value))
+        text = os.pathsep.join(map(str, value)) if isinstance(value, tuple) else str(value)
+        monkeypatch.setenv(f"VISIONFLOWS_{name.upper()}", text)
     assert get_settings().model_dump() == values
 
 
@@ -84,6 +86,7 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
         ("VISIONFLOWS_MAX_IMAGE_PIXELS", "-1"),
         ("VISIONFLOWS_MAX_IMAGE_SECONDS", "nan"),
         ("VISIONFLOWS_SNAPSHOTS_KEPT", "0"),
+        ("VISIONFLOWS_DATA_ROOTS", "/data:relative"),
     ],
 )
 def test_a_wrong_value_is_reported_with_its_variable(
