@@ -4,6 +4,14 @@ from storage.tables.images import ProjectImage, ProjectImageState, SharedImage
 from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
 from storage.tables.projects import Project
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
+from storage.tables.sessions import (
+    SessionFolder,
+    SessionFolderState,
+    SessionManifestStatus,
+    SessionMetadata,
+    SessionStats,
+    SessionStatsSource,
+)
 
 __all__ = [
     "ImageQualityMetrics",
@@ -17,5 +25,11 @@ __all__ = [
     "ProjectImage",
     "ProjectImageQuality",
     "ProjectImageState",
+    "SessionFolder",
+    "SessionFolderState",
+    "SessionManifestStatus",
+    "SessionMetadata",
+    "SessionStats",
+    "SessionStatsSource",
     "SharedImage",
 ]
