@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
+from tasks.sessions.consistency import compare_with_folder
+from tasks.sessions.expected_images import completion_percentage
 from tasks.sessions.folder_scan import FolderContent, scan_folder
-from tasks.sessions.problems import ProblemLog, SessionProblemCode
+from tasks.sessions.image_sample import sample_images
+from tasks.sessions.manifest import manifest_facts
+from tasks.sessions.manifest_files import read_manifest
+from tasks.sessions.problems import ProblemLog, SessionProblemCode, quoted
 from tasks.sessions.session_names import time_in_name
-from tasks.sessions.statistics import SessionFolder, SessionOptions, SessionStatistics
+from tasks.sessions.statistics import (
+    ManifestStatus,
+    SessionFolder,
+    SessionOptions,
+    SessionStatistics,
+    StatisticsSource,
+)
 
+Result = TypeVar("Result")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,18 +60,115 @@ def compute_session_statistics(
             error.strerror or type(error).__name__,
         )
         return replace(known, problems=log.entries())
-    known = with_content(known, content)
-    return replace(known, problems=log.entries())
-
-
-def with_content(known: SessionStatistics, content: FolderContent) -> SessionStatistics:
-    """Add the count and the times of the images."""
-    return replace(
+    known = replace(
         known,
         images_actual=len(content.names),
         first_image_created_at=_time_of(content.first_mtime_ns),
         last_image_created_at=_time_of(content.last_mtime_ns),
     )
+    known = _guarded(lambda: _with_manifest(known, folder, content, options, log), known, log)
+    if known.stats_source is not StatisticsSource.MANIFEST:
+        known = _guarded(lambda: _with_metadata(known, folder, content, options, log), known, log)
+    known = replace(
+        known,
+        completion_percentage=completion_percentage(known.images_actual, known.images_expected),
+    )
+    known = _with_freshness(known, content, options, log)
+    _compare_with_status(known, log)
+    return replace(known, problems=log.entries())
+
+
+def _guarded(work: Callable[[], Result], otherwise: Result, log: ProblemLog) -> Result:
+    """Do a part of the work; a fault in it must not cost the other parts."""
+    try:
+        return work()
+    except MemoryError:
+        raise  # not about this session: another attempt may succeed
+    except Exception as error:
+        reason = f"{type(error).__name__}: {quoted(str(error))}"
+        log.add(SessionProblemCode.UNEXPECTED_ERROR, "", reason)
+        return otherwise
+
+
+def _with_manifest(
+    known: SessionStatistics,
+    folder: SessionFolder,
+    content: FolderContent,
+    options: SessionOptions,
+    log: ProblemLog,
+) -> SessionStatistics:
+    """Add what the manifest says, and whether it lists what is there."""
+    parts = read_manifest(folder.path, log)
+    if parts is None:
+        return known
+    facts = asdict(manifest_facts(parts, log, options.time_zone))
+    if facts.pop("has_snapshot"):
+        facts["stats_source"] = StatisticsSource.MANIFEST
+    known = replace(known, **facts)
+    if parts.images is None:
+        return known
+    agreement = compare_with_folder(parts.images, content.names, log)
+    return replace(
+        known,
+        images_listed=agreement.listed,
+        images_listed_absent=agreement.absent,
+        images_unlisted=agreement.unlisted,
+    )
+
+
+def _with_metadata(
+    known: SessionStatistics,
+    folder: SessionFolder,
+    content: FolderContent,
+    options: SessionOptions,
+    log: ProblemLog,
+) -> SessionStatistics:
+    """Add what a sample of the images tells."""
+    sample = sample_images(folder.path, content.names, options.sample_size, log)
+    known = replace(known, images_sampled=sample.opened)
+    if not sample.metadata:
+        return known
+    facts = sample.most_common()
+    if known.seed_min is None:  # else the manifest's list knows all of them
+        facts["seed_min"] = min(sample.seeds, default=None)
+        facts["seed_max"] = max(sample.seeds, default=None)
+    return replace(
+        known,
+        stats_source=StatisticsSource.IMAGE_METADATA,
+        resolved_prompt=sample.prompt,
+        negative_prompt=sample.negative_prompt,
+        **facts,  # type: ignore[arg-type]  # the fields have the same names and types
+    )
+
+
+def _with_freshness(
+    known: SessionStatistics, content: FolderContent, options: SessionOptions, log: ProblemLog
+) -> SessionStatistics:
+    """Tell whether the session is still being written."""
+    fingerprint, now = known.fingerprint, known.stats_computed_at
+    times = [_time_of(content.last_mtime_ns), _time_of(fingerprint.manifest_mtime_ns)]
+    written = [time for time in times if time is not None]
+    latest = max(written, default=None)
+    if latest is not None and latest - now > options.ongoing_for:
+        reason = f"a file's time is {latest.isoformat(timespec='seconds')}, in the future"
+        log.add(SessionProblemCode.TIME_IN_FUTURE, "", reason)
+    is_fresh = any(abs(now - time) <= options.ongoing_for for time in written)
+    listed = _time_of(fingerprint.folder_mtime_ns)
+    is_over = known.manifest_status in (ManifestStatus.COMPLETED, ManifestStatus.ABORTED)
+    return replace(
+        known,
+        is_ongoing=is_fresh and not is_over,
+        look_again=is_fresh or (listed is not None and abs(now - listed) <= options.ongoing_for),
+    )
+
+
+def _compare_with_status(known: SessionStatistics, log: ProblemLog) -> None:
+    missing = known.images_expected - known.images_actual
+    if known.manifest_status is ManifestStatus.COMPLETED and missing > 0:
+        reason = (
+            f"stated as completed, with {known.images_actual} of {known.images_expected} images"
+        )
+        log.add(SessionProblemCode.STATUS_DISAGREES, "", reason, missing)
 
 
 def _time_of(mtime_ns: int | None) -> datetime | None:

@@ -28,7 +28,7 @@ def time_in_name(name: str, time_zone: tzinfo | None = None) -> datetime | None:
     numbers = [int(group) for group in found.groups() if group is not None]
     year, month, day, hour, minute, second = numbers
     try:
-        return in_utc(datetime(year, month, day, hour, minute, second), time_zone)  # noqa: DTZ001
+        return in_utc(datetime(year, month, day, hour, minute, second), time_zone)
     except (ValueError, OverflowError, OSError):
         return None
 

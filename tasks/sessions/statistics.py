@@ -8,13 +8,13 @@ from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from pathlib import Path
 
-from tasks.sessions.problems import SessionProblem
+from tasks.sessions.problems import SessionProblem, SessionProblemCode
 
 # Raised when the same folder would give other statistics than before: stored rows are then stale.
 STATS_VERSION = 1
 
 # Seeds are unsigned 64-bit numbers (ComfyUI draws from all of them); -1 asks for a random one.
-# A signed 64-bit column cannot hold the upper half: NUMERIC(20, 0), and decimal128(20, 0) in Parquet.
+# A signed 64-bit column cannot hold the upper half: NUMERIC(20, 0), decimal128(20, 0) in Parquet.
 SMALLEST_SEED = -(2**63)
 LARGEST_SEED = 2**64 - 1
 
@@ -199,3 +199,12 @@ class SessionStatistics:
     images_sampled: int = 0
     problems: tuple[SessionProblem, ...] = ()
     fingerprint: SessionFingerprint
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the folder could be read; else nothing here says what is in it."""
+        codes = {problem.code for problem in self.problems}
+        return not codes & {
+            SessionProblemCode.FOLDER_MISSING,
+            SessionProblemCode.FOLDER_UNREADABLE,
+        }
