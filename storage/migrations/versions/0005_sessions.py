@@ -1,5 +1,7 @@
 """Sessions of image generation: what people say of them, their folders, their statistics."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -29,12 +31,12 @@ JOIN session_metadata m USING (session_id)
 """
 
 
-def _time(name: str, *, nullable: bool = True, now: bool = False) -> sa.Column:
-    default = {"server_default": sa.text("now()")} if now else {}
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, **default)
+def _time(name: str, *, nullable: bool = True, now: bool = False) -> sa.Column[Any]:
+    default = sa.text("now()") if now else None
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, server_default=default)
 
 
-def _json(name: str, default: str) -> sa.Column:
+def _json(name: str, default: str) -> sa.Column[Any]:
     return sa.Column(
         name,
         postgresql.JSONB(astext_type=sa.Text()),
@@ -43,7 +45,7 @@ def _json(name: str, default: str) -> sa.Column:
     )
 
 
-def _texts(name: str) -> sa.Column:
+def _texts(name: str) -> sa.Column[Any]:
     return sa.Column(
         name, postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'::text[]"), nullable=False
     )
@@ -81,7 +83,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "char_length(error_message) <= 500", name="ck_session_folders_error_message_length"
         ),
-        sa.ForeignKeyConstraint(["session_id"], ["session_metadata.session_id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["session_id"], ["session_metadata.session_id"], ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("session_id"),
         sa.UniqueConstraint("sessions_root", "relative_path"),
@@ -138,7 +142,9 @@ def upgrade() -> None:
             "images_expected >= 0 AND images_actual >= 0 AND completion_percentage >= 0",
             name="ck_session_stats_counts",
         ),
-        sa.ForeignKeyConstraint(["session_id"], ["session_metadata.session_id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["session_id"], ["session_metadata.session_id"], ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("session_id"),
     )
     order = [sa.text("session_created_at DESC NULLS LAST"), sa.text("session_id")]
