@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from storage.database import Database
 from storage.errors import NotFoundError
 from storage.stored_values import storable_json, storable_text
-from storage.tables.sessions import SessionStats
+from storage.tables.sessions import SessionStats, SessionStatsSource
 
 _LONGEST_MESSAGE = 500
 
@@ -78,8 +78,10 @@ class StoredSession:
         folder_id: its row in `session_folders`.
         values: columns of `session_stats` but the id, by name.
         fingerprint: time of the folder, time and size of the manifest, before they were read.
-        error_message: why it could not be looked at; its values then never replace earlier ones.
-        is_missing: it could not be looked at because it is not there.
+        error_message: why it could not be read whole; its values then do not replace earlier ones.
+        is_missing: it could not be read because it is not there.
+        is_partial: though not read whole, its values are better than earlier ones that no manifest
+            told.
     """
 
     folder_id: UUID
@@ -87,6 +89,7 @@ class StoredSession:
     fingerprint: tuple[int, int | None, int | None]
     error_message: str | None = None
     is_missing: bool = False
+    is_partial: bool = False
 
 
 def known_sessions(database: Database) -> list[KnownSession]:
@@ -222,18 +225,27 @@ def store_sessions(connection: Connection, sessions: Sequence[StoredSession]) ->
         key=lambda session: session_ids[session.folder_id].encode(),
     )
     good: list[dict[str, Any]] = []
+    partial: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for session in known:
         values = {name: storable_json(value) for name, value in session.values.items()}
         values["session_id"] = session_ids[session.folder_id]
-        (failed if session.error_message else good).append(values)
+        if session.error_message is None:
+            good.append(values)
+        else:
+            (partial if session.is_partial else failed).append(values)
     table = SessionStats.__table__  # type: ignore[attr-defined]
-    if good:
-        statement = insert(table)
-        replaced = {name: statement.excluded[name] for name in good[0] if name != "session_id"}
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["session_id"], set_=replaced), good
-        )
+    told_by_no_manifest = table.c.stats_source != SessionStatsSource.MANIFEST
+    for rows_to_store, condition in ((good, None), (partial, told_by_no_manifest)):
+        if rows_to_store:
+            statement = insert(table)
+            names = [name for name in rows_to_store[0] if name != "session_id"]
+            statement = statement.on_conflict_do_update(
+                index_elements=["session_id"],
+                set_={name: statement.excluded[name] for name in names},
+                where=condition,
+            )
+            connection.execute(statement, rows_to_store)
     if failed:
         connection.execute(insert(table).on_conflict_do_nothing(), failed)
     if known:

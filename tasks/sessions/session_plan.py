@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from uuid import UUID
 
+from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.sessions.session_names import time_in_name
 from tasks.sessions.statistics import SessionFingerprint, SessionFolder
 
 # More sessions gone at once than this share of the known ones: a disk is not mounted, likelier
 # than that somebody has deleted them all.
 MOST_LOST = 0.5
+
+# Equal to no look that is remembered.
+NEVER_SEEN = SessionFingerprint(-1, None, None)
+
+# For cutting chunks only: what a session costs, and its manifest. Its images are counted when it is
+# read; how large the list of a folder's files is tells roughly how many there are.
+_SECONDS_PER_SESSION = 0.004
+_MANIFEST_BYTES_PER_SECOND = 60e6
+_LIST_BYTES_PER_SECOND = 5e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +204,37 @@ def _lies_in(path: str, folders: Collection[str]) -> bool:
         return False
     place = PurePosixPath(path)
     return any(str(part) in folders for part in (place, *place.parents))
+
+
+def closed_sessions(
+    root: Path, problems: Iterable[SessionProblem], known_paths: Collection[str]
+) -> list[SessionFolder]:
+    """Sessions among the folders that could not be looked at, to be failed with the reason.
+
+    They are those that were sessions before, and those named as one; of any other folder nobody
+    knows whether it is a session.
+
+    Args:
+        root: the resolved sessions' root.
+        problems: what a search of it has found.
+        known_paths: the sessions of earlier looks.
+    """
+    return [
+        SessionFolder(problem.place, root / problem.place, NEVER_SEEN)
+        for problem in problems
+        if problem.code is SessionProblemCode.FOLDER_UNREADABLE
+        and (problem.place in known_paths or time_in_name(PurePosixPath(problem.place).name))
+    ]
+
+
+def estimate_seconds(folder: SessionFolder) -> float:
+    """Roughly how long it takes to compute the statistics of a session; nothing is opened."""
+    try:
+        size_of_list = folder.path.stat().st_size
+    except OSError:
+        size_of_list = 0
+    return (
+        _SECONDS_PER_SESSION
+        + (folder.fingerprint.manifest_size or 0) / _MANIFEST_BYTES_PER_SECOND
+        + size_of_list / _LIST_BYTES_PER_SECOND
+    )

@@ -57,7 +57,14 @@ from tasks.sessions.problems import SessionProblem, SessionProblemCode
 from tasks.sessions.report import incomplete_session_rows, sessions_markdown
 from tasks.sessions.session_folders import find_sessions, fingerprint_session
 from tasks.sessions.session_names import time_in_name
-from tasks.sessions.session_plan import EarlierSession, SessionPlan, plan_sessions
+from tasks.sessions.session_plan import (
+    NEVER_SEEN,
+    EarlierSession,
+    SessionPlan,
+    closed_sessions,
+    estimate_seconds,
+    plan_sessions,
+)
 from tasks.sessions.statistics import (
     STATS_VERSION,
     FoundSessions,
@@ -67,11 +74,6 @@ from tasks.sessions.statistics import (
 )
 from tasks.work_chunks import cut_into_chunks
 
-# For cutting chunks only: what a session costs, and its manifest. Its images are counted when it is
-# read; how large the list of a folder's files is tells roughly how many there are.
-_SECONDS_PER_SESSION = 0.004
-_MANIFEST_BYTES_PER_SECOND = 60e6
-_LIST_BYTES_PER_SECOND = 5e6
 _LOOK_SECONDS = 1.0
 _REPORT_ROWS = 50
 _STATS_COLUMNS = tuple(
@@ -79,10 +81,11 @@ _STATS_COLUMNS = tuple(
     for column in SessionStats.__table__.columns  # type: ignore[attr-defined]
     if column.name != "session_id"
 )
-# Nothing of the folder could be seen: earlier statistics stay.
+# Not read whole: what an earlier look has found stays.
 _FAILURES = {
     SessionProblemCode.FOLDER_MISSING,
     SessionProblemCode.FOLDER_UNREADABLE,
+    SessionProblemCode.MANIFEST_UNREADABLE,
     SessionProblemCode.UNEXPECTED_ERROR,
 }
 
@@ -171,7 +174,7 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
     ]
     ids = [folder_ids[folder.session_id] for folder in to_compute]
     chunks = cut_into_chunks(
-        ids, [_estimate(folder) for folder in to_compute], workers=get_settings().workers
+        ids, [estimate_seconds(folder) for folder in to_compute], workers=get_settings().workers
     )
     plan_job(database, job, [ids[chunk] for chunk in chunks])
     return PlanReport(
@@ -203,15 +206,8 @@ def _find(
             known = find_session_paths(connection, chosen.session_ids, chosen.root)
         paths = [known.get(name, name) for name in chosen.session_ids]
     found = find_sessions(root, paths)
-    # A folder that was a session, or is named as one, is failed when it cannot be looked at; of any
-    # other nobody knows whether it is one.
     known_paths = {s.relative_path for s in earlier if s.sessions_root == chosen.root}
-    closed = [
-        SessionFolder(problem.place, root / problem.place, _fingerprint(root / problem.place))
-        for problem in found.problems
-        if problem.code is SessionProblemCode.FOLDER_UNREADABLE
-        and (problem.place in known_paths or time_in_name(Path(problem.place).name))
-    ]
+    closed = closed_sessions(root, found.problems, known_paths)
     # Known sessions without a manifest stay in it even where they are not read: they are not gone.
     sessions = [
         folder
@@ -229,7 +225,7 @@ def _fingerprint(path: Path) -> SessionFingerprint:
     try:
         return fingerprint_session(path)
     except InvalidInputError:
-        return SessionFingerprint(0, None, None)
+        return NEVER_SEEN
 
 
 def _earlier(session: KnownSession) -> EarlierSession:
@@ -246,18 +242,6 @@ def _earlier(session: KnownSession) -> EarlierSession:
         ),
         stats_version=session.stats_version,
         look_again=session.look_again or session.has_failed,
-    )
-
-
-def _estimate(folder: SessionFolder) -> float:
-    try:
-        size_of_list = folder.path.stat().st_size
-    except OSError:
-        size_of_list = 0
-    return (
-        _SECONDS_PER_SESSION
-        + (folder.fingerprint.manifest_size or 0) / _MANIFEST_BYTES_PER_SECOND
-        + size_of_list / _LIST_BYTES_PER_SECOND
     )
 
 
@@ -364,8 +348,9 @@ def _look_at(planned: PlannedFolder) -> StoredSession:
             statistics.fingerprint.manifest_mtime_ns,
             statistics.fingerprint.manifest_size,
         ),
-        error_message=None if failure is None else f"{path}: {failure.reason}",
+        error_message=None if failure is None else f"{path / failure.place}: {failure.reason}",
         is_missing=failure is not None and failure.code is SessionProblemCode.FOLDER_MISSING,
+        is_partial=statistics.is_readable,
     )
 
 
