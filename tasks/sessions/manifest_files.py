@@ -82,7 +82,7 @@ class _Image(msgspec.Struct, gc=False):
 
 
 class _Manifest(msgspec.Struct):
-    snapshot: msgspec.Raw | None = None
+    snapshot: msgspec.Raw = msgspec.Raw(b"null")
     images: list[_Image] | None = None
     status: str | None = None
 
@@ -139,7 +139,7 @@ def parse_manifest(content: bytes, log: ProblemLog) -> ManifestParts | None:
     try:
         typed = _TYPED.decode(content)
         # Small, and may hold anything: the wrong types in it are told one by one.
-        snapshot = None if typed.snapshot is None else json.loads(bytes(typed.snapshot))
+        snapshot = json.loads(bytes(typed.snapshot))
     except (ValueError, RecursionError):
         return _parse_slowly(content, log)
     images = None

@@ -202,9 +202,10 @@ class SessionStatistics:
 
     @property
     def is_readable(self) -> bool:
-        """Whether the folder could be read; else nothing here says what is in it."""
+        """Whether the folder could be looked at in full; else the counts say nothing of it."""
         codes = {problem.code for problem in self.problems}
         return not codes & {
             SessionProblemCode.FOLDER_MISSING,
             SessionProblemCode.FOLDER_UNREADABLE,
+            SessionProblemCode.IMAGE_UNREADABLE,
         }
