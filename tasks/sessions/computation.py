@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tasks.sessions.consistency import compare_with_folder
 from tasks.sessions.expected_images import completion_percentage
@@ -101,19 +101,17 @@ def _with_manifest(
     parts = read_manifest(folder.path, log)
     if parts is None:
         return known
-    facts = asdict(manifest_facts(parts, log, options.time_zone))
-    if facts.pop("has_snapshot"):
-        facts["stats_source"] = StatisticsSource.MANIFEST
-    known = replace(known, **facts)
-    if parts.images is None:
-        return known
-    agreement = compare_with_folder(parts.images, content.names, log)
-    return replace(
-        known,
-        images_listed=agreement.listed,
-        images_listed_absent=agreement.absent,
-        images_unlisted=agreement.unlisted,
-    )
+    facts = manifest_facts(parts, log, options.time_zone)
+    # Not `asdict`, which copies every value deeply.
+    found: dict[str, Any] = {item.name: getattr(facts, item.name) for item in fields(facts)}
+    if found.pop("has_snapshot"):
+        found["stats_source"] = StatisticsSource.MANIFEST
+    if parts.images is not None:
+        agreement = compare_with_folder(parts.images, content.names, log)
+        found["images_listed"] = agreement.listed
+        found["images_listed_absent"] = agreement.absent
+        found["images_unlisted"] = agreement.unlisted
+    return replace(known, **found)
 
 
 def _with_metadata(

@@ -9,6 +9,8 @@ _EXIF_DIRECTORY = 0x8769
 _USER_COMMENT = 0x9286
 _MAKER_NOTE = 0x927C
 _MOST_ENTRIES = 512
+# What the first eight bytes of a user comment may say, without the zeros behind it.
+_CHARACTER_CODES = frozenset([b"ASCII", b"UNICODE", b"JIS", b""])
 # Bytes of one value, by the number of its type: byte, text, ..., undefined.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 
@@ -37,16 +39,17 @@ def exif_texts(data: bytes) -> dict[str, str]:
     pointer = directory.get(_EXIF_DIRECTORY, b"")
     if len(pointer) == 4:
         (second,) = struct.unpack(order + "I", pointer)
-        inner = _directory(data, second, order)
-        if inner.get(_USER_COMMENT):
-            texts["UserComment"] = decode_user_comment(inner[_USER_COMMENT], order)
-        if inner.get(_MAKER_NOTE):
-            texts["MakerNote"] = inner[_MAKER_NOTE].rstrip(b"\0").decode("utf-8", errors="replace")
+        # Some writers put the comment into the first directory, where it does not belong.
+        directory |= _directory(data, second, order)
+    if directory.get(_USER_COMMENT):
+        texts["UserComment"] = decode_user_comment(directory[_USER_COMMENT], order)
+    if directory.get(_MAKER_NOTE):
+        texts["MakerNote"] = directory[_MAKER_NOTE].rstrip(b"\0").decode("utf-8", errors="replace")
     return texts
 
 
 def decode_user_comment(value: bytes, order: str) -> str:
-    """Decode a user comment: eight bytes name its characters.
+    """Decode a user comment: eight bytes name its characters, but some writers leave them out.
 
     UNICODE means UTF-16, of which writers use either byte order, whatever that of the file is.
 
@@ -55,6 +58,8 @@ def decode_user_comment(value: bytes, order: str) -> str:
         order: byte order of the file, `<` or `>`; decides where the text does not.
     """
     name, text = value[:8].rstrip(b"\0 "), value[8:]
+    if name not in _CHARACTER_CODES:
+        text = value
     if name != b"UNICODE":
         return text.rstrip(b"\0").decode("utf-8", errors="replace")
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):

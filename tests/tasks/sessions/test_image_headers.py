@@ -212,6 +212,16 @@ def test_exif_of_jpeg_and_webp(header_of, form, lossless, alpha):
     assert header.texts["Make"] == "workflow:{}"
 
 
+def test_a_comment_in_the_wrong_directory_is_found(header_of):
+    exif = Image.Exif()
+    exif[0x9286] = '{"base_model": "x"}'
+    exif[0x927C] = "fooocus"
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(buffer, "JPEG", exif=exif)
+    texts = header_of(buffer.getvalue()).texts
+    assert texts == {"UserComment": '{"base_model": "x"}', "MakerNote": "fooocus"}
+
+
 def test_sizes_of_webp_without_more(header_of):
     for lossless in (False, True):
         buffer = io.BytesIO()
@@ -239,6 +249,7 @@ def test_comment_of_a_jpeg(header_of):
         (b"ASCII\0\0\0photo\0\0", "photo"),
         (b"\0\0\0\0\0\0\0\0photo \xc3\xa9", "photo é"),
         (b"UNICODE\0p", "�"),
+        (b'{"prompt": "no character code"}', '{"prompt": "no character code"}'),
         (b"", ""),
     ],
 )
