@@ -10,7 +10,14 @@ import psycopg
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments import command_database, command_jobs, command_projects, command_run
+from deployments import (
+    command_database,
+    command_jobs,
+    command_projects,
+    command_run,
+    command_run_sessions,
+    command_sessions,
+)
 from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
 
@@ -31,6 +38,9 @@ app = typer.Typer(
 )
 app.add_typer(command_projects.app, name="projects")
 app.add_typer(command_run.app, name="run")
+command_run.app.command("compute-session-stats")(command_run_sessions.compute_session_stats)
+app.command("compute-stats")(command_run_sessions.compute_stats)
+app.add_typer(command_sessions.app, name="sessions")
 app.add_typer(command_database.app, name="db")
 app.command("status")(command_jobs.status)
 app.command("cancel")(command_jobs.cancel)

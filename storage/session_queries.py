@@ -22,7 +22,7 @@ class SessionFilter:
     """Which sessions to list; what is left out does not filter.
 
     Attributes:
-        model: the name of the model, as it is stored.
+        model: the name of the model, with or without the suffix of its file.
         incomplete: only those with fewer images than expected.
         sweeps: only seed sweeps.
         ongoing: only those that may still be written.
@@ -45,8 +45,9 @@ class SessionFilter:
 
 @dataclass(frozen=True)
 class ModelSessions:
-    """The sessions of one model; `sd_model` is None for those that tell none.
+    """The sessions of one model, by its name without the suffix of a file.
 
+    `sd_model` is None for those that tell none.
     `mean_completion` is over the sessions that expect images, in percent; None without any.
     """
 
@@ -85,6 +86,19 @@ class SessionOverview:
     failures: list[tuple[str, str]]
 
 
+# The same model is told as a file by manifests, and without its suffix by images.
+_MODEL_SUFFIXES = (".safetensors", ".ckpt")
+_WITHOUT_SUFFIX = r"regexp_replace(s.sd_model, '\.(safetensors|ckpt)$', '')"
+
+
+def model_files(model: str) -> list[str]:
+    """The names under which a model may be stored, given any of them."""
+    name = model
+    for suffix in _MODEL_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return [name, *(name + suffix for suffix in _MODEL_SUFFIXES)]
+
+
 def incomplete_condition(alias: str) -> str:
     """SQL that is true for a session with fewer images than expected."""
     return f"{alias}.completion_percentage < 100 AND {alias}.images_expected > 0"
@@ -108,7 +122,7 @@ def listing_query(chosen: SessionFilter, *, limit: int | None) -> tuple[str, dic
     Conditions stand in it only where they filter, so that the planner sees which index serves.
     """
     conditions = {
-        "sd_model = :model": chosen.model is not None,
+        "sd_model = ANY(CAST(:models AS text[]))": chosen.model is not None,
         incomplete_condition("s"): chosen.incomplete,
         "is_seed_sweep": chosen.sweeps,
         "is_ongoing": chosen.ongoing,
@@ -127,7 +141,7 @@ def listing_query(chosen: SessionFilter, *, limit: int | None) -> tuple[str, dic
     if limit is not None:
         query += " LIMIT :limit"
     values = {
-        "model": chosen.model,
+        "models": None if chosen.model is None else model_files(chosen.model),
         "since": chosen.since,
         "tag": chosen.tag,
         "root": chosen.root,
@@ -187,12 +201,12 @@ def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - any column
 
 
 _MODELS = f"""
-SELECT s.sd_model, count(*), count(*) FILTER (WHERE {incomplete_condition("s")}),
+SELECT {_WITHOUT_SUFFIX}, count(*), count(*) FILTER (WHERE {incomplete_condition("s")}),
        {_sum("s.images_actual")}, {_sum("s.images_expected")},
        avg(s.completion_percentage) FILTER (WHERE s.images_expected > 0)
 FROM session_stats s JOIN session_folders f USING (session_id)
 WHERE f.state = 'present' AND (CAST(:root AS text) IS NULL OR f.sessions_root = :root)
-GROUP BY s.sd_model ORDER BY 2 DESC, 1 LIMIT :limit
+GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit
 """
 
 

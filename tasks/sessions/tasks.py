@@ -85,6 +85,7 @@ _STATS_COLUMNS = tuple(
 _FAILURES = {
     SessionProblemCode.FOLDER_MISSING,
     SessionProblemCode.FOLDER_UNREADABLE,
+    SessionProblemCode.IMAGE_UNREADABLE,
     SessionProblemCode.MANIFEST_UNREADABLE,
     SessionProblemCode.UNEXPECTED_ERROR,
 }

@@ -252,7 +252,7 @@ def test_artifacts_show_progress_models_and_incomplete_sessions(documented, sess
     assert "3 computed, 0 failed, 0 of 3 to go" in artifacts["sessions-progress"].description
     summary = artifacts["sessions-summary"].data
     assert "3 sessions with 86 of 296 expected images; 2 incomplete" in summary
-    assert "dreamshaper\\_8.safetensors | 3 | 2 | 86 |" in summary
+    assert "dreamshaper\\_8 | 3 | 2 | 86 |" in summary
     table = json.loads(artifacts["sessions-incomplete"].data)
     assert [row["session"] for row in table] == ["seed list", "2025-10-15_080000_sweep"]
     assert table[0]["completion"].endswith("25.00 %") and table[0]["images"] == "60 of 240"

@@ -11,6 +11,7 @@ from storage.errors import InvalidInputError
 from storage.jobs import list_jobs
 from storage.sessions import edit_session
 from storage.tables.jobs import JobStatus
+from tasks.sessions.statistics import STATS_VERSION
 from tests.session_folders import (
     COMBINATIONS,
     SWEEP,
@@ -76,7 +77,7 @@ def test_another_version_of_the_statistics_reads_all_again(
         connection.execute(text("UPDATE session_stats SET stats_version = 0"))
     session_flow()
     assert list_jobs(database)[0].processed == 3
-    assert {row["stats_version"] for row in session_rows().values()} == {1}
+    assert {row["stats_version"] for row in session_rows().values()} == {STATS_VERSION}
 
 
 def test_a_session_that_is_still_written_is_looked_at_again(
