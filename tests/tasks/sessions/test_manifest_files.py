@@ -63,6 +63,13 @@ def test_a_manifest_cut_at_any_byte_never_gives_more_than_there_is():
             )
 
 
+def test_both_parsers_read_the_same_of_a_cut_manifest():
+    start = WHOLE.index(b'"images"')
+    for size in range(start, len(WHOLE)):
+        log = ProblemLog()
+        assert manifest_files._parse_slowly(WHOLE[:size], log) == parse(WHOLE[:size])[0], size
+
+
 def test_what_is_whole_before_the_cut_is_kept():
     cut = WHOLE.index(b'"img_0003.png"') + 8
     parts, problems = parse(WHOLE[:cut])
