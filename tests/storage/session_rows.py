@@ -26,7 +26,7 @@ def stats(number: int = 0, **changed: Any) -> dict[str, Any]:
     expected, actual = 10, number % 11
     values: dict[str, Any] = {
         "session_path": f"{ROOT}/{number}",
-        "sd_model": f"model_{number % 200}.safetensors",
+        "sd_model": f"model_{number % 20}.safetensors",
         "images_expected": expected,
         "images_actual": actual,
         "completion_percentage": 100.0 * actual / expected,
