@@ -259,6 +259,20 @@ def test_a_text_of_a_web_interface_goes_before_a_graph():
     assert found.seed == 7
 
 
+def test_the_sampler_that_drew_first_tells_whatever_its_number():
+    graph = {
+        "1": {"inputs": {"seed": 11, "latent_image": ["5", 0], "positive": ["2", 0]}},
+        "2": {"inputs": {"text": "more details"}},
+        "5": {"inputs": {"samples": ["9", 0], "upscale_by": 2}},
+        "9": {"inputs": {"seed": 22, "latent_image": ["7", 0], "positive": ["4", 0]}},
+        "4": {"inputs": {"text": "a cat"}},
+        "7": {"inputs": {"width": 64, "height": 32}},
+    }
+    found = read_prompt_graph(graph)
+    assert (found["seed"], found["prompt"]) == (22, "a cat")
+    assert (found["width"], found["height"]) == (64, 32)
+
+
 def test_a_graph_in_a_circle_ends():
     graph = {
         "1": {"inputs": {"seed": 4, "latent_image": ["2", 0], "positive": ["2", 0]}},

@@ -233,6 +233,12 @@ def test_of_a_cut_snapshot_only_the_plain_number_is_promised():
     facts = manifest_facts(parse_manifest(text[:cut].encode(), log), log, UTC)
     assert facts.images_expected == 0
     assert facts.generation_mode == "combinatorial"
+    # the placeholders, which decide and not the most that was asked for, would have followed
+    document = with_generation(mode="combinatorial", max_images=100)
+    text = json.dumps(document)
+    cut = text.index('"variations"')
+    facts = manifest_facts(parse_manifest(text[:cut].encode(), log), log, UTC)
+    assert facts.images_expected == 0
 
 
 PLACES = [
