@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from storage.database import open_database
 from storage.errors import ConfigurationError, InvalidInputError, JobCancelledError
 from storage.held_job import HeldJob, start_job
 from storage.jobs import JobRecord, find_job
+from storage.sessions import gather_planner_statistics
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind, JobStatus
 from tasks.decorators import flow
@@ -103,16 +105,23 @@ def compute_session_stats(
 def resolve_sessions_root(given: str | None, *, for_deployment: bool) -> str:
     """The folder that holds the sessions: the given one, or that of the setting.
 
+    Whoever runs the machine has named the folder of the setting: a deployment may always look there.
+
     Raises:
         ConfigurationError: none is given, and the setting names none.
         InvalidInputError: it is no folder, or lies where this run may not look.
     """
-    root = given or get_settings().sessions_root
-    if root is None:
+    setting = get_settings().sessions_root
+    if given:
+        resolved = Path(given).expanduser().resolve()
+        if setting is None or not resolved.is_relative_to(setting):
+            resolved = check_within_data_roots(given, for_deployment=for_deployment)
+    elif setting is not None:
+        resolved = setting
+    else:
         raise ConfigurationError(
             "No folder of sessions is named: give one, or set VISIONFLOWS_SESSIONS_ROOT."
         )
-    resolved = check_within_data_roots(root, for_deployment=for_deployment)
     if not resolved.is_dir():
         raise InvalidInputError(f"{resolved} is not a folder.")
     return str(resolved)
@@ -139,6 +148,8 @@ def _run_job(job: HeldJob, chosen: SessionsChosen, batch_size: int) -> dict[str,
         workers=get_settings().workers,
     )
     job.raise_if_stopped()
+    if plan.chunks:
+        gather_planner_statistics(open_database())
     snapshot = write_session_snapshot(
         job.reference, chosen.root, {"force_refresh": str(chosen.force)}
     )

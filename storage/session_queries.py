@@ -200,13 +200,21 @@ def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - any column
     return int(value) if name in _SEEDS and isinstance(value, Decimal) else value
 
 
+# The inner groups are few: only they go through the expression that cuts the suffix off.
 _MODELS = f"""
-SELECT {_WITHOUT_SUFFIX}, count(*), count(*) FILTER (WHERE {incomplete_condition("s")}),
-       {_sum("s.images_actual")}, {_sum("s.images_expected")},
-       avg(s.completion_percentage) FILTER (WHERE s.images_expected > 0)
-FROM session_stats s JOIN session_folders f USING (session_id)
-WHERE f.state = 'present' AND (CAST(:root AS text) IS NULL OR f.sessions_root = :root)
-GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit
+SELECT {_WITHOUT_SUFFIX}, sum(sessions)::bigint, sum(incomplete)::bigint,
+       {_sum("images")}, {_sum("expected")}, sum(completion) / nullif(sum(expecting), 0)::float
+FROM (
+    SELECT s.sd_model, count(*) AS sessions,
+           count(*) FILTER (WHERE {incomplete_condition("s")}) AS incomplete,
+           sum(s.images_actual) AS images, sum(s.images_expected) AS expected,
+           coalesce(sum(s.completion_percentage) FILTER (WHERE s.images_expected > 0), 0)
+               AS completion,
+           count(*) FILTER (WHERE s.images_expected > 0) AS expecting
+    FROM session_stats s JOIN session_folders f USING (session_id)
+    WHERE f.state = 'present' AND (CAST(:root AS text) IS NULL OR f.sessions_root = :root)
+    GROUP BY s.sd_model
+) s GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit
 """
 
 

@@ -282,6 +282,16 @@ WHERE id = :id
 """
 
 
+def gather_planner_statistics(database: Database) -> None:
+    """Tell PostgreSQL how the tables of sessions have changed, as it does itself minutes later.
+
+    Until then it takes them for almost empty, and lists ten thousand sessions without their
+    indexes: 76 ms instead of 3.
+    """
+    with database.transaction() as connection:
+        connection.execute(text("ANALYZE session_metadata, session_folders, session_stats"))
+
+
 def find_session_paths(connection: Connection, names: Sequence[str], root: str) -> dict[str, str]:
     """The relative paths of known sessions of a root by the names that people give them.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from storage.errors import InvalidInputError
 from storage.jobs import list_jobs
 from storage.sessions import edit_session
 from storage.tables.jobs import JobStatus
@@ -274,6 +275,24 @@ def test_the_setting_names_the_default_root(documented, session_flow, session_ro
     get_settings.cache_clear()
     assert session_flow(sessions_root=None).is_completed()
     assert len(session_rows()) == 3
+
+
+def test_a_deployment_looks_only_where_the_settings_allow(tmp_path, home, monkeypatch):
+    from flows.compute_session_stats import resolve_sessions_root
+    from storage.settings import get_settings
+
+    allowed, other = tmp_path / "allowed", tmp_path / "other"
+    for folder in (allowed / "inside", other):
+        folder.mkdir(parents=True)
+    (allowed / "way out").symlink_to(other)
+    assert resolve_sessions_root(str(other), for_deployment=False) == str(other)
+    monkeypatch.setenv("VISIONFLOWS_SESSIONS_ROOT", str(allowed))
+    get_settings.cache_clear()
+    for given in (None, str(allowed), str(allowed / "inside")):
+        assert resolve_sessions_root(given, for_deployment=True).startswith(str(allowed))
+    for given in (str(other), str(allowed / "way out"), str(allowed / ".." / "other")):
+        with pytest.raises(InvalidInputError, match="VISIONFLOWS_DATA_ROOTS"):
+            resolve_sessions_root(given, for_deployment=True)
 
 
 def test_real_images_of_many_programs_tell_what_made_them(
