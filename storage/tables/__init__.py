@@ -6,6 +6,14 @@ from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
 from storage.tables.projects import Project
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
 from storage.tables.releases import Release, ReleaseStatsSource, ReleaseStatsStatus
+from storage.tables.sessions import (
+    SessionFolder,
+    SessionFolderState,
+    SessionManifestStatus,
+    SessionMetadata,
+    SessionStats,
+    SessionStatsSource,
+)
 
 __all__ = [
     "ImageQualityMetrics",
@@ -23,6 +31,12 @@ __all__ = [
     "Release",
     "ReleaseStatsSource",
     "ReleaseStatsStatus",
+    "SessionFolder",
+    "SessionFolderState",
+    "SessionManifestStatus",
+    "SessionMetadata",
+    "SessionStats",
+    "SessionStatsSource",
     "SharedImage",
     "StagedFile",
 ]

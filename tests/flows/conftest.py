@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from storage.database import Database
 from tests.conftest import DATA
+from tests.session_folders import make_documented_sessions
 
 
 @pytest.fixture
@@ -123,6 +124,30 @@ def image_rows(database: Database) -> Callable[..., Rows]:
             ).mappings()
             return [dict(row) for row in found]
 
+
+def sessions_root(tmp_path: Path) -> Path:
+    """A folder for sessions."""
+    root = tmp_path / "sessions"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def documented(sessions_root: Path) -> Path:
+    """The documented examples."""
+    make_documented_sessions(sessions_root)
+    return sessions_root
+
+
+@pytest.fixture
+def session_rows(database: Database) -> Callable[[], dict[str, dict[str, Any]]]:
+    """All columns of all sessions by their ids."""
+
+    def read() -> dict[str, dict[str, Any]]:
+        with database.transaction() as connection:
+            rows = connection.execute(text("SELECT * FROM sessions")).mappings()
+            return {row["session_id"]: dict(row) for row in rows}
+
     return read
 
 
@@ -142,3 +167,16 @@ def image_ids(database: Database) -> Callable[[str], dict[str, Any]]:
             return {row[0]: row[1] for row in found}
 
     return read
+
+
+def session_flow(
+    prefect_client: str, database: Database, sessions_root: Path
+) -> Callable[..., Any]:
+    """Runs compute-session-stats in this process and gives its final state."""
+    from flows.compute_session_stats import compute_session_stats
+
+    def run(**parameters: Any) -> Any:
+        given = {"sessions_root": str(sessions_root), **parameters}
+        return compute_session_stats(return_state=True, **given)
+
+    return run
