@@ -124,7 +124,10 @@ def image_rows(database: Database) -> Callable[..., Rows]:
             ).mappings()
             return [dict(row) for row in found]
 
+    return read
 
+
+@pytest.fixture
 def sessions_root(tmp_path: Path) -> Path:
     """A folder for sessions."""
     root = tmp_path / "sessions"
@@ -169,6 +172,7 @@ def image_ids(database: Database) -> Callable[[str], dict[str, Any]]:
     return read
 
 
+@pytest.fixture
 def session_flow(
     prefect_client: str, database: Database, sessions_root: Path
 ) -> Callable[..., Any]:
