@@ -13,10 +13,13 @@ from rich.live import Live
 from deployments.terminal import console, job_as_json, job_table, print_json, print_plain
 from storage.database import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
+from storage.inference_runs import list_runs
 from storage.jobs import JobRecord, cancel_job, find_job, list_jobs
 from storage.projects import find_project, list_projects
+from storage.releases import list_releases
 
 _WATCH_SECONDS = 2.0
+_MOST_RUNS = 1000
 
 JobArgument = Annotated[
     str | None, typer.Argument(help="Id of one job; left out, the newest jobs.", metavar="[JOB]")
@@ -56,7 +59,7 @@ def status(
         return list_jobs(database, subject=subject, limit=limit)
 
     jobs = look()
-    names = _project_names(database)
+    names = _subject_names(database)
     if watch and jobs:
         # For programs it waits as well, and prints once, at the end.
         table = Live(job_table(jobs, names), console=console, auto_refresh=False)
@@ -128,5 +131,11 @@ def parse_job_id(value: str) -> UUID:
         ) from None
 
 
-def _project_names(database: Database) -> dict[str, str]:
-    return {str(project.id): project.name for project in list_projects(database)}
+def _subject_names(database: Database) -> dict[str, str]:
+    """What people call the subjects of jobs, by id."""
+    names = {str(project.id): project.name for project in list_projects(database)}
+    names |= {str(release.id): release.name for release in list_releases(database)}
+    runs = list_runs(database, limit=_MOST_RUNS)
+    return names | {
+        str(run.id): f"{run.model} at {run.threshold:g} on {run.collection}" for run in runs
+    }

@@ -17,10 +17,14 @@ from deployments import (
     command_jobs,
     command_models,
     command_projects,
+    command_releases,
     command_run,
     command_run_inference,
     command_run_ingest,
+    command_run_releases,
+    command_run_sessions,
     command_runs,
+    command_sessions,
     command_training_sets,
 )
 from deployments.terminal import print_problem
@@ -42,15 +46,22 @@ app = typer.Typer(
     ),
 )
 app.add_typer(command_projects.app, name="projects")
-command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
-command_run.app.command("collection-inference")(command_run_inference.collection_inference)
-command_run.app.command("compare-runs")(command_compare_runs.compare_runs)
-app.add_typer(command_run.app, name="run")
-command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
+app.add_typer(command_releases.app, name="releases")
+app.add_typer(command_sessions.app, name="sessions")
 app.add_typer(command_collections.app, name="collections")
 app.add_typer(command_models.app, name="models")
-command_runs.app.command("compare")(command_compare_runs.compare_runs)
 app.add_typer(command_runs.app, name="runs")
+app.add_typer(command_run.app, name="run")
+command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
+command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
+command_run.app.command("build-release-stats")(command_run_releases.build_release_stats)
+command_run.app.command("check-release-stats")(command_run_releases.check_release_stats)
+command_run.app.command("create-release")(command_run_releases.create_release)
+command_run.app.command("compute-session-stats")(command_run_sessions.compute_session_stats)
+command_run.app.command("collection-inference")(command_run_inference.collection_inference)
+command_run.app.command("compare-runs")(command_compare_runs.compare_runs)
+command_runs.app.command("compare")(command_compare_runs.compare_runs)
+app.command("compute-stats")(command_run_sessions.compute_stats)
 app.add_typer(command_database.app, name="db")
 app.command("status")(command_jobs.status)
 app.command("cancel")(command_jobs.cancel)

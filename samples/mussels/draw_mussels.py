@@ -56,7 +56,7 @@ def draw_scene(random: np.random.Generator, count: int) -> tuple[Picture, list[M
 def write_pictures(folder: Path, count: int, seed: int, most_mussels: int = 9) -> None:
     """Write `count` pictures with YOLO segmentation labels and the number of each class.
 
-    Writes images/NNNN.jpg, labels/NNNN.txt and counts.json below `folder`.
+    Writes images/NNNN.jpg, labels/NNNN.txt, data.yaml and counts.json below `folder`.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
@@ -73,6 +73,8 @@ def write_pictures(folder: Path, count: int, seed: int, most_mussels: int = 9) -
             class_name: sum(mussel.class_id == class_id for mussel in mussels)
             for class_id, class_name in enumerate(CLASS_NAMES)
         }
+    names = "names: [" + ", ".join(CLASS_NAMES) + "]\n"
+    (folder / "data.yaml").write_text(names, encoding="utf-8")
     text = json.dumps(counts, indent=1) + "\n"
     (folder / "counts.json").write_text(text, encoding="utf-8")
 
