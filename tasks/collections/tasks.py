@@ -72,8 +72,8 @@ def gather_collection(
         folder = check_within_data_roots(source.folder, for_deployment=False)
         scan_image_folder(folder)  # refuses what is no folder before anything is stored
         source = FolderSource(str(folder))
-    elif source.path is not None:
-        like_pattern(source.path)
+    else:
+        _query_values(source)
     add_collection(database, name, source_as_json(source), replace=replace)
     return refresh_collection(database, name, workers=workers, progress=progress)
 
