@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import torch
 
 _DEFAULT_IMAGE_SIZE = 640
+# OpenVINO's Python module prepares itself when a tensor is first read. Two threads that do so at
+# once wait for each other for ever, one with the interpreter's lock and one for it.
+_first_openvino_run = threading.Lock()
+_openvino_has_run = False
 
 
 class Session(Protocol):
@@ -97,6 +101,15 @@ class OpenVinoSession:
 
     def run(self, pictures: FloatArray) -> list[FloatArray]:
         """Run pictures (n, 3, rows, columns) through."""
+        global _openvino_has_run
+        if _openvino_has_run:
+            return self._run(pictures)
+        with _first_openvino_run:
+            outputs = self._run(pictures)
+            _openvino_has_run = True
+            return outputs
+
+    def _run(self, pictures: FloatArray) -> list[FloatArray]:
         request = getattr(self._of_thread, "request", None)
         if request is None:
             request = self._of_thread.request = self._compiled.create_infer_request()
