@@ -15,6 +15,8 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
+from PIL import Image
+
 from tasks.inference.detections import ModelError
 from tasks.inference.torchvision_operators import ensure_torchvision_operators
 
@@ -55,7 +57,20 @@ def import_ultralytics(settings_folder: Path | None = None) -> ModuleType:
                 "weights in PyTorch's format need Ultralytics, which is missing: "
                 'pip install "visionflows[inference]", or give an ONNX or OpenVINO export'
             ) from error
+        _give_pillow_back()
         off = {name: False for name in _SWITCHES if settings.get(name)}
         if off:
             settings.update(off)
         return module
+
+
+def _give_pillow_back() -> None:
+    """Undo what Ultralytics does to `PIL.Image.open`.
+
+    It replaces it for the whole process by one that tries to install a package for HEIC pictures
+    when a file is no picture.
+    """
+    patches = importlib.import_module("ultralytics.utils.patches")
+    original = getattr(patches, "_image_open", None)
+    if original is not None:
+        Image.open = original

@@ -285,3 +285,13 @@ def test_nothing_reaches_for_the_network_and_the_second_load_needs_no_torch(
         openvino_folder.name,
     }
     assert not (tmp_path / ".config" / "Ultralytics").exists()
+
+
+@needs_ultralytics
+def test_pillow_is_as_it_was_after_ultralytics_is_imported():
+    from PIL import Image
+
+    from tasks.inference.quiet_ultralytics import import_ultralytics
+
+    import_ultralytics()
+    assert Image.open.__module__ == "PIL.Image"
