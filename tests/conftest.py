@@ -102,6 +102,10 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("prefect-server")
     with running_prefect_server(folder) as url:
         yield url
+        # What is still to be sent would be tried again and again once the server is gone.
+        from prefect.logging.handlers import APILogWorker
+
+        APILogWorker.drain_all(timeout=10)
 
 
 @pytest.fixture
