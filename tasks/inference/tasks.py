@@ -67,6 +67,7 @@ _BYTES_PER_SECOND = 40e6
 _LOOK_SECONDS = 1.0
 _LONGEST_MESSAGE = 500
 _STORED_TOGETHER = 32
+_ANSWERED_TOGETHER = 128
 _MOST_MODELS = 2
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -230,7 +231,9 @@ class _ChunkWork:
         self._stopped = False
         # At once: a chunk that waited in the queue while the job was cancelled begins nothing.
         self._next_look = time.monotonic()
-        self._together = order.batch_size or _STORED_TOGETHER
+        is_answered = images.keys() <= kept
+        usual = _ANSWERED_TOGETHER if is_answered else _STORED_TOGETHER
+        self._together = order.batch_size or usual
 
     def run(self) -> None:
         """Do batch by batch, while the model is at work on the next one."""
