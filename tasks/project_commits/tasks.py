@@ -282,9 +282,10 @@ def _report(registration: Registration) -> IngestReport:
 
 def _discard(database: Database, project_id: UUID) -> None:
     """Forget an ingest that has changed nothing, and remove what it has staged."""
+    # Files first: killed in between, the row still tells the next one that there is something.
+    shutil.rmtree(project_folders().staging(project_id), ignore_errors=True)
     with database.transaction() as connection:
         forget_ingest(connection, project_id)
-    shutil.rmtree(project_folders().staging(project_id), ignore_errors=True)
 
 
 def discard_abandoned_ingests(database: Database) -> int:
