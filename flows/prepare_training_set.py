@@ -71,11 +71,6 @@ def prepare_training_set(
     Returns:
         A state that carries the result of the job; Cancelled when the job was cancelled.
     """
-    if val + test >= 1:
-        raise InvalidInputError(
-            f"val {val:g} and test {test:g} leave no image to train with; together they must be "
-            "below 1."
-        )
     database = open_database()
     subjects = _find_projects(database, projects)
     options = TrainingSetOptions(
