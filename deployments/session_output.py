@@ -38,7 +38,7 @@ def print_sessions_run(database: Database, root: str, job: JobRecord) -> None:
     print_plain(
         f"{job.processed} computed and {job.failed} failed in this run, "
         f"{result.get('unchanged', 0)} unchanged; {overview.sessions} sessions in {root} with "
-        f"{overview.images} of {overview.expected} expected images, {overview.incomplete} "
+        f"{overview.images} images, {overview.expected} expected; {overview.incomplete} "
         f"incomplete, {overview.ongoing} ongoing, {overview.sweeps} seed sweeps"
         + (f", {overview.missing} missing." if overview.missing else ".")
     )

@@ -68,8 +68,8 @@ def sessions_markdown(
     lines = [
         f"# Sessions in {escape(root)}",
         "",
-        f"{counts['sessions']} sessions with {counts['images']} of {counts['expected']} expected "
-        f"images; {counts['incomplete']} incomplete, {counts['ongoing']} ongoing, "
+        f"{counts['sessions']} sessions with {counts['images']} images, {counts['expected']} "
+        f"expected; {counts['incomplete']} incomplete, {counts['ongoing']} ongoing, "
         f"{counts['sweeps']} seed sweeps, {counts['missing']} missing. "
         f"Mean completion {_percent(mean_completion)}.",
         "",

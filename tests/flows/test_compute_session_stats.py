@@ -252,7 +252,7 @@ def test_artifacts_show_progress_models_and_incomplete_sessions(documented, sess
     assert artifacts["sessions-progress"].data == 100.0
     assert "3 computed, 0 failed, 0 of 3 to go" in artifacts["sessions-progress"].description
     summary = artifacts["sessions-summary"].data
-    assert "3 sessions with 86 of 296 expected images; 2 incomplete" in summary
+    assert "3 sessions with 86 images, 296 expected; 2 incomplete" in summary
     assert "dreamshaper\\_8 | 3 | 2 | 86 |" in summary
     table = json.loads(artifacts["sessions-incomplete"].data)
     assert [row["session"] for row in table] == ["seed list", "2025-10-15_080000_sweep"]

@@ -266,6 +266,9 @@ def test_the_file_may_be_missing_a_link_or_a_pipe(tmp_path):
     (tmp_path / "secret.json").write_bytes(WHOLE)
     (linked / "manifest.json").symlink_to(tmp_path / "secret.json")
     assert codes(linked) == ["manifest_unreadable"]
+    log = ProblemLog()
+    read_manifest(linked, log)
+    assert log.entries()[0].reason == "cannot be read: a link, which is not followed"
     pipe = make_session(tmp_path / "pipe")
     os.mkfifo(pipe / "manifest.json")
     assert codes(pipe) == ["manifest_unreadable"]

@@ -84,7 +84,7 @@ def markdown(**changed):
 
 def test_the_summary_has_every_figure_and_names_are_not_markup():
     text = markdown()
-    assert "2 sessions with 7 of 8 expected images; 1 incomplete" in text
+    assert "2 sessions with 7 images, 8 expected; 1 incomplete" in text
     assert "Mean completion 87.50 %." in text
     assert "| \\[x\\]\\(y\\)\\|z | 2 | 1 | 7 | `████████▊░` 87.50 % |" in text
     assert "| – | 1 | 0 | 0 | – |" in text
