@@ -277,6 +277,19 @@ def test_the_setting_names_the_default_root(documented, session_flow, session_ro
     assert len(session_rows()) == 3
 
 
+def test_known_sessions_are_found_without_their_root(documented, tmp_path, session_flow, database):
+    other = tmp_path / "other"
+    make_session(other, "elsewhere", COMBINATIONS, 6)
+    session_flow()
+    session_flow(sessions_root=str(other))
+    session_flow(sessions_root=None, session_ids=["elsewhere"], force_refresh=True)
+    job = list_jobs(database)[0]
+    assert (job.subject, job.processed) == (str(other), 1)
+    for named in (["elsewhere", "seed list"], ["nobody"], []):
+        refused = session_flow(sessions_root=None, session_ids=named)
+        assert "VISIONFLOWS_SESSIONS_ROOT" in str(refused.result(raise_on_failure=False)), named
+
+
 def test_a_deployment_looks_only_where_the_settings_allow(tmp_path, home, monkeypatch):
     from flows.compute_session_stats import resolve_sessions_root
     from storage.settings import get_settings
