@@ -355,8 +355,12 @@ SESSION_STATS_SCHEMA = pa.schema(
 
 
 def digest_session_stats(connection: Connection, root: str) -> str:
-    """A digest of the rows that `read_session_stats` gives: the same for the same rows."""
-    names = ", ".join(field.name for field in SESSION_STATS_SCHEMA)
+    """A digest of the rows that `read_session_stats` gives: the same for the same rows.
+
+    When they were computed does not count: reading a session again that is the same is no news.
+    """
+    fields = [field.name for field in SESSION_STATS_SCHEMA if field.name != "stats_computed_at"]
+    names = ", ".join(fields)
     digest = connection.scalar(
         text(
             "SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.session_id "

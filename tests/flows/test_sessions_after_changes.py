@@ -42,7 +42,8 @@ def test_unchanged_sessions_are_not_read_again(
     assert session_rows() == before, "rows of unchanged sessions are not written again"
     assert second["snapshot"] == first["snapshot"]
 
-    assert session_flow(force_refresh=True).result()["unchanged"] == 0
+    forced = session_flow(force_refresh=True).result()
+    assert (forced["unchanged"], forced["snapshot"]) == (0, first["snapshot"])
     assert list_jobs(database)[0].processed == 3
     after = session_rows()
     for session_id, row in after.items():

@@ -42,12 +42,15 @@ def test_rows_of_incomplete_sessions_say_how_far_and_why():
         "sd_model": None,
         "is_ongoing": False,
         "manifest_status": "aborted",
+        "folder_state": "present",
     }
     (row,) = incomplete_session_rows([session])
     assert row["completion"] == "██████▎░░░ 62.50 %"
     assert (row["images"], row["model"], row["state"]) == ("5 of 8", "–", "aborted")
     (row,) = incomplete_session_rows([{**session, "is_ongoing": True}])
     assert row["state"] == "ongoing"
+    (row,) = incomplete_session_rows([{**session, "manifest_status": "ongoing"}])
+    assert row["state"] == "stopped", "nothing is written, and the generator never said it is over"
     (row,) = incomplete_session_rows([{**session, "manifest_status": None}])
     assert row["state"] == "–"
 
