@@ -164,6 +164,8 @@ def tag(
     """
     if not tags and not remove:
         raise typer.BadParameter("Name tags to add, or give --remove.")
+    if not all(name.strip() for name in tags or []):
+        raise typer.BadParameter("A tag cannot be empty.")
     edit_session(open_database(), session, add_tags=tags or [], remove_tags=remove or [])
 
 

@@ -83,6 +83,7 @@ def test_programs_get_one_json_document_and_the_options_reach_the_flow(
         (("sessions", "rate", "nobody", "3"), 1, "nobody"),
         (("sessions", "rate", "s", "6"), 2, "rating"),
         (("sessions", "tag", "s"), 2, "--remove"),
+        (("sessions", "tag", "s", " "), 2, "empty"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(invoke, monkeypatch, arguments, status, named):

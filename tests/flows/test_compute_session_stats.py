@@ -224,7 +224,10 @@ def test_the_snapshot_holds_what_the_tables_say(documented, session_flow, sessio
     table = pq.read_table(path)
     rows = session_rows()
     assert table.num_rows == 4
-    assert str(table.schema.field("placeholders_json").type).startswith("map<string, int64")
+    types = {field.name: str(field.type) for field in table.schema}
+    assert types["placeholders_json"].startswith("map<string, int64")
+    assert types["variations_summary_json"].startswith("map<string, list<")
+    assert types["problems"].startswith("list<") and "struct<code: string" in types["problems"]
     for stored in table.to_pylist():
         row = rows[stored["session_id"]]
         for name, value in stored.items():
