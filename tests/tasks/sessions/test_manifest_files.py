@@ -70,6 +70,17 @@ def test_both_parsers_read_the_same_of_a_cut_manifest():
         assert manifest_files._parse_slowly(WHOLE[:size], log) == parse(WHOLE[:size])[0], size
 
 
+def test_brackets_in_the_prompt_that_is_cut_do_not_cost_the_fast_way(monkeypatch):
+    text = WHOLE.replace(b'"prompt": "', b'"prompt": "[red:blue] {a|b} ').replace(b"} ]", b"]")
+    assert b"[red:blue]" in text
+    start = text.index(b'"img_0003.png"')
+    cuts = range(start, text.index(b'"filename"', start))
+    slowly = {size: manifest_files._parse_slowly(text[:size], ProblemLog()) for size in cuts}
+    monkeypatch.delattr(manifest_files, "_parse_slowly")
+    for size, expected in slowly.items():
+        assert parse(text[:size])[0] == expected, size
+
+
 def test_what_is_whole_before_the_cut_is_kept():
     cut = WHOLE.index(b'"img_0003.png"') + 8
     parts, problems = parse(WHOLE[:cut])
