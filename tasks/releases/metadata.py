@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,6 +47,9 @@ _RECORD = struct.Struct("<4s4x2H4xL8xH16x")
 _SIGNATURE = b"PK\1\2"
 _RECORD_SIZE = 46
 _LONGEST_WRAP = 4096
+_WRAP = re.compile(rb"[^/].*/", re.DOTALL)
+# A release has one or two; more are only there to keep programs busy.
+_MOST_OCCURRENCES = 10_000
 _LARGEST_COUNT = 1 << 53
 _SPLIT_ALIASES = {"train": "train", "val": "val", "valid": "val", "validation": "val",
                   "test": "test"}  # fmt: skip
@@ -111,7 +115,9 @@ def read_release_metadata(
 def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None:
     """Find one member in a central directory by its name, without reading the other records.
 
-    Folders may wrap the name. Where it occurs twice, the last one counts, as when extracting.
+    Folders may wrap the name. The shallowest counts, as that is where the dataset is which a scan
+    counts; of equal names the last one, as when extracting. A name that leads outside is passed
+    over.
 
     Args:
         directory: the central directory.
@@ -119,24 +125,34 @@ def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None
         shift: bytes before the archive.
     """
     end = len(directory)
-    while (position := directory.rfind(name, 0, end)) >= 0:
+    best: tuple[int, int, int] | None = None
+    for _ in range(_MOST_OCCURRENCES):
+        position = directory.rfind(name, 0, end)
+        if position < 0:
+            break
         end = position + len(name) - 1
         start = directory.rfind(_SIGNATURE, max(0, position - _LONGEST_WRAP), position)
         if start < 0:
             continue
-        fields = _RECORD.unpack_from(directory, start)
-        _, flags, method, crc, length = fields
+        length = _RECORD.unpack_from(directory, start)[4]
+        wrap = directory[start + _RECORD_SIZE : position]
         is_the_name = start + _RECORD_SIZE + length == position + len(name)
-        at_the_top = position == start + _RECORD_SIZE or directory[position - 1 : position] == b"/"
-        if is_the_name and at_the_top:
-            sizes, compressed, offsets = sizes_and_offsets(
-                directory, np.array([start]), np.array([length])
-            )
-            return MemberPlace(
-                int(offsets[0]) + shift, int(compressed[0]), int(sizes[0]), crc, method,
-                bool(flags & FLAG_ENCRYPTED),
-            )  # fmt: skip
-    return None
+        if not is_the_name or (wrap and not _WRAP.fullmatch(wrap)) or b".." in wrap.split(b"/"):
+            continue
+        depth = wrap.count(b"/")
+        if best is None or depth < best[0]:
+            best = depth, start, length
+        if not depth:
+            break
+    if best is None:
+        return None
+    _, start, length = best
+    _, flags, method, crc, _ = _RECORD.unpack_from(directory, start)
+    sizes, compressed, offsets = sizes_and_offsets(directory, np.array([start]), np.array([length]))
+    return MemberPlace(
+        int(offsets[0]) + shift, int(compressed[0]), int(sizes[0]), crc, method,
+        bool(flags & FLAG_ENCRYPTED),
+    )  # fmt: skip
 
 
 def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]] | str:
