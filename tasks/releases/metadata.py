@@ -13,13 +13,14 @@ import os
 import re
 import struct
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.member_names import Flags, MemberNames
+from tasks.releases.member_names import Flags, MemberKind, MemberNames
 from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
 from tasks.releases.statistics import (
     ALL_SPLITS,
@@ -50,6 +51,8 @@ _LONGEST_WRAP = 4096
 _WRAP = re.compile(rb"[^/].*/", re.DOTALL)
 # A release has one or two; more are only there to keep programs busy.
 _MOST_OCCURRENCES = 10_000
+_MOST_JUDGED = 20
+_MOST_CLASSES = 100_000
 _LARGEST_COUNT = 1 << 53
 _SPLIT_ALIASES = {"train": "train", "val": "val", "valid": "val", "validation": "val",
                   "test": "test"}  # fmt: skip
@@ -179,6 +182,8 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
         values = document.get(part)
         if not isinstance(values, Mapping):
             return f"{part} is missing or no object"
+        if len(values) > _MOST_CLASSES:
+            return f"{part} has {len(values)} names; {_MOST_CLASSES} are allowed"
         counts[part] = {}
         for name, value in values.items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -194,7 +199,11 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
         return "split_counts has none of train, val and test"
     counts["split_counts"] = splits
     names = document.get("class_names")
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+    if (
+        isinstance(names, list)
+        and len(names) <= _MOST_CLASSES
+        and all(isinstance(name, str) for name in names)
+    ):
         # The order of the ids; a class that nobody uses has no count.
         safe = [safe_text(name) for name in names]
         if set(counts["class_distribution"]) <= set(safe) and len(set(safe)) == len(safe):
@@ -216,15 +225,16 @@ def note_unusable_metadata(
     """
     for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
         folder, _, file = member.encode().rpartition(b"/")
-        for number, name in enumerate(names.folders):
-            if name != folder and not name.endswith(b"/" + folder):
-                continue
-            for index in np.flatnonzero(used & (names.folder_ids == number)).tolist():
-                content = read(index) if names.name(index).endswith(b"/" + file) else None
-                document = parse_metadata(content, key) if content is not None else {}
-                # A configuration without statistics is nothing unusual.
-                if isinstance(document, str) and not document.startswith("no object under"):
-                    log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
+        holds = [name == folder or name.endswith(b"/" + folder) for name in names.folders]
+        inside = np.array(holds, bool)[names.folder_ids] if holds else np.zeros(len(used), bool)
+        found = np.flatnonzero(used & inside & (names.kinds == MemberKind.JSON)).tolist()
+        named = (index for index in found if names.name(index).endswith(b"/" + file))
+        for index in islice(named, _MOST_JUDGED):
+            content = read(index)
+            document = parse_metadata(content, key) if content is not None else {}
+            # A configuration without statistics is nothing unusual.
+            if isinstance(document, str) and not document.startswith("no object under"):
+                log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
 
 
 def _statistics(

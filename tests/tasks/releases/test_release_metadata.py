@@ -144,6 +144,19 @@ def test_statistics_whose_name_leads_outside_are_none(tmp_path):
     assert read_release_metadata(write_zip(tmp_path / "r.zip", files)) is None
 
 
+def test_thousands_of_unusable_metadata_are_not_all_read(tmp_path):
+    more = {f"{number}/metadata/dataset_stats.json": b"x" for number in range(1000)}
+    path = write_zip(tmp_path / "r.zip", {**sound_dataset(), **more})
+    assert scan_release(path).problem_totals == {"metadata_unusable": 20}
+
+
+def test_a_list_of_endless_classes_is_unusable(tmp_path):
+    endless = {f"c{number}": 1 for number in range(100_001)}
+    path = release(tmp_path / "r.zip", dataset_stats={**STATS, "class_distribution": endless})
+    assert read_release_metadata(path) is None
+    assert scan_release(path).problem_totals == {"metadata_unusable": 1}
+
+
 def test_of_equal_names_the_last_one_counts(tmp_path):
     name = "metadata/dataset_stats.json"
     later = {**STATS, "split_counts": {"train": 3}}
