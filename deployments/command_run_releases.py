@@ -55,7 +55,7 @@ def build_release_stats(
 
       visionflows run build-release-stats mussels-2026-05.zip
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "ERROR")
+    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
     database = open_database()
     one = _choose(database, archive, release)
     from flows.build_release_stats import build_release_stats as flow
@@ -80,7 +80,7 @@ def check_release_stats(verbose: VerboseOption = False, json_output: JsonOption 
 
       visionflows run check-release-stats
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "ERROR")
+    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
     database = open_database()
     from flows.check_release_stats import check_release_stats as flow
 
@@ -120,7 +120,7 @@ def create_release(
 
       visionflows run create-release --project mussels --name mussels-2026-05
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "ERROR")
+    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
     database = open_database()
     found = find_project(database, project)
     from flows.create_release import choose_archive_path
