@@ -77,7 +77,11 @@ def test_a_project_becomes_a_release(command, invoke, database, home, tmp_path):
     )
     assert told["split_counts"] == {"train": 63, "val": 6, "test": 4}
     assert told["release"]["project"] == "empire"
-    assert all(job.status is JobStatus.COMPLETED for job in list_jobs(database))
+    outlines = ("--project", "empire", "--name", "autumn", "--task", "segment")
+    shown = command.run("run", "create-release", *outlines, status=1)
+    assert "No label of project 'empire' can go into" in shown
+    failed = [job.subject for job in list_jobs(database) if job.status is not JobStatus.COMPLETED]
+    assert failed == ["autumn"]
 
 
 def test_releases_are_listed_and_shown(invoke, database, archive):
