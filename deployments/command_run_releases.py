@@ -12,7 +12,12 @@ from pydantic import ValidationError
 
 from deployments.command_run import CANCELLED, cancel_on_interrupt
 from deployments.prefect_environment import prepare_prefect_environment
-from deployments.release_output import print_release, print_releases, release_as_json
+from deployments.release_output import (
+    as_sentence,
+    print_release,
+    print_releases,
+    release_as_json,
+)
 from deployments.terminal import live_job_bar, print_json, print_plain, print_problem
 from storage.data_roots import check_within_data_roots
 from storage.database import Database, open_database
@@ -265,7 +270,7 @@ def _print_all(
 ) -> None:
     if releases:
         print_releases(releases)
-    print_plain(f"{(message or '').capitalize()}.")
+    print_plain(as_sentence(message or ""))
     for outcome in outcomes:
         if outcome["outcome"] == "failed":
             print_problem(f"{outcome['name']}: {outcome['message']}")

@@ -33,6 +33,11 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def as_sentence(message: str) -> str:
+    """A message with one full stop at its end; names and paths in it stay as they are."""
+    return f"{message.rstrip('.')}."
+
+
 def print_releases(releases: list[ReleaseRecord]) -> None:
     """Releases as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
