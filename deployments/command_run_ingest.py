@@ -175,8 +175,8 @@ def _print_report(report: dict[str, Any], *, is_preview: bool) -> None:
     if report["labeled_count"]:
         classes = ", ".join(report["class_names"].values()) or "no class names"
         print_plain(
-            f"{report['labeled_count']} images have labels ({report['relabeled']} of all "
-            f"changed); classes: {classes}."
+            f"{report['labeled_count']} images have labels ({report['relabeled']} new or changed); "
+            f"classes: {classes}."
         )
     if report["generated"] or report["removed"]:
         print_plain(f"{report['generated']} images generated, {report['removed']} removed.")
