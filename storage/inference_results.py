@@ -128,10 +128,13 @@ def list_kept(connection: Connection, kept: KeptQuery, image_ids: Sequence[UUID]
 def load_kept(
     connection: Connection, kept: KeptQuery, image_ids: Sequence[UUID]
 ) -> dict[UUID, dict[str, Any]]:
-    """Kept detections as `tasks.inference.detection_records.to_record` gave them."""
+    """Kept detections as `to_record` in tasks/inference/detection_records.py gave them.
+
+    Their lists of detections are left as JSON text.
+    """
     rows = connection.execute(
         text(
-            "SELECT d.image_id, d.width, d.height, d.limit_reached, d.detections "
+            "SELECT d.image_id, d.width, d.height, d.limit_reached, d.detections::text "
             f"FROM image_detections d WHERE {_IS_KEPT} "
             "AND d.image_id = ANY(CAST(:ids AS uuid[]))"
         ),
@@ -279,7 +282,7 @@ def read_results(
     """
     result = connection.execute(
         text(
-            f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections "
+            f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
             f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id ORDER BY c.position"
         ),
         {"id": run_id},
@@ -311,7 +314,7 @@ def list_busiest(
     with database.transaction() as connection:
         rows = connection.execute(
             text(
-                f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections "
+                f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
                 f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id "
                 "AND r.error_msg IS NULL ORDER BY (SELECT coalesce(sum(e.value::int), 0) "
                 "FROM jsonb_each_text(r.class_counts) e) DESC, c.position LIMIT :most"

@@ -67,8 +67,8 @@ def read_pairs(
     result = connection.execute(
         text(
             "SELECT c.position, c.shared_image_id, c.name, "
-            "d.width, d.height, d.limit_reached, d.detections, "
-            f"e.width, e.height, e.limit_reached, e.detections {_PAIRS} ORDER BY c.position"
+            "d.width, d.height, d.limit_reached, d.detections::text, "
+            f"e.width, e.height, e.limit_reached, e.detections::text {_PAIRS} ORDER BY c.position"
         ),
         {"first": first, "second": second},
         execution_options={"stream_results": True, "yield_per": batch_rows},
@@ -84,8 +84,8 @@ def find_pairs(
     rows = connection.execute(
         text(
             "SELECT c.position, c.shared_image_id, c.name, "
-            "d.width, d.height, d.limit_reached, d.detections, "
-            f"e.width, e.height, e.limit_reached, e.detections {_PAIRS} "
+            "d.width, d.height, d.limit_reached, d.detections::text, "
+            f"e.width, e.height, e.limit_reached, e.detections::text {_PAIRS} "
             "AND c.shared_image_id = ANY(CAST(:ids AS uuid[])) ORDER BY c.position"
         ),
         {"first": first, "second": second, "ids": image_ids},

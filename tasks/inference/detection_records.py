@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,17 @@ def to_record(found: ImageDetections) -> dict[str, Any]:
 
 
 def from_record(record: dict[str, Any]) -> ImageDetections:
-    """Turn what `to_record` gave into detections again."""
+    """Turn what `to_record` gave into detections again.
+
+    Args:
+        record: its `detections` may be JSON text. Read so, many records take little memory, and
+            Python's search for garbage does not go through all of their lists.
+    """
+    entries = record["detections"]
+    if isinstance(entries, str):
+        entries = json.loads(entries)
     detections = []
-    for entry in record["detections"]:
+    for entry in entries:
         left, top, right, bottom = entry["box"]
         outlines = tuple(np.array(points, np.float32) for points in entry["polygons"])
         detections.append(
