@@ -63,12 +63,6 @@ def draw_overlay(
     return canvas
 
 
-def overlay_png(overlay: Picture) -> bytes:
-    """Encode an overlay (rows, columns, 3), R, G, B, as PNG."""
-    _, content = cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
-    return content.tobytes()
-
-
 def overlay_jpeg(overlay: Picture, *, quality: int = 82) -> bytes:
     """Encode an overlay (rows, columns, 3), R, G, B, as JPEG."""
     bgr = cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from storage.database import Database, open_database
 from storage.errors import DiskFullError, ImageError, JobTakenOverError, VisionflowsError
-from storage.files import write_files
+from storage.files import remove_leftovers, write_files
 from storage.inference_results import (
     ImageToDo,
     KeptQuery,
@@ -69,6 +69,7 @@ _LONGEST_MESSAGE = 500
 _STORED_TOGETHER = 32
 _ANSWERED_TOGETHER = 128
 _MOST_MODELS = 2
+_LEFTOVER_SECONDS = 24 * 3600.0
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -128,6 +129,9 @@ def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
         images = list_images_to_do(
             connection, order.run_id, order.counted_classes, _kept_query(order)
         )
+    remove_leftovers(
+        polygons_folder(order.run_id), older_than_seconds=_LEFTOVER_SECONDS, now=time.time()
+    )
     begin_run(database, job, order.run_id, total=total, class_mapping=order.class_mapping)
     if order.device != CPU:
         images.sort(key=lambda image: _seen_shape(image, order))

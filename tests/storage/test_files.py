@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.files import atomic_file, remove_leftovers
+from storage.files import atomic_file, remove_leftovers, write_files
 from tests.storage.processes import kill, read_line, start_python
 
 WRITE_HALF = """
@@ -87,3 +87,29 @@ def test_other_files_are_no_leftovers(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert remove_leftovers(tmp_path, older_than_seconds=-1, now=1e12) == 0
     assert remove_leftovers(tmp_path / "missing", older_than_seconds=0, now=1e12) == 0
+
+
+def test_several_files_are_written_and_replaced_together(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "here"
+    write_files(folder, {str(number): bytes([number]) * number for number in range(20)})
+    write_files(folder, {"3": b"new", "20": b""})
+    write_files(folder, {})
+    assert {path.name for path in folder.iterdir()} == {str(number) for number in range(21)}
+    assert (folder / "3").read_bytes() == b"new"
+    assert (folder / "19").read_bytes() == bytes([19]) * 19
+
+
+def test_when_one_of_several_files_does_not_fit_none_is_there(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(b"old")
+    code = f"""
+import resource, signal
+from pathlib import Path
+from storage.files import write_files
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_files(Path({str(tmp_path)!r}), {{"0": b"new", "1": bytes(5000), "2": b"new"}})
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert b"File too large" in ended.stderr
+    assert names(tmp_path) == ["0"]
+    assert (tmp_path / "0").read_bytes() == b"old"

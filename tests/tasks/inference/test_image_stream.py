@@ -1,5 +1,6 @@
 """Many images: what happens to one is its own affair; memory that runs out halves batches."""
 
+import hashlib
 import shutil
 import threading
 
@@ -11,7 +12,12 @@ from storage.errors import ImageError, ImageErrorCode
 from tasks.images.files import ImageLimits
 from tasks.inference.detections import ModelError
 from tasks.inference.engine import Model
-from tasks.inference.image_stream import detect_in_files, is_out_of_memory
+from tasks.inference.image_stream import (
+    ModelTurns,
+    RegisteredContent,
+    detect_in_files,
+    is_out_of_memory,
+)
 from tests.tasks.inference.conftest import PICTURES, pixels_of
 
 
@@ -161,3 +167,49 @@ def test_no_images_give_no_outcomes(mussel_model):
 def test_only_words_about_memory_are_about_memory():
     assert is_out_of_memory(RuntimeError("Failed to allocate memory for requested buffer"))
     assert not is_out_of_memory(RuntimeError("invalid shape"))
+
+
+def test_a_registered_content_is_read_where_it_lies_unchanged(mussel_model, reference, tmp_path):
+    sha256 = hashlib.sha256(PICTURES[1].read_bytes()).hexdigest()
+    files = [
+        RegisteredContent((tmp_path / "moved.jpg", PICTURES[0], PICTURES[1]), sha256),
+        RegisteredContent((PICTURES[0], PICTURES[2]), sha256),
+        RegisteredContent((tmp_path / "gone.jpg",), sha256),
+    ]
+    outcomes = {o.position: o for o in detect_in_files(mussel_model, files)}
+    assert summaries([outcomes[0]]) == {0: reference[1]}
+    assert outcomes[1].error.code is ImageErrorCode.CHANGED
+    assert outcomes[2].error.code is ImageErrorCode.MISSING
+
+
+def test_callers_that_share_turns_leave_an_image_alone_that_needs_all_memory(
+    mussel_model, reference
+):
+    at_work, most, lock = [], [], threading.Lock()
+
+    def fails(pictures):
+        with lock:
+            at_work.append(1)
+            first = len(most) == 0
+            most.append(len(at_work))
+        try:
+            if first:
+                raise MemoryError
+        finally:
+            with lock:
+                at_work.pop()
+
+    model = FailingModel(mussel_model, fails)
+    turns = ModelTurns(2)
+    found = []
+
+    def work(number):
+        outcomes = detect_in_files(model, PICTURES[number : number + 1], threads=1, turns=turns)
+        found.extend((number, summaries([outcome])[0]) for outcome in outcomes)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert dict(found) == {number: reference[number] for number in range(3)}

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tasks.inference.detections import Detection, ImageDetections
-from tasks.inference.overlays import color_of_class, draw_overlay, overlay_png
+from tasks.inference.overlays import color_of_class, draw_overlay, overlay_jpeg
 
 SQUARE = np.array([[20, 40], [80, 40], [80, 100], [20, 100]], np.float32)
 
@@ -34,7 +34,9 @@ def test_large_pictures_are_reduced_and_texts_stay_inside():
     assert tiny.shape == (101, 81, 3)
 
 
-def test_an_overlay_is_written_as_png_with_its_colours():
+def test_an_overlay_is_written_as_jpeg_with_its_colours():
     overlay = overlay_of(np.full((120, 160, 3), (10, 20, 200), np.uint8))
-    picture = Image.open(io.BytesIO(overlay_png(overlay)))
-    assert np.array_equal(np.asarray(picture), overlay)
+    picture = Image.open(io.BytesIO(overlay_jpeg(overlay, quality=95)))
+    assert (picture.format, picture.size) == ("JPEG", (160, 120))
+    difference = np.asarray(picture).astype(int) - overlay
+    assert np.abs(difference).mean() < 6

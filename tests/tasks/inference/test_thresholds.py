@@ -5,7 +5,12 @@ import pytest
 
 from storage.errors import InvalidInputError
 from tasks.inference.detections import Detection, ImageDetections, InferenceSettings
-from tasks.inference.thresholds import can_answer, filter_by_threshold, rounded_threshold
+from tasks.inference.thresholds import (
+    can_answer,
+    filter_by_threshold,
+    rounded_threshold,
+    settings_key,
+)
 from tests.tasks.inference.conftest import MUSSELS, PICTURES, needs_ultralytics, pixels_of
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.5, 0.625, 0.8, 0.95)
@@ -84,3 +89,12 @@ def test_a_threshold_outside_0_to_1_is_refused(value):
 def test_thresholds_are_told_apart_by_a_thousandth():
     assert rounded_threshold(0.5004) == rounded_threshold(0.5) == 0.5
     assert rounded_threshold(0.5006) != 0.5
+
+
+def test_settings_have_a_name_of_their_own_in_which_the_floor_does_not_count():
+    plain = InferenceSettings(320)
+    assert settings_key(plain, "fp32") == settings_key(InferenceSettings(320, 0.3), "fp32")
+    others = [InferenceSettings(640), InferenceSettings(320, iou=0.5)]
+    others += [InferenceSettings(320, max_detections=9)]
+    keys = {settings_key(one, "fp32") for one in (plain, *others)}
+    assert len(keys | {settings_key(plain, "fp16")}) == 5
