@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from storage.errors import ConfigurationError
 
@@ -17,6 +18,15 @@ def _available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+class TaskRunnerKind(StrEnum):
+    """What the batches of a flow run on."""
+
+    THREADS = "threads"
+    PROCESSES = "processes"
+    DASK = "dask"
+    RAY = "ray"
 
 
 class Settings(BaseSettings):
@@ -67,6 +77,36 @@ class Settings(BaseSettings):
         gt=0,
         description="Time limit for one image in a decoder that runs in a process of its own.",
     )
+    task_runner: TaskRunnerKind = Field(
+        default=TaskRunnerKind.THREADS,
+        description="What batches run on: threads, processes, dask, or ray (extras dask and ray).",
+    )
+    task_runner_address: str | None = Field(
+        default=None,
+        description=(
+            "Address of a Dask scheduler or a Ray cluster that exists; unset: one is started on "
+            "this machine for every run."
+        ),
+    )
+    stack_port: int = Field(
+        default=4200,
+        ge=1,
+        le=65535,
+        description="Port of the local stack's UI and API; when it is taken, the next free one.",
+    )
+    runs_per_worker: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="Flow runs that one worker has at work at the same time; others wait.",
+    )
+    schedules: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Other times for schedules of the local stack, as JSON: "
+            '{"quality-nightly": "30 1 * * *"}; "off" removes one. Times are cron\'s, in UTC.'
+        ),
+    )
     snapshots_kept: int = Field(
         default=30,
         ge=1,
@@ -98,6 +138,10 @@ def get_settings() -> Settings:
         name = "VISIONFLOWS_" + "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(
             f"{name} cannot be {first.get('input')!r}: {first['msg']}."
+        ) from error
+    except SettingsError as error:  # a value that should be JSON is not
+        raise ConfigurationError(
+            'VISIONFLOWS_SCHEDULES is not JSON; it looks like {"quality-nightly": "0 3 * * *"}.'
         ) from error
     folder = settings.postgresql_folder
     return settings.model_copy(

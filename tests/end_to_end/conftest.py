@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from storage.database import Database
 from storage.jobs import JobRecord, list_jobs
 from tests.conftest import DATA
+from tests.prefect_server import running_prefect_server
 
 COMMAND = Path(sys.executable).with_name("visionflows")
 MANY = 240
@@ -92,3 +93,21 @@ def wait_for_job(database: Database) -> Callable[..., JobRecord]:
         raise AssertionError(f"no job became as asked: {list_jobs(database)}")
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def deployed_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a real Prefect server of its own with everything applied, and no worker."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from deployments.deploy import apply_everything
+    from storage.settings import Settings
+
+    with running_prefect_server(tmp_path_factory.mktemp("deployed-server")) as url:
+        with (
+            temporary_settings({PREFECT_API_URL: url}),
+            get_client(sync_client=True) as client,
+        ):
+            apply_everything(client, Settings())
+        yield url

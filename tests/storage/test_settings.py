@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ConfigurationError
-from storage.settings import Settings, get_settings
+from storage.settings import Settings, TaskRunnerKind, get_settings
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +43,16 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "max_image_bytes": 2000,
         "max_image_seconds": 1.5,
         "snapshots_kept": 4,
+        "task_runner": TaskRunnerKind.PROCESSES,
+        "task_runner_address": "tcp://scheduler:8786",
+        "stack_port": 4300,
+        "runs_per_worker": 5,
+        "schedules": {"quality-nightly": "0 3 * * *"},
     }
     assert set(values) == set(Settings.model_fields)
     for name, value in values.items():
-        monkeypatch.setenv(f"VISIONFLOWS_{name.upper()}", str(value))
+        text = json.dumps(value) if isinstance(value, dict) else str(value)
+        monkeypatch.setenv(f"VISIONFLOWS_{name.upper()}", text)
     assert get_settings().model_dump() == values
 
 
@@ -84,6 +91,8 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
         ("VISIONFLOWS_MAX_IMAGE_PIXELS", "-1"),
         ("VISIONFLOWS_MAX_IMAGE_SECONDS", "nan"),
         ("VISIONFLOWS_SNAPSHOTS_KEPT", "0"),
+        ("VISIONFLOWS_TASK_RUNNER", "threds"),
+        ("VISIONFLOWS_STACK_PORT", "0"),
     ],
 )
 def test_a_wrong_value_is_reported_with_its_variable(
@@ -95,3 +104,12 @@ def test_a_wrong_value_is_reported_with_its_variable(
     # The error is not remembered: a corrected value is taken.
     monkeypatch.delenv(name)
     get_settings()
+
+
+@pytest.mark.parametrize("value", ["0 3 * * *", "{quality-nightly: off}"])
+def test_schedules_that_are_no_json_are_reported(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("VISIONFLOWS_SCHEDULES", value)
+    with pytest.raises(ConfigurationError, match=r"^VISIONFLOWS_SCHEDULES is not JSON; it looks"):
+        get_settings()

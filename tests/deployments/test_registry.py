@@ -1,0 +1,57 @@
+"""The registry of deployments: what stands in it can be imported, and its times can be changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployments.deploy import chosen_schedules, load_flow
+from deployments.registry import DEPLOYED_FLOWS, find_deployed_flow
+from storage.errors import ConfigurationError, NotFoundError
+from storage.settings import Settings
+
+
+@pytest.mark.parametrize("deployed", DEPLOYED_FLOWS, ids=lambda deployed: deployed.name)
+def test_every_entry_names_its_flow(deployed):
+    flow = load_flow(deployed)
+    assert flow.name == deployed.name
+    assert set(deployed.parameters) <= set(flow.parameters.properties)
+    required = set(flow.parameters.required or []) - set(deployed.parameters)
+    if deployed.schedule is not None:
+        assert required <= set(deployed.schedule.parameters), "a scheduled run has all it needs"
+
+
+@pytest.mark.parametrize("deployed", DEPLOYED_FLOWS, ids=lambda deployed: deployed.name)
+def test_every_parameter_has_a_help_text(deployed):
+    for name, parameter in load_flow(deployed).parameters.properties.items():
+        assert parameter.get("description"), f"{deployed.name}: {name}"
+
+
+def test_names_and_schedules_are_unique():
+    names = [deployed.name for deployed in DEPLOYED_FLOWS]
+    slugs = [deployed.schedule.slug for deployed in DEPLOYED_FLOWS if deployed.schedule]
+    assert len(set(names)) == len(names) and len(set(slugs)) == len(slugs)
+
+
+def test_an_unknown_flow_is_refused_with_those_that_exist():
+    with pytest.raises(NotFoundError, match=r"'quality'; there are: quality-metrics, "):
+        find_deployed_flow("quality")
+
+
+def test_times_can_be_changed_and_schedules_left_out():
+    assert chosen_schedules(Settings())["quality-nightly"].cron == "0 2 * * *"
+    changed = chosen_schedules(Settings(schedules={"quality-nightly": "30 1 * * 1-5"}))
+    assert changed["quality-nightly"].cron == "30 1 * * 1-5"
+    assert "quality-nightly" not in chosen_schedules(Settings(schedules={"quality-nightly": "off"}))
+
+
+@pytest.mark.parametrize(
+    ("schedules", "problem"),
+    [
+        ({"nightly": "0 1 * * *"}, "'nightly'; there are: .*quality-nightly"),
+        ({"quality-nightly": "at one"}, "quality-nightly cannot be 'at one'"),
+        ({"quality-nightly": "61 * * * *"}, "quality-nightly cannot be '61"),
+    ],
+)
+def test_a_wrong_time_is_refused(schedules, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        chosen_schedules(Settings(schedules=schedules))
