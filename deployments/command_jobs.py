@@ -10,11 +10,13 @@ from uuid import UUID
 import typer
 from rich.live import Live
 
+from deployments.stack_state import read_stack_state, running_stack, stack_folder
 from deployments.terminal import console, job_as_json, job_table, print_json, print_plain
 from storage.database import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
 from storage.jobs import JobRecord, cancel_job, find_job, list_jobs
 from storage.projects import find_project, list_projects
+from storage.settings import get_settings
 
 _WATCH_SECONDS = 2.0
 
@@ -66,6 +68,8 @@ def status(
                 jobs = look()
                 if not json_output:
                     table.update(job_table(jobs, names), refresh=True)
+    if not json_output:
+        print_plain(_stack_sentence())
     if json_output:
         print_json([job_as_json(found) for found in jobs])
     elif not jobs:
@@ -112,6 +116,19 @@ def cancel(
             print_plain(f"Job {found.id} will end within a batch.")
         else:
             print_plain(f"Job {found.id} is {found.status.value}.")
+
+
+def _stack_sentence() -> str:
+    settings = get_settings()
+    stack = running_stack(settings)
+    if stack is not None:
+        return f"The stack is running: {stack.url}"
+    state = read_stack_state(settings)
+    if state is None:
+        return "The stack is not running; `visionflows up` starts it."
+    if state.is_looked_after():
+        return f"The stack is starting or ending; its logs are in {stack_folder(settings)}."
+    return "The stack was killed; `visionflows up` ends what it has left and starts it again."
 
 
 def parse_job_id(value: str) -> UUID:

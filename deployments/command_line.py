@@ -10,7 +10,13 @@ import psycopg
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments import command_database, command_jobs, command_projects, command_run
+from deployments import (
+    command_database,
+    command_jobs,
+    command_projects,
+    command_run,
+    command_stack,
+)
 from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
 
@@ -32,6 +38,10 @@ app = typer.Typer(
 app.add_typer(command_projects.app, name="projects")
 app.add_typer(command_run.app, name="run")
 app.add_typer(command_database.app, name="db")
+app.command("up")(command_stack.up)
+app.command("down")(command_stack.down)
+app.command("deploy")(command_stack.deploy)
+app.command("worker")(command_stack.worker)
 app.command("status")(command_jobs.status)
 app.command("cancel")(command_jobs.cancel)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployments.prefect_environment import first_start_alone
 from storage.errors import VisionflowsError
+from storage.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect.server.api.server import SubprocessASGIServer
@@ -31,11 +28,8 @@ def start_temporary_server() -> None:
 
     if PREFECT_API_URL.value() is not None:
         return
-    current = get_current_settings()
-    timeout = current.server.ephemeral.startup_timeout_seconds
-    ready = current.home / f".ready-{version('prefect')}"
-    lock = _exclusive(current.home / ".starting.lock")
-    with nullcontext() if ready.exists() else lock:
+    timeout = get_current_settings().server.ephemeral.startup_timeout_seconds
+    with first_start_alone(get_settings()):
         try:
             _server_deaf_to_interrupts().start(timeout=timeout)
         except (RuntimeError, HTTPError) as error:
@@ -43,7 +37,6 @@ def start_temporary_server() -> None:
                 f"Prefect's temporary server did not start within {timeout} s ({error}); run the "
                 "command again, or set PREFECT_API_URL to a running server."
             ) from error
-        ready.touch()
 
 
 def _server_deaf_to_interrupts() -> SubprocessASGIServer:
@@ -64,10 +57,3 @@ def _server_deaf_to_interrupts() -> SubprocessASGIServer:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     return Server()
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
