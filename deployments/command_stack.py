@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.prefect_environment import prepare_prefect_environment
+from deployments.prefect_environment import named_server, prepare_prefect_environment
 from deployments.stack_processes import (
     end_processes,
     last_words,
@@ -27,7 +27,7 @@ from deployments.stack_state import (
 )
 from deployments.terminal import print_plain
 from storage.database import open_database
-from storage.errors import ConfigurationError, VisionflowsError
+from storage.errors import VisionflowsError
 from storage.settings import Settings, get_settings
 
 _DETACHED_SECONDS = 300.0
@@ -49,14 +49,14 @@ def up(
       visionflows up
     """
     settings = get_settings()
-    if detach:
-        _up_detached(settings)
-        return
     with only_supervisor(settings) as is_only:
-        if is_only:
-            _up(settings)
-        else:
+        if not is_only:
             _tell_running(read_stack_state(settings))
+            return
+        if not detach:
+            _up(settings)
+            return
+    _up_detached(settings)
 
 
 def down() -> None:
@@ -97,7 +97,7 @@ def deploy() -> None:
     """
     settings = get_settings()
     prepare_prefect_environment(settings, log_level="WARNING")
-    api_url = _named_server()
+    api_url = named_server()
     from deployments.deploy import apply_everything
     from deployments.prefect_api import prefect_client
     from deployments.registry import DEPLOYED_FLOWS
@@ -125,20 +125,41 @@ def worker(
     """
     settings = get_settings()
     prepare_prefect_environment(settings, log_level="INFO")
-    _named_server()
+    named_server()
     os.environ.update(settings_as_environment(settings))
     command = worker_command(settings, name or worker_name())
     os.execv(command[0], command)
 
 
-def _named_server() -> str:
-    api_url = os.environ.get("PREFECT_API_URL")
-    if not api_url:
-        raise ConfigurationError(
-            "PREFECT_API_URL is not set and the local stack is not running; name a server, e.g. "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api, or start the stack with `visionflows up`."
-        )
-    return api_url
+def trigger(
+    flow: Annotated[str, typer.Argument(help="Name of the flow, e.g. quality-metrics.")],
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="NAME=VALUE; values are JSON, or text."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start it and come back; print the id of the run.")
+    ] = False,
+) -> None:
+    """Start a deployed flow on a worker of the stack, and follow it. Ctrl-C cancels the run.
+
+    For example:
+
+      visionflows trigger quality-metrics -p project=mussels -p batch_size=20
+    """
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="ERROR")
+    from deployments.command_run import run_remotely
+    from deployments.prefect_api import prefect_client
+    from deployments.remote_run import read_parameters, start_remote_run
+
+    with prefect_client(named_server()) as client:
+        values = read_parameters(client, flow, parameters or [])
+        if detach:
+            print_plain(str(start_remote_run(client, flow, values)))
+            return
+    run_id = run_remotely(open_database(settings), flow, values, flow, show=True)
+    print_plain(f"{flow} is completed. Its run is {run_id}.")
 
 
 def _up(settings: Settings) -> None:

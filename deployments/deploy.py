@@ -110,7 +110,11 @@ def _apply_deployment(client: SyncPrefectClient, deployed: DeployedFlow) -> UUID
         ),
         "work_pool_name": WORK_POOL,
         "entrypoint": deployed.entrypoint,
-        "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
+        # Prefect accepts unknown parameters and fails later; so they are refused at once.
+        "parameter_openapi_schema": {
+            **parameter_schema(flow).model_dump_for_openapi(),
+            "additionalProperties": False,
+        },
         "enforce_parameter_schema": True,
         "pull_steps": [],
     }

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from deployments.stack_state import running_stack
+from storage.errors import ConfigurationError
 from storage.settings import Settings
 
 # Measured: without batches the server's recorder takes six times the CPU per task run and drops
@@ -75,3 +76,18 @@ def first_start_alone(settings: Settings) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
     ready.touch()
+
+
+def named_server() -> str:
+    """The address of the API that the environment names: the person's own, or the stack's.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    api_url = os.environ.get("PREFECT_API_URL")
+    if not api_url:
+        raise ConfigurationError(
+            "PREFECT_API_URL is not set and the local stack is not running; name a server, e.g. "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api, or start the stack with `visionflows up`."
+        )
+    return api_url

@@ -1,0 +1,182 @@
+"""A local stack as a person starts it, on a home of its own, and what its API says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from deployments.stack_state import MARK_VARIABLE, ProcessIdentity, StackState
+from tests.end_to_end.conftest import COMMAND
+
+START_SECONDS = 240
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+class LocalStack:
+    """Runs `visionflows` on one home, and asks the stack's API."""
+
+    def __init__(self, home: Path, port: int, **variables: str) -> None:
+        self.home = home
+        self.environment = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("PREFECT_", "VISIONFLOWS_"))
+            },
+            "VISIONFLOWS_HOME": str(home),
+            "VISIONFLOWS_STACK_PORT": str(port),
+            "VISIONFLOWS_WORKERS": "1",
+            **variables,
+        }
+        self.process: subprocess.Popen[str] | None = None
+        self.lines: list[str] = []
+
+    def start(self) -> list[str]:
+        """`visionflows up` in a process of its own; the lines it prints until it is ready."""
+        self.process = subprocess.Popen(
+            [str(COMMAND), "up"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.environment,
+            cwd=self.home.parent,
+        )
+        assert self.process.stdout is not None
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line.rstrip("\n"))
+            if "The stack is running: " in line:
+                return lines
+        raise AssertionError("\n".join(lines))
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> list[str]:
+        """End it as Ctrl-C does; what it printed at the end."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0, output
+        return output.splitlines()
+
+    def run(self, *arguments: str, status: int = 0, **variables: str) -> str:
+        """Run the command to its end; what it printed, errors included."""
+        finished = subprocess.run(
+            [str(COMMAND), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**self.environment, **variables},
+            cwd=self.home.parent,
+            timeout=240,
+            check=False,
+        )
+        assert finished.returncode == status, finished.stdout
+        return finished.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """Run the command with `--json`; what it printed."""
+        return json.loads(self.run(*arguments, "--json"))
+
+    @property
+    def state(self) -> StackState:
+        values = json.loads((self.home / "stack" / "state.json").read_text(encoding="utf-8"))
+        values["supervisor"] = ProcessIdentity(**values["supervisor"])
+        values["processes"] = {
+            name: ProcessIdentity(**found) for name, found in values["processes"].items()
+        }
+        return StackState(**values)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process whose environment says that it belongs to a stack of this home."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = process.environ()
+            except (psutil.Error, OSError):
+                continue
+            if MARK_VARIABLE in environment and environment.get("VISIONFLOWS_HOME") == str(
+                self.home
+            ):
+                found.append(process)
+        return found
+
+    def kill(self, name: str) -> None:
+        """Kill the server or the worker as `kill -9` does."""
+        os.kill(self.state.processes[name].pid, signal.SIGKILL)
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return httpx.post(f"{self.state.api_url}{path}", json=body, timeout=60, trust_env=False)
+
+    def get(self, path: str) -> Any:
+        answer = httpx.get(f"{self.state.api_url}{path}", timeout=60, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployment(self, name: str) -> str:
+        return str(self.get(f"/deployments/name/{name}/{name}")["id"])
+
+    def create_run(self, name: str, **parameters: Any) -> str:
+        """What a person's script does: POST /deployments/{id}/create_flow_run."""
+        path = f"/deployments/{self.deployment(name)}/create_flow_run"
+        answer = self.post(path, parameters=parameters)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def wait_for_state(self, run: str, *states: str, seconds: float = 120) -> Any:
+        """The flow run, once it is in one of the states."""
+        return wait_for(
+            lambda: (found := self.flow_run(run)) and found["state_type"] in states and found,
+            f"run {run} is {states}",
+            seconds,
+        )
+
+    def flow_run(self, run: str) -> Any:
+        try:
+            return self.get(f"/flow_runs/{run}")
+        except httpx.HTTPError:
+            return None  # the server is being started again
+
+    def runs_of(self, name: str) -> list[Any]:
+        """The runs of a deployment, newest first."""
+        deployment = {"deployments": {"id": {"any_": [self.deployment(name)]}}}
+        answer = self.post("/flow_runs/filter", **deployment, sort="EXPECTED_START_TIME_DESC")
+        return list(answer.json())
+
+    def wait_for_job(self, run: str, condition: Callable[[Any], bool], seconds: float = 90) -> Any:
+        """The job of a flow run, once it is as asked."""
+
+        def look() -> Any:
+            mine = [job for job in self.json("status") if job["flow_run_id"] == run]
+            return mine[0] if mine and condition(mine[0]) else None
+
+        return wait_for(look, f"the job of run {run} is as asked", seconds)
+
+    def sql(self, query: str) -> str:
+        """What psql prints for a query."""
+        return self.run("db", "shell", "-c", query)
+
+
+def wait_for(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Look until something is found."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.1)
+    return found
+
+
+def remove_home(home: Path) -> None:
+    """Remove a home with its database; root's lies elsewhere, where a link leads."""
+    database = home / "postgresql"
+    if database.is_symlink():
+        shutil.rmtree(database.readlink().parent, ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)

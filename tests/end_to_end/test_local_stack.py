@@ -1,0 +1,301 @@
+"""The local stack as people use it: REST, schedule, event, command; killed parts; its end.
+
+One stack serves the whole module, on a bare home: everything in it is real.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from deployments.stack_processes import free_port
+from tests.conftest import DATA
+from tests.end_to_end.local_stack import LocalStack, remove_home, wait_for
+
+SLOW = 320
+
+EMIT = """
+import sys
+import prefect
+from deployments.prefect_environment import prepare_prefect_environment
+from flows.project_events import emit_project_ingested
+from storage.database import open_database
+from storage.projects import find_project
+
+@prefect.flow(name="ingest", persist_result=False)
+def ingest():
+    print(emit_project_ingested(find_project(open_database(), sys.argv[1])))
+
+ingest()
+"""
+
+
+@pytest.fixture(scope="module")
+def slow_photographs(tmp_path_factory):
+    """Enough to keep one thread at work for some ten seconds: progressive JPEGs are slow to read.
+
+    Every file has other bytes: what follows the end of a JPEG is not part of its picture.
+    """
+    folder = tmp_path_factory.mktemp("slow")
+    source = cv2.imread(str(DATA / "exif-orientation" / "Landscape_1.jpg"))
+    drawn = np.random.default_rng(5)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    for number in range(SLOW // 8):
+        top, left = int(drawn.integers(0, 200)), int(drawn.integers(0, 300))
+        crop = cv2.resize(source[top : top + 720, left : left + 1280], (1920, 1080))
+        grain = drawn.integers(-6, 7, size=crop.shape, dtype=np.int16)
+        picture = np.clip(crop.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+        _, data = cv2.imencode(".jpg", picture, options)
+        for copy in range(8):
+            (folder / f"{number:03}-{copy}.jpg").write_bytes(data.tobytes() + b"copy %d" % copy)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(slow_photographs):
+    folder = Path(tempfile.mkdtemp(prefix="visionflows-stack-"))
+    folder.chmod(0o755)
+    made = LocalStack(folder / "home", free_port(24200))
+    small = folder / "small"
+    shutil.copytree(DATA / "dark-retinexnet" / "data" / "eval" / "low", small)
+    told = made.start()
+    assert told[-1].startswith(f"The stack is running: {made.state.url}. Ctrl-C ends it.")
+    made.run("projects", "add", "small", str(small))
+    made.run("projects", "add", "slow", str(slow_photographs))
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.end()
+    made.run("down")
+    assert made.processes() == []
+    remove_home(made.home)
+    shutil.rmtree(folder)
+
+
+def project_id(stack, name):
+    (found,) = (project for project in stack.json("projects", "list") if project["name"] == name)
+    return found["id"]
+
+
+def assert_nothing_is_lost(stack, run):
+    """A run that is over has measured what was left, and nothing is at work any more."""
+    job = stack.wait_for_job(run, lambda job: job["status"] == "completed")
+    assert job["processed"] == job["total"] and job["failed"] == 0
+    counts = stack.sql(
+        "SELECT 'images=' || count(*) || ' measured=' || count(*) FILTER (WHERE q.status = "
+        "'completed') FROM image_quality q JOIN projects p ON p.id = q.project_id "
+        "WHERE p.name = 'slow'"
+    )
+    assert f"images={SLOW} measured={SLOW}" in counts
+    assert_nothing_at_work(stack)
+    return job
+
+
+def assert_nothing_at_work(stack):
+    chunks = "SELECT 'chunks=' || count(*) FROM job_chunks WHERE state = 'processing'"
+    jobs = "SELECT 'jobs=' || count(*) FROM jobs WHERE status IN ('pending', 'processing')"
+    assert "chunks=0" in stack.sql(chunks)
+    assert "jobs=0" in stack.sql(jobs)
+
+
+def test_started_twice_says_so_and_status_tells(stack):
+    assert f"running already: {stack.state.url}" in stack.run("up")
+    assert f"running already: {stack.state.url}" in stack.run("up", "--detach")
+    assert f"The stack is running: {stack.state.url}" in stack.run("status")
+    page = httpx.get(stack.state.url, trust_env=False)
+    assert page.status_code == 200 and "<html" in page.text, "the UI"
+    schedules = stack.get(f"/deployments/{stack.deployment('measure-projects')}/schedules")
+    assert [(found["slug"], found["active"]) for found in schedules] == [("quality-nightly", True)]
+
+
+def test_a_run_created_through_rest_measures_and_reports(stack):
+    run = stack.create_run("quality-metrics", project="small", batch_size=2)
+    finished = stack.wait_for_state(run, "COMPLETED", "FAILED", "CRASHED")
+    assert finished["state_type"] == "COMPLETED", finished["state"]
+    job = stack.wait_for_job(run, lambda job: job["status"] == "completed")
+    assert job["parameters"]["batch_size"] == 2
+    assert job["processed"] == job["total"] > 0
+    answer = stack.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
+    keys = {found["key"] for found in answer.json()}
+    assert {key.split("-")[1] for key in keys} == {"progress", "summary", "duplicates"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"project": "small", "batch_size": 201}, "'batch_size'"),
+        ({"project": "small", "bach_size": 5}, "'bach_size'"),
+        ({"batch_size": 5}, "'project'"),
+        ({"project": "small", "thresholds": {"blur_rule": "eye"}}, "'thresholds.blur_rule'"),
+    ],
+)
+def test_bad_parameters_are_refused_and_named(stack, parameters, named):
+    path = f"/deployments/{stack.deployment('quality-metrics')}/create_flow_run"
+    answer = stack.post(path, parameters=parameters)
+    assert answer.status_code == 409
+    assert named in answer.json()["detail"]
+
+    pairs = [f"-p{name}={json.dumps(value)}" for name, value in parameters.items()]
+    pairs = [pair.replace('"small"', "small") for pair in pairs]
+    told = stack.run("trigger", "quality-metrics", *pairs, status=1)
+    assert named in told and "Traceback" not in told
+
+
+def test_a_schedule_starts_runs(stack):
+    before = {run["id"] for run in stack.runs_of("quality-metrics")}
+    path = f"/deployments/{stack.deployment('quality-metrics')}/schedules"
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=10)
+    schedule = {"interval": 86400, "anchor_date": soon.isoformat()}
+    made = httpx.post(
+        f"{stack.state.api_url}{path}",
+        json=[{"schedule": schedule, "active": True, "parameters": {"project": "small"}}],
+        trust_env=False,
+    )
+    assert made.status_code == 201, made.text
+
+    def scheduled():
+        runs = stack.runs_of("quality-metrics")
+        return [run for run in runs if run["id"] not in before and run["state_type"] == "COMPLETED"]
+
+    (run,) = wait_for(scheduled, "a scheduled run is completed", 120)
+    assert run["auto_scheduled"] and run["parameters"]["project"] == "small"
+
+
+def test_the_event_of_an_ingest_starts_a_run(stack):
+    before = {run["id"] for run in stack.runs_of("quality-metrics")}
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(EMIT), "small"],
+        env={**stack.environment, "PREFECT_API_URL": stack.state.api_url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "quality-metrics for small starts by itself." in told.stdout
+
+    def started():
+        return [
+            run
+            for run in stack.runs_of("quality-metrics")
+            if run["id"] not in before
+            and run["state_type"] == "COMPLETED"
+            and run["parameters"]["project"] == project_id(stack, "small")
+        ]
+
+    assert len(wait_for(started, "a run by event is completed", 120)) == 1
+
+
+def test_the_command_starts_a_run_on_the_worker_and_shows_what_it_found(stack):
+    told = stack.run("run", "quality-metrics", "--project", "small", "--remote", "--force")
+    assert "measured and 0 failed in this run; small has" in told
+    newest = stack.runs_of("quality-metrics")[0]
+    job = stack.wait_for_job(newest["id"], lambda job: job["status"] == "completed")
+    assert job["parameters"]["force"] is True
+
+
+def test_a_run_in_the_terminal_appears_in_the_ui(stack):
+    stack.run("run", "quality-metrics", "--project", "small")
+    newest = stack.json("status")[0]
+    assert stack.get(f"/flow_runs/{newest['flow_run_id']}")["state_type"] == "COMPLETED"
+
+
+def test_cancelled_through_the_api_while_batches_are_in_flight(stack):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
+    stack.wait_for_job(run, lambda job: job["processed"] >= 10)
+    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+    assert stack.post(f"/flow_runs/{run}/set_state", state=cancelling).status_code in (200, 201)
+    stack.wait_for_state(run, "CANCELLED")
+    job = stack.wait_for_job(run, lambda job: job["status"] == "cancelled")
+    assert 10 <= job["processed"] < SLOW
+    assert_nothing_at_work(stack)
+
+    again = stack.create_run("quality-metrics", project="slow")
+    stack.wait_for_state(again, "COMPLETED")
+    assert assert_nothing_is_lost(stack, again)["total"] == SLOW - job["processed"]
+
+
+def test_killed_worker_is_started_again_and_the_next_run_does_the_rest(stack):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5, force=True)
+    stack.wait_for_job(run, lambda job: job["processed"] >= 10)
+    worker = stack.state.processes["worker"]
+    children = psutil.Process(worker.pid).children(recursive=True)
+    stack.kill("worker")
+    # As when the machine goes down: nothing of the run is left either.
+    for child in children:
+        child.kill()
+    wait_for(lambda: stack.state.processes["worker"] != worker, "the worker is started again")
+    job = stack.wait_for_job(run, lambda job: job["is_interrupted"])
+
+    again = stack.create_run("quality-metrics", project="slow")
+    stack.wait_for_state(again, "COMPLETED")
+    assert_nothing_is_lost(stack, again)
+    (interrupted,) = (found for found in stack.json("status") if found["id"] == job["id"])
+    assert interrupted["status"] == "failed" and "interrupted" in interrupted["error_message"]
+
+
+def test_killed_server_is_started_again_and_the_run_goes_on(stack):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5, force=True)
+    stack.wait_for_job(run, lambda job: job["processed"] >= 10)
+    server = stack.state.processes["server"]
+    stack.kill("server")
+    wait_for(lambda: stack.state.processes["server"] != server, "the server is started again")
+    stack.wait_for_state(run, "COMPLETED", seconds=180)
+    assert assert_nothing_is_lost(stack, run)["total"] == SLOW
+
+
+def test_a_killed_up_leaves_nothing_that_the_next_does_not_end(stack):
+    old = stack.processes()
+    assert len(old) >= 2
+    stack.process.kill()
+    stack.process.communicate()
+    assert "The stack is running" in stack.run("status"), "its parts go on"
+    told = stack.start()
+    assert any("that was killed had left" in line for line in told)
+    assert not any(process.is_running() for process in old)
+
+
+def test_ctrl_c_ends_all_of_it_and_nothing_else(stack):
+    program = [sys.executable, "-c", "import time; time.sleep(600) # prefect server worker"]
+    other = subprocess.Popen(program, env=stack.environment)
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5, force=True)
+    stack.wait_for_job(run, lambda job: job["processed"] >= 10)
+    told = stack.end()
+    assert told[-1] == "The stack has ended."
+    assert stack.processes() == []
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+    assert "The stack is not running." in stack.run("down")
+    assert "The stack is not running" in stack.run("status")
+    (job,) = (found for found in stack.json("status") if found["flow_run_id"] == run)
+    assert job["status"] == "cancelled"
+    assert_nothing_at_work(stack)
+
+
+def test_a_taken_port_is_passed_over():
+    taken = free_port(24300)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", taken))
+        listening.listen()
+        assert free_port(taken) > taken
+
+
+def test_a_killed_stack_is_ended_by_down(stack):
+    stack.start()
+    os.kill(stack.process.pid, signal.SIGKILL)
+    stack.process.communicate()
+    assert "that was killed had left: 2 processes." in stack.run("down")
+    assert stack.processes() == []
