@@ -105,9 +105,9 @@ def _apply_deployment(client: SyncPrefectClient, deployed: DeployedFlow) -> UUID
         "tags": list(deployed.tags),
         "parameters": deployed.parameters,
         "concurrency_limit": deployed.concurrency,
-        "concurrency_options": ConcurrencyOptions(
-            collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
-        ),
+        "concurrency_options": None
+        if deployed.concurrency is None
+        else ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         "work_pool_name": WORK_POOL,
         "entrypoint": deployed.entrypoint,
         # Prefect accepts unknown parameters and fails later; so they are refused at once.

@@ -9,13 +9,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import psutil
+from sqlalchemy import create_engine
 
 from deployments.stack_state import MARK_VARIABLE, ProcessIdentity, StackState
+from storage.database import Database, parse_database_url
+from storage.embedded_postgresql import EmbeddedPostgreSQL
+from storage.jobs import JobRecord, find_job_of_run
+from storage.postgresql_programs import default_folder
 from tests.end_to_end.conftest import COMMAND
 
 START_SECONDS = 240
@@ -82,9 +89,11 @@ class LocalStack:
         assert finished.returncode == status, finished.stdout
         return finished.stdout
 
-    def json(self, *arguments: str) -> Any:
-        """Run the command with `--json`; what it printed."""
-        return json.loads(self.run(*arguments, "--json"))
+    @cached_property
+    def database(self) -> Database:
+        """The stack's embedded PostgreSQL, without keeping it running."""
+        server = EmbeddedPostgreSQL(default_folder(self.home))
+        return Database(create_engine(parse_database_url(server.url("visionflows"))))
 
     @property
     def state(self) -> StackState:
@@ -151,18 +160,22 @@ class LocalStack:
         answer = self.post("/flow_runs/filter", **deployment, sort="EXPECTED_START_TIME_DESC")
         return list(answer.json())
 
-    def wait_for_job(self, run: str, condition: Callable[[Any], bool], seconds: float = 90) -> Any:
+    def wait_for_job(
+        self, run: str, condition: Callable[[JobRecord], bool], seconds: float = 90
+    ) -> JobRecord:
         """The job of a flow run, once it is as asked."""
 
-        def look() -> Any:
-            mine = [job for job in self.json("status") if job["flow_run_id"] == run]
-            return mine[0] if mine and condition(mine[0]) else None
+        def look() -> JobRecord | None:
+            job = find_job_of_run(self.database, UUID(run))
+            return job if job is not None and condition(job) else None
 
-        return wait_for(look, f"the job of run {run} is as asked", seconds)
+        found: JobRecord = wait_for(look, f"the job of run {run} is as asked", seconds)
+        return found
 
-    def sql(self, query: str) -> str:
-        """What psql prints for a query."""
-        return self.run("db", "shell", "-c", query)
+    def scalar(self, query: str) -> Any:
+        """The one value that a query gives."""
+        with self.database.transaction() as connection:
+            return connection.exec_driver_sql(query).scalar()
 
 
 def wait_for(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
