@@ -40,6 +40,7 @@ app.add_typer(command_run.app, name="run")
 app.add_typer(command_database.app, name="db")
 app.command("up")(command_stack.up)
 app.command("down")(command_stack.down)
+app.command("server")(command_stack.server)
 app.command("deploy")(command_stack.deploy)
 app.command("trigger")(command_stack.trigger)
 app.command("worker")(command_stack.worker)
@@ -71,6 +72,13 @@ def main() -> None:
             "libgl1 libglib2.0-0), or use OpenCV without windows: "
             "pip install --force-reinstall --no-deps opencv-python-headless"
         )
+    except Exception as error:
+        # Only where it is loaded already: most commands need no server.
+        httpx = sys.modules.get("httpx")
+        if httpx is None or not isinstance(error, httpx.HTTPError):
+            raise
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        _fail(f"Prefect's server failed: {reason}. PREFECT_API_URL names another one.")
 
 
 def _fail(message: str) -> NoReturn:

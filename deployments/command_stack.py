@@ -1,4 +1,4 @@
-"""`visionflows up`, `down`, `deploy` and `worker`: where flows run without being watched over."""
+"""`visionflows up`, `down`, and the parts of the stack one by one, for several machines."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import typer
 
 from deployments.prefect_environment import named_server, prepare_prefect_environment
 from deployments.stack_processes import (
+    HOST,
     end_processes,
     last_words,
+    server_command,
     settings_as_environment,
     worker_command,
     worker_name,
@@ -84,6 +86,24 @@ def down() -> None:
         print_plain("The stack has ended.")
     else:
         print_plain("The stack is not running.")
+
+
+def server(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of UI and API.")] = 4200,
+) -> None:
+    """Run Prefect's server alone, with the settings that our flows need, until Ctrl-C.
+
+    `visionflows up` has one of its own; this is for workers on several machines. Prefect keeps its
+    state where PREFECT_SERVER_DATABASE_CONNECTION_URL says.
+
+    For example:
+
+      visionflows server --port 4200
+    """
+    prepare_prefect_environment(get_settings(), log_level="INFO", use_stack=False)
+    command = server_command(port, host)
+    os.execv(command[0], command)
 
 
 def deploy() -> None:

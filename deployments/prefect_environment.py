@@ -49,6 +49,9 @@ def prepare_prefect_environment(
         log_level: how much Prefect says in the terminal, e.g. `WARNING`.
         use_stack: talk to the server of the local stack when it runs.
     """
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        if not os.environ[name]:
+            del os.environ[name]  # as with our own: an empty variable is one that is not set
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(settings.prefect_home))

@@ -46,9 +46,9 @@ def free_port(first: int) -> int:
     )
 
 
-def server_command(port: int) -> list[str]:
+def server_command(port: int, host: str = HOST) -> list[str]:
     """The command line of Prefect's server."""
-    arguments = ["server", "start", "--host", HOST, "--port", str(port)]
+    arguments = ["server", "start", "--host", host, "--port", str(port)]
     return [sys.executable, "-m", "prefect", *arguments]
 
 

@@ -93,7 +93,8 @@ class LocalStack:
     def database(self) -> Database:
         """The stack's embedded PostgreSQL, without keeping it running."""
         server = EmbeddedPostgreSQL(default_folder(self.home))
-        return Database(create_engine(parse_database_url(server.url("visionflows"))))
+        url = parse_database_url(server.url("visionflows"))
+        return Database(create_engine(url, pool_pre_ping=True))
 
     @property
     def state(self) -> StackState:

@@ -54,7 +54,9 @@ def read_deployments(client):
             (found["slug"], found["schedule"], found["active"], found["parameters"])
             for found in schedules
         ]
-        values["parameter_openapi_schema"].pop("additionalProperties", None)
+        schema = values["parameter_openapi_schema"]
+        schema.pop("additionalProperties", None)
+        schema["definitions"] = schema.get("definitions", {})
         found[deployed.name] = values
     return found
 
