@@ -18,7 +18,7 @@ help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: install ## set everything up and run on the sample photographs
-	@"$(BIN)/visionflows" projects add photographs samples/photographs
+	@"$(BIN)/visionflows" run ingest-project samples/photographs --mode link --project photographs
 	@"$(BIN)/visionflows" run quality-metrics --project photographs
 
 test: install-dev ## run all tests with coverage

@@ -15,7 +15,9 @@ from deployments import (
     command_jobs,
     command_projects,
     command_run,
+    command_run_ingest,
     command_stack,
+    command_training_sets,
 )
 from deployments.terminal import print_problem
 from storage.errors import VisionflowsError
@@ -29,14 +31,16 @@ app = typer.Typer(
     help=(
         "Prefect flows that keep image datasets in order.\n\n"
         "Start with a folder of images:\n\n"
-        "  visionflows projects add photographs FOLDER\n\n"
+        "  visionflows run ingest-project FOLDER --mode link --project photographs\n\n"
         "  visionflows run quality-metrics --project photographs\n\n"
         "Everything is kept in PostgreSQL (an embedded one, unless VISIONFLOWS_DATABASE_URL names "
         "a server) and in Parquet snapshots under VISIONFLOWS_HOME (~/.visionflows)."
     ),
 )
 app.add_typer(command_projects.app, name="projects")
+command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
 app.add_typer(command_run.app, name="run")
+command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
 app.add_typer(command_database.app, name="db")
 app.command("up")(command_stack.up)
 app.command("down")(command_stack.down)

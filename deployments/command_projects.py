@@ -123,7 +123,9 @@ def list_(json_output: JsonOption = False) -> None:
         print_json([asdict(project) for project in projects])
         return
     if not projects:
-        console.print("No project is registered; `visionflows projects add NAME FOLDER` adds one.")
+        console.print(
+            "No project is registered; `visionflows run ingest-project SOURCE` makes one."
+        )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("project", overflow="fold")

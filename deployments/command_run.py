@@ -26,7 +26,8 @@ from storage.tables.jobs import JobKind
 
 app = typer.Typer(no_args_is_help=True)
 
-_CANCELLED = 130
+CANCELLED = 130
+"""Exit status of a run that was cancelled, as shells have it for Ctrl-C."""
 
 
 @app.callback()
@@ -123,7 +124,7 @@ def quality_metrics(
         )
     if state.is_cancelled():
         print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(_CANCELLED)
+        raise typer.Exit(CANCELLED)
     if not state.is_completed():
         raise VisionflowsError(f"quality-metrics failed: {state.message}")
     result = cast(dict[str, Any], state.result())

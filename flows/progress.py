@@ -19,13 +19,25 @@ _UPDATE_SECONDS = 2.0
 
 
 class JobProgress:
-    """A progress artifact that follows a job; used from the flow's own thread."""
+    """A progress artifact that follows a job; used from the flow's own thread.
 
-    def __init__(self, database: Database, job_id: UUID, *, key: str, description: str) -> None:
+    Its text says how many items are `done`: measured, computed, or what else the flow does.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        job_id: UUID,
+        *,
+        key: str,
+        description: str,
+        done: str = "measured",
+    ) -> None:
         self._database = database
         self._job_id = job_id
         self._key = key
         self._description = description
+        self._done = done
         self._artifact_id: UUID | None = None
         self._next_update = 0.0
 
@@ -40,8 +52,8 @@ class JobProgress:
         try:
             job = find_job(self._database, self._job_id)
             text = (
-                f"{escape(self._description)}: {job.processed} measured, {job.failed} failed, "
-                f"{job.remaining} of {job.total} to go"
+                f"{escape(self._description)}: {job.processed} {self._done}, "
+                f"{job.failed} failed, {job.remaining} of {job.total} to go"
             )
             percent = _percent(job)
             if self._artifact_id is None:

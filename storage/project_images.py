@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -97,6 +97,19 @@ def known_files(database: Database, project_id: UUID) -> dict[str, KnownFile]:
         return {row[0]: KnownFile(*row[1:]) for row in rows}
 
 
+def known_sizes(database: Database, project_id: UUID) -> dict[str, tuple[int | None, int | None]]:
+    """Width and height in pixels, where known, of the images of a project by relative path."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT i.relative_path, s.width, s.height FROM project_images i "
+                "JOIN shared_images s ON s.id = i.shared_image_id WHERE i.project_id = :id"
+            ),
+            {"id": project_id},
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+
 def known_labels_fingerprint(database: Database, project_id: UUID) -> str | None:
     """The fingerprint of the label files at the last registration; None before the first."""
     with database.transaction() as connection:
@@ -113,6 +126,8 @@ def register_files(
     present_paths: Iterable[str],
     *,
     labels: LabelRegistration | None = None,
+    before: Callable[[Connection], None] = lambda _: None,
+    after: Callable[[Connection], None] = lambda _: None,
 ) -> RegistrationCounts:
     """Bring the images of a project up to date with its folder, in one transaction.
 
@@ -125,22 +140,25 @@ def register_files(
         files: new and changed files; known unchanged ones may be left out.
         present_paths: the relative path of every image file that is there now.
         labels: where the labels are; None when no label file has changed.
+        before: runs first in the same transaction, for example to add the project.
+        after: runs last in the same transaction.
 
     Returns:
         How many rows were added, changed, moved, came back, went missing, and got other labels.
     """
     with database.transaction() as connection:
+        before(connection)
         connection.execute(
             text("SELECT 1 FROM projects WHERE id = :id FOR UPDATE"), {"id": project.id}
         )
         _copy_files(connection, project, files)
-        _copy_into(
+        copy_into(
             connection,
             "CREATE TEMPORARY TABLE present_paths (relative_path text) ON COMMIT DROP",
             "present_paths",
             ((path,) for path in present_paths),
         )
-        _copy_into(
+        copy_into(
             connection,
             "CREATE TEMPORARY TABLE label_files (relative_path text, split text, label_path text, "
             "label_format text, label_count int) ON COMMIT DROP",
@@ -177,6 +195,8 @@ def register_files(
                 "fingerprint": None if labels is None else labels.fingerprint,
             },
         )
+        after(connection)
+        run(_SPLIT_OF_SOURCE)
     added = sum(row.is_new for row in written)
     return RegistrationCounts(
         added=added,
@@ -245,7 +265,12 @@ WHERE NOT EXISTS (
 ON CONFLICT (project_id, relative_path) DO UPDATE SET
     shared_image_id = excluded.shared_image_id,
     file_size = excluded.file_size,
-    modified_at_ns = excluded.modified_at_ns
+    modified_at_ns = excluded.modified_at_ns,
+    -- Somebody has put another picture in the place of a generated one: it is theirs now.
+    generated_from_id = CASE WHEN known.shared_image_id = excluded.shared_image_id
+        THEN known.generated_from_id END,
+    generation = CASE WHEN known.shared_image_id = excluded.shared_image_id
+        THEN known.generation END
 RETURNING (xmax = 0) AS is_new
 """
 
@@ -274,6 +299,14 @@ WHERE i.project_id = :project_id AND i.relative_path = f.relative_path
 """
 
 
+# Lists of splits and COCO files name the original only.
+_SPLIT_OF_SOURCE = """
+UPDATE project_images i SET split = s.split FROM project_images s
+WHERE i.project_id = :project_id AND i.generated_from_id = s.id
+  AND i.split IS NULL AND s.split IS NOT NULL
+"""
+
+
 def _class_names_json(names: Mapping[int, str]) -> str:
     return json.dumps({str(number): storable_json(name) for number, name in names.items()})
 
@@ -289,7 +322,7 @@ def _copy_files(
                 *(file.sha256, file.width, file.height, file.format),
             )
 
-    _copy_into(
+    copy_into(
         connection,
         "CREATE TEMPORARY TABLE new_files (relative_path text, filename text, file_path text, "
         "file_size bigint, modified_at_ns bigint, sha256 text, width int, height int, "
@@ -299,9 +332,17 @@ def _copy_files(
     )
 
 
-def _copy_into(
+def copy_into(
     connection: Connection, definition: str, table: str, rows: Iterable[Sequence[Any]]
 ) -> None:
+    """Make a temporary table and fill it.
+
+    Args:
+        connection: the transaction; the table lives no longer.
+        definition: the statement that makes the table.
+        table: its name.
+        rows: values of all its columns.
+    """
     connection.execute(text(definition))
     with (
         driver_connection(connection).cursor() as cursor,

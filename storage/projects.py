@@ -67,7 +67,7 @@ def find_project(database: Database, name_or_id: str) -> ProjectRecord:
         raise NotFoundError(
             f"There is no project {name_or_id!r}. "
             + (f"Registered projects: {names}." if names else "No project is registered yet: ")
-            + ("" if names else "`visionflows projects add NAME FOLDER` registers one.")
+            + ("" if names else "`visionflows run ingest-project SOURCE` makes one.")
         )
     return _record(row)
 

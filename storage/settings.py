@@ -6,9 +6,10 @@ import os
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from storage.errors import ConfigurationError
 
@@ -113,6 +114,26 @@ class Settings(BaseSettings):
         description="Snapshots kept per subject; older ones are removed when a new one is written.",
     )
 
+    data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Folders in which runs of deployments may read and write, separated as in PATH. "
+            "Unset: the home folder alone; runs on the command line are free."
+        ),
+    )
+
+    @field_validator("data_roots", mode="before")
+    @classmethod
+    def _split_folders(cls, value: object) -> object:
+        """Read folders separated by `:` (`;` on Windows); each must be absolute or begin with ~."""
+        if not isinstance(value, str):
+            return value
+        folders = [Path(part).expanduser() for part in value.split(os.pathsep) if part.strip()]
+        for folder in folders:
+            if not folder.is_absolute():
+                raise ValueError(f"{str(folder)!r} is not an absolute path")
+        return tuple(folders)
+
     @property
     def shortest_chunk_seconds(self) -> float:
         """Estimated work of a mapped task: at least some twenty times what starting it costs."""
@@ -122,6 +143,11 @@ class Settings(BaseSettings):
     def snapshots_folder(self) -> Path:
         """Where Parquet snapshots lie."""
         return self.home / "snapshots"
+
+    @property
+    def training_sets_folder(self) -> Path:
+        """Where training sets lie, unless a person names another folder."""
+        return self.home / "training_sets"
 
     @property
     def prefect_home(self) -> Path:

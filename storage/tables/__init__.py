@@ -1,6 +1,7 @@
 """The tables, one module per noun; importing this package registers all of them."""
 
 from storage.tables.images import ProjectImage, ProjectImageState, SharedImage
+from storage.tables.ingests import ProjectIngest, StagedFile
 from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
 from storage.tables.projects import Project
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
@@ -17,5 +18,7 @@ __all__ = [
     "ProjectImage",
     "ProjectImageQuality",
     "ProjectImageState",
+    "ProjectIngest",
     "SharedImage",
+    "StagedFile",
 ]

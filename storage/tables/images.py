@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, Text, UniqueConstraint, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from storage.tables.columns import created_at_field, enum_type, time_field
@@ -41,6 +53,11 @@ class ProjectImage(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("project_id", "relative_path"),
         Index("ix_project_images_shared_image_id", "shared_image_id"),
+        Index(
+            "ix_project_images_generated_from_id",
+            "generated_from_id",
+            postgresql_where=text("generated_from_id IS NOT NULL"),
+        ),
     )
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
@@ -56,6 +73,12 @@ class ProjectImage(SQLModel, table=True):
     label_count: int | None = Field(default=None, sa_type=Integer)
     split: str | None = Field(default=None, sa_type=Text)
     missing_since: datetime | None = time_field()
+    # Of an image that visionflows has made: from which image, and how. The record decides what may
+    # be removed or made anew, never the name of the file.
+    generated_from_id: UUID | None = Field(
+        default=None, foreign_key="project_images.id", ondelete="CASCADE"
+    )
+    generation: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
     file_size: int = Field(sa_type=BigInteger)
     # Nanoseconds since the epoch, as the file system tells them: a float or a timestamp would lose
     # the digits that tell a rewritten file from an unchanged one.

@@ -32,6 +32,7 @@ class JobKind(StrEnum):
     SESSION_STATS = "compute-session-stats"
     QUALITY_METRICS = "quality-metrics"
     COLLECTION_INFERENCE = "collection-inference"
+    TRAINING_SET = "prepare-training-set"
 
 
 class JobStatus(StrEnum):

@@ -138,5 +138,5 @@ def _require_unchanged(
     ):
         raise ImageError(
             ImageErrorCode.CHANGED,
-            "changed since it was registered; run `visionflows projects add` again",
+            "changed since it was registered; run `visionflows run ingest-project` again",
         )

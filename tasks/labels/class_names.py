@@ -28,6 +28,7 @@ class DataYaml:
         names: class names by id, in the order of the ids.
         keypoint_shape: number of keypoints and values per keypoint (2 or 3); None where not given.
         task: Ultralytics' name of the task (detect, segment, obb, pose, ...), lower case.
+        flip_idx: which keypoint takes the place of which in a mirror image; None where not given.
         split_paths: the folders or list files of each split ("train", "val", "test"), as written.
         problems: what could not be used.
     """
@@ -37,6 +38,7 @@ class DataYaml:
     keypoint_shape: tuple[int, int] | None = None
     task: str | None = None
     split_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    flip_idx: tuple[int, ...] | None = None
     problems: tuple[LabelProblem, ...] = ()
 
 
@@ -97,6 +99,7 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
         _keypoint_shape(document.get("kpt_shape"), log),
         task.strip().lower() if isinstance(task, str) else None,
         _split_paths(document),
+        _flip_idx(document.get("flip_idx"), log),
         log.entries(),
     )
 
@@ -232,6 +235,19 @@ def _keypoint_shape(value: object, log: ProblemLog) -> tuple[int, int] | None:
     if len(numbers) == 2 and numbers[0] and numbers[1] in (2, 3):
         return (numbers[0], numbers[1])
     log.add(ProblemCode.KEYPOINT_SHAPE_INVALID, "kpt_shape is not [count, 2] or [count, 3]")
+    return None
+
+
+def _flip_idx(value: object, log: ProblemLog) -> tuple[int, ...] | None:
+    """Read `flip_idx`: an order of the keypoints."""
+    if value is None:
+        return None
+    numbers = [class_id_of(entry) for entry in value] if isinstance(value, list) else [None]
+    order = tuple(number for number in numbers if number is not None)
+    if sorted(order) == list(range(len(numbers))):
+        return order
+    reason = "flip_idx does not name each keypoint once"
+    log.add(ProblemCode.KEYPOINT_SHAPE_INVALID, reason)
     return None
 
 

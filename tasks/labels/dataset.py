@@ -242,8 +242,13 @@ class _NamesInUse:
         return dict(sorted(names.items()))
 
     def problems(self) -> tuple[LabelProblem, ...]:
-        """Return the disagreements between label files."""
-        return self._log.entries()
+        """Return the disagreements between label files, and between them and the declared names."""
+        undeclared = ProblemLog(self._log.file)
+        for name in sorted(self._without_id - set(self._declared.values())):
+            if self._declared:
+                reason = f"labels name the class {quoted(name)}, which is not declared"
+                undeclared.add(ProblemCode.CLASS_NAMES_DIFFER, reason)
+        return (*self._log.entries(), *undeclared.entries())
 
 
 def _pixels_not_normalised(

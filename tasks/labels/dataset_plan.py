@@ -53,6 +53,7 @@ class DatasetPlan:
         class_names: names by id, from data.yaml, else from classes.txt, else from COCO files.
         yolo_geometry: what the rows of its YOLO files hold.
         voc_counts_from_one: how the pixels of its Pascal VOC files count.
+        flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
         splits: the split of each image that has one.
         coco_labels: the labels of the images that COCO files list.
         labels_without_image: label files that belong to no image.
@@ -64,6 +65,7 @@ class DatasetPlan:
     class_names: Mapping[int, str]
     yolo_geometry: YoloGeometry
     voc_counts_from_one: bool
+    flip_idx: tuple[int, ...] | None
     splits: Mapping[PurePosixPath, Split]
     coco_labels: Mapping[PurePosixPath, ImageLabels]
     labels_without_image: tuple[PurePosixPath, ...]
@@ -136,6 +138,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         class_names=names or coco.class_names,
         yolo_geometry=decision.geometry,
         voc_counts_from_one=voc_begins_at_zero is None,
+        flip_idx=config.flip_idx if config else None,
         splits=splits,
         coco_labels=coco.labels,
         labels_without_image=tuple(orphans),

@@ -85,9 +85,13 @@ def begins_at_pixel_zero(content: bytes) -> bool:
 
 
 def write_pascal_voc(
-    labels: Iterable[Label], *, image: PurePosixPath, image_size: ImageSize
+    labels: Iterable[Label],
+    *,
+    image: PurePosixPath,
+    image_size: ImageSize,
+    counts_from_one: bool = True,
 ) -> bytes:
-    """Write the Pascal VOC file of one image, with pixels that count from 1.
+    """Write the Pascal VOC file of one image.
 
     Positions keep six decimals, so that reading gives the same labels to a millionth of a pixel,
     without class ids, `instance` and `is_crowd`. Polygons are written as the `polygon` extension
@@ -97,6 +101,8 @@ def write_pascal_voc(
         labels: boxes and polygons.
         image: the image; its file name goes into `filename`.
         image_size: in pixels.
+        counts_from_one: whether the first pixel is 1, as the format has it; 0 is for datasets
+            that count so.
 
     Raises:
         InvalidInputError: a label is an oriented box or keypoints, or a name has characters that
@@ -112,7 +118,7 @@ def write_pascal_voc(
         "  </size>",
     ]
     for label in labels:
-        rows += _rows_of_label(label, image_size)
+        rows += _rows_of_label(label, image_size, int(counts_from_one))
     return "\n".join([*rows, "</annotation>", ""]).encode()
 
 
@@ -249,7 +255,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _rows_of_label(label: Label, size: ImageSize) -> list[str]:
+def _rows_of_label(label: Label, size: ImageSize, first_pixel: int) -> list[str]:
     """Describe one object in XML.
 
     Raises:
@@ -265,7 +271,12 @@ def _rows_of_label(label: Label, size: ImageSize) -> list[str]:
             f"Pascal VOC files hold boxes and polygons, not a {type(geometry).__name__}"
         )
     left, top, right, bottom = size.pixel_edges(box)
-    edges = {"xmin": left + 1, "ymin": top + 1, "xmax": right, "ymax": bottom}
+    edges = {
+        "xmin": left + first_pixel,
+        "ymin": top + first_pixel,
+        "xmax": right,
+        "ymax": bottom,
+    }
     rows = ["  <object>", f"    <name>{_xml_text(label.class_name)}</name>", "    <bndbox>"]
     rows += [f"      <{side}>{_xml_number(edge)}</{side}>" for side, edge in edges.items()]
     rows.append("    </bndbox>")

@@ -110,15 +110,14 @@ def clip_labels_to_tiles(
     return [_clip_to_tile(objects, tile, min_visible, cut_oriented_boxes) for tile in tiles]
 
 
-def choose_background_tiles(names: Iterable[str], ratio: float, seed: int = 0) -> frozenset[str]:
-    """Choose which of the tiles without any object are kept.
+def keeps_background_tile(name: str, ratio: float, seed: int = 0) -> bool:
+    """Decide whether a tile without any object is kept, by its name and the seed alone.
 
-    The choice depends on names and seed alone, not on their order; a higher ratio keeps what a
-    lower one kept.
+    Of many tiles about `ratio` are kept, and a higher ratio keeps what a lower one kept.
 
     Args:
-        names: of all background tiles, each once.
-        ratio: part of them to keep, 0 (none) to 1 (all); the number is rounded half up.
+        name: of the tile, its folders included.
+        ratio: part of such tiles to keep, 0 (none) to 1 (all).
         seed: another seed chooses others.
 
     Raises:
@@ -127,13 +126,8 @@ def choose_background_tiles(names: Iterable[str], ratio: float, seed: int = 0) -
     if not 0 <= ratio <= 1:
         raise InvalidInputError(f"The ratio of background tiles must be 0 to 1, got {ratio}.")
     # a file name can hold bytes that are no text
-    shuffled = sorted(
-        set(names),
-        key=lambda name: hashlib.blake2b(
-            f"{seed}\n{name}".encode(errors="surrogateescape")
-        ).digest(),
-    )
-    return frozenset(shuffled[: math.floor(len(shuffled) * ratio + 0.5)])
+    digest = hashlib.blake2b(f"{seed}\n{name}".encode(errors="surrogateescape"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big") < ratio * 2**64
 
 
 @dataclass(frozen=True, slots=True)

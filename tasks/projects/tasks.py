@@ -6,11 +6,15 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from uuid import UUID
+
+from sqlalchemy import Connection
 
 from storage.database import Database
 from storage.errors import ImageError, InvalidInputError
@@ -64,6 +68,17 @@ class Registration:
     label_problems: list[LabelProblem]
 
 
+class Losses(StrEnum):
+    """What to do when many known images are gone."""
+
+    REFUSE = "refuse"
+    """Change nothing when more than a tenth is gone."""
+    ACCEPT = "accept"
+    """Mark them missing, however many."""
+    IGNORE = "ignore"
+    """Mark nothing missing; it was looked at before."""
+
+
 def register_project(
     database: Database,
     name: str,
@@ -93,60 +108,110 @@ def register_project(
         InvalidInputError: there is no such folder, it has no images, the name or folder is taken,
             or too many known images are gone.
     """
-    _check_name(name)
-    root = _resolved(folder)
+    check_project_name(name)
+    root = resolved_folder(folder)
     scan = scan_image_folder(root)
     if not scan.files and not (accept_losses and _is_registered(database, name, root)):
         raise InvalidInputError(f"There is no image in {root}; nothing was changed.")
     project = add_project(database, name, root)
+    losses = Losses.ACCEPT if accept_losses else Losses.REFUSE
     try:
-        return _register(database, project, scan, workers, accept_losses, progress)
+        return reconcile_folder(
+            database, project, scan, workers=workers, losses=losses, progress=progress
+        )
     except BaseException:
         # A first registration that was refused or broken off leaves no empty project behind.
         remove_project_without_images(database, project.id)
         raise
 
 
-def _register(
+def reconcile_folder(
     database: Database,
     project: ProjectRecord,
     scan: FolderScan,
+    *,
     workers: int,
-    accept_losses: bool,
-    progress: Callable[[int, int], None],
+    losses: Losses,
+    hashed: Mapping[str, RegisteredFile] = MappingProxyType({}),
+    before: Callable[[Connection], None] = lambda _: None,
+    after: Callable[[Connection], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Registration:
+    """Bring the rows of a project up to date with its folder, in one transaction at the end.
+
+    Args:
+        database: the database.
+        project: the project; its row need not exist before `before` has run.
+        scan: what its folder holds.
+        workers: how many files are read at the same time.
+        losses: what to do when many known images are gone.
+        hashed: files of the folder that were read already, by relative path.
+        before: runs first in the transaction, for example to add the project.
+        after: runs last in it.
+        progress: called with the number of files read and to be read.
+
+    Raises:
+        InvalidInputError: too many known images are gone.
+    """
     root = project.path
     known = known_files(database, project.id)
     present = {file.relative_path for file in scan.files}
     # What could not be looked at is not known to be gone: it stays as it was.
     present.update(
-        path for path, file in known.items() if not file.is_missing and scan.could_not_look_at(path)
+        path
+        for path, file in known.items()
+        if not file.is_missing and (losses is Losses.IGNORE or scan.could_not_look_at(path))
     )
-    to_read = [file for file in scan.files if not _is_known(file, known)]
-    files: list[RegisteredFile] = []
+    changed = [file for file in scan.files if not _is_known(file, known)]
+    files = [hashed[file.relative_path] for file in changed if _is_hashed(file, hashed)]
+    to_read = [file for file in changed if not _is_hashed(file, hashed)]
     for done, result in enumerate(_read_all(root, to_read, workers), start=1):
         if isinstance(result, RegisteredFile):
             files.append(result)
         else:
             scan.problems.append(result)
         progress(done, len(to_read))
-    lost, there_before = _count_losses(known, present, files)
-    if lost > _MOST_LOST * there_before and not accept_losses:
-        raise InvalidInputError(
-            f"{lost} of {there_before} images of project {project.name!r} are gone from {root}. "
-            "Nothing was changed. If that is intended, run again with --accept-losses."
-        )
+    if losses is Losses.REFUSE:
+        refuse_losses(project, known, present, files)
     labels, label_problems = _read_labels(
-        database, project, scan, all_registered=len(files) == len(to_read)
+        database, project, scan, all_registered=len(files) == len(changed)
     )
-    counts = register_files(database, project, files, present, labels=labels)
+    counts = register_files(
+        database, project, files, present, labels=labels, before=before, after=after
+    )
     return Registration(
         find_project(database, str(project.id)), counts, scan.problems, label_problems
     )
 
 
+def refuse_losses(
+    project: ProjectRecord,
+    known: Mapping[str, KnownFile],
+    present: Set[str],
+    new_files: Iterable[RegisteredFile] = (),
+) -> None:
+    """Refuse to go on when more than a tenth of the known images is gone.
+
+    Args:
+        project: the project.
+        known: its files as they were at the last registration.
+        present: the relative paths that are there now.
+        new_files: files at new paths; one with the content of a known file is that file, moved.
+
+    Raises:
+        InvalidInputError: too many are gone; the message says what to do.
+    """
+    lost, there_before = _count_losses(known, present, new_files)
+    if lost > _MOST_LOST * there_before:
+        raise InvalidInputError(
+            f"{lost} of {there_before} images of project {project.name!r} are gone from "
+            f"{project.path}. Nothing was changed. If that is intended, run again with "
+            "--accept-losses."
+        )
+
+
 def _count_losses(
-    known: dict[str, KnownFile], present: set[str], new_files: list[RegisteredFile]
+    known: Mapping[str, KnownFile], present: Set[str], new_files: Iterable[RegisteredFile]
 ) -> tuple[int, int]:
     """How many images are gone, of how many; one that has only moved is not gone."""
     there_before = {path: file for path, file in known.items() if not file.is_missing}
@@ -229,7 +294,7 @@ def _size_of_image(path: Path) -> ImageSize | None:
     return image_size_of(facts.width, facts.height)
 
 
-def _check_name(name: str) -> None:
+def check_project_name(name: str) -> None:
     """Refuse names that people could not type, read, or tell from an id.
 
     Raises:
@@ -248,7 +313,7 @@ def _check_name(name: str) -> None:
     raise InvalidInputError(f"{name!r} is not a name: it could be mistaken for a project's id.")
 
 
-def _resolved(folder: Path) -> Path:
+def resolved_folder(folder: Path) -> Path:
     """The folder without `~`, links and `..`.
 
     Raises:
@@ -269,6 +334,14 @@ def _resolved(folder: Path) -> Path:
 
 def _is_registered(database: Database, name: str, root: Path) -> bool:
     return any((found.name, found.path) == (name, root) for found in list_projects(database))
+
+
+def _is_hashed(found: FoundFile, hashed: Mapping[str, RegisteredFile]) -> bool:
+    file = hashed.get(found.relative_path)
+    return file is not None and (file.size, file.modified_at_ns) == (
+        found.size,
+        found.modified_at_ns,
+    )
 
 
 def _is_known(found: FoundFile, known: dict[str, KnownFile]) -> bool:

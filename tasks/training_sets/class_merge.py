@@ -1,4 +1,8 @@
-"""One list of classes for several projects, and what does not fit together in theirs."""
+"""One list of classes for several projects, and what does not fit together in theirs.
+
+Where the class lists and labels of one project disagree is found when its labels are read
+(`tasks.labels.class_names.compare_class_names`, `tasks.labels.dataset`).
+"""
 
 from __future__ import annotations
 
@@ -29,15 +33,15 @@ class ClassProblem:
     """Something in the lists of classes that should be looked at.
 
     Attributes:
-        code: "class_name_empty", "class_duplicate", "class_names_differ" or "class_not_declared".
+        code: "class_name_empty" or "class_duplicate".
         project: where.
-        class_id: which number; None where it concerns a name without one.
+        class_id: which number.
         reason: what is wrong, in words.
     """
 
     code: str
     project: str
-    class_id: int | None
+    class_id: int
     reason: str
 
 
@@ -138,62 +142,3 @@ def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> Ima
         elif (code, label.line) not in known:
             problems.append(LabelProblem(code, image.source, label.line, reason))
     return replace(image, labels=tuple(labels), problems=tuple(problems))
-
-
-def find_class_drift(
-    project: str,
-    declared: Mapping[str, Mapping[int, str]],
-    labels: Iterable[tuple[int | None, str]] = (),
-) -> tuple[ClassProblem, ...]:
-    """Report where the lists of classes of one project, and its labels, disagree.
-
-    Names are compared after `normalise_class_name`. What is reported:
-
-    - "class_names_differ": a number has different names in two lists or labels.
-    - "class_not_declared": a number, or a name without number, is missing in a list although
-      another list or a label has it. A list without any class declares nothing and is not asked.
-
-    Args:
-        project: its name.
-        declared: for each list, such as "data.yaml" and "classes.txt", its names by number.
-        labels: number and name of every label, or of each kind once. A number of None is that of a
-            format with names only; a name that is just the number says nothing.
-
-    Returns:
-        One entry for each disagreement, by number, names without number last.
-    """
-    lists = {source: names for source, names in declared.items() if names}
-    # insertion order: the first who uses a name is the one that is quoted
-    users: dict[int, dict[str, str]] = {}
-    holders: dict[int, set[str]] = {}
-    for source, names in lists.items():
-        for class_id, name in names.items():
-            holders.setdefault(class_id, set()).add(source)
-            users.setdefault(class_id, {}).setdefault(normalise_class_name(name), source)
-    loose_names: dict[str, None] = {}
-    for label_id, name in labels:
-        normal = normalise_class_name(name)
-        if label_id is None:
-            loose_names[normal] = None
-            continue
-        names_of_id = users.setdefault(label_id, {})
-        holders.setdefault(label_id, set())
-        if normal != str(label_id):
-            names_of_id.setdefault(normal, "labels")
-
-    problems: list[ClassProblem] = []
-    for class_id, names_of_id in sorted(users.items()):
-        if len(names_of_id) > 1:
-            quoted = ", ".join(f"{name!r} in {source}" for name, source in names_of_id.items())
-            reason = f"Class {class_id} is called {quoted}."
-            problems.append(ClassProblem("class_names_differ", project, class_id, reason))
-        for source in lists:
-            if source not in holders[class_id]:
-                reason = f"Class {class_id} is used but not declared in {source}."
-                problems.append(ClassProblem("class_not_declared", project, class_id, reason))
-    for name in loose_names:
-        for source, names in lists.items():
-            if name not in map(normalise_class_name, names.values()):
-                reason = f"Class {name!r} is used by labels but not declared in {source}."
-                problems.append(ClassProblem("class_not_declared", project, None, reason))
-    return tuple(problems)

@@ -43,7 +43,7 @@ def test_for_programs_both_print_json(invoke, photographs):
 
 
 def test_without_projects_the_list_says_how_to_add_one(invoke):
-    assert "visionflows projects add NAME FOLDER" in invoke("projects", "list").output
+    assert "visionflows run ingest-project SOURCE" in invoke("projects", "list").output
     assert invoke("projects", "list", "--json").json() == []
 
 

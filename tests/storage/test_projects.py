@@ -102,7 +102,7 @@ def test_a_project_is_found_by_name_and_by_id(database: Database, project: Proje
 
 
 def test_an_unknown_project_is_reported_with_those_that_exist(database: Database) -> None:
-    with pytest.raises(NotFoundError, match="projects add"):
+    with pytest.raises(NotFoundError, match="run ingest-project"):
         find_project(database, "nothing")
     add_project(database, "mussels", Path("/data/mussels"))
     with pytest.raises(NotFoundError, match="Registered projects: mussels"):

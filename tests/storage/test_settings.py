@@ -43,6 +43,7 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "max_image_bytes": 2000,
         "max_image_seconds": 1.5,
         "snapshots_kept": 4,
+        "data_roots": (Path("/data/one"), Path("/data/two and a half")),
         "task_runner": TaskRunnerKind.PROCESSES,
         "task_runner_address": "tcp://scheduler:8786",
         "stack_port": 4300,
@@ -52,6 +53,8 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
     assert set(values) == set(Settings.model_fields)
     for name, value in values.items():
         text = json.dumps(value) if isinstance(value, dict) else str(value)
+        if isinstance(value, tuple):
+            text = os.pathsep.join(map(str, value))
         monkeypatch.setenv(f"VISIONFLOWS_{name.upper()}", text)
     assert get_settings().model_dump() == values
 
@@ -91,6 +94,7 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
         ("VISIONFLOWS_MAX_IMAGE_PIXELS", "-1"),
         ("VISIONFLOWS_MAX_IMAGE_SECONDS", "nan"),
         ("VISIONFLOWS_SNAPSHOTS_KEPT", "0"),
+        ("VISIONFLOWS_DATA_ROOTS", "/data:relative"),
         ("VISIONFLOWS_TASK_RUNNER", "threds"),
         ("VISIONFLOWS_STACK_PORT", "0"),
     ],

@@ -282,7 +282,7 @@ def test_a_changed_file_is_refused(tmp_path):
         {"expected_size": status.st_size + 1},
         {"expected_modified_at_ns": status.st_mtime_ns + 1},
     ]:
-        with pytest.raises(ImageError, match="visionflows projects add") as caught:
+        with pytest.raises(ImageError, match="visionflows run ingest-project") as caught:
             read_image_file(path, **expected)
         assert caught.value.code is ImageErrorCode.CHANGED
 

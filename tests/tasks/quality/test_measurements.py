@@ -255,7 +255,7 @@ def test_a_changed_file_is_refused(tmp_path):
     expected = {"expected_size": status.st_size, "expected_modified_at_ns": status.st_mtime_ns}
     assert measure_image(path, **expected) == measure_image(path)
     os.utime(path, ns=(0, status.st_mtime_ns + 1000))
-    with pytest.raises(ImageError, match="visionflows projects add") as caught:
+    with pytest.raises(ImageError, match="visionflows run ingest-project") as caught:
         measure_image(path, **expected)
     assert caught.value.code is ImageErrorCode.CHANGED
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from tasks.labels.annotations import Box, ImageLabels, Label, LabelProblem
 from tasks.training_sets.class_merge import (
     ProjectClasses,
-    find_class_drift,
     merge_classes,
-    normalise_class_name,
     remap_labels,
 )
 
@@ -128,45 +126,3 @@ def test_a_project_that_was_not_merged_is_refused():
 
     with pytest.raises(KeyError, match="sea"):
         remap_labels(image, "sea", merge_classes([]))
-
-
-def test_lists_and_labels_that_disagree():
-    drift = find_class_drift(
-        "sea",
-        {"data.yaml": {0: "Fish", 1: "otter", 2: "seal"}, "classes.txt": {0: "fish ", 1: "heron"}},
-        [(0, "fish"), (2, "walrus"), (5, "5"), (None, "Crab"), (None, "Otter"), (None, "crab")],
-    )
-
-    assert all(one.project == "sea" for one in drift)
-    assert [(one.code, one.class_id, one.reason) for one in drift] == [
-        ("class_names_differ", 1,
-         "Class 1 is called 'otter' in data.yaml, 'heron' in classes.txt."),
-        ("class_names_differ", 2, "Class 2 is called 'seal' in data.yaml, 'walrus' in labels."),
-        ("class_not_declared", 2, "Class 2 is used but not declared in classes.txt."),
-        ("class_not_declared", 5, "Class 5 is used but not declared in data.yaml."),
-        ("class_not_declared", 5, "Class 5 is used but not declared in classes.txt."),
-        ("class_not_declared", None,
-         "Class 'crab' is used by labels but not declared in data.yaml."),
-        ("class_not_declared", None,
-         "Class 'crab' is used by labels but not declared in classes.txt."),
-        ("class_not_declared", None,
-         "Class 'otter' is used by labels but not declared in classes.txt."),
-    ]  # fmt: skip
-
-
-def test_two_names_of_one_number_in_labels_alone_disagree():
-    drift = find_class_drift("sea", {}, [(1, "cat"), (1, "dog"), (1, "1")])
-
-    assert [(one.code, one.class_id) for one in drift] == [("class_names_differ", 1)]
-
-
-@given(st.dictionaries(st.integers(0, 9), st.text(min_size=1, max_size=3)))
-def test_lists_that_agree_give_nothing(names):
-    lists = {"data.yaml": names, "classes.txt": {key: f" {name}" for key, name in names.items()}}
-    labels = [*names.items(), *((None, name) for name in names.values())]
-
-    assert find_class_drift("sea", {**lists, "empty.txt": {}}, labels) == ()
-
-
-def test_normalising_by_hand():
-    assert normalise_class_name("\t Große ÄPFEL \n") == "große äpfel"

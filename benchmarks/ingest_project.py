@@ -1,0 +1,140 @@
+"""Ingesting a dataset of many small files: the first time, again, and after small changes.
+
+    python benchmarks/ingest_project.py [--images 50000] [--workers 2]
+
+Makes a YOLO dataset of so many small JPEGs, each of its own content, and as many label files, then
+takes turns: a bare look at all files (scandir and stat), `shutil.copytree`, the first ingest, the
+same ingest again, a look at the project's own folder (sync), and an ingest with one hundred new
+images. Prints seconds, CPU seconds of this process, and ratios to the bare look and to copying.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def make_dataset(folder: Path, first: int, images: int) -> None:
+    """Write images `first`, `first + 1`, ... and their labels."""
+    import cv2
+    import numpy as np
+
+    drawn = np.random.default_rng(first)
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+    (folder / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [live, dead]\n", encoding="utf-8"
+    )
+    base = cv2.GaussianBlur(drawn.integers(0, 256, (96, 96, 3), dtype=np.uint8), (0, 0), 3)
+    content = cv2.imencode(".jpg", base, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    for number in range(first, first + images):
+        split = "val" if number % 5 == 0 else "train"
+        # A comment segment makes every file another content for a hash, the same for a decoder.
+        comment = b"\xff\xfe" + (10).to_bytes(2, "big") + f"{number:08d}".encode()
+        path = folder / "images" / split / f"{number:06d}.jpg"
+        path.write_bytes(content[:2] + comment + content[2:])
+        rows = [f"{number % 2} 0.5 0.5 0.25 0.25", f"0 0.{1 + number % 8} 0.3 0.1 0.1"]
+        label = folder / "labels" / split / f"{number:06d}.txt"
+        label.write_text("\n".join(rows), encoding="utf-8")
+
+
+def look_at_all(folder: Path) -> int:
+    """The least that anybody who looks for changes has to do; the number of files."""
+    count, waiting = 0, [str(folder)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                else:
+                    entry.stat()
+                    count += 1
+    return count
+
+
+Figures = dict[str, tuple[float, float]]
+
+
+@contextmanager
+def timed(figures: Figures, name: str) -> Iterator[None]:
+    """Note the wall and CPU seconds of a block."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    figures[name] = (time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="visionflows-benchmark-") as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o755)  # root's embedded PostgreSQL runs as another user
+        os.environ.update(
+            VISIONFLOWS_HOME=str(folder / "home"),
+            VISIONFLOWS_POSTGRESQL_FOLDER=str(folder / "postgresql"),
+            VISIONFLOWS_WORKERS=str(arguments.workers),
+        )
+        run(folder, arguments.images)
+
+
+def run(folder: Path, images: int) -> None:
+    """Take turns and print the table."""
+    from deployments.prefect_environment import prepare_prefect_environment
+    from storage.settings import get_settings
+
+    prepare_prefect_environment(get_settings(), log_level="ERROR")
+    logging.disable(logging.WARNING)
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import State
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.ingest_project import ingest_project
+    from storage.database import open_database
+
+    dataset = folder / "dataset"
+    make_dataset(dataset, 0, images)
+    open_database()
+    with get_client(sync_client=True) as client:
+        client.hello()  # the temporary server starts here, outside every figure
+    figures: Figures = {}
+
+    def ingest(name: str, expected: tuple[int, int], **parameters: str) -> None:
+        with timed(figures, name):
+            state: State[Any] = ingest_project(project="benchmark", return_state=True, **parameters)
+        assert state.is_completed(), state.message
+        (report,) = state.result()
+        assert (report["image_count"], report["added"]) == expected, report
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with timed(figures, "a bare look at all files"):
+            files = look_at_all(dataset)
+        with timed(figures, "shutil.copytree"):
+            shutil.copytree(dataset, folder / "copy")
+        ingest("first ingest", (images, images), source=str(dataset))
+        ingest("the same ingest again", (images, 0), source=str(dataset))
+        ingest("a look at the project's folder", (images, 0))
+        make_dataset(dataset, images, 100)
+        ingest("ingest of 100 new images", (images + 100, 100), source=str(dataset))
+    look, copy = figures["a bare look at all files"], figures["shutil.copytree"]
+    print(f"{files} files, {images} of them images of 96 x 96 pixels")
+    print(f"{'way':<34}{'s':>8}{'CPU s':>8}{'looks':>8}{'copies':>8}")
+    for name, (wall, cpu) in figures.items():
+        print(f"{name:<34}{wall:>8.2f}{cpu:>8.2f}{cpu / look[1]:>8.1f}{cpu / copy[1]:>8.2f}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
+
+
+if __name__ == "__main__":
+    main()

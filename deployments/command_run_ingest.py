@@ -1,0 +1,193 @@
+"""`visionflows run ingest-project`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+from pydantic import ValidationError
+
+from deployments.command_run import CANCELLED, cancel_on_interrupt
+from deployments.prefect_environment import prepare_prefect_environment
+from deployments.terminal import print_json, print_plain, print_problem
+from storage.database import open_database
+from storage.errors import VisionflowsError
+from storage.settings import get_settings
+
+_MOST_PROBLEMS = 10
+
+
+def ingest_project(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="Folder or ZIP file; left out, projects are compared with their own."),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(help="Name or id of the project; left out, named after the source."),
+    ] = None,
+    mode: Annotated[
+        Literal["copy", "link"],
+        typer.Option(help="Copy the files, or link the folder where it is."),
+    ] = "copy",
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Make such a copy of every image: hflip, vflip, r90, r180, r270, bright, dark, "
+            "blur, noise. May be given several times, or with commas."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives other noise.")] = 0,
+    tile: Annotated[
+        int | None, typer.Option(help="Cut larger images into tiles with sides of so many pixels.")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="Part of a side that tiles share.")] = 0.2,
+    background: Annotated[
+        float, typer.Option(help="Part of the tiles without objects that is kept.")
+    ] = 0.1,
+    resize: Annotated[
+        int | None, typer.Option(help="Make a smaller copy whose longer side has so many pixels.")
+    ] = None,
+    remove_generated: Annotated[
+        bool, typer.Option("--remove-generated", help="Remove all images generated earlier.")
+    ] = False,
+    accept_losses: Annotated[
+        bool,
+        typer.Option(
+            "--accept-losses", help="Go on although more than a tenth of the images is gone."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of text.")
+    ] = False,
+) -> None:
+    """Bring the images and labels of a folder or ZIP into a project, or projects up to date.
+
+    Either everything becomes part of the project or nothing; what is there already is recognised.
+
+    For example:
+
+      visionflows run ingest-project mussels.zip --project mussels
+
+      visionflows run ingest-project --project mussels --augment hflip,r90 --tile 640
+
+      visionflows run ingest-project
+    """
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
+    database = open_database(settings)
+
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from deployments.temporary_server import start_temporary_server
+    from flows.ingest_project import IngestMode
+    from flows.ingest_project import ingest_project as flow
+    from tasks.ingest.options import GenerationOptions
+
+    names = [part.strip() for value in augment or [] for part in value.split(",") if part.strip()]
+    tiling = {"size": tile, "overlap": overlap, "background": background}
+    try:
+        generate = GenerationOptions.model_validate(
+            {
+                "augmentations": names,
+                "seed": seed,
+                "tiling": None if tile is None else tiling,
+                "resize": resize,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = {"augmentations": "--augment", "tiling": "--tile, --overlap or --background"}
+        option = place.get(str(first["loc"][0]), f"--{first['loc'][0]}")
+        raise typer.BadParameter(f"{option}: {first['msg']}.") from None
+    start_temporary_server()
+    with (
+        cancel_on_interrupt(database),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        state = flow(
+            source=None if source is None else str(source),
+            project=project,
+            mode=IngestMode(mode),
+            generate=generate,
+            remove_generated=remove_generated,
+            accept_losses=accept_losses,
+            dry_run=dry_run,
+            return_state=True,
+        )
+    if state.is_cancelled():
+        print_problem(f"Cancelled: {state.message}.")
+        raise typer.Exit(CANCELLED)
+    if not state.is_completed():
+        # The error itself, where there is one: Prefect's message has a frame around it.
+        cause = state.result(raise_on_failure=False)
+        is_ours = isinstance(cause, VisionflowsError | OSError)
+        raise VisionflowsError(str(cause) if is_ours else f"ingest-project failed: {state.message}")
+    reports = cast(list[dict[str, Any]], state.result())
+    if json_output:
+        print_json(reports)
+        return
+    for report in reports:
+        _print_report(report, is_preview=dry_run)
+    if not reports:
+        print_plain("There is no project yet; `visionflows run ingest-project FOLDER` makes one.")
+
+
+def _print_report(report: dict[str, Any], *, is_preview: bool) -> None:
+    name = report["project"]
+    if is_preview:
+        what = "would be made" if report["is_new"] else "would change"
+        print_plain(
+            f"{name} {what} in {report['path']}: {report['new_or_changed_images']} new or changed "
+            f"images, {report['new_or_changed_label_files']} label files, "
+            f"{report['unchanged_images']} images unchanged, images to generate from: "
+            f"{report['images_to_generate_from']}."
+        )
+        _print_some([f"Left out: {problem}" for problem in report["problems"]])
+        return
+    if report["already_running"]:
+        print_plain(
+            f"{name} is being ingested already (job {report['job_id']}); "
+            "`visionflows status --watch` follows it."
+        )
+        return
+    print_plain(
+        f"{name}: {report['image_count']} images in {report['path']} ({report['added']} new, "
+        f"{report['unchanged']} known, {report['changed']} changed, {report['moved']} moved, "
+        f"{report['returned']} returned, {report['missing']} gone missing)."
+    )
+    if report["labeled_count"]:
+        classes = ", ".join(report["class_names"].values()) or "no class names"
+        print_plain(
+            f"{report['labeled_count']} images have labels ({report['relabeled']} of all "
+            f"changed); classes: {classes}."
+        )
+    if report["generated"] or report["removed"]:
+        print_plain(f"{report['generated']} images generated, {report['removed']} removed.")
+    _print_some([f"Left out: {problem}" for problem in report["problems"]])
+    _print_some(
+        [
+            f"Label: {problem['file']}"
+            + (f", line {problem['line']}" if problem["line"] else "")
+            + f": {problem['reason']} ({problem['code']})"
+            for problem in report["label_problems"]
+        ],
+        report["label_problem_count"],
+    )
+    if report["snapshot"]:
+        print_plain(f"Image index: {report['snapshot']}")
+    if report["next_step"]:
+        print_plain(report["next_step"])
+
+
+def _print_some(problems: list[str], count: int | None = None) -> None:
+    for problem in problems[:_MOST_PROBLEMS]:
+        print_problem(problem)
+    more = (len(problems) if count is None else count) - _MOST_PROBLEMS
+    if more > 0 and len(problems) > _MOST_PROBLEMS:
+        print_problem(f"... and {more} more.")

@@ -1,0 +1,242 @@
+"""ingest-project: a folder or ZIP becomes a project, and projects are kept in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import runtime, unmapped
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.mapped_chunks import map_chunks
+from flows.progress import JobProgress
+from flows.project_events import emit_project_ingested
+from storage.data_roots import check_within_data_roots
+from storage.database import Database, open_database
+from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
+from storage.held_job import HeldJob, start_job
+from storage.jobs import JobRecord
+from storage.projects import find_project
+from storage.settings import get_settings
+from storage.tables.jobs import JobKind, JobStatus
+from tasks.decorators import flow
+from tasks.image_index.tasks import write_image_index
+from tasks.ingest.options import GenerationOptions
+from tasks.ingest.tasks import make_plan, plan_ingest
+from tasks.ingest_targets.tasks import (
+    IngestTarget,
+    find_target,
+    find_targets_of_all_projects,
+)
+from tasks.project_commits.report import IngestReport
+from tasks.project_commits.tasks import (
+    check_for_losses,
+    commit_ingest,
+    discard_abandoned_ingests,
+    finish_broken_commit,
+    remove_generated_images,
+)
+from tasks.quality.report import artifact_key
+from tasks.staging.tasks import stage_chunk
+
+
+class IngestMode(StrEnum):
+    """What happens to the files of a source."""
+
+    COPY = "copy"
+    """They are copied, read whole, and kept under the home of visionflows."""
+    LINK = "link"
+    """They stay where they are: the folder itself becomes the project's."""
+
+
+@flow(name="ingest-project", run_name="ingest-project {project} {source}")
+def ingest_project(
+    source: str | None = None,
+    project: str | None = None,
+    mode: IngestMode = IngestMode.COPY,
+    generate: GenerationOptions = GenerationOptions(),  # noqa: B008 - frozen
+    remove_generated: bool = False,
+    accept_losses: bool = False,
+    dry_run: bool = False,
+) -> State[Any]:
+    """Bring images and labels of a folder or ZIP into a project, or projects up to date.
+
+    Without a source the folder of the project is looked at again; without a project as well, all
+    projects are, and folders that somebody has put among the project folders become projects.
+    Nothing becomes part of a project before all of it is staged and read whole. What is there
+    already is recognised by size and time of change, so doing it again costs a look at the folder.
+
+    Args:
+        source: Folder or ZIP file. Left out, projects are compared with their own folders.
+        project: Name or id of the project. Left out, it is named after the source.
+        mode: Copy the files, or link the folder where it is.
+        generate: Augmented copies, tiles and smaller copies to make of every image.
+        remove_generated: Remove all images that were generated earlier.
+        accept_losses: Go on although more than a tenth of the known images is gone.
+        dry_run: Only say what would be done.
+
+    Returns:
+        A state that carries one report for each project.
+    """
+    database = open_database()
+    targets, folder = _targets(database, source, project, mode, generate), source is None
+    if dry_run:
+        return _previewed(database, targets)
+    if folder and project is None:
+        discard_abandoned_ingests(database)
+    reports: list[dict[str, Any]] = []
+    cancelled = False
+    for target in targets:
+        try:
+            reports.append(_ingest(database, target, remove_generated, accept_losses))
+        except JobCancelledError:
+            cancelled = True
+            break
+        except (VisionflowsError, OSError) as error:
+            if len(targets) == 1:
+                raise
+            # One project that cannot be looked at does not keep the others from it.
+            get_run_logger().error("%s: %s", target.name, error)
+            reports.append({"project": target.name, "error": str(error)})
+    if cancelled:
+        return Cancelled(message="nothing of what was at work became part of its project")
+    failed = [report for report in reports if "error" in report]
+    if failed:
+        reasons = "; ".join(f"{report['project']}: {report['error']}" for report in failed[:5])
+        return Failed(
+            message=f"{len(failed)} of {len(reports)} projects failed: {reasons}", data=reports
+        )
+    return Completed(message=_summary(reports), data=reports)
+
+
+def _targets(
+    database: Database,
+    source: str | None,
+    project: str | None,
+    mode: IngestMode,
+    generate: GenerationOptions,
+) -> list[IngestTarget]:
+    if source is None and project is None:
+        if generate.wanted_keys():
+            raise InvalidInputError("Name the project from whose images others are generated.")
+        return find_targets_of_all_projects(database)
+    path = None
+    if source is not None:
+        for_deployment = runtime.deployment.id is not None
+        path = check_within_data_roots(Path(source), for_deployment=for_deployment)
+    copies = mode is IngestMode.COPY
+    return [find_target(database, path, project, copies=copies, generate=generate)]
+
+
+def _previewed(database: Database, targets: list[IngestTarget]) -> State[Any]:
+    previews = []
+    for target in targets:
+        plan = make_plan(database, target)
+        previews.append(
+            {
+                "project": target.name,
+                "path": str(target.path),
+                "is_new": target.is_new,
+                "new_or_changed_images": sum(f.is_image and not f.is_known for f in plan.files),
+                "new_or_changed_label_files": sum(not f.is_image for f in plan.files),
+                "images_to_generate_from": sum(bool(f.wanted) for f in plan.files),
+                "unchanged_images": plan.unchanged,
+                "problems": plan.problems,
+            }
+        )
+    return Completed(message="nothing was changed (dry run)", data=previews)
+
+
+def _ingest(
+    database: Database, target: IngestTarget, remove_generated: bool, accept_losses: bool
+) -> dict[str, Any]:
+    """Ingest into one project, as a job of its own."""
+    job = start_job(
+        database,
+        JobKind.INGEST_PROJECT,
+        str(target.project_id),
+        parameters={
+            "project": target.name,
+            "source": None if target.source is None else str(target.source),
+            "generate": list(target.generate.wanted_keys()),
+            "remove_generated": remove_generated,
+        },
+        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
+    )
+    if isinstance(job, JobRecord):
+        return {"project": target.name, "job_id": str(job.id), "already_running": True}
+    with job:
+        report = _run_job(job, target, remove_generated, accept_losses)
+        next_step = None
+        if report.has_changed_images:
+            found = find_project(database, str(report.project_id))
+            next_step = emit_project_ingested(found)
+        result = {
+            **report.as_json(),
+            "job_id": str(job.id),
+            "already_running": False,
+            "next_step": next_step,
+        }
+        if job.finish(result, with_errors=bool(report.problems)) is JobStatus.CANCELLED:
+            raise JobCancelledError(f"Job {job.id} was cancelled.")
+    return result
+
+
+def _run_job(
+    job: HeldJob, target: IngestTarget, remove_generated: bool, accept_losses: bool
+) -> IngestReport:
+    """Plan, stage in mapped chunks, commit, and write the image index."""
+    if finish_broken_commit(target.project_id):
+        target = replace(target, is_new=False)
+    if not accept_losses:
+        check_for_losses(target)
+    removed = remove_generated_images(target) if remove_generated else 0
+    chunks, problems, unchanged = plan_ingest(job.reference, target)
+    progress = JobProgress(
+        open_database(),
+        job.id,
+        key=artifact_key("ingest-progress", target.name, str(target.project_id)),
+        description=f"Staging {target.name}",
+        done="staged",
+    )
+    staged = map_chunks(
+        lambda numbers: stage_chunk.map(unmapped(job.reference), numbers, target=unmapped(target)),
+        chunks,
+        job,
+        progress,
+        workers=get_settings().workers,
+    )
+    job.raise_if_stopped()
+    report = commit_ingest(
+        job.reference,
+        target,
+        accept_losses=accept_losses,
+        unchanged=unchanged,
+        problems=[*problems, *(problem for chunk in staged for problem in chunk.problems)],
+    )
+    report = replace(report, removed=report.removed + removed)
+    if report.has_changed:
+        found = find_project(open_database(), str(report.project_id))
+        report = replace(report, snapshot=write_image_index(found, job.reference))
+    return report
+
+
+def _summary(reports: list[dict[str, Any]]) -> str:
+    running = [report for report in reports if report.get("already_running")]
+    if running:
+        return f"already running: job {running[0]['job_id']}"
+    if len(reports) == 1:
+        one = reports[0]
+        return (
+            f"{one['image_count']} images in {one['project']}: {one['added']} new, "
+            f"{one['changed']} changed, {one['missing']} gone missing"
+        )
+    changed = sum(
+        bool(one["added"] or one["changed"] or one["moved"] or one["missing"]) for one in reports
+    )
+    return f"{len(reports)} projects looked at, {changed} of them changed"

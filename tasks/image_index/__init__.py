@@ -1,0 +1,1 @@
+"""Snapshots of the images of a project with their labels."""

@@ -1,0 +1,1 @@
+"""Staging files for a project, and committing them."""

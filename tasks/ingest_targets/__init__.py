@@ -1,0 +1,1 @@
+"""Which project an ingest is for, and where its files come from."""

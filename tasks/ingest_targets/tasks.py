@@ -1,0 +1,177 @@
+"""Finding out which project an ingest is for, and where its files come from."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from storage.database import Database
+from storage.errors import InvalidInputError, NotFoundError
+from storage.ingests import list_ingests
+from storage.projects import ProjectRecord, find_project, list_projects
+from storage.settings import get_settings
+from tasks.ingest.options import GenerationOptions
+from tasks.ingest.project_folders import (
+    ProjectFolders,
+    id_for_name,
+    id_of_folder,
+    images_of_folder,
+    read_project_name,
+)
+from tasks.projects.tasks import check_project_name, resolved_folder
+
+
+@dataclass(frozen=True)
+class IngestTarget:
+    """The project that an ingest is for, and where its files come from.
+
+    Attributes:
+        project_id: of the project; it need not be registered yet.
+        name: of the project.
+        path: the folder of its images and labels.
+        is_new: whether it is not registered yet.
+        source: the folder or ZIP that files are copied from; None when there is nothing to copy.
+        generate: what is to be generated from its images.
+    """
+
+    project_id: UUID
+    name: str
+    path: Path
+    is_new: bool
+    source: Path | None
+    generate: GenerationOptions = field(default_factory=GenerationOptions)
+
+    @property
+    def options_key(self) -> str:
+        """Files that were staged with the same key can be used again."""
+        return "|".join([str(self.source), *self.generate.wanted_keys()])
+
+
+def project_folders() -> ProjectFolders:
+    """The folders of projects under the home of visionflows."""
+    return ProjectFolders(get_settings().home / "projects")
+
+
+def find_target(
+    database: Database,
+    source: Path | None,
+    project: str | None,
+    *,
+    copies: bool,
+    generate: GenerationOptions,
+) -> IngestTarget:
+    """Find out which project an ingest is for, and where its files come from.
+
+    Args:
+        database: the database.
+        source: a folder or ZIP; None to look again at the folder of a project.
+        project: name or id; left out, it is named as its `meta.json`, folder or ZIP is.
+        copies: whether files are copied; otherwise the folder itself becomes the project's.
+        generate: what is to be generated from its images.
+
+    Raises:
+        InvalidInputError: source and project do not fit together; the message says why.
+        NotFoundError: there is neither a source nor a project of this name.
+    """
+    if source is None:
+        if project is None:
+            raise InvalidInputError("Name a source, a project, or both.")
+        found = find_project(database, project)
+        return IngestTarget(found.id, found.name, found.path, False, None, generate)
+    path = resolved_folder(source)
+    folders = project_folders()
+    if folders.root.is_relative_to(path):
+        raise InvalidInputError(f"{path} holds the projects themselves ({folders.root}).")
+    name = project or read_project_name(path) or (path.name if path.is_dir() else path.stem)
+    if folders.holds(path):
+        return _adopted(database, path, project, generate)
+    if not copies:
+        if not path.is_dir():
+            raise InvalidInputError(f"{path} is not a folder; a ZIP file can only be copied.")
+        return _target_in_place(database, path, name, generate)
+    known = _find_by_name_or_id(database, name)
+    if known is not None:
+        if not folders.holds(known.path):
+            raise InvalidInputError(
+                f"The images of project {known.name!r} lie in {known.path}, which visionflows "
+                "does not write to; copy into a project of another name."
+            )
+        return IngestTarget(
+            known.id, known.name, known.path, False, images_of_folder(path), generate
+        )
+    check_project_name(name)
+    project_id = id_for_name(name)
+    return IngestTarget(
+        project_id, name, folders.images(project_id), True, images_of_folder(path), generate
+    )
+
+
+def find_targets_of_all_projects(database: Database) -> list[IngestTarget]:
+    """One target for each registered project, and for each project folder that is not one yet."""
+    projects = list_projects(database)
+    nothing = GenerationOptions()
+    targets = [
+        IngestTarget(project.id, project.name, project.path, False, None, nothing)
+        for project in projects
+    ]
+    ingesting = {ingest.project_id for ingest in list_ingests(database)}
+    taken = {project.name for project in projects}
+    for folder in project_folders().unregistered({project.path for project in projects}):
+        if id_of_folder(folder) in ingesting:
+            continue  # its own ingest is about to register it, or will when it is run again
+        target = _adopted(database, folder, None, nothing, taken=taken)
+        taken.add(target.name)
+        targets.append(target)
+    return targets
+
+
+def _adopted(
+    database: Database,
+    folder: Path,
+    name: str | None,
+    generate: GenerationOptions,
+    taken: Set[str] = frozenset(),
+) -> IngestTarget:
+    """The target for a folder among the projects that somebody has put there."""
+    images = images_of_folder(folder)
+    for project in list_projects(database):
+        if project.path == images:
+            return IngestTarget(project.id, project.name, images, False, None, generate)
+    stated = name or read_project_name(folder)
+    if stated is None or stated in taken:
+        stated = stated or f"Imported Project {datetime.now(UTC).date().isoformat()}"
+        base, number = stated, 2
+        names = {project.name for project in list_projects(database)} | taken
+        while stated in names:
+            stated, number = f"{base} ({number})", number + 1
+    return _target_in_place(database, images, stated, generate, id_of_folder(folder))
+
+
+def _target_in_place(
+    database: Database,
+    folder: Path,
+    name: str,
+    generate: GenerationOptions,
+    project_id: UUID | None = None,
+) -> IngestTarget:
+    """The target for a folder whose images stay where they are."""
+    check_project_name(name)
+    for project in list_projects(database):
+        if (project.name == name) != (project.path == folder):
+            raise InvalidInputError(
+                f"Project {project.name!r} is registered with the folder {project.path}; "
+                f"{folder} cannot be registered as {name!r}."
+            )
+        if project.path == folder:
+            return IngestTarget(project.id, name, folder, False, None, generate)
+    return IngestTarget(project_id or id_for_name(name), name, folder, True, None, generate)
+
+
+def _find_by_name_or_id(database: Database, name: str) -> ProjectRecord | None:
+    try:
+        return find_project(database, name)
+    except NotFoundError:
+        return None

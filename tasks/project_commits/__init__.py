@@ -1,0 +1,1 @@
+"""Making staged files part of their project, and bringing projects up to date."""

@@ -1,0 +1,46 @@
+"""Moving staged files to where they belong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list[str]:
+    """Move files from the staging folder into the folder of a project, replacing what is there.
+
+    Doing it again after it was broken off moves the rest.
+
+    Args:
+        staging: where they lie, each under its relative path.
+        folder: where they belong, under the same paths; missing folders are made.
+        paths: the relative paths.
+
+    Returns:
+        A sentence for each file that cannot be moved because something else is in its place.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    problems = []
+    made: set[Path] = set()
+    for path in paths:
+        source, target = staging / path, folder / path
+        try:
+            if target.parent not in made:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made.add(target.parent)
+            source.replace(target)
+        except FileNotFoundError:
+            if not target.is_file():
+                problems.append(f"{path}: is gone from the staging folder; ingest it again")
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):
+            problems.append(f"{path}: something else is in its place; move that away")
+    return problems
+
+
+def bring_to_disk() -> None:
+    """Ask the operating system to bring everything that was written to the disk."""
+    # One call for any number of files; an fsync for each takes milliseconds each.
+    os.sync()

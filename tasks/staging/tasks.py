@@ -1,0 +1,265 @@
+"""Staging the files of an ingest chunk by chunk."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from uuid import UUID
+
+from storage.database import Database, open_database
+from storage.errors import ImageError, JobTakenOverError
+from storage.ingests import (
+    GeneratedFile,
+    StagedFileRecord,
+    StagedResult,
+    load_staged_files,
+    store_staged_files,
+)
+from storage.jobs import ChunkClaim, JobReference, claim_chunk, record_batch, should_stop
+from storage.settings import get_settings
+from tasks.decorators import task
+from tasks.images.decoding import DecodedImage, decode_image
+from tasks.images.files import ImageLimits, read_image_file
+from tasks.ingest.copying import (
+    CopiedFile,
+    UnreadableFileError,
+    check_image,
+    copy_file,
+    read_content,
+    write_content,
+)
+from tasks.ingest.generation import GeneratedContent, generate_contents
+from tasks.ingest.sources import FileSource, new_source
+from tasks.ingest.tasks import StagedDataset
+from tasks.ingest_targets.tasks import IngestTarget, project_folders
+
+_BATCH_SIZE = 50
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class StagingReport:
+    """What one attempt at a chunk has staged."""
+
+    number: int
+    processed: int
+    failed: int
+    problems: tuple[str, ...]
+
+
+@task(run_name="stage chunk {number}")
+def stage_chunk(job: JobReference, number: int, target: IngestTarget) -> StagingReport:
+    """Copy the files of a chunk, read every image whole, and generate what is wanted of it.
+
+    An attempt goes on where the last one stopped. A file that cannot be used is failed with the
+    reason, and the others are staged.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        claim = claim_chunk(connection, job, number)
+        if claim is None:
+            return StagingReport(number, 0, 0, ())
+        rows = load_staged_files(connection, claim.items[claim.position :])
+    start = claim
+    work = _ChunkWork(database, claim, {row.id: row for row in rows}, target)
+    # Finished, cancelled or taken over: whoever holds the job now does the rest.
+    with suppress(JobTakenOverError):
+        work.run()
+    return StagingReport(
+        number,
+        work.claim.processed - start.processed,
+        work.claim.failed - start.failed,
+        tuple(work.problems),
+    )
+
+
+class _ChunkWork:
+    """One attempt at a chunk."""
+
+    def __init__(
+        self,
+        database: Database,
+        claim: ChunkClaim,
+        rows: dict[UUID, StagedFileRecord],
+        target: IngestTarget,
+    ) -> None:
+        self.claim = claim
+        self.problems: list[str] = []
+        self._database = database
+        self._rows = rows
+        self._target = target
+        self._staging = project_folders().staging(target.project_id)
+        settings = get_settings()
+        self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+        self._next_look = time.monotonic()
+        self._stopped = False
+
+    def run(self) -> None:
+        """Stage batch after batch."""
+        source = None
+        if self._target.source is not None:
+            with _opening:
+                source = _source_of(self.claim.job, self._target.source)
+        while self.claim.position < len(self.claim.items) and not self._stopped:
+            self._stage_batch(source)
+
+    def _stage_batch(self, source: FileSource | None) -> None:
+        results: list[StagedResult] = []
+        generated: list[GeneratedFile] = []
+        position = self.claim.position
+        for item in self.claim.items[position : position + _BATCH_SIZE]:
+            if self._should_stop():
+                break
+            row = self._rows[item]
+            try:
+                result, made = self._stage(row, source)
+            except UnreadableFileError as error:
+                result, made = StagedResult(row.id, error_message=str(error)), []
+            results.append(result)
+            generated += made
+        if not results:
+            return
+        failed = sum(result.error_message is not None for result in results)
+        with self._database.transaction() as connection:
+            moved = record_batch(
+                connection,
+                self.claim,
+                position=position + len(results),
+                processed=self.claim.processed + len(results) - failed,
+                failed=self.claim.failed + failed,
+            )
+            store_staged_files(connection, self._target.project_id, results, generated)
+        self.claim = moved
+
+    def _should_stop(self) -> bool:
+        if not self._stopped and time.monotonic() >= self._next_look:
+            self._stopped = should_stop(self._database, self.claim.job)
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        return self._stopped
+
+    def _stage(
+        self, row: StagedFileRecord, source: FileSource | None
+    ) -> tuple[StagedResult, list[GeneratedFile]]:
+        assert row.source_size is not None and row.source_modified_at_ns is not None
+        size, modified_at_ns = row.source_size, row.source_modified_at_ns
+        wanted = tuple((row.generation or {}).get("wanted", ()))
+        target = self._staging / row.relative_path
+        if row.is_known:
+            content = self._read_known(row)
+            sha256 = hashlib.sha256(content).hexdigest()
+            result = StagedResult(row.id, sha256=sha256, file_size=size)
+            return result, self._generate(row, sha256, self._decode(content), wanted)
+        assert source is not None and row.source_path is not None
+        try:
+            stream = source.open(row.source_path)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            raise UnreadableFileError(reason) from error
+        with stream:
+            if not row.is_image:
+                copied = copy_file(stream, target, size=size, modified_at_ns=modified_at_ns)
+                return _copied_result(row.id, copied), []
+            content = read_content(stream, size=size, limits=self._limits)
+        copied = write_content(content, target, modified_at_ns=modified_at_ns)
+        try:
+            facts, decoded_here = check_image(content, target, self._limits)
+            result = StagedResult(
+                row.id,
+                copied.sha256,
+                facts.width,
+                facts.height,
+                facts.format,
+                size,
+                copied.modified_at_ns,
+            )
+            if not wanted:
+                return result, []
+            decoded = decoded_here or self._decode(content)
+            return result, self._generate(row, copied.sha256, decoded, wanted)
+        except UnreadableFileError:
+            target.unlink(missing_ok=True)
+            raise
+
+    def _generate(
+        self, row: StagedFileRecord, sha256: str, decoded: DecodedImage, wanted: tuple[str, ...]
+    ) -> list[GeneratedFile]:
+        """Make what is wanted of one image, and write it to the staging folder."""
+        with _opening:
+            dataset = _dataset_of(self.claim.job, self._target)
+        made = generate_contents(
+            row.relative_path,
+            sha256,
+            decoded,
+            wanted,
+            self._target.generate,
+            dataset.merged,
+            dataset.owner_of,
+            self.problems,
+        )
+        # Each time another time of change: that is how other content of the same size is seen.
+        now = time.time_ns()
+        files = []
+        for file in (file for group in made for file in group):
+            copied = write_content(file.content, self._staging / file.path, modified_at_ns=now)
+            files.append(_generated_file(file, row.relative_path, copied))
+        return files
+
+    def _decode(self, content: bytes) -> DecodedImage:
+        try:
+            return decode_image(content, self._limits)
+        except ImageError as error:
+            raise UnreadableFileError(error.reason) from error
+
+    def _read_known(self, row: StagedFileRecord) -> bytes:
+        try:
+            return read_image_file(
+                self._target.path / row.relative_path,
+                self._limits,
+                expected_size=row.source_size,
+                expected_modified_at_ns=row.source_modified_at_ns,
+            ).content
+        except ImageError as error:
+            raise UnreadableFileError(error.reason) from error
+
+
+def _copied_result(row_id: UUID, copied: CopiedFile) -> StagedResult:
+    return StagedResult(
+        row_id, copied.sha256, file_size=copied.size, modified_at_ns=copied.modified_at_ns
+    )
+
+
+def _generated_file(file: GeneratedContent, source: str, copied: CopiedFile) -> GeneratedFile:
+    size = file.size
+    suffix = PurePosixPath(file.path).suffix.lower()
+    return GeneratedFile(
+        relative_path=file.path,
+        is_image=size is not None,
+        generated_from=source,
+        generation=file.generation,
+        sha256=copied.sha256,
+        width=None if size is None else int(size.width),
+        height=None if size is None else int(size.height),
+        format=None if size is None else ("PNG" if suffix == ".png" else "JPEG"),
+        file_size=copied.size,
+        modified_at_ns=copied.modified_at_ns,
+    )
+
+
+_opening = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _source_of(_job: JobReference, path: Path) -> FileSource:
+    """The source of a job, opened once by each process: an archive has a long table of contents."""
+    return new_source(path)
+
+
+@lru_cache(maxsize=1)
+def _dataset_of(_job: JobReference, target: IngestTarget) -> StagedDataset:
+    """The labels of everything, read once by each process that generates images."""
+    return StagedDataset(open_database(), target)

@@ -1,0 +1,243 @@
+"""Which images of a project can be trained with, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Protocol
+from uuid import UUID
+
+from tasks.labels.addresses import Split
+from tasks.labels.annotations import ImageLabels
+from tasks.labels.dataset import DatasetImage
+from tasks.labels.problems import ProblemCode
+from tasks.projects.scanning import FoundFile
+
+# The suffix under which the trainer reads each format, as Pillow names them. Others (GIF, PPM, ...)
+# it does not look for, and HEIC it reads with a further package only.
+_SUFFIX_OF_FORMAT = {
+    "AVIF": ".avif",
+    "BMP": ".bmp",
+    "JPEG": ".jpg",
+    "JPEG2000": ".jp2",
+    "MPO": ".jpg",
+    "PNG": ".png",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+}
+_OTHER_SUFFIXES = {".jpeg": ".jpg", ".tiff": ".tif", ".mpo": ".jpg"}
+_SMALLEST_SIDE = 10
+# Found while reading a label file although all of it was used.
+_HARMLESS = frozenset({ProblemCode.BOM, ProblemCode.ENCODING_UTF16, ProblemCode.ENCODING_UTF32})
+
+
+class LeftOutReason(StrEnum):
+    """Why an image is not in the training set."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    UNREADABLE = "unreadable"
+    FORMAT = "format"
+    TOO_SMALL = "too_small"
+    NO_LABEL_FILE = "no_label_file"
+    LABELS_UNUSABLE = "labels_unusable"
+    BACKGROUND = "background"
+
+
+REASON_TEXTS = {
+    LeftOutReason.MISSING: "the file is gone",
+    LeftOutReason.CHANGED: "it has changed since it was registered; register the project anew",
+    LeftOutReason.UNREADABLE: "the image cannot be read",
+    LeftOutReason.FORMAT: "the trainer does not read this format; convert the image",
+    LeftOutReason.TOO_SMALL: f"the trainer wants at least {_SMALLEST_SIDE} pixels a side",
+    LeftOutReason.NO_LABEL_FILE: "it has no label file; an empty one would make it a background",
+    LeftOutReason.LABELS_UNUSABLE: "none of its labels can be used",
+    LeftOutReason.BACKGROUND: "a background beyond the part that is kept",
+}
+
+
+class Registered(Protocol):
+    """What the database knows of an image; `storage.training_sets.RegisteredImage` has it."""
+
+    @property
+    def project_image_id(self) -> UUID:
+        """Its row."""
+
+    @property
+    def relative_path(self) -> str:
+        """In the folder of its project."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+
+    @property
+    def file_size(self) -> int:
+        """In bytes, at the registration."""
+
+    @property
+    def modified_at_ns(self) -> int:
+        """Time of the last change, at the registration."""
+
+    @property
+    def width(self) -> int | None:
+        """In pixels; None where the header tells none."""
+
+    @property
+    def height(self) -> int | None:
+        """In pixels; None where the header tells none."""
+
+    @property
+    def format(self) -> str | None:
+        """As Pillow names it; None where the header tells none."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the file was gone at the last registration."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why its content could not be measured; None where nothing is known."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its content was measured."""
+
+    @property
+    def perceptual_hash(self) -> str | None:
+        """16 hexadecimal digits; None for content that is flat or not measured."""
+
+    @property
+    def difference_hash(self) -> str | None:
+        """As `perceptual_hash`."""
+
+    @property
+    def generated_from_id(self) -> UUID | None:
+        """The image that it was made from; None for an original."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image that is not in the training set.
+
+    Attributes:
+        project: its project.
+        relative_path: where it lies there.
+        reason: why.
+        detail: the reason in words.
+    """
+
+    project: str
+    relative_path: str
+    reason: LeftOutReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image that can be trained with, if its labels can.
+
+    Attributes:
+        project: its project.
+        registered: what the database knows of it.
+        width: in pixels.
+        height: in pixels.
+        suffix: what its file is called in the set, so that the trainer reads it.
+        split: the split that it has in its project.
+        labels: with the classes of its project.
+    """
+
+    project: str
+    registered: Registered
+    width: int
+    height: int
+    suffix: str
+    split: Split | None
+    labels: ImageLabels
+
+    @property
+    def key(self) -> str:
+        """Its name in the set: the same whenever and wherever the project is registered."""
+        return image_key(self.project, self.registered.relative_path)
+
+    @property
+    def lost_labels(self) -> bool:
+        """Whether something in its label file could not be read or should be looked at."""
+        return any(problem.code not in _HARMLESS for problem in self.labels.problems)
+
+
+def image_key(project: str, relative_path: str) -> str:
+    """The key of an image: its project and its path there."""
+    return f"{project}/{relative_path}"
+
+
+def select_candidates(
+    project: str,
+    registered: Iterable[Registered],
+    files: Mapping[str, FoundFile],
+    labeled: Mapping[str, DatasetImage],
+) -> tuple[list[Candidate], list[LeftOut]]:
+    """Part the registered images of a project into those that can be trained with and the others.
+
+    Args:
+        project: its name.
+        registered: its images.
+        files: the image files that are there now, by relative path.
+        labeled: the images of its dataset with their labels, by relative path.
+    """
+    candidates: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    for image in registered:
+        path = image.relative_path
+        suffix = trainer_suffix(path, image.format)
+        reason = _why_not(image, files.get(path), suffix)
+        found = labeled.get(path)
+        labels = found.labels if found is not None else None
+        if reason is not None or labels is None or found is None:
+            reason = reason or LeftOutReason.NO_LABEL_FILE
+            detail = image.failure if reason is LeftOutReason.UNREADABLE else None
+            left_out.append(LeftOut(project, path, reason, detail or REASON_TEXTS[reason]))
+            continue
+        candidates.append(
+            Candidate(
+                project, image, image.width or 0, image.height or 0, suffix, found.split, labels
+            )
+        )
+    return candidates, left_out
+
+
+def _why_not(image: Registered, file: FoundFile | None, suffix: str) -> LeftOutReason | None:
+    if file is None:
+        return LeftOutReason.MISSING
+    if image.is_missing or (file.size, file.modified_at_ns) != (
+        image.file_size,
+        image.modified_at_ns,
+    ):
+        return LeftOutReason.CHANGED
+    if image.failure is not None:
+        return LeftOutReason.UNREADABLE
+    if not suffix:
+        return LeftOutReason.FORMAT
+    if image.width is None or image.height is None:
+        return LeftOutReason.UNREADABLE
+    if min(image.width, image.height) < _SMALLEST_SIDE:
+        return LeftOutReason.TOO_SMALL
+    return None
+
+
+def trainer_suffix(relative_path: str, image_format: str | None) -> str:
+    """The suffix under which the trainer reads an image; empty where it does not read the format.
+
+    The content decides: a JPEG called `.jfif`, or by mistake `.gif`, becomes a `.jpg`.
+
+    Args:
+        relative_path: of the image.
+        image_format: as Pillow names it; None if unknown.
+    """
+    own = PurePosixPath(relative_path).suffix.lower()
+    if image_format is None:
+        return own
+    suffix = _SUFFIX_OF_FORMAT.get(image_format.upper(), "")
+    return own if _OTHER_SUFFIXES.get(own) == suffix else suffix
