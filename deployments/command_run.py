@@ -160,7 +160,7 @@ def run_remotely(
     raise_unless_completed(name, run)
     if run.state.is_cancelled():
         print_problem(f"Cancelled: {run.state.message or 'before it began'}.")
-        raise typer.Exit(_CANCELLED)
+        raise typer.Exit(CANCELLED)
     return run_id
 
 

@@ -67,16 +67,18 @@ def worker_command(settings: Settings, name: str) -> list[str]:
 
 def settings_as_environment(settings: Settings) -> dict[str, str]:
     """The settings that were given, for processes that start in another folder, without `.env`."""
-    values = settings.model_dump(mode="json", include=settings.model_fields_set)
+    values = settings.model_dump(include=settings.model_fields_set)
     return {
-        f"VISIONFLOWS_{name.upper()}": value if isinstance(value, str) else _as_text(value)
+        f"VISIONFLOWS_{name.upper()}": _as_text(value)
         for name, value in values.items()
         if value is not None
     }
 
 
 def _as_text(value: object) -> str:
-    return json.dumps(value)
+    if isinstance(value, tuple):
+        return os.pathsep.join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def start_process(

@@ -26,7 +26,13 @@ from storage.postgresql_programs import default_folder
 from tests.end_to_end.conftest import COMMAND
 
 START_SECONDS = 240
-FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+# What waits in Prefect looks more often than it does by itself.
+QUICK = {
+    "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+}
 
 
 class LocalStack:
@@ -43,6 +49,7 @@ class LocalStack:
             "VISIONFLOWS_HOME": str(home),
             "VISIONFLOWS_STACK_PORT": str(port),
             "VISIONFLOWS_WORKERS": "1",
+            **QUICK,
             **variables,
         }
         self.process: subprocess.Popen[str] | None = None

@@ -165,8 +165,8 @@ def test_bad_parameters_are_refused_and_named(stack, parameters, named):
 def test_a_schedule_starts_runs(stack):
     before = {run["id"] for run in stack.runs_of("quality-metrics")}
     path = f"/deployments/{stack.deployment('quality-metrics')}/schedules"
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=10)
-    schedule = {"interval": 86400, "anchor_date": soon.isoformat()}
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)
+    schedule = {"interval": 20, "anchor_date": soon.isoformat()}
     made = httpx.post(
         f"{stack.state.api_url}{path}",
         json=[{"schedule": schedule, "active": True, "parameters": {"project": "small"}}],
@@ -178,7 +178,7 @@ def test_a_schedule_starts_runs(stack):
         runs = stack.runs_of("quality-metrics")
         return [run for run in runs if run["id"] not in before and run["state_type"] == "COMPLETED"]
 
-    (run,) = wait_for(scheduled, "a scheduled run is completed", 120)
+    run = wait_for(scheduled, "a scheduled run is completed", 120)[0]
     httpx.delete(f"{stack.state.api_url}{path}/{made.json()[0]['id']}", trust_env=False)
     assert run["auto_scheduled"] and run["parameters"]["project"] == "small"
 
