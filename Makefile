@@ -17,9 +17,8 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: install ## set everything up and run on the sample photographs
-	@"$(BIN)/visionflows" run ingest-project samples/photographs --mode link --project photographs
-	@"$(BIN)/visionflows" run quality-metrics --project photographs
+demo: install ## set everything up and run every flow on the samples
+	@"$(BIN)/python" samples/demo.py
 
 test: install-dev ## run all tests with coverage
 	"$(BIN)/python" -m coverage erase

@@ -16,6 +16,7 @@ from storage.database import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
 from storage.jobs import JobRecord, cancel_job, find_job, list_jobs
 from storage.projects import find_project, list_projects
+from storage.releases import list_releases
 from storage.settings import get_settings
 
 _WATCH_SECONDS = 2.0
@@ -58,7 +59,7 @@ def status(
         return list_jobs(database, subject=subject, limit=limit)
 
     jobs = look()
-    names = _project_names(database)
+    names = _subject_names(database)
     if watch and jobs:
         # For programs it waits as well, and prints once, at the end.
         table = Live(job_table(jobs, names), console=console, auto_refresh=False)
@@ -68,14 +69,14 @@ def status(
                 jobs = look()
                 if not json_output:
                     table.update(job_table(jobs, names), refresh=True)
-    if not json_output:
-        print_plain(_stack_sentence())
     if json_output:
         print_json([job_as_json(found) for found in jobs])
     elif not jobs:
         console.print("There are no jobs.")
     elif not watch:
         console.print(job_table(jobs, names))
+    if not json_output:
+        print_plain(_stack_sentence())
 
 
 def cancel(
@@ -145,5 +146,7 @@ def parse_job_id(value: str) -> UUID:
         ) from None
 
 
-def _project_names(database: Database) -> dict[str, str]:
-    return {str(project.id): project.name for project in list_projects(database)}
+def _subject_names(database: Database) -> dict[str, str]:
+    """What people call the subjects of jobs, by id."""
+    names = {str(project.id): project.name for project in list_projects(database)}
+    return names | {str(release.id): release.name for release in list_releases(database)}

@@ -14,8 +14,12 @@ from deployments import (
     command_database,
     command_jobs,
     command_projects,
+    command_releases,
     command_run,
     command_run_ingest,
+    command_run_releases,
+    command_run_sessions,
+    command_sessions,
     command_stack,
     command_training_sets,
 )
@@ -38,9 +42,16 @@ app = typer.Typer(
     ),
 )
 app.add_typer(command_projects.app, name="projects")
-command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
+app.add_typer(command_releases.app, name="releases")
+app.add_typer(command_sessions.app, name="sessions")
 app.add_typer(command_run.app, name="run")
 command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
+command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
+command_run.app.command("build-release-stats")(command_run_releases.build_release_stats)
+command_run.app.command("check-release-stats")(command_run_releases.check_release_stats)
+command_run.app.command("create-release")(command_run_releases.create_release)
+command_run.app.command("compute-session-stats")(command_run_sessions.compute_session_stats)
+app.command("compute-stats")(command_run_sessions.compute_stats)
 app.add_typer(command_database.app, name="db")
 app.command("up")(command_stack.up)
 app.command("down")(command_stack.down)

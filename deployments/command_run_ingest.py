@@ -127,6 +127,10 @@ def ingest_project(
         # The error itself, where there is one: Prefect's message has a frame around it.
         cause = state.result(raise_on_failure=False)
         is_ours = isinstance(cause, VisionflowsError | OSError)
+        if isinstance(cause, list) and not json_output:
+            for report in cause:
+                if "error" not in report:
+                    _print_report(report, is_preview=False)
         raise VisionflowsError(str(cause) if is_ours else f"ingest-project failed: {state.message}")
     reports = cast(list[dict[str, Any]], state.result())
     if json_output:
@@ -140,13 +144,16 @@ def ingest_project(
 
 def _print_report(report: dict[str, Any], *, is_preview: bool) -> None:
     name = report["project"]
+    if "error" in report:
+        print_problem(f"{name}: {report['error']}")
+        return
     if is_preview:
         what = "would be made" if report["is_new"] else "would change"
         print_plain(
             f"{name} {what} in {report['path']}: {report['new_or_changed_images']} new or changed "
             f"images, {report['new_or_changed_label_files']} label files, "
-            f"{report['unchanged_images']} images unchanged, images to generate from: "
-            f"{report['images_to_generate_from']}."
+            f"{report['unchanged_images']} images unchanged, {report['gone_images']} gone, "
+            f"images to generate from: {report['images_to_generate_from']}."
         )
         _print_some([f"Left out: {problem}" for problem in report["problems"]])
         return

@@ -65,7 +65,7 @@ def _deployment(deployed: DeployedFlow) -> dict[str, Any]:
                 "cron": deployed.schedule.cron,
                 "timezone": "UTC",
                 "parameters": dict(deployed.schedule.parameters),
-                "active": True,
+                "active": deployed.schedule.needs is None,
             }
         ]
     return values

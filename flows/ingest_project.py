@@ -32,10 +32,11 @@ from tasks.ingest_targets.tasks import (
     IngestTarget,
     find_target,
     find_targets_of_all_projects,
+    target_as_it_is_now,
 )
 from tasks.project_commits.report import IngestReport
 from tasks.project_commits.tasks import (
-    check_for_losses,
+    bring_up_to_date,
     commit_ingest,
     discard_abandoned_ingests,
     finish_broken_commit,
@@ -90,21 +91,18 @@ def ingest_project(
     if folder and project is None:
         discard_abandoned_ingests(database)
     reports: list[dict[str, Any]] = []
-    cancelled = False
     for target in targets:
         try:
             reports.append(_ingest(database, target, remove_generated, accept_losses))
-        except JobCancelledError:
-            cancelled = True
-            break
-        except (VisionflowsError, OSError) as error:
+        except JobCancelledError as error:
+            return Cancelled(message=f"{target.name}: {error}")
+        except Exception as error:
             if len(targets) == 1:
                 raise
             # One project that cannot be looked at does not keep the others from it.
-            get_run_logger().error("%s: %s", target.name, error)
+            is_ours = isinstance(error, VisionflowsError | OSError)
+            get_run_logger().error("%s: %s", target.name, error, exc_info=not is_ours)
             reports.append({"project": target.name, "error": str(error)})
-    if cancelled:
-        return Cancelled(message="nothing of what was at work became part of its project")
     failed = [report for report in reports if "error" in report]
     if failed:
         reasons = "; ".join(f"{report['project']}: {report['error']}" for report in failed[:5])
@@ -134,17 +132,25 @@ def _targets(
 
 
 def _previewed(database: Database, targets: list[IngestTarget]) -> State[Any]:
-    previews = []
+    previews: list[dict[str, Any]] = []
     for target in targets:
-        plan = make_plan(database, target)
+        try:
+            plan = make_plan(database, target)
+        except (VisionflowsError, OSError) as error:
+            if len(targets) == 1:
+                raise
+            previews.append({"project": target.name, "error": str(error)})
+            continue
+        new = sum(file.is_image and not file.is_known for file in plan.files)
         previews.append(
             {
                 "project": target.name,
                 "path": str(target.path),
                 "is_new": target.is_new,
-                "new_or_changed_images": sum(f.is_image and not f.is_known for f in plan.files),
-                "new_or_changed_label_files": sum(not f.is_image for f in plan.files),
-                "images_to_generate_from": sum(bool(f.wanted) for f in plan.files),
+                "new_or_changed_images": new + plan.found,
+                "gone_images": plan.gone,
+                "new_or_changed_label_files": sum(not file.is_image for file in plan.files),
+                "images_to_generate_from": sum(bool(file.wanted) for file in plan.files),
                 "unchanged_images": plan.unchanged,
                 "problems": plan.problems,
             }
@@ -171,7 +177,12 @@ def _ingest(
     if isinstance(job, JobRecord):
         return {"project": target.name, "job_id": str(job.id), "already_running": True}
     with job:
-        report = _run_job(job, target, remove_generated, accept_losses)
+        try:
+            report = _run_job(job, target, remove_generated, accept_losses)
+        except JobCancelledError:
+            raise JobCancelledError(
+                "nothing of what was at work became part of the project"
+            ) from None
         next_step = None
         if report.has_changed_images:
             found = find_project(database, str(report.project_id))
@@ -183,7 +194,7 @@ def _ingest(
             "next_step": next_step,
         }
         if job.finish(result, with_errors=bool(report.problems)) is JobStatus.CANCELLED:
-            raise JobCancelledError(f"Job {job.id} was cancelled.")
+            raise JobCancelledError("too late: everything is part of the project already")
     return result
 
 
@@ -191,14 +202,14 @@ def _run_job(
     job: HeldJob, target: IngestTarget, remove_generated: bool, accept_losses: bool
 ) -> IngestReport:
     """Plan, stage in mapped chunks, commit, and write the image index."""
-    if finish_broken_commit(target.project_id):
-        target = replace(target, is_new=False)
-    if not accept_losses:
-        check_for_losses(target)
-    removed = remove_generated_images(target) if remove_generated else 0
-    chunks, problems, unchanged = plan_ingest(job.reference, target)
+    database = open_database()
+    report = finish_broken_commit(target.project_id)
+    target = target_as_it_is_now(database, target)
+    if not target.is_new:
+        report = bring_up_to_date(target, accept_losses=accept_losses).after(report)
+    plan = plan_ingest(job.reference, target)
     progress = JobProgress(
-        open_database(),
+        database,
         job.id,
         key=artifact_key("ingest-progress", target.name, str(target.project_id)),
         description=f"Staging {target.name}",
@@ -206,30 +217,33 @@ def _run_job(
     )
     staged = map_chunks(
         lambda numbers: stage_chunk.map(unmapped(job.reference), numbers, target=unmapped(target)),
-        chunks,
+        plan.chunks,
         job,
         progress,
         workers=get_settings().workers,
     )
     job.raise_if_stopped()
-    report = commit_ingest(
-        job.reference,
-        target,
-        accept_losses=accept_losses,
-        unchanged=unchanged,
-        problems=[*problems, *(problem for chunk in staged for problem in chunk.problems)],
+    if plan.has_files:
+        report = commit_ingest(job.reference, target).after(report)
+    elif report is None:
+        report = bring_up_to_date(target, accept_losses=accept_losses)
+    removed = remove_generated_images(target) if remove_generated else 0
+    found = find_project(database, str(target.project_id))
+    problems = (*plan.problems, *(problem for chunk in staged for problem in chunk.problems))
+    return replace(
+        report,
+        image_count=found.image_count,
+        labeled_count=found.labeled_count,
+        unchanged=plan.unchanged,
+        removed=report.removed + removed,
+        problems=tuple(dict.fromkeys((*problems, *report.problems))),
+        snapshot=write_image_index(found, job.reference),
     )
-    report = replace(report, removed=report.removed + removed)
-    if report.has_changed:
-        found = find_project(open_database(), str(report.project_id))
-        report = replace(report, snapshot=write_image_index(found, job.reference))
-    return report
 
 
 def _summary(reports: list[dict[str, Any]]) -> str:
-    running = [report for report in reports if report.get("already_running")]
-    if running:
-        return f"already running: job {running[0]['job_id']}"
+    if len(reports) == 1 and reports[0]["already_running"]:
+        return f"already running: job {reports[0]['job_id']}"
     if len(reports) == 1:
         one = reports[0]
         return (
@@ -237,6 +251,7 @@ def _summary(reports: list[dict[str, Any]]) -> str:
             f"{one['changed']} changed, {one['missing']} gone missing"
         )
     changed = sum(
-        bool(one["added"] or one["changed"] or one["moved"] or one["missing"]) for one in reports
+        any(one.get(what) for what in ("added", "changed", "moved", "returned", "missing"))
+        for one in reports
     )
     return f"{len(reports)} projects looked at, {changed} of them changed"

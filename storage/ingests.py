@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,11 @@ class StagedFileRecord:
 
 @dataclass(frozen=True)
 class StagedResult:
-    """What became of one planned file. Either `sha256` or `error_message` is None."""
+    """What became of one planned file. Either `sha256` or `error_message` is None.
+
+    Attributes:
+        nothing: the record of each key that gave no image at all, so that it is not tried again.
+    """
 
     id: UUID
     sha256: str | None = None
@@ -87,6 +91,7 @@ class StagedResult:
     file_size: int | None = None
     modified_at_ns: int | None = None
     error_message: str | None = None
+    nothing: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ def begin_ingest(database: Database, ingest: IngestRecord) -> list[StagedFileRec
                 "INSERT INTO project_ingests (project_id, project_name, project_path, source, "
                 "options_key) VALUES (:project_id, :name, :path, :source, :key) "
                 "ON CONFLICT (project_id) DO UPDATE SET source = excluded.source, "
-                "updated_at = now()"
+                "project_name = excluded.project_name, updated_at = now()"
             ),
             values,
         )
@@ -253,11 +258,14 @@ def store_staged_files(
             text(
                 "UPDATE staged_files SET sha256 = :sha256, width = :width, height = :height, "
                 "format = :format, file_size = :file_size, modified_at_ns = :modified_at_ns, "
-                "error_message = :error_message WHERE id = :id"
+                "error_message = :error_message, generation = generation || "
+                "jsonb_strip_nulls(jsonb_build_object('nothing', CAST(:nothing AS jsonb))) "
+                "WHERE id = :id"
             ),
             [
                 {
                     **vars(result),
+                    "nothing": Jsonb(result.nothing) if result.nothing else None,
                     "error_message": None
                     if result.error_message is None
                     else storable_text(result.error_message, longest=500),
@@ -342,6 +350,16 @@ def record_generated_images(connection: Connection, project_id: UUID) -> None:
     """Note which of the images just registered were generated, and from which."""
     connection.execute(
         text(
+            "UPDATE project_images i SET generation = "
+            "jsonb_build_object('nothing', f.generation->'nothing') FROM staged_files f "
+            "WHERE f.project_id = :id AND f.generation->'nothing' IS NOT NULL "
+            "AND i.project_id = :id AND i.relative_path = f.relative_path "
+            "AND i.generated_from_id IS NULL"
+        ),
+        {"id": project_id},
+    )
+    connection.execute(
+        text(
             "UPDATE project_images i SET generated_from_id = s.id, generation = f.generation "
             "FROM staged_files f JOIN project_images s "
             "ON s.project_id = f.project_id AND s.relative_path = f.generated_from "
@@ -365,10 +383,9 @@ class GenerationRecord:
 
     Attributes:
         relative_path: the generated image.
-        label_path: its label file, None without one.
-        source_label_path: the label file of the image that it was made from.
         source: the relative path of the image that it was made from.
-        generation: how it was made.
+        generation: how it was made, and the label file that was made with it.
+        sha256: of its content.
         size: in bytes, when it was registered.
         modified_at_ns: when it was registered, nanoseconds since the epoch.
         is_missing: whether the file has gone.
@@ -376,10 +393,9 @@ class GenerationRecord:
 
     id: UUID
     relative_path: str
-    label_path: str | None
-    source_label_path: str | None
     source: str
     generation: dict[str, Any]
+    sha256: str
     size: int
     modified_at_ns: int
     is_missing: bool
@@ -390,15 +406,28 @@ def list_generated_images(database: Database, project_id: UUID) -> list[Generati
     with database.transaction() as connection:
         rows = connection.execute(
             text(
-                "SELECT i.id, i.relative_path, i.label_path, s.label_path, s.relative_path, "
-                "i.generation, "
+                "SELECT i.id, i.relative_path, s.relative_path, i.generation, c.sha256, "
                 "i.file_size, i.modified_at_ns, i.state = 'missing' "
                 "FROM project_images i JOIN project_images s ON s.id = i.generated_from_id "
+                "JOIN shared_images c ON c.id = i.shared_image_id "
                 'WHERE i.project_id = :id ORDER BY i.relative_path COLLATE "C"'
             ),
             {"id": project_id},
         ).all()
     return [GenerationRecord(*row) for row in rows]
+
+
+def list_fruitless_generations(database: Database, project_id: UUID) -> dict[str, dict[str, Any]]:
+    """The records of what gave no image, by relative path and key."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT relative_path, generation->'nothing' FROM project_images "
+                "WHERE project_id = :id AND generation->'nothing' IS NOT NULL"
+            ),
+            {"id": project_id},
+        ).all()
+    return {row[0]: row[1] for row in rows}
 
 
 def remove_image_rows(database: Database, ids: Sequence[UUID]) -> None:

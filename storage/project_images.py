@@ -176,8 +176,11 @@ def register_files(
         run(_ADD_CONTENTS)
         moved = connection.execute(text(_MOVE), values).scalars().all()
         connection.execute(text(_FORGET_COMPARISONS), {"ids": moved})
+        # Before they are written: one that was only touched is no changed image.
+        changed = connection.execute(text(_COUNT_CHANGED), values).scalar_one()
         written = connection.execute(text(_ADD_OR_CHANGE), values).all()
         returned, missing = run(_MARK_PRESENT), run(_MARK_MISSING)
+        run(_SPLIT_OF_LABELED_SOURCE)
         relabeled = run(_LABEL)
         connection.execute(
             text(
@@ -197,10 +200,9 @@ def register_files(
         )
         after(connection)
         run(_SPLIT_OF_SOURCE)
-    added = sum(row.is_new for row in written)
     return RegistrationCounts(
-        added=added,
-        changed=len(written) - added,
+        added=sum(row.is_new for row in written),
+        changed=changed,
         moved=len(moved),
         returned=returned,
         missing=missing,
@@ -274,6 +276,13 @@ ON CONFLICT (project_id, relative_path) DO UPDATE SET
 RETURNING (xmax = 0) AS is_new
 """
 
+_COUNT_CHANGED = """
+SELECT count(*) FROM new_files f
+JOIN project_images i ON i.project_id = :project_id AND i.relative_path = f.relative_path
+JOIN shared_images s ON s.id = i.shared_image_id
+WHERE s.sha256 <> f.sha256
+"""
+
 _MARK_PRESENT = """
 UPDATE project_images SET state = 'present', missing_since = NULL
 WHERE project_id = :project_id AND state <> 'present' AND EXISTS (
@@ -300,6 +309,15 @@ WHERE i.project_id = :project_id AND i.relative_path = f.relative_path
 
 
 # Lists of splits and COCO files name the original only.
+_SPLIT_OF_LABELED_SOURCE = """
+UPDATE label_files f SET split = s.split
+FROM project_images i
+JOIN project_images o ON o.id = i.generated_from_id
+JOIN label_files s ON s.relative_path = o.relative_path
+WHERE i.project_id = :project_id AND i.relative_path = f.relative_path AND f.split IS NULL
+"""
+
+# Those that have just become generated ones.
 _SPLIT_OF_SOURCE = """
 UPDATE project_images i SET split = s.split FROM project_images s
 WHERE i.project_id = :project_id AND i.generated_from_id = s.id

@@ -114,6 +114,10 @@ class Settings(BaseSettings):
         description="Snapshots kept per subject; older ones are removed when a new one is written.",
     )
 
+    sessions_root: Path | None = Field(
+        default=None,
+        description="Folder of the generation sessions, where none is named.",
+    )
     data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
         description=(
@@ -174,10 +178,11 @@ def get_settings() -> Settings:
         raise ConfigurationError(
             'VISIONFLOWS_SCHEDULES is not JSON; it looks like {"quality-nightly": "0 3 * * *"}.'
         ) from error
-    folder = settings.postgresql_folder
+    folder, sessions = settings.postgresql_folder, settings.sessions_root
     return settings.model_copy(
         update={
             "home": settings.home.expanduser().resolve(),
             "postgresql_folder": folder and folder.expanduser().resolve(),
+            "sessions_root": sessions and sessions.expanduser().resolve(),
         }
     )

@@ -5,6 +5,15 @@ from storage.tables.ingests import ProjectIngest, StagedFile
 from storage.tables.jobs import Job, JobChunk, JobChunkState, JobKind, JobStatus
 from storage.tables.projects import Project
 from storage.tables.quality import ImageQualityMetrics, MeasurementStatus, ProjectImageQuality
+from storage.tables.releases import Release, ReleaseStatsSource, ReleaseStatsStatus
+from storage.tables.sessions import (
+    SessionFolder,
+    SessionFolderState,
+    SessionManifestStatus,
+    SessionMetadata,
+    SessionStats,
+    SessionStatsSource,
+)
 
 __all__ = [
     "ImageQualityMetrics",
@@ -19,6 +28,15 @@ __all__ = [
     "ProjectImageQuality",
     "ProjectImageState",
     "ProjectIngest",
+    "Release",
+    "ReleaseStatsSource",
+    "ReleaseStatsStatus",
+    "SessionFolder",
+    "SessionFolderState",
+    "SessionManifestStatus",
+    "SessionMetadata",
+    "SessionStats",
+    "SessionStatsSource",
     "SharedImage",
     "StagedFile",
 ]

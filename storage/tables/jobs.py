@@ -28,6 +28,7 @@ class JobKind(StrEnum):
     """The flow that a job belongs to; its subject is named behind it."""
 
     INGEST_PROJECT = "ingest-project"
+    CREATE_RELEASE = "create-release"
     RELEASE_STATS = "build-release-stats"
     SESSION_STATS = "compute-session-stats"
     QUALITY_METRICS = "quality-metrics"

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
 from storage.database import open_database
-from storage.image_index import read_image_index
+from storage.image_index import IndexedImage, read_image_index
 from storage.jobs import JobReference
 from storage.projects import ProjectRecord
 from storage.settings import get_settings
-from storage.snapshots import SnapshotSubject, prune_snapshots, write_snapshot
+from storage.snapshots import (
+    SnapshotSubject,
+    latest_snapshot,
+    prune_snapshots,
+    snapshot_metadata,
+    write_snapshot,
+)
 from tasks.decorators import task
 from tasks.image_index.rows import IMAGE_INDEX_SCHEMA, image_index_batches
 from tasks.labels.dataset import iterate_images
 from tasks.labels.dataset_plan import plan_dataset
 from tasks.labels.geometry import ImageSize, image_size_of
-from tasks.projects.scanning import scan_image_folder
+from tasks.projects.scanning import FolderScan, scan_image_folder
+from tasks.projects.tasks import labels_fingerprint
 
 
 @task(run_name="write image index")
 def write_image_index(project: ProjectRecord, job: JobReference) -> str:
-    """Write all images of a project with their labels as a snapshot; its path."""
+    """Write all images of a project with their labels as a snapshot; its path.
+
+    When the newest snapshot was written from these very rows and files it still tells the truth,
+    and is kept.
+    """
     settings = get_settings()
     subject = SnapshotSubject("image_index", "project", project.id)
     with open_database().reading() as connection:
         rows = read_image_index(connection, project.id)
-    scan = scan_image_folder(project.path)
+    scan = scan_image_folder(project.path) if project.path.is_dir() else FolderScan()
+    content = _content_key(project, rows, scan)
+    newest = latest_snapshot(settings.snapshots_folder, subject)
+    if newest is not None and snapshot_metadata(newest).get("content") == content:
+        return str(newest)
     sizes = {row.relative_path: image_size_of(row.width, row.height) for row in rows}
 
     def read(path: str) -> bytes:
@@ -52,8 +68,18 @@ def write_image_index(project: ProjectRecord, job: JobReference) -> str:
             "flow": "ingest-project",
             "version": version("visionflows"),
             "project": project.name,
+            "content": content,
             "taken_at": datetime.now(UTC).isoformat(),
         },
     )
     prune_snapshots(settings.snapshots_folder, subject, keep=settings.snapshots_kept)
     return str(path)
+
+
+def _content_key(project: ProjectRecord, rows: list[IndexedImage], scan: FolderScan) -> str:
+    """The same text for the same rows and label files; no file is opened."""
+    digest = hashlib.sha256(f"{IMAGE_INDEX_SCHEMA}{project.class_names}".encode())
+    digest.update(labels_fingerprint(scan).encode())
+    for row in rows:
+        digest.update(repr(row).encode())
+    return digest.hexdigest()

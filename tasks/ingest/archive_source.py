@@ -9,7 +9,7 @@ import threading
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from storage.errors import InvalidInputError
@@ -21,6 +21,8 @@ from tasks.projects.scanning import FoundFile
 _ENCRYPTED = 0x1
 # Raw deflate cannot do better than about 1032 to 1.
 _HIGHEST_RATIO = 1100
+# Of the 4096 bytes of a path a part belongs to the folder of the project.
+_LONGEST_NAME, _LONGEST_PATH = 255, 2000
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 
@@ -97,21 +99,26 @@ class ArchiveSource:
         """
         listing = SourceListing()
         entries: dict[str, zipfile.ZipInfo] = {}
+        folders: set[PurePosixPath] = set()
         for entry in self._archive.infolist():
-            path = str(clean_path(entry.filename))
-            if path in entries and not entry.is_dir():
+            name = clean_path(entry.filename)
+            if entry.filename.endswith(("/", "\\")):
+                continue
+            folders.update(name.parents)
+            path = str(name)
+            if path in entries:
                 listing.problems.append(f"{path}: is there more than once; the last one counts")
             entries[path] = entry
         log = ProblemLog(clean_path(""))
         total = 0
-        for file in clean_listing(
-            (("" if e.is_dir() else e.filename) for e in self._archive.infolist()), log
-        ):
+        for file in clean_listing((entry.filename for entry in self._archive.infolist()), log):
             path = str(file.path)
             entry = entries[path]
             if not file.is_image and file.suffix not in LABEL_SUFFIXES:
                 continue
             reason = self._reason_to_leave_out(entry, file)
+            if file.path in folders:
+                reason = "is a file and a folder in the archive"
             if reason is not None:
                 listing.problems.append(f"{path}: {reason}")
                 continue
@@ -144,7 +151,8 @@ class ArchiveSource:
             return f"declares {entry.file_size:,} bytes, more than the limit"
         if entry.file_size > _HIGHEST_RATIO * max(entry.compress_size, 1):
             return "declares more bytes than its compression can give"
-        if any(len(os.fsencode(part)) > 255 for part in file.path.parts):
+        parts = [len(os.fsencode(part)) for part in file.path.parts]
+        if max(parts) > _LONGEST_NAME or sum(parts) + len(parts) > _LONGEST_PATH:
             return "has a name that is too long for a file system"
         return None
 
@@ -155,6 +163,8 @@ class ArchiveSource:
                 self.list_files()
         try:
             return cast(BinaryIO, _Member(self._archive.open(self._members[relative_path])))
+        except KeyError:
+            raise OSError("is not in the archive any more") from None
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
             raise OSError(f"is damaged in the archive: {error}") from error
 

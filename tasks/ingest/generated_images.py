@@ -6,9 +6,11 @@ Which file was made from which is kept in the database; here names are only chos
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,9 @@ from tasks.ingest.options import GenerationOptions, TilingOptions, kind_of_key
 from tasks.labels.annotations import GeometryKind, Keypoints, Label
 from tasks.labels.tile_clipping import CutOrientedBoxes, clip_labels_to_tiles, keeps_background_tile
 from tasks.labels.transforms import transform_labels
+
+# Of what file systems take, 255 bytes, a little is left for the suffix of a label file.
+_LONGEST_NAME = 250
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,19 @@ class CannotGenerateError(Exception):
     """Why one kind of image cannot be made from an image, in words."""
 
 
+@dataclass(frozen=True)
+class NotGenerated:
+    """An image that was not made.
+
+    Attributes:
+        key: how it should have been made.
+        reason: why it was not.
+    """
+
+    key: str
+    reason: CannotGenerateError
+
+
 def labels_digest(labels: Sequence[Label] | None) -> str:
     """The same 16 digits for the same labels, wherever they were read from."""
     content = (
@@ -87,14 +105,15 @@ def generate_images(
     keys: Sequence[str],
     options: GenerationOptions,
     choose_path: Callable[[PurePosixPath, str], PurePosixPath],
-) -> Iterator[GeneratedImage | CannotGenerateError]:
+) -> Iterator[GeneratedImage | NotGenerated]:
     """Make images from one image, one after the other.
 
     Args:
         source: the image.
         keys: what to make, of the keys of `options`.
         options: how to make it.
-        choose_path: gives the free path for a wanted path and the key.
+        choose_path: gives the free path for a wanted path and the key, or raises
+            CannotGenerateError.
 
     Yields:
         The images; in place of those that cannot be made, the reason.
@@ -103,9 +122,14 @@ def generate_images(
     for key in keys:
         try:
             for path, pixels, labels in by_key[key](source):
-                yield GeneratedImage(choose_path(path, key), key, pixels, labels)
+                try:
+                    chosen = choose_path(path, key)
+                except CannotGenerateError as error:
+                    yield NotGenerated(key, error)
+                else:
+                    yield GeneratedImage(chosen, key, pixels, labels)
         except CannotGenerateError as error:
-            yield error
+            yield NotGenerated(key, error)
 
 
 _Made = Iterator[tuple[PurePosixPath, NDArray[np.uint8], tuple[Label, ...] | None]]
@@ -199,6 +223,22 @@ def holds_only_oriented_boxes(kind: GeometryKind) -> bool:
     return kind is GeometryKind.ORIENTED_BOX
 
 
+class GeneratedAt(Protocol):
+    """A generated image that is there."""
+
+    @property
+    def source(self) -> str:
+        """The image that it was made from."""
+
+    @property
+    def kind(self) -> str:
+        """What it is: the name of an augmentation, `tiles` or `resized`."""
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether somebody has changed its label file since."""
+
+
 @dataclass(frozen=True)
 class PathChooser:
     """Chooses paths for generated images that are nobody else's.
@@ -206,24 +246,42 @@ class PathChooser:
     Attributes:
         image: the image that they are made from.
         is_listed: whether a path is there already, or will be after the ingest.
-        owner_of: for a generated image that is there: its source and the kind of its key.
+        generated_at: the generated image that is there at a path, None where there is none.
+        shares_stem: whether another image differs from an image in its suffix only.
     """
 
     image: PurePosixPath
     is_listed: Callable[[str], bool]
-    owner_of: Callable[[str], tuple[str, str] | None]
+    generated_at: Callable[[str], GeneratedAt | None]
+    shares_stem: Callable[[str], bool]
 
     def __call__(self, wanted: PurePosixPath, key: str) -> PurePosixPath:
-        """The wanted path, or the first one with a number behind it that is free."""
-        if wanted.suffix != self.image.suffix and self.is_listed(
-            str(self.image.with_suffix(wanted.suffix))
-        ):
-            # a.bmp beside a.png: both would give a_hflip.png.
+        """The wanted path, or the first one with a number behind it that is free.
+
+        Raises:
+            CannotGenerateError: the image that is there has been changed by hand, or the name
+                would be too long.
+        """
+        if wanted.suffix != self.image.suffix and self.shares_stem(str(self.image)):
+            # a.bmp beside a.gif: both would give a_hflip.png.
             extra = self.image.suffix.removeprefix(".")
             wanted = wanted.with_name(f"{wanted.stem}_{extra}{wanted.suffix}")
-        own = (str(self.image), kind_of_key(key))
         path, number = wanted, 2
-        while self.is_listed(str(path)) and self.owner_of(str(path)) != own:
+        while True:
+            there = self.generated_at(str(path))
+            if there is not None and (there.source, there.kind) == (
+                str(self.image),
+                kind_of_key(key),
+            ):
+                if there.is_edited:
+                    raise CannotGenerateError(
+                        f"the labels of {path} were changed by hand; it stays"
+                    )
+                break
+            if there is None and not self.is_listed(str(path)):
+                break
             path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
             number += 1
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            raise CannotGenerateError(f"the name {path.name!r} is too long for a file system")
         return path

@@ -14,6 +14,7 @@ from tasks.images.displayed_pixels import displayed_rgb, encode_rgb
 from tasks.ingest.generated_images import (
     CannotGenerateError,
     GeneratedImage,
+    NotGenerated,
     PathChooser,
     SourceImage,
     generate_images,
@@ -38,12 +39,14 @@ class KnownGeneration:
         source: of the image that it was made from.
         generation: the record of how it was made.
         is_missing: whether the file has gone.
+        is_edited: whether somebody has changed its label file since.
     """
 
     path: str
     source: str
     generation: Mapping[str, Any]
     is_missing: bool
+    is_edited: bool = False
 
     @property
     def kind(self) -> str:
@@ -80,6 +83,7 @@ def wanted_keys(
     size: tuple[int | None, int | None],
     options: GenerationOptions,
     earlier: Iterable[KnownGeneration],
+    nothing: Mapping[str, Any],
     labels: Sequence[Label] | None,
 ) -> tuple[str, ...]:
     """What has to be generated from an image: what is not there, or was made from something else.
@@ -90,6 +94,7 @@ def wanted_keys(
         size: width and height in pixels, None where unknown.
         options: what is asked for.
         earlier: what was generated from it before.
+        nothing: the records of the keys that gave no image.
         labels: its labels as they will be.
     """
     record = None if sha256 is None else generation_record("", sha256, labels)
@@ -106,13 +111,21 @@ def wanted_keys(
             longer = max(side for side in size if side is not None)
             if longer <= options.resize:
                 continue
-        is_current = record is not None and all(
-            not known.is_missing and dict(known.generation) == {**record, "key": key}
-            for known in by_kind[kind]
-        )
-        if not by_kind[kind] or not is_current:
+        own = None if record is None else {**record, "key": key}
+        if by_kind[kind]:
+            is_current = all(_is_current(known, own) for known in by_kind[kind])
+        else:
+            is_current = own is not None and nothing.get(key) == own
+        if not is_current:
             wanted.append(key)
     return tuple(wanted)
+
+
+def _is_current(known: KnownGeneration, record: Mapping[str, Any] | None) -> bool:
+    """Whether a generated image is what would be generated now."""
+    if record is None or known.is_missing:
+        return False
+    return {name: known.generation.get(name) for name in record} == record
 
 
 def generation_record(key: str, sha256: str, labels: Sequence[Label] | None) -> dict[str, Any]:
@@ -127,9 +140,9 @@ def generate_contents(
     keys: Sequence[str],
     options: GenerationOptions,
     dataset: MergedDataset,
-    owner_of: Callable[[str], tuple[str, str] | None],
+    generated_at: Callable[[str], KnownGeneration | None],
     problems: list[str],
-) -> list[list[GeneratedContent]]:
+) -> tuple[list[list[GeneratedContent]], dict[str, Any]]:
     """Make all images that are wanted of one image, each with its label file.
 
     Args:
@@ -139,11 +152,12 @@ def generate_contents(
         keys: what is wanted.
         options: how it is made.
         dataset: with the labels of the image.
-        owner_of: for a generated image that is there: its source and the kind of its key.
+        generated_at: the generated image that is there at a path.
         problems: gets a sentence for each that cannot be made.
 
     Returns:
-        For each generated image the image and, where its source has one, its label file.
+        For each generated image the image and, where its source has one, its label file; and the
+        record of each key that gave none, although nothing stood in its way.
     """
     image = dataset.images.get(path)
     labels = labels_of(dataset, path)
@@ -167,16 +181,18 @@ def generate_contents(
         )
         return label.as_posix() in dataset.paths
 
-    choose = PathChooser(PurePosixPath(path), is_taken, owner_of)
+    choose = PathChooser(PurePosixPath(path), is_taken, generated_at, dataset.shares_stem)
     made = []
+    nothing = {key: generation_record(key, sha256, labels) for key in keys}
     for one in generate_images(source, keys, options, choose):
+        nothing.pop(one.key, None)
         try:
-            if isinstance(one, CannotGenerateError):
-                raise one
+            if isinstance(one, NotGenerated):
+                raise one.reason
             made.append(_as_files(one, image, dataset, generation_record(one.key, sha256, labels)))
         except (CannotGenerateError, InvalidInputError) as error:
             problems.append(f"{path}: {error}")
-    return made
+    return made, nothing
 
 
 def _as_files(

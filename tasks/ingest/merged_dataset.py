@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from storage.errors import ImageError
@@ -34,6 +36,14 @@ class MergedDataset:
     conventions: LabelConventions
     flip_idx: tuple[int, ...] | None
     problems: tuple[LabelProblem, ...]
+
+    @cached_property
+    def _images_by_stem(self) -> Counter[str]:
+        return Counter(str(PurePosixPath(path).with_suffix("")) for path in self.images)
+
+    def shares_stem(self, path: str) -> bool:
+        """Whether another image differs from this one in its suffix only."""
+        return self._images_by_stem[str(PurePosixPath(path).with_suffix(""))] > 1
 
     @property
     def yolo_geometry(self) -> YoloGeometry:

@@ -36,6 +36,10 @@ class ProjectFolders:
         """Where the files of an ingest lie until they are committed; on the same file system."""
         return self.root / _STAGING / str(project_id)
 
+    def folder_of(self, images: Path) -> Path:
+        """The project folder whose images lie in a folder: that folder, or the one above it."""
+        return images.parent if images.name == _RAW_DATA else images
+
     def holds(self, folder: Path) -> bool:
         """Whether a folder is one of the project folders, or lies in one."""
         return folder.is_relative_to(self.root) and folder != self.root

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -69,8 +67,8 @@ class FolderSource:
         """Nothing is held open."""
 
 
-def new_source(path: Path) -> FileSource:
-    """Open a folder, or a ZIP archive whatever its name; to be closed after use.
+def open_source(path: Path) -> FileSource:
+    """Open a folder, or a ZIP archive whatever its name.
 
     Raises:
         InvalidInputError: there is nothing at this path, or something of another kind.
@@ -84,17 +82,3 @@ def new_source(path: Path) -> FileSource:
     if path.exists():
         raise InvalidInputError(f"{path} is neither a folder nor a file.")
     raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
-
-
-@contextmanager
-def open_source(path: Path) -> Iterator[FileSource]:
-    """Open a source for a while.
-
-    Raises:
-        InvalidInputError: as `new_source`.
-    """
-    source = new_source(path)
-    try:
-        yield source
-    finally:
-        source.close()

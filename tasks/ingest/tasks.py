@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
 from uuid import UUID
 
 from storage.database import Database, open_database
@@ -15,6 +17,7 @@ from storage.ingests import (
     PlannedFile,
     StagedFileRecord,
     begin_ingest,
+    list_fruitless_generations,
     list_generated_images,
     list_staged_files,
     plan_staged_files,
@@ -34,6 +37,7 @@ from tasks.ingest.sources import FileSource, SourceListing, open_source
 from tasks.ingest_targets.tasks import IngestTarget, project_folders
 from tasks.labels.dataset_plan import plan_dataset
 from tasks.labels.geometry import image_size_of
+from tasks.project_commits.generated_files import has_edited_label
 from tasks.projects.scanning import FolderScan, FoundFile, scan_image_folder
 from tasks.work_chunks import cut_into_chunks
 
@@ -53,12 +57,16 @@ class IngestPlan:
         kept: what an earlier, broken ingest has staged already.
         unchanged: images of the source that the project has as they are.
         problems: a sentence for everything that was left out.
+        found: images in the folder of the project that the database does not know as they are.
+        gone: images that the database knows and that are not there any more.
     """
 
     files: list[PlannedFile]
     kept: list[UUID]
     unchanged: int
     problems: list[str]
+    found: int = 0
+    gone: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -87,46 +95,70 @@ def make_plan(
             "not write to. Ingest them with --mode copy to generate others from them."
         )
     if target.source is None:
-        return _with_staged(folder, _plan_files(folder, SourceListing(), None), staged)
-    with open_source(target.source) as source:
+        plan = replace(
+            _plan_files(folder, SourceListing(), None), found=folder.found(), gone=folder.gone()
+        )
+        return _with_staged(folder, plan, staged)
+    with closing(open_source(target.source)) as source:
         listing = source.list_files()
         if not listing.images:
             reasons = f" Left out: {'; '.join(listing.problems[:3])}." if listing.problems else ""
             raise InvalidInputError(f"There is no image in {target.source}.{reasons}")
-        _refuse_other_classes(database, folder, listing, source)
+        if not target.is_new:
+            listing = _with_classes_of_project(folder, database, listing, source)
         return _with_staged(folder, _plan_files(folder, listing, source), staged)
 
 
-def _refuse_other_classes(
-    database: Database, folder: _Folder, listing: SourceListing, source: FileSource
-) -> None:
-    """Refuse files that would give the labels of a project other classes.
+def _with_classes_of_project(
+    folder: _Folder, database: Database, listing: SourceListing, source: FileSource
+) -> SourceListing:
+    """Leave out what would take class names from a project, and refuse what would change them.
 
     Raises:
         InvalidInputError: a class of the project has another name in the source.
     """
     target = folder.target
-    naming = [
-        file.relative_path
-        for file in listing.label_files
-        if file.relative_path.lower().endswith(_NAMING_SUFFIXES) and not folder.has(file)
-    ]
-    if target.is_new or not naming:
-        return
-    known = find_project(database, str(target.project_id)).class_names
+    known = {
+        class_id: name
+        for class_id, name in find_project(database, str(target.project_id)).class_names.items()
+        if name != class_id  # nobody has named it yet
+    }
+    naming = [file for file in listing.label_files if _may_name_classes(file.relative_path)]
+    if all(folder.has(file) for file in naming):
+        return listing
 
     def read(path: str) -> bytes:
         with source.open(path) as stream:
             return stream.read()
 
-    images = [file.relative_path for file in listing.images]
-    for class_id, name in plan_dataset([*images, *naming], read).class_names.items():
+    paths = [file.relative_path for file in (*listing.images, *naming)]
+    names = plan_dataset(paths, read).class_names
+    for class_id, name in names.items():
         if known.get(str(class_id), name) != name:
             raise InvalidInputError(
                 f"Class {class_id} is {known[str(class_id)]!r} in project {target.name!r} and "
                 f"{name!r} in {target.source}. Ingest it into another project; a training set "
                 "of both merges classes by their names."
             )
+    if known.keys() <= {str(class_id) for class_id in names}:
+        return listing
+    kept_back = {
+        file.relative_path
+        for file in naming
+        if file.relative_path in folder.there and not folder.has(file)
+    }
+    return SourceListing(
+        listing.images,
+        [file for file in listing.label_files if file.relative_path not in kept_back],
+        [
+            *listing.problems,
+            *(f"{path}: names fewer classes than the project's own" for path in sorted(kept_back)),
+        ],
+    )
+
+
+def _may_name_classes(path: str) -> bool:
+    return Path(path).suffix.lower() in _NAMING_SUFFIXES or Path(path).name.lower() == "classes.txt"
 
 
 class _Folder:
@@ -137,10 +169,26 @@ class _Folder:
         self.scan = scan_image_folder(target.path) if target.path.is_dir() else FolderScan()
         self.known = known_files(database, target.project_id)
         self.sizes = known_sizes(database, target.project_id)
-        self.generations = _generations(database, target.project_id)
+        is_generating = bool(target.generate.wanted_keys())
+        self.generations = self._read_generations(database) if is_generating else []
+        self.nothing = (
+            list_fruitless_generations(database, target.project_id) if is_generating else {}
+        )
         self.there = {
             file.relative_path: file for file in (*self.scan.files, *self.scan.label_files)
         }
+
+    def _read_generations(self, database: Database) -> list[KnownGeneration]:
+        return [
+            KnownGeneration(
+                one.relative_path,
+                one.source,
+                one.generation,
+                one.is_missing,
+                has_edited_label(self.target.path, one.generation),
+            )
+            for one in list_generated_images(database, self.target.project_id)
+        ]
 
     def has(self, file: FoundFile) -> bool:
         """Whether a file of the source is there unchanged, by its size and its time of change."""
@@ -150,6 +198,17 @@ class _Folder:
             file.modified_at_ns,
         )
 
+    def found(self) -> int:
+        """How many images of the folder are new or changed."""
+        return sum(self.current_hash(file) is None for file in self.scan.files)
+
+    def gone(self) -> int:
+        """How many known images are not there."""
+        return sum(
+            not (file.is_missing or path in self.there or self.scan.could_not_look_at(path))
+            for path, file in self.known.items()
+        )
+
     def current_hash(self, file: FoundFile) -> str | None:
         """The known sha256 of a file of the folder; None if it has changed since."""
         known = self.known.get(file.relative_path)
@@ -157,13 +216,6 @@ class _Folder:
             return None
         is_same = (known.size, known.modified_at_ns) == (file.size, file.modified_at_ns)
         return known.sha256 if is_same else None
-
-
-def _generations(database: Database, project_id: UUID) -> list[KnownGeneration]:
-    return [
-        KnownGeneration(one.relative_path, one.source, one.generation, one.is_missing)
-        for one in list_generated_images(database, project_id)
-    ]
 
 
 def _plan_files(folder: _Folder, listing: SourceListing, source: FileSource | None) -> IngestPlan:
@@ -176,11 +228,13 @@ def _plan_files(folder: _Folder, listing: SourceListing, source: FileSource | No
     if target.generate.wanted_keys():
         new = {file.relative_path for file in (*images, *labels)}
         dataset = _merged(folder.scan, target, source, frozenset(new), folder.sizes)
-        generated = {one.path for one in folder.generations}
+        new_images = {file.relative_path for file in images}
+        # A picture of the source in the place of a generated one is no generated one any more.
+        generated = {one.path for one in folder.generations} - new_images
         by_source: dict[str, list[KnownGeneration]] = defaultdict(list)
         for one in folder.generations:
-            by_source[one.source].append(one)
-        new_images = {file.relative_path for file in images}
+            if one.path in generated:
+                by_source[one.source].append(one)
         for file in (*images, *folder.scan.files):
             path = file.relative_path
             if path in wanted or path in generated:
@@ -192,6 +246,7 @@ def _plan_files(folder: _Folder, listing: SourceListing, source: FileSource | No
                 (None, None) if is_new else folder.sizes.get(path, (None, None)),
                 target.generate,
                 by_source[path],
+                folder.nothing.get(path, {}),
                 labels_of(dataset, path),
             )
             wanted[path] = keys
@@ -244,7 +299,7 @@ def _with_staged(
     held = {file.relative_path for file in plan.files if holds(file)}
     kept = [row.id for path in held for row in (by_path[path], *generated[path])]
     files = [file for file in plan.files if file.relative_path not in held]
-    return IngestPlan(files, kept, plan.unchanged, plan.problems)
+    return replace(plan, files=files, kept=kept)
 
 
 def _merged(
@@ -264,14 +319,26 @@ def _merged(
     )
 
 
-@task(run_name="plan")
-def plan_ingest(job: JobReference, target: IngestTarget) -> tuple[list[int], list[str], int]:
-    """Fix what is to be staged and cut it into chunks.
+@dataclass(frozen=True)
+class PlannedIngest:
+    """What was planned.
 
-    Returns:
-        The numbers of the chunks, a sentence for everything that was left out, and how many
-        images of the source the project has as they are.
+    Attributes:
+        chunks: the numbers of the chunks to stage.
+        has_files: whether there will be anything to commit.
+        unchanged: images of the source that the project has as they are.
+        problems: a sentence for everything that was left out.
     """
+
+    chunks: list[int]
+    has_files: bool
+    unchanged: int
+    problems: list[str]
+
+
+@task(run_name="plan")
+def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
+    """Fix what is to be staged and cut it into chunks."""
     database = open_database()
     ingest = IngestRecord(
         target.project_id,
@@ -283,11 +350,11 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> tuple[list[int], lis
     )
     # An attempt whose answer was lost has planned everything already.
     if open_chunks := list_open_chunks(database, job):
-        return open_chunks, [], 0
+        return PlannedIngest(open_chunks, True, 0, [])
     plan = make_plan(database, target, list_staged_files(database, target.project_id))
     if plan.is_empty:
         plan_job(database, job, [])
-        return [], plan.problems, plan.unchanged
+        return PlannedIngest([], False, plan.unchanged, plan.problems)
     staged = {row.id for row in begin_ingest(database, ingest)}
     if not staged.issuperset(plan.kept):
         plan = make_plan(database, target)
@@ -299,7 +366,7 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> tuple[list[int], lis
         ids, [_estimated_seconds(file) for file in plan.files], workers=get_settings().workers
     )
     plan_job(database, job, [ids[chunk] for chunk in chunks])
-    return list_open_chunks(database, job), plan.problems, plan.unchanged
+    return PlannedIngest(list_open_chunks(database, job), True, plan.unchanged, plan.problems)
 
 
 def _estimated_seconds(file: PlannedFile) -> float:
@@ -321,11 +388,11 @@ class StagedDataset:
         if target.source is None:
             self.merged = _merged(folder.scan, target, None, frozenset(), folder.sizes)
         else:
-            with open_source(target.source) as source:
+            with closing(open_source(target.source)) as source:
                 source.list_files()
                 self.merged = _merged(folder.scan, target, source, staged, folder.sizes)
-        self._owners = {one.path: (one.source, one.kind) for one in folder.generations}
+        self._generated = {one.path: one for one in folder.generations if one.path not in staged}
 
-    def owner_of(self, path: str) -> tuple[str, str] | None:
-        """For a generated image that is there: its source and the kind of its key."""
-        return self._owners.get(path)
+    def generated_at(self, path: str) -> KnownGeneration | None:
+        """The generated image that is there, and will be there after the ingest."""
+        return self._generated.get(path)

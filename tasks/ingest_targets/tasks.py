@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -85,9 +86,19 @@ def find_target(
     folders = project_folders()
     if folders.root.is_relative_to(path):
         raise InvalidInputError(f"{path} holds the projects themselves ({folders.root}).")
-    name = project or read_project_name(path) or (path.name if path.is_dir() else path.stem)
-    if folders.holds(path):
-        return _adopted(database, path, project, generate)
+    name = project or _usable_name(path) or (path.name if path.is_dir() else path.stem)
+    if folders.holds(path) and path.is_dir():
+        owner = _owner(database, path)
+        if owner is None:
+            return _adopted(database, path, project, generate)
+        if project in (None, owner.name, str(owner.id)):
+            if path not in (owner.path, folders.folder_of(owner.path)):
+                raise InvalidInputError(
+                    f"{path} lies in the folder of project {owner.name!r}; "
+                    f"`visionflows run ingest-project --project {shlex.quote(owner.name)}` "
+                    "looks at all of it."
+                )
+            return IngestTarget(owner.id, owner.name, owner.path, False, None, generate)
     if not copies:
         if not path.is_dir():
             raise InvalidInputError(f"{path} is not a folder; a ZIP file can only be copied.")
@@ -109,6 +120,12 @@ def find_target(
     )
 
 
+def target_as_it_is_now(database: Database, target: IngestTarget) -> IngestTarget:
+    """The same target; another run may have registered its project meanwhile."""
+    is_registered = any(project.id == target.project_id for project in list_projects(database))
+    return replace(target, is_new=not is_registered)
+
+
 def find_targets_of_all_projects(database: Database) -> list[IngestTarget]:
     """One target for each registered project, and for each project folder that is not one yet."""
     projects = list_projects(database)
@@ -117,8 +134,16 @@ def find_targets_of_all_projects(database: Database) -> list[IngestTarget]:
         IngestTarget(project.id, project.name, project.path, False, None, nothing)
         for project in projects
     ]
-    ingesting = {ingest.project_id for ingest in list_ingests(database)}
-    taken = {project.name for project in projects}
+    known = {project.id for project in projects}
+    ingests = list_ingests(database)
+    # Broken off on their way into a new project: there is no way back, so they are finished.
+    targets += [
+        IngestTarget(one.project_id, one.project_name, one.project_path, True, None, nothing)
+        for one in ingests
+        if one.is_committing and one.project_id not in known
+    ]
+    ingesting = {ingest.project_id for ingest in ingests}
+    taken = {target.name for target in targets}
     for folder in project_folders().unregistered({project.path for project in projects}):
         if id_of_folder(folder) in ingesting:
             continue  # its own ingest is about to register it, or will when it is run again
@@ -137,17 +162,32 @@ def _adopted(
 ) -> IngestTarget:
     """The target for a folder among the projects that somebody has put there."""
     images = images_of_folder(folder)
-    for project in list_projects(database):
-        if project.path == images:
-            return IngestTarget(project.id, project.name, images, False, None, generate)
-    stated = name or read_project_name(folder)
-    if stated is None or stated in taken:
-        stated = stated or f"Imported Project {datetime.now(UTC).date().isoformat()}"
-        base, number = stated, 2
+    if name is None:
+        base = _usable_name(folder) or f"Imported Project {datetime.now(UTC).date().isoformat()}"
         names = {project.name for project in list_projects(database)} | taken
-        while stated in names:
-            stated, number = f"{base} ({number})", number + 1
-    return _target_in_place(database, images, stated, generate, id_of_folder(folder))
+        name, number = base, 2
+        while name in names:
+            name, number = f"{base} ({number})", number + 1
+    return _target_in_place(database, images, name, generate, id_of_folder(folder))
+
+
+def _usable_name(folder: Path) -> str | None:
+    """The name in the `meta.json` of a folder, if it can be that of a project."""
+    name = read_project_name(folder)
+    try:
+        check_project_name(name or "")
+    except InvalidInputError:
+        return None
+    return name
+
+
+def _owner(database: Database, path: Path) -> ProjectRecord | None:
+    """The registered project in whose folder a path lies, or which lies in that path."""
+    for project in list_projects(database):
+        is_ours = project_folders().holds(project.path)
+        if is_ours and (project.path.is_relative_to(path) or path.is_relative_to(project.path)):
+            return project
+    return None
 
 
 def _target_in_place(
@@ -167,7 +207,9 @@ def _target_in_place(
             )
         if project.path == folder:
             return IngestTarget(project.id, name, folder, False, None, generate)
-    return IngestTarget(project_id or id_for_name(name), name, folder, True, None, generate)
+    if project_id is None or project_id in {project.id for project in list_projects(database)}:
+        project_id = id_for_name(name)
+    return IngestTarget(project_id, name, folder, True, None, generate)
 
 
 def _find_by_name_or_id(database: Database, name: str) -> ProjectRecord | None:

@@ -92,7 +92,8 @@ def write_yolo(
     `is_crowd` and the class names.
 
     Args:
-        labels: each with a class id and with the geometry of the dataset.
+        labels: each with a class id and with the geometry of the dataset; polygons may have boxes
+            among them, in rows of five values, as datasets that several people labeled have.
         geometry: what the rows of the dataset hold.
         decimals: round to so many decimals; by default every value is written with all digits, and
             reading gives exactly the same labels.
@@ -223,7 +224,7 @@ def _numbers_of_geometry(shape: Geometry, geometry: YoloGeometry) -> list[float]
         InvalidInputError: the shape is not what the rows of the dataset hold.
     """
     match shape, geometry.kind:
-        case Box(), GeometryKind.BOX:
+        case Box(), GeometryKind.BOX | GeometryKind.POLYGON:
             return _numbers_of_box(shape)
         case Polygon(), GeometryKind.POLYGON:
             return [value for point in shape.points for value in point]

@@ -25,19 +25,27 @@ def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list
     """
     problems = []
     made: set[Path] = set()
+    root = folder.resolve()
     for path in paths:
         source, target = staging / path, folder / path
         try:
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
+                if not target.parent.resolve().is_relative_to(root):
+                    problems.append(f"{path}: a link leads out of the project; nothing was moved")
+                    continue
                 made.add(target.parent)
-            source.replace(target)
+            _move(source, target)
         except FileNotFoundError:
             if not target.is_file():
                 problems.append(f"{path}: is gone from the staging folder; ingest it again")
         except (FileExistsError, IsADirectoryError, NotADirectoryError):
             problems.append(f"{path}: something else is in its place; move that away")
     return problems
+
+
+def _move(source: Path, target: Path) -> None:
+    source.replace(target)
 
 
 def bring_to_disk() -> None:

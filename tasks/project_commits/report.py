@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,10 @@ from uuid import UUID
 from tasks.labels.annotations import LabelProblem
 
 _MOST_PROBLEMS = 100
+_COUNTS = (
+    *("added", "changed", "moved", "returned", "missing", "relabeled"),
+    *("unchanged", "generated", "removed"),
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class IngestReport:
         removed: generated images that were removed.
         problems: a sentence for everything that was left out.
         label_problems: what is wrong in label files that were read now.
-        snapshot: the snapshot of the image index; None when nothing has changed.
+        snapshot: the newest snapshot of the image index.
     """
 
     project_id: UUID
@@ -59,14 +63,18 @@ class IngestReport:
 
     @property
     def has_changed_images(self) -> bool:
-        """Whether there is something to measure that was not there before."""
-        return bool(self.added or self.changed or self.returned)
+        """Whether there is something to measure or to compare that was not there before."""
+        return bool(self.added or self.changed or self.returned or self.moved)
 
-    @property
-    def has_changed(self) -> bool:
-        """Whether anything is not as it was."""
-        return self.has_changed_images or bool(
-            self.moved or self.missing or self.relabeled or self.removed
+    def after(self, earlier: IngestReport | None) -> IngestReport:
+        """What changed in two steps of one ingest; the project is as this one says."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            **{name: getattr(self, name) + getattr(earlier, name) for name in _COUNTS},
+            problems=tuple(dict.fromkeys((*earlier.problems, *self.problems))),
+            label_problems=self.label_problems or earlier.label_problems,
         )
 
     @property
@@ -92,9 +100,3 @@ class IngestReport:
             for problem in self.label_problems[:_MOST_PROBLEMS]
         ]
         return values
-
-
-def shown_label_problem(problem: LabelProblem) -> str:
-    """A label problem as a sentence."""
-    line = f", line {problem.line}" if problem.line else ""
-    return f"{problem.file}{line}: {problem.reason} ({problem.code})"

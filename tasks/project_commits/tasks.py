@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from storage.database import Database, open_database
-from storage.errors import InvalidInputError
+from storage.errors import InvalidInputError, VisionflowsError
 from storage.files import atomic_file
 from storage.ingests import (
     GenerationRecord,
@@ -27,67 +27,88 @@ from storage.ingests import (
     record_generated_images,
     remove_image_rows,
 )
-from storage.jobs import JobReference, lock_own_job
-from storage.project_images import RegisteredFile, known_files
-from storage.projects import ProjectRecord, find_project
+from storage.jobs import JobReference
+from storage.project_images import RegisteredFile
+from storage.projects import ProjectRecord
 from storage.settings import get_settings
 from tasks.decorators import task
 from tasks.ingest.options import kind_of_key
 from tasks.ingest.project_folders import meta_document
 from tasks.ingest_targets.tasks import IngestTarget, project_folders
+from tasks.project_commits.generated_files import remove_generated_file
 from tasks.project_commits.moving import bring_to_disk, move_staged_files
 from tasks.project_commits.report import IngestReport
-from tasks.projects.scanning import scan_image_folder
-from tasks.projects.tasks import Losses, Registration, reconcile_folder, refuse_losses
+from tasks.projects.scanning import FolderScan, scan_image_folder
+from tasks.projects.tasks import Losses, Registration, reconcile_folder
 
 _IDLE_DAYS = 7.0
 
 
 @task(run_name="finish broken commit")
-def finish_broken_commit(project_id: UUID) -> bool:
-    """Finish the commit of an earlier ingest that was broken off half-way; True if there was one.
+def finish_broken_commit(project_id: UUID) -> IngestReport | None:
+    """Finish the commit of an earlier ingest that was broken off half-way; None without one.
 
     A broken ingest that had not begun to commit has changed nothing, and is left for its own flow.
     """
     database = open_database()
     ingest = find_ingest(database, project_id)
     if ingest is None or not ingest.is_committing:
-        return False
-    _commit_staged(database, ingest)
-    return True
+        return None
+    return _commit_staged(database, ingest)
 
 
-@task(run_name="check for losses")
-def check_for_losses(target: IngestTarget) -> None:
-    """Refuse to go on when many images of a project are gone.
+@task(run_name="bring up to date")
+def bring_up_to_date(target: IngestTarget, *, accept_losses: bool) -> IngestReport:
+    """Bring the rows of a project up to date with its folder; nothing is written to the folder.
+
+    A folder among the projects, or one that is linked, becomes a project by this.
+
+    Args:
+        target: the project.
+        accept_losses: go on although more than a tenth of the images is gone.
 
     Raises:
-        InvalidInputError: more than a tenth of the known images has gone; nothing was changed.
+        InvalidInputError: too many images are gone, or there are none; nothing was changed.
     """
-    if target.is_new or target.source is None:
-        return  # a new project has none; without a source, reconciling looks more closely
-    database = open_database()
-    scan = scan_image_folder(target.path)
-    known = known_files(database, target.project_id)
-    present = {file.relative_path for file in scan.files}
-    unknown = len(present - known.keys())
-    gone = [path for path, file in known.items() if not file.is_missing and path not in present]
-    # As many new paths as lost ones are moves, most likely; the next look at the folder tells.
-    if len(gone) > unknown:
-        project = find_project(database, str(target.project_id))
-        refuse_losses(project, known, present)
+    record = IngestRecord(
+        target.project_id, target.name, target.path, "", target.options_key, is_committing=False
+    )
+
+    def add(connection: Connection) -> None:
+        if target.is_new:
+            add_ingested_project(connection, record)
+
+    registration = reconcile_folder(
+        open_database(),
+        ProjectRecord(target.project_id, target.name, target.path, 0, 0, 0, {}),
+        _scan(target, accept_losses=accept_losses),
+        workers=get_settings().workers,
+        losses=Losses.ACCEPT if accept_losses else Losses.REFUSE,
+        before=add,
+    )
+    return _report(registration)
+
+
+def _scan(target: IngestTarget, *, accept_losses: bool) -> FolderScan:
+    """Look through the folder of a project, which may be gone."""
+    if target.is_new:
+        scan = scan_image_folder(target.path)
+        if not scan.files:
+            raise InvalidInputError(f"There is no image in {target.path}; nothing was changed.")
+        return scan
+    if target.path.is_dir():
+        return scan_image_folder(target.path)
+    if accept_losses:
+        return FolderScan()
+    raise InvalidInputError(
+        f"The folder {target.path} of project {target.name!r} is not there; nothing was changed. "
+        "Is its disk mounted? If the images are gone for good, run again with --accept-losses."
+    )
 
 
 @task(run_name="commit")
-def commit_ingest(
-    job: JobReference,
-    target: IngestTarget,
-    *,
-    accept_losses: bool,
-    unchanged: int = 0,
-    problems: Sequence[str] = (),
-) -> IngestReport:
-    """Make what was staged part of the project; without anything staged, look at its folder.
+def commit_ingest(job: JobReference, target: IngestTarget) -> IngestReport:
+    """Make what was staged part of the project.
 
     Either all of it becomes part of the project or nothing: killed before the point of no return
     the project is as it was, and after it the next ingest or look moves the rest.
@@ -95,48 +116,39 @@ def commit_ingest(
     Args:
         job: the job of the ingest.
         target: what it is for.
-        accept_losses: go on although more than a tenth of the images is gone.
-        unchanged: images of the source that the project had already, for the report.
-        problems: what was left out while planning and staging, for the report.
 
     Raises:
-        InvalidInputError: not one image could be staged, too many images are gone, or there are
-            none.
+        InvalidInputError: not one image of a new project could be staged.
         JobTakenOverError: the job is not held by this run any more.
     """
     database = open_database()
     ingest = find_ingest(database, target.project_id)
-    staged = [] if ingest is None else list_staged_files(database, target.project_id)
-    failures = [f"{row.relative_path}: {row.error_message}" for row in staged if row.error_message]
-    removed = 0
-    if ingest is not None and staged:
-        if target.is_new and not any(row.is_image and row.sha256 for row in staged):
-            raise InvalidInputError(
-                f"None of the {len(failures)} images of {target.source} can be read; "
-                f"nothing was changed. {failures[0]}."
-            )
-        bring_to_disk()
-        mark_committing(database, job, target.project_id)
-        registration, removed = _commit_staged(database, ingest)
-    else:
-        _require_own(database, job)
-        registration = _reconcile(database, target, accept_losses=accept_losses)
-    generated = sum(row.is_image and row.generated_from is not None for row in staged)
-    return _report(
-        registration, unchanged, generated, removed, [*problems, *failures, *registration.problems]
-    )
+    if ingest is None:
+        # An attempt whose answer was lost has done everything.
+        return bring_up_to_date.fn(target, accept_losses=False)
+    staged = list_staged_files(database, target.project_id)
+    if any(row.sha256 is None and row.error_message is None for row in staged):
+        raise VisionflowsError(f"Not every file for {target.name!r} was staged; run it again.")
+    if target.is_new and not any(row.is_image and row.sha256 for row in staged):
+        _discard(database, target.project_id)
+        count = sum(row.is_image for row in staged)
+        raise InvalidInputError(
+            f"None of the {count} images of {target.source or target.path} can be read; "
+            f"nothing was changed. {_failures(staged)[0]}."
+        )
+    bring_to_disk()
+    mark_committing(database, job, target.project_id)
+    return _commit_staged(database, ingest)
 
 
-def _require_own(database: Database, job: JobReference) -> None:
-    with database.transaction() as connection:
-        lock_own_job(connection, job)
+def _failures(staged: Iterable[StagedFileRecord]) -> list[str]:
+    return [f"{row.relative_path}: {row.error_message}" for row in staged if row.error_message]
 
 
-def _commit_staged(database: Database, ingest: IngestRecord) -> tuple[Registration, int]:
-    """Move the staged files, register them, and forget the ingest; can be done again at any point.
+def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
+    """Move the staged files, register them, and forget the ingest.
 
-    Returns:
-        The registration, and how many generated images were removed because others replace them.
+    It can be done again from any point at which it was broken off.
     """
     folders = project_folders()
     staged = list_staged_files(database, ingest.project_id)
@@ -167,17 +179,15 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> tuple[Registrati
         before=lambda connection: add_ingested_project(connection, ingest),
         after=finish,
     )
-    registration.problems.extend(problems)
     removed = _remove_generated(database, ingest.project_path, _replaced(earlier, staged))
     shutil.rmtree(staging, ignore_errors=True)
-    if removed:
-        registration = Registration(
-            find_project(database, str(ingest.project_id)),
-            registration.counts,
-            registration.problems,
-            registration.label_problems,
-        )
-    return registration, removed
+    report = _report(registration)
+    return replace(
+        report,
+        generated=sum(row.is_image and row.generated_from is not None for row in staged),
+        removed=removed,
+        problems=(*_failures(staged), *report.problems, *problems),
+    )
 
 
 def _is_new_image(row: StagedFileRecord) -> bool:
@@ -220,64 +230,26 @@ def _replaced(
 
 
 def _remove_generated(database: Database, folder: Path, records: Iterable[GenerationRecord]) -> int:
-    """Remove generated images and their label files, by their records.
-
-    A file that somebody has changed since it was generated is theirs, and stays.
-    """
-    gone = []
-    for one in records:
-        path = folder / one.relative_path
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            if (status.st_size, status.st_mtime_ns) != (one.size, one.modified_at_ns):
-                continue
-            path.unlink()
-        if one.label_path is not None and one.label_path != one.source_label_path:
-            (folder / one.label_path).unlink(missing_ok=True)
-        gone.append(one.id)
+    """Remove generated images and their label files, by their records; how many."""
+    gone = [one.id for one in records if remove_generated_file(folder, one)]
     remove_image_rows(database, gone)
     return len(gone)
 
 
 @task(run_name="remove generated images")
 def remove_generated_images(target: IngestTarget) -> int:
-    """Remove all images of a project that were generated, and their label files; how many."""
+    """Remove the images of a project that were generated, and their label files; how many.
+
+    Those that this very ingest is asked to generate stay.
+    """
     database = open_database()
-    return _remove_generated(
-        database, target.path, list_generated_images(database, target.project_id)
-    )
+    keys = target.generate.wanted_keys()
+    records = list_generated_images(database, target.project_id)
+    unwanted = [one for one in records if one.generation["key"] not in keys]
+    return _remove_generated(database, target.path, unwanted)
 
 
-def _reconcile(database: Database, target: IngestTarget, *, accept_losses: bool) -> Registration:
-    """Bring a project up to date with its folder."""
-    scan = scan_image_folder(target.path)
-    if target.is_new and not scan.files:
-        raise InvalidInputError(f"There is no image in {target.path}; nothing was changed.")
-    record = IngestRecord(
-        target.project_id, target.name, target.path, "", target.options_key, is_committing=False
-    )
-
-    def add(connection: Connection) -> None:
-        if target.is_new:
-            add_ingested_project(connection, record)
-
-    return reconcile_folder(
-        database,
-        ProjectRecord(target.project_id, target.name, target.path, 0, 0, 0, {}),
-        scan,
-        workers=get_settings().workers,
-        losses=Losses.ACCEPT if accept_losses else Losses.REFUSE,
-        before=add,
-    )
-
-
-def _report(
-    registration: Registration,
-    unchanged: int,
-    generated: int,
-    removed: int,
-    problems: Sequence[str],
-) -> IngestReport:
+def _report(registration: Registration) -> IngestReport:
     project, counts = registration.project, registration.counts
     return IngestReport(
         project_id=project.id,
@@ -292,13 +264,20 @@ def _report(
         returned=counts.returned,
         missing=counts.missing,
         relabeled=counts.relabeled,
-        unchanged=unchanged,
-        generated=generated,
-        removed=removed,
-        problems=tuple(problems),
+        unchanged=0,
+        generated=0,
+        removed=0,
+        problems=tuple(registration.problems),
         label_problems=tuple(registration.label_problems),
         snapshot=None,
     )
+
+
+def _discard(database: Database, project_id: UUID) -> None:
+    """Forget an ingest that has changed nothing, and remove what it has staged."""
+    with database.transaction() as connection:
+        forget_ingest(connection, project_id)
+    shutil.rmtree(project_folders().staging(project_id), ignore_errors=True)
 
 
 def discard_abandoned_ingests(database: Database) -> int:
@@ -309,7 +288,5 @@ def discard_abandoned_ingests(database: Database) -> int:
         if not ingest.is_committing
     ]
     for ingest in abandoned:
-        with database.transaction() as connection:
-            forget_ingest(connection, ingest.project_id)
-        shutil.rmtree(project_folders().staging(ingest.project_id), ignore_errors=True)
+        _discard(database, ingest.project_id)
     return len(abandoned)

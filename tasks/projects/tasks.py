@@ -231,7 +231,7 @@ def _read_labels(
         scan: the files of its folder.
         all_registered: whether every image of the scan has a row, or gets one now.
     """
-    fingerprint = _fingerprint(scan)
+    fingerprint = labels_fingerprint(scan)
     if fingerprint == known_labels_fingerprint(database, project.id):
         return None, []
     paths = [file.relative_path for file in (*scan.files, *scan.label_files)]
@@ -265,7 +265,7 @@ def _read_labels(
     return registration, problems
 
 
-def _fingerprint(scan: FolderScan) -> str:
+def labels_fingerprint(scan: FolderScan) -> str:
     """The same text for the same images and label files; nothing is read."""
     digest = hashlib.sha256(_LABELS_VERSION)
     # A YOLO label belongs to a path; others need the size of the picture that lies there.

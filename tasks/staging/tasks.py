@@ -6,9 +6,10 @@ import hashlib
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import UUID
 
 from storage.database import Database, open_database
@@ -34,7 +35,7 @@ from tasks.ingest.copying import (
     write_content,
 )
 from tasks.ingest.generation import GeneratedContent, generate_contents
-from tasks.ingest.sources import FileSource, new_source
+from tasks.ingest.sources import FileSource, open_source
 from tasks.ingest.tasks import StagedDataset
 from tasks.ingest_targets.tasks import IngestTarget, project_folders
 
@@ -152,8 +153,8 @@ class _ChunkWork:
         if row.is_known:
             content = self._read_known(row)
             sha256 = hashlib.sha256(content).hexdigest()
-            result = StagedResult(row.id, sha256=sha256, file_size=size)
-            return result, self._generate(row, sha256, self._decode(content), wanted)
+            files, nothing = self._generate(row, sha256, self._decode(content), wanted)
+            return StagedResult(row.id, sha256=sha256, file_size=size, nothing=nothing), files
         assert source is not None and row.source_path is not None
         try:
             stream = source.open(row.source_path)
@@ -180,34 +181,45 @@ class _ChunkWork:
             if not wanted:
                 return result, []
             decoded = decoded_here or self._decode(content)
-            return result, self._generate(row, copied.sha256, decoded, wanted)
+            files, nothing = self._generate(row, copied.sha256, decoded, wanted)
+            return replace(result, nothing=nothing), files
         except UnreadableFileError:
             target.unlink(missing_ok=True)
             raise
 
     def _generate(
         self, row: StagedFileRecord, sha256: str, decoded: DecodedImage, wanted: tuple[str, ...]
-    ) -> list[GeneratedFile]:
+    ) -> tuple[list[GeneratedFile], dict[str, Any]]:
         """Make what is wanted of one image, and write it to the staging folder."""
-        with _opening:
+        with _reading_labels:
             dataset = _dataset_of(self.claim.job, self._target)
-        made = generate_contents(
+        made, nothing = generate_contents(
             row.relative_path,
             sha256,
             decoded,
             wanted,
             self._target.generate,
             dataset.merged,
-            dataset.owner_of,
+            dataset.generated_at,
             self.problems,
         )
         # Each time another time of change: that is how other content of the same size is seen.
         now = time.time_ns()
         files = []
-        for file in (file for group in made for file in group):
-            copied = write_content(file.content, self._staging / file.path, modified_at_ns=now)
-            files.append(_generated_file(file, row.relative_path, copied))
-        return files
+        for image, *labels in made:
+            generation = image.generation
+            for file in labels:
+                copied = write_content(file.content, self._staging / file.path, modified_at_ns=now)
+                files.append(_generated_file(file, row.relative_path, copied, generation))
+                # By this the label file is known again, and an edited one told from our own.
+                generation = {
+                    **generation,
+                    "label_path": file.path,
+                    **{f"label_{name}": value for name, value in vars(copied).items()},
+                }
+            copied = write_content(image.content, self._staging / image.path, modified_at_ns=now)
+            files.append(_generated_file(image, row.relative_path, copied, generation))
+        return files, nothing
 
     def _decode(self, content: bytes) -> DecodedImage:
         try:
@@ -233,14 +245,16 @@ def _copied_result(row_id: UUID, copied: CopiedFile) -> StagedResult:
     )
 
 
-def _generated_file(file: GeneratedContent, source: str, copied: CopiedFile) -> GeneratedFile:
+def _generated_file(
+    file: GeneratedContent, source: str, copied: CopiedFile, generation: dict[str, Any]
+) -> GeneratedFile:
     size = file.size
     suffix = PurePosixPath(file.path).suffix.lower()
     return GeneratedFile(
         relative_path=file.path,
         is_image=size is not None,
         generated_from=source,
-        generation=file.generation,
+        generation=generation,
         sha256=copied.sha256,
         width=None if size is None else int(size.width),
         height=None if size is None else int(size.height),
@@ -251,12 +265,15 @@ def _generated_file(file: GeneratedContent, source: str, copied: CopiedFile) -> 
 
 
 _opening = threading.Lock()
+_reading_labels = threading.Lock()
 
 
 @lru_cache(maxsize=1)
 def _source_of(_job: JobReference, path: Path) -> FileSource:
-    """The source of a job, opened once by each process: an archive has a long table of contents."""
-    return new_source(path)
+    """The source, opened once by each process: listing a large archive takes seconds."""
+    source = open_source(path)
+    source.list_files()
+    return source
 
 
 @lru_cache(maxsize=1)

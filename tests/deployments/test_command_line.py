@@ -20,6 +20,15 @@ COMMANDS = [
     ("projects", "list"),
     ("run",),
     ("run", "quality-metrics"),
+    ("run", "compute-session-stats"),
+    ("compute-stats",),
+    ("sessions",),
+    ("sessions", "list"),
+    ("sessions", "show"),
+    ("sessions", "models"),
+    ("sessions", "tag"),
+    ("sessions", "rate"),
+    ("sessions", "note"),
     ("status",),
     ("cancel",),
     ("db",),
@@ -38,7 +47,8 @@ def test_every_command_has_a_help_text(invoke, monkeypatch, command):
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command not in (("projects",), ("db",))]
+    "command",
+    [command for command in COMMANDS if command not in (("projects",), ("db",), ("sessions",))],
 )
 def test_the_help_of_a_command_has_an_example_of_its_use(invoke, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "120")

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from storage.database import Database
 from tests.conftest import DATA
+from tests.session_folders import make_documented_sessions
 
 
 @pytest.fixture
@@ -64,3 +65,122 @@ def flow_runner(prefect_client: str, database: Database) -> Iterator[Callable[..
         return quality_metrics(project=project, return_state=True, **parameters)
 
     yield run
+
+
+@pytest.fixture
+def ingest(prefect_client: str, database: Database) -> Callable[..., Any]:
+    """Runs ingest-project in this process and gives its final state."""
+    from flows.ingest_project import ingest_project
+
+    def run(source: Path | None = None, project: str | None = None, **parameters: Any) -> Any:
+        named = None if source is None else str(source)
+        return ingest_project(source=named, project=project, return_state=True, **parameters)
+
+    return run
+
+
+@pytest.fixture
+def ingested(ingest: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs ingest-project for one project; its report."""
+
+    def run(*arguments: Any, **parameters: Any) -> Any:
+        state = ingest(*arguments, **parameters)
+        assert state.is_completed(), state.message
+        (report,) = state.result()
+        return report
+
+    return run
+
+
+@pytest.fixture
+def refused(ingest: Callable[..., Any]) -> Callable[..., str]:
+    """Runs ingest-project, which is refused; the message."""
+
+    def run(*arguments: Any, **parameters: Any) -> str:
+        state = ingest(*arguments, **parameters)
+        assert state.is_failed(), state.message
+        return str(state.result(raise_on_failure=False))
+
+    return run
+
+
+@pytest.fixture
+def image_rows(database: Database) -> Callable[..., Rows]:
+    """The images of a project by relative path, without ids and times."""
+
+    def read(project: str) -> Rows:
+        with database.transaction() as connection:
+            found = connection.execute(
+                text(
+                    "SELECT i.relative_path, c.sha256, c.width, c.height, i.state::text, i.split, "
+                    "i.is_labeled, i.label_path, i.label_format, i.label_count, i.file_size, "
+                    "o.relative_path AS generated_from, i.generation->>'key' AS generated_by "
+                    "FROM project_images i JOIN projects p ON p.id = i.project_id "
+                    "JOIN shared_images c ON c.id = i.shared_image_id "
+                    "LEFT JOIN project_images o ON o.id = i.generated_from_id "
+                    'WHERE p.name = :name ORDER BY i.relative_path COLLATE "C"'
+                ),
+                {"name": project},
+            ).mappings()
+            return [dict(row) for row in found]
+
+    return read
+
+
+@pytest.fixture
+def sessions_root(tmp_path: Path) -> Path:
+    """A folder for sessions."""
+    root = tmp_path / "sessions"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def documented(sessions_root: Path) -> Path:
+    """The documented examples."""
+    make_documented_sessions(sessions_root)
+    return sessions_root
+
+
+@pytest.fixture
+def session_rows(database: Database) -> Callable[[], dict[str, dict[str, Any]]]:
+    """All columns of all sessions by their ids."""
+
+    def read() -> dict[str, dict[str, Any]]:
+        with database.transaction() as connection:
+            rows = connection.execute(text("SELECT * FROM sessions")).mappings()
+            return {row["session_id"]: dict(row) for row in rows}
+
+    return read
+
+
+@pytest.fixture
+def image_ids(database: Database) -> Callable[[str], dict[str, Any]]:
+    """The id of each image of a project by relative path."""
+
+    def read(project: str) -> dict[str, Any]:
+        with database.transaction() as connection:
+            found = connection.execute(
+                text(
+                    "SELECT i.relative_path, i.id FROM project_images i "
+                    "JOIN projects p ON p.id = i.project_id WHERE p.name = :name"
+                ),
+                {"name": project},
+            )
+            return {row[0]: row[1] for row in found}
+
+    return read
+
+
+@pytest.fixture
+def session_flow(
+    prefect_client: str, database: Database, sessions_root: Path
+) -> Callable[..., Any]:
+    """Runs compute-session-stats in this process and gives its final state."""
+    from flows.compute_session_stats import compute_session_stats
+
+    def run(**parameters: Any) -> Any:
+        given = {"sessions_root": str(sessions_root), **parameters}
+        return compute_session_stats(return_state=True, **given)
+
+    return run

@@ -69,7 +69,7 @@ def test_check_constraints_are_those_that_the_code_describes(database: Database)
         connection.execute(text("SET LOCAL search_path = described"))
         SQLModel.metadata.create_all(connection)
         described = set(connection.execute(query, {"schema": "described"}).all())
-    assert len(migrated) == 6
+    assert migrated
     assert {row[1:] for row in migrated} == {row[1:] for row in described}
 
 

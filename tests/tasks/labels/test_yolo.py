@@ -238,6 +238,18 @@ def test_labels_that_rows_cannot_hold_are_refused(label):
         write_yolo([label], BOXES)
 
 
+def test_a_box_among_polygons_stays_a_box():
+    labels = [
+        Label("cat", Box(0.5, 0.5, 0.25, 0.5), 0),
+        Label("dog", Polygon(((0, 0), (1, 0), (1, 1))), 1),
+    ]
+    written = write_yolo(labels, POLYGONS)
+    assert written == b"0 0.5 0.5 0.25 0.5\n1 0 0 1 0 1 1\n"
+    found = read(written, POLYGONS)
+    assert [label.geometry for label in found.labels] == [label.geometry for label in labels]
+    assert found.problems == ()
+
+
 def test_another_number_of_keypoints_is_refused():
     shape = Keypoints(Box(0.5, 0.5, 0.1, 0.1), (Keypoint(0, 0, 2),))
     with pytest.raises(InvalidInputError, match="2 keypoints"):

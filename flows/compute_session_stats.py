@@ -1,0 +1,158 @@
+"""compute-session-stats: what every session of image generation promised, and what it delivered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from prefect import runtime, unmapped
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed
+from pydantic import Field
+
+from flows.mapped_chunks import map_chunks
+from flows.progress import JobProgress
+from storage.data_roots import check_within_data_roots
+from storage.database import open_database
+from storage.errors import ConfigurationError, InvalidInputError, JobCancelledError
+from storage.held_job import HeldJob, start_job
+from storage.jobs import JobRecord, find_job
+from storage.sessions import gather_planner_statistics
+from storage.settings import get_settings
+from storage.tables.jobs import JobKind, JobStatus
+from tasks.decorators import flow
+from tasks.quality.report import artifact_key
+from tasks.sessions.tasks import (
+    SessionsChosen,
+    compute_chunk,
+    plan_session_stats,
+    publish_session_report,
+    snapshot_subject,
+    write_session_snapshot,
+)
+
+
+@flow(name="compute-session-stats", run_name="compute-session-stats {sessions_root}")
+def compute_session_stats(
+    sessions_root: str | None = None,
+    session_ids: list[str] | None = None,
+    force_refresh: bool = False,
+    stats_without_manifest: bool = True,
+    accept_losses: bool = False,
+    batch_size: Annotated[int, Field(ge=1, le=1000)] = 50,
+) -> State[dict[str, Any]]:
+    """Compute the statistics of the generation sessions below a folder.
+
+    Sessions whose folder and manifest have not changed are left out; nothing of them is opened. A
+    session that cannot be looked at is failed with the reason, and the others are computed. While
+    a job for the folder is at work, a second start reports that one.
+
+    Args:
+        sessions_root: Folder that holds the sessions; left out, VISIONFLOWS_SESSIONS_ROOT.
+        session_ids: Only these sessions (ids, or paths below the folder); left out, all.
+        force_refresh: Compute all again, changed or not.
+        stats_without_manifest: Also sessions without a manifest, from their images and folder.
+        accept_losses: Go on although more than half of the known sessions are gone.
+        batch_size: Sessions stored at a time; progress and cancellation move by batches.
+
+    Returns:
+        A state that carries the result of the job; Cancelled when the job was cancelled.
+    """
+    database = open_database()
+    chosen = SessionsChosen(
+        resolve_sessions_root(sessions_root, for_deployment=runtime.deployment.id is not None),
+        None if session_ids is None else tuple(dict.fromkeys(session_ids)),
+        force_refresh,
+        stats_without_manifest,
+        accept_losses,
+    )
+    job = start_job(
+        database,
+        JobKind.SESSION_STATS,
+        chosen.root,
+        parameters={
+            "session_ids": session_ids,
+            "force_refresh": force_refresh,
+            "stats_without_manifest": stats_without_manifest,
+            "accept_losses": accept_losses,
+            "batch_size": batch_size,
+        },
+        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
+    )
+    if isinstance(job, JobRecord):
+        return Completed(
+            message=f"already running: job {job.id}",
+            data={"job_id": str(job.id), "already_running": True},
+        )
+    try:
+        with job:
+            result = _run_job(job, chosen, batch_size)
+            status = job.finish(result)
+    except JobCancelledError:
+        status = JobStatus.CANCELLED
+    finished = find_job(database, job.id)
+    if status is JobStatus.CANCELLED:
+        return Cancelled(
+            message=f"cancelled with {finished.remaining} of {finished.total} sessions to go"
+        )
+    return Completed(
+        message=f"{finished.processed} computed, {finished.failed} failed",
+        data={"job_id": str(job.id), "already_running": False, **result},
+    )
+
+
+def resolve_sessions_root(given: str | None, *, for_deployment: bool) -> str:
+    """The folder that holds the sessions: the given one, or that of the setting.
+
+    Whoever runs the machine has set that folder: a deployment may look there.
+
+    Raises:
+        ConfigurationError: none is given, and the setting names none.
+        InvalidInputError: it is no folder, or lies where this run may not look.
+    """
+    setting = get_settings().sessions_root
+    if given:
+        resolved = Path(given).expanduser().resolve()
+        if setting is None or not resolved.is_relative_to(setting):
+            resolved = check_within_data_roots(given, for_deployment=for_deployment)
+    elif setting is not None:
+        resolved = setting
+    else:
+        raise ConfigurationError(
+            "No folder of sessions is named: give one, or set VISIONFLOWS_SESSIONS_ROOT."
+        )
+    if not resolved.is_dir():
+        raise InvalidInputError(f"{resolved} is not a folder.")
+    return str(resolved)
+
+
+def _run_job(job: HeldJob, chosen: SessionsChosen, batch_size: int) -> dict[str, Any]:
+    """Plan, compute in mapped chunks, write a snapshot, report."""
+    plan = plan_session_stats(job.reference, chosen)
+    progress = JobProgress(
+        open_database(),
+        job.id,
+        key=artifact_key("sessions-progress", chosen.root, str(snapshot_subject(chosen.root).id)),
+        description=f"Sessions in {chosen.root}",
+        done="computed",
+    )
+    progress.show(at_once=True)
+    map_chunks(
+        lambda numbers: compute_chunk.map(
+            unmapped(job.reference), numbers, batch_size=unmapped(batch_size)
+        ),
+        plan.chunks,
+        job,
+        progress,
+        workers=get_settings().workers,
+    )
+    job.raise_if_stopped()
+    if plan.chunks:
+        gather_planner_statistics(open_database())
+    snapshot = write_session_snapshot(
+        job.reference, chosen.root, {"force_refresh": str(chosen.force)}
+    )
+    publish_session_report(chosen.root, plan.left_out, snapshot)
+    progress.show(at_once=True)
+    return {**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot}

@@ -1,0 +1,345 @@
+"""Releases in the database: archives, and the newest statistics of each that could be computed.
+
+A release keeps its statistics until better ones replace them as a whole: a failure is written
+beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, RowMapping, text
+
+from storage.database import Database
+from storage.errors import InvalidInputError, NotFoundError
+from storage.stored_values import storable_json, storable_text
+from storage.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
+
+_LONGEST_MESSAGE = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Registrations take turns, so that two of one name cannot both find it free.
+_REGISTRATION_LOCK = 0x76697366_72656C73
+
+
+@dataclass(frozen=True)
+class ArchiveFacts:
+    """What tells a changed archive from an unchanged one without reading it.
+
+    The time is to the microsecond, as the database keeps it.
+    """
+
+    size: int
+    modified_at: datetime
+
+    @classmethod
+    def of(cls, path: Path) -> ArchiveFacts:
+        """Look at a file.
+
+        Raises:
+            OSError: it is not there or not for us to look at.
+        """
+        status = path.stat()
+        return cls(status.st_size, _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000))
+
+
+@dataclass(frozen=True)
+class ReleaseRecord:
+    """A release as its row tells it, without the long columns; `load_release_details` has them."""
+
+    id: UUID
+    project_id: UUID | None
+    project: str | None
+    name: str
+    model_path: Path
+    train_image_count: int | None
+    val_image_count: int | None
+    test_image_count: int | None
+    class_count: int | None
+    stats_status: ReleaseStatsStatus
+    stats_source: ReleaseStatsSource | None
+    stats_error: str | None
+    archive_size: int | None
+    archive_modified_at: datetime | None
+    content_key: str | None
+    stats_version: int | None
+    stats_computed_at: datetime | None
+    created_at: datetime
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether statistics were ever computed; a later failure leaves them."""
+        return self.stats_computed_at is not None
+
+    @property
+    def archive_facts(self) -> ArchiveFacts | None:
+        """The archive that the statistics are of; None without statistics."""
+        if self.archive_size is None or self.archive_modified_at is None:
+            return None
+        return ArchiveFacts(self.archive_size, self.archive_modified_at)
+
+    def split_counts(self, details: ReleaseDetails) -> dict[str, int]:
+        """Images of train, val and test, and of no split."""
+        return {
+            "train": self.train_image_count or 0,
+            "val": self.val_image_count or 0,
+            "test": self.test_image_count or 0,
+            "unsplit": int(details.shapes.get("unsplit_image_count", 0)),
+        }
+
+
+@dataclass(frozen=True)
+class ReleaseDetails:
+    """The long columns of a release.
+
+    Attributes:
+        classes: names in the order of their ids.
+        shapes: see docs/releases.md.
+        problems: objects of code, member, line, detail, and count where it is not 1.
+    """
+
+    classes: list[str]
+    shapes: dict[str, Any]
+    problems: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ComputedStatistics:
+    """Everything that is stored when the statistics of a release have been computed."""
+
+    source: ReleaseStatsSource
+    train_image_count: int
+    val_image_count: int
+    test_image_count: int
+    class_count: int
+    classes: list[str]
+    shapes: dict[str, Any]
+    problems: list[dict[str, Any]]
+    archive: ArchiveFacts
+    content_key: str
+    version: int
+
+
+_COLUMNS = """
+SELECT r.id, r.project_id, p.name AS project, r.name, r.model_path, r.train_image_count,
+       r.val_image_count, r.test_image_count, r.class_count, r.stats_status, r.stats_source,
+       r.stats_error, r.archive_size, r.archive_modified_at, r.content_key, r.stats_version,
+       r.stats_computed_at, r.created_at
+FROM releases r LEFT JOIN projects p ON p.id = r.project_id
+"""
+
+
+def _record(row: RowMapping) -> ReleaseRecord:
+    values = dict(row)
+    values["model_path"] = Path(values["model_path"])
+    values["stats_status"] = ReleaseStatsStatus(values["stats_status"])
+    source = values["stats_source"]
+    values["stats_source"] = None if source is None else ReleaseStatsSource(source)
+    return ReleaseRecord(**values)
+
+
+def list_releases(database: Database, *, project_id: UUID | None = None) -> list[ReleaseRecord]:
+    """All releases by name, or those of one project."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                _COLUMNS + "WHERE CAST(:project_id AS uuid) IS NULL OR r.project_id = :project_id "
+                'ORDER BY r.name COLLATE "C"'
+            ),
+            {"project_id": project_id},
+        ).mappings()
+        return [_record(row) for row in rows]
+
+
+def find_release(database: Database, name_or_id: str) -> ReleaseRecord:
+    """A release by its name or its id.
+
+    Raises:
+        NotFoundError: there is no such release; the message names those that exist.
+    """
+    with database.transaction() as connection:
+        row = (
+            connection.execute(
+                text(
+                    _COLUMNS + "WHERE r.name = :key OR r.id::text = :key "
+                    "ORDER BY r.id::text = :key DESC"
+                ),
+                {"key": storable_text(name_or_id)},
+            )
+            .mappings()
+            .first()
+        )
+    if row is None:
+        names = ", ".join(release.name for release in list_releases(database)[:10])
+        raise NotFoundError(
+            f"There is no release {name_or_id!r}. "
+            + (f"Registered releases: {names}." if names else "No release is registered yet: ")
+            + ("" if names else "`visionflows run build-release-stats PATH.zip` registers one.")
+        )
+    return _record(row)
+
+
+def register_release(
+    database: Database, path: Path, *, name: str | None = None, project_id: UUID | None = None
+) -> ReleaseRecord:
+    """The release of this archive, made if it is not registered.
+
+    Args:
+        database: the database.
+        path: the archive, resolved.
+        name: a name of somebody's choice. None takes that of the file, with a number where
+            another release has it, and leaves that of a registered one alone.
+        project_id: the project that it was made from; None leaves a registered one alone.
+
+    Raises:
+        InvalidInputError: the name is taken by another archive, or the archive has another name.
+    """
+    with database.transaction() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REGISTRATION_LOCK})
+        known = connection.execute(
+            text("SELECT id, name FROM releases WHERE model_path = :path"), {"path": str(path)}
+        ).one_or_none()
+        if known is None:
+            release_id = connection.execute(
+                text(
+                    "INSERT INTO releases (id, project_id, name, model_path, stats_status) "
+                    "VALUES (gen_random_uuid(), :project_id, :name, :path, 'pending') "
+                    "RETURNING id"
+                ),
+                {
+                    "project_id": project_id,
+                    "name": _free_name(connection, path, name),
+                    "path": str(path),
+                },
+            ).scalar_one()
+        elif name is not None and known.name != name:
+            raise InvalidInputError(
+                f"{path} is registered as release {known.name!r}; use that name."
+            )
+        else:
+            release_id = known.id
+            if project_id is not None:
+                connection.execute(
+                    text("UPDATE releases SET project_id = :project_id WHERE id = :id"),
+                    {"project_id": project_id, "id": release_id},
+                )
+    return find_release(database, str(release_id))
+
+
+def _free_name(connection: Connection, path: Path, name: str | None) -> str:
+    """The given name, or that of the file with a number where it is taken."""
+    wanted = storable_text(path.stem) if name is None else name
+    taken = {
+        row.name: row.model_path
+        for row in connection.execute(
+            text("SELECT name, model_path FROM releases WHERE starts_with(name, :wanted)"),
+            {"wanted": wanted},
+        )
+    }
+    if name is not None and name in taken:
+        raise InvalidInputError(
+            f"The release {name!r} is the archive {taken[name]}; choose another name."
+        )
+    number, free = 1, wanted
+    while free in taken:
+        number += 1
+        free = f"{wanted} ({number})"
+    return free
+
+
+def list_releases_to_build(database: Database) -> list[ReleaseRecord]:
+    """The releases whose statistics are pending or stale, the longest known first."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                _COLUMNS + "WHERE r.stats_status IN ('pending', 'stale') "
+                "ORDER BY r.created_at, r.id"
+            )
+        ).mappings()
+        return [_record(row) for row in rows]
+
+
+def load_release_details(database: Database, release_id: UUID) -> ReleaseDetails | None:
+    """Classes, shapes and problems of a release; None where none were ever computed."""
+    with database.transaction() as connection:
+        row = connection.execute(
+            text(
+                "SELECT classes_json, shapes_json, problems_json FROM releases "
+                "WHERE id = :id AND stats_computed_at IS NOT NULL"
+            ),
+            {"id": release_id},
+        ).one_or_none()
+    return None if row is None else ReleaseDetails(*row)
+
+
+def store_statistics(
+    connection: Connection, release_id: UUID, statistics: ComputedStatistics
+) -> None:
+    """Replace the statistics of a release as a whole."""
+    connection.execute(
+        text(
+            "UPDATE releases SET train_image_count = :train, val_image_count = :val, "
+            "test_image_count = :test, class_count = :class_count, classes_json = :classes, "
+            "shapes_json = :shapes, problems_json = :problems, stats_status = 'completed', "
+            "stats_source = CAST(:source AS release_stats_source), stats_error = NULL, "
+            "archive_size = :size, archive_modified_at = :modified_at, "
+            "content_key = :content_key, stats_version = :version, stats_computed_at = now(), "
+            "updated_at = now() WHERE id = :id"
+        ),
+        {
+            "id": release_id,
+            "train": statistics.train_image_count,
+            "val": statistics.val_image_count,
+            "test": statistics.test_image_count,
+            "class_count": statistics.class_count,
+            "classes": Jsonb(storable_json(statistics.classes)),
+            "shapes": Jsonb(storable_json(statistics.shapes)),
+            "problems": Jsonb(storable_json(statistics.problems)),
+            "source": statistics.source.value,
+            "size": statistics.archive.size,
+            "modified_at": statistics.archive.modified_at,
+            "content_key": statistics.content_key,
+            "version": statistics.version,
+        },
+    )
+
+
+def confirm_statistics(connection: Connection, release_id: UUID, archive: ArchiveFacts) -> None:
+    """Say that the statistics of a release are those of its archive as it is now."""
+    connection.execute(
+        text(
+            "UPDATE releases SET stats_status = 'completed', stats_error = NULL, "
+            "archive_size = :size, archive_modified_at = :modified_at, updated_at = now() "
+            "WHERE id = :id AND stats_computed_at IS NOT NULL"
+        ),
+        {"id": release_id, "size": archive.size, "modified_at": archive.modified_at},
+    )
+
+
+def mark_failed(connection: Connection, release_id: UUID, message: str) -> None:
+    """Note why the statistics could not be computed; earlier ones stay as they are."""
+    connection.execute(
+        text(
+            "UPDATE releases SET stats_status = 'failed', stats_error = :message, "
+            "updated_at = now() WHERE id = :id"
+        ),
+        {"id": release_id, "message": storable_text(message, longest=_LONGEST_MESSAGE)},
+    )
+
+
+def mark_to_be_built(database: Database, release_ids: Iterable[UUID]) -> None:
+    """Queue releases: stale where there are statistics, pending where there are none."""
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "UPDATE releases SET stats_status = CASE WHEN stats_computed_at IS NULL "
+                "THEN 'pending'::release_stats_status ELSE 'stale'::release_stats_status END, "
+                "stats_error = NULL, updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))"
+            ),
+            {"ids": list(release_ids)},
+        )

@@ -1,0 +1,390 @@
+"""Reading sessions: listing and filtering, one session, models, overviews, the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Connection, text
+
+from storage.database import Database
+from storage.errors import NotFoundError
+
+_SEEDS = ("seed_base", "seed_min", "seed_max")
+
+
+@dataclass(frozen=True)
+class SessionFilter:
+    """Which sessions to list; what is left out does not filter.
+
+    Attributes:
+        model: the name of the model, with or without the suffix of its file.
+        incomplete: only those with fewer images than expected.
+        sweeps: only seed sweeps.
+        ongoing: only those that may still be written.
+        since: only those that began at this time or later: the time in the folder's name, or
+            else that of the first image.
+        tag: only those that people have tagged so.
+        root: only those below this root.
+        include_missing: also those whose folders are gone.
+    """
+
+    model: str | None = None
+    incomplete: bool = False
+    sweeps: bool = False
+    ongoing: bool = False
+    since: datetime | None = None
+    tag: str | None = None
+    root: str | None = None
+    include_missing: bool = False
+
+
+@dataclass(frozen=True)
+class ModelSessions:
+    """The sessions of one model, by its name without the suffix of a file.
+
+    `sd_model` is None for those that tell none.
+    `mean_completion` is over the sessions that expect images, in percent; None without any.
+    """
+
+    sd_model: str | None
+    sessions: int
+    incomplete: int
+    images: int
+    images_expected: int
+    mean_completion: float | None
+
+
+@dataclass(frozen=True)
+class SessionOverview:
+    """The sessions of a root at a glance; missing ones are only counted.
+
+    Attributes:
+        incomplete_sessions: those with the fewest of their images first.
+        models: by number of sessions.
+        sources: how many sessions were told by manifest, image metadata, or the folder alone.
+        problems: how many sessions have a problem of each kind.
+        failures: id and reason of sessions that could not be looked at.
+    """
+
+    sessions: int
+    missing: int
+    images: int
+    expected: int
+    incomplete: int
+    ongoing: int
+    sweeps: int
+    mean_completion: float | None
+    incomplete_sessions: list[dict[str, Any]]
+    models: list[ModelSessions]
+    sources: dict[str, int]
+    problems: dict[str, int]
+    failures: list[tuple[str, str]]
+
+
+# The same model is told as a file by manifests, and without its suffix by images.
+_MODEL_SUFFIXES = (".safetensors", ".ckpt")
+_WITHOUT_SUFFIX = r"regexp_replace(s.sd_model, '\.(safetensors|ckpt)$', '')"
+
+
+def model_files(model: str) -> list[str]:
+    """The names under which a model may be stored, given any of them."""
+    name = model
+    for suffix in _MODEL_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return [name, *(name + suffix for suffix in _MODEL_SUFFIXES)]
+
+
+def incomplete_condition(alias: str) -> str:
+    """SQL that is true for a session with fewer images than expected."""
+    return f"{alias}.completion_percentage < 100 AND {alias}.images_expected > 0"
+
+
+def _sum(column: str) -> str:
+    """SQL of a sum that no manifest, whatever it promises, can make too large for an integer."""
+    return f"least(coalesce(sum({column}), 0), 9223372036854775807)::bigint"
+
+
+_LISTED = (
+    "session_id, sd_model, images_actual, images_expected, completion_percentage, is_seed_sweep, "
+    "is_ongoing, manifest_status, stats_source, session_created_at, first_image_created_at, "
+    "folder_state, tags, rating, session_path, jsonb_array_length(problems) AS problem_count"
+)
+
+
+def listing_query(chosen: SessionFilter, *, limit: int | None) -> tuple[str, dict[str, Any]]:
+    """The query of `list_sessions` and its values.
+
+    Conditions stand in it only where they filter, so that the planner sees which index serves.
+    """
+    conditions = {
+        "sd_model = ANY(CAST(:models AS text[]))": chosen.model is not None,
+        incomplete_condition("s"): chosen.incomplete,
+        "is_seed_sweep": chosen.sweeps,
+        "is_ongoing": chosen.ongoing,
+        "(session_created_at >= :since OR "
+        "(session_created_at IS NULL AND first_image_created_at >= :since))": chosen.since
+        is not None,
+        "tags @> ARRAY[CAST(:tag AS text)]": chosen.tag is not None,
+        "sessions_root = :root": chosen.root is not None,
+        "folder_state = 'present'": not chosen.include_missing,
+    }
+    wanted = [condition for condition, is_wanted in conditions.items() if is_wanted]
+    query = f"SELECT {_LISTED} FROM sessions s"
+    if wanted:
+        query += " WHERE " + " AND ".join(wanted)
+    query += " ORDER BY session_created_at DESC NULLS LAST, session_id"
+    if limit is not None:
+        query += " LIMIT :limit"
+    values = {
+        "models": None if chosen.model is None else model_files(chosen.model),
+        "since": chosen.since,
+        "tag": chosen.tag,
+        "root": chosen.root,
+        "limit": limit,
+    }
+    return query, {name: value for name, value in values.items() if f":{name}" in query}
+
+
+def list_sessions(
+    database: Database, chosen: SessionFilter, *, limit: int | None = 50
+) -> list[dict[str, Any]]:
+    """Sessions with the figures that people look at first, the newest first.
+
+    Args:
+        database: the database.
+        chosen: which sessions.
+        limit: at most so many; None for all.
+    """
+    query, values = listing_query(chosen, limit=limit)
+    with database.reading() as connection:
+        return [dict(row) for row in connection.execute(text(query), values).mappings()]
+
+
+def find_session(database: Database, session_id: str) -> dict[str, Any]:
+    """All columns of the view `sessions` for one session, seeds as integers.
+
+    Raises:
+        NotFoundError: there is no such session, or nothing has been computed for it yet.
+    """
+    with database.reading() as connection:
+        row = (
+            connection.execute(
+                text("SELECT * FROM sessions WHERE session_id = :id"), {"id": session_id}
+            )
+            .mappings()
+            .one_or_none()
+        )
+        if row is None:
+            alike = connection.scalars(
+                text(
+                    "SELECT session_id FROM session_metadata "
+                    "WHERE position(lower(:id) IN lower(session_id)) > 0 "
+                    "ORDER BY session_id LIMIT 5"
+                ),
+                {"id": session_id},
+            ).all()
+            raise NotFoundError(
+                f"There are no statistics of a session {session_id!r}. "
+                + (f"Similar ids: {', '.join(alike)}." if alike else "")
+                + ("" if alike else "`visionflows sessions list` shows the sessions.")
+            )
+    return {name: _plain(name, value) for name, value in row.items()}
+
+
+def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - any column
+    return int(value) if name in _SEEDS and isinstance(value, Decimal) else value
+
+
+# The inner groups are few: only they go through the expression that cuts the suffix off.
+_MODELS = f"""
+SELECT {_WITHOUT_SUFFIX}, sum(sessions)::bigint, sum(incomplete)::bigint,
+       {_sum("images")}, {_sum("expected")}, sum(completion) / nullif(sum(expecting), 0)::float
+FROM (
+    SELECT s.sd_model, count(*) AS sessions,
+           count(*) FILTER (WHERE {incomplete_condition("s")}) AS incomplete,
+           sum(s.images_actual) AS images, sum(s.images_expected) AS expected,
+           coalesce(sum(s.completion_percentage) FILTER (WHERE s.images_expected > 0), 0)
+               AS completion,
+           count(*) FILTER (WHERE s.images_expected > 0) AS expecting
+    FROM session_stats s JOIN session_folders f USING (session_id)
+    WHERE f.state = 'present' AND (CAST(:root AS text) IS NULL OR f.sessions_root = :root)
+    GROUP BY s.sd_model
+) s GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit
+"""
+
+
+def list_models(
+    database: Database, *, root: str | None = None, limit: int | None = None
+) -> list[ModelSessions]:
+    """Sessions, images and mean completion of every model, those with the most sessions first."""
+    with database.reading() as connection:
+        return _models(connection, root, limit)
+
+
+def _models(connection: Connection, root: str | None, limit: int | None) -> list[ModelSessions]:
+    rows = connection.execute(text(_MODELS), {"root": root, "limit": limit})
+    return [ModelSessions(*row) for row in rows]
+
+
+def load_session_overview(database: Database, root: str, *, most_rows: int = 50) -> SessionOverview:
+    """The sessions of a root at a glance; at most `most_rows` in each list."""
+    values: dict[str, Any] = {"root": root, "most_rows": most_rows}
+    present = "FROM sessions s WHERE s.sessions_root = :root AND s.folder_state = 'present'"
+    incomplete = incomplete_condition("s")
+    with database.reading() as connection:
+
+        def rows(query: str) -> Sequence[Any]:
+            return connection.execute(text(query), values).all()
+
+        counts = rows(
+            f"SELECT count(*), {_sum('images_actual')}, {_sum('images_expected')}, "
+            f"count(*) FILTER (WHERE {incomplete}), count(*) FILTER (WHERE is_ongoing), "
+            "count(*) FILTER (WHERE is_seed_sweep), "
+            f"avg(completion_percentage) FILTER (WHERE images_expected > 0) {present}"
+        )[0]
+        missing = rows(
+            "SELECT count(*) FROM session_folders WHERE sessions_root = :root AND state = 'missing'"
+        )[0][0]
+        listed = connection.execute(
+            text(
+                f"SELECT {_LISTED} {present} AND {incomplete} "
+                "ORDER BY completion_percentage, session_id LIMIT :most_rows"
+            ),
+            values,
+        ).mappings()
+        incomplete_sessions = [dict(row) for row in listed]
+        sources = rows(f"SELECT stats_source::text, count(*) {present} GROUP BY 1 ORDER BY 2 DESC")
+        problems = rows(
+            "SELECT code, count(*) FROM (SELECT DISTINCT s.session_id, p ->> 'code' AS code "
+            "FROM sessions s CROSS JOIN jsonb_array_elements(s.problems) p "
+            "WHERE s.sessions_root = :root AND s.folder_state = 'present') found "
+            "GROUP BY code ORDER BY 2 DESC, 1"
+        )
+        failures = rows(
+            "SELECT session_id, error_message FROM session_folders WHERE sessions_root = :root "
+            "AND state = 'present' AND error_message IS NOT NULL ORDER BY session_id "
+            "LIMIT :most_rows"
+        )
+        models = _models(connection, root, most_rows)
+    return SessionOverview(
+        sessions=counts[0],
+        missing=missing,
+        images=counts[1],
+        expected=counts[2],
+        incomplete=counts[3],
+        ongoing=counts[4],
+        sweeps=counts[5],
+        mean_completion=counts[6],
+        incomplete_sessions=incomplete_sessions,
+        models=models,
+        sources={row[0]: row[1] for row in sources},
+        problems={row[0]: row[1] for row in problems},
+        failures=[(row[0], row[1]) for row in failures],
+    )
+
+
+_TIME = pa.timestamp("us", tz="UTC")
+_SEED_TYPE = pa.decimal128(20, 0)
+_PROBLEM = pa.struct(
+    [
+        pa.field("code", pa.string()),
+        pa.field("place", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("count", pa.int64()),
+    ]
+)
+
+SESSION_STATS_SCHEMA = pa.schema(
+    [
+        pa.field("session_id", pa.string(), nullable=False),
+        pa.field("session_path", pa.string(), nullable=False),
+        *(
+            pa.field(name, pa.string())
+            for name in ("sd_model", "sd_model_hash", "template_version", "generation_mode")
+        ),
+        pa.field("seed_mode", pa.string()),
+        pa.field("seed_base", _SEED_TYPE),
+        pa.field("resolved_prompt", pa.string()),
+        pa.field("negative_prompt", pa.string()),
+        *(pa.field(name, pa.int32()) for name in ("width", "height", "steps")),
+        pa.field("cfg_scale", pa.float64()),
+        pa.field("sampler_name", pa.string()),
+        pa.field("images_expected", pa.int64()),
+        pa.field("images_actual", pa.int64()),
+        pa.field("completion_percentage", pa.float64()),
+        pa.field("is_seed_sweep", pa.bool_()),
+        pa.field("placeholders_json", pa.map_(pa.string(), pa.int64())),
+        pa.field("variations_summary_json", pa.map_(pa.string(), pa.list_(pa.string()))),
+        *(
+            pa.field(name, _TIME)
+            for name in (
+                *("session_created_at", "manifest_generated_at", "first_image_created_at"),
+                *("last_image_created_at", "stats_computed_at"),
+            )
+        ),
+        pa.field("stats_version", pa.int32()),
+        pa.field("stats_source", pa.string()),
+        pa.field("manifest_status", pa.string()),
+        pa.field("seed_min", _SEED_TYPE),
+        pa.field("seed_max", _SEED_TYPE),
+        pa.field("is_ongoing", pa.bool_()),
+        *(
+            pa.field(name, pa.int64())
+            for name in ("images_listed", "images_listed_absent", "images_unlisted")
+        ),
+        pa.field("images_sampled", pa.int32()),
+        pa.field("problems", pa.list_(_PROBLEM)),
+        pa.field("folder_state", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("tags", pa.list_(pa.string())),
+        pa.field("flags", pa.list_(pa.string())),
+        pa.field("rating", pa.int16()),
+        pa.field("note", pa.string()),
+    ]
+)
+
+
+def digest_session_stats(connection: Connection, root: str) -> str:
+    """A digest of the rows that `read_session_stats` gives: the same for the same rows."""
+    names = ", ".join(field.name for field in SESSION_STATS_SCHEMA)
+    digest = connection.scalar(
+        text(
+            "SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.session_id "
+            f"COLLATE \"C\"), '')) FROM (SELECT {names} FROM sessions "
+            "WHERE sessions_root = :root) r"
+        ),
+        {"root": root},
+    )
+    return str(digest)
+
+
+def read_session_stats(
+    connection: Connection, root: str, *, batch_rows: int = 2_000
+) -> Iterator[pa.RecordBatch]:
+    """The view `sessions` of a root in the order of the ids, `batch_rows` at a time."""
+    names = ", ".join(field.name for field in SESSION_STATS_SCHEMA)
+    result = connection.execute(
+        text(
+            f"SELECT {names} FROM sessions WHERE sessions_root = :root "
+            'ORDER BY session_id COLLATE "C"'
+        ),
+        {"root": root},
+        execution_options={"stream_results": True, "yield_per": batch_rows},
+    )
+    for rows in result.partitions(batch_rows):
+        columns = list(zip(*rows, strict=True))
+        arrays = [
+            pa.array([_as_stored(value, field) for value in column], type=field.type)
+            for column, field in zip(columns, SESSION_STATS_SCHEMA, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=SESSION_STATS_SCHEMA)
+
+
+def _as_stored(value: Any, field: pa.Field) -> Any:  # noqa: ANN401 - any column
+    """A JSON object as the pairs that an Arrow map is made of; anything else unchanged."""
+    return list(value.items()) if pa.types.is_map(field.type) and value is not None else value

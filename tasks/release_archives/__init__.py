@@ -1,0 +1,1 @@
+"""Making release archives: which images and labels go in, under which names, and the bytes."""

@@ -1,0 +1,42 @@
+"""How much of an archive is read: no archive, however it was made, gets more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """Limits on an archive; a member beyond one is a problem entry, an archive an error.
+
+    Attributes:
+        members: entries of the central directory.
+        directory_bytes: size of the central directory.
+        label_member_bytes: one label file, inflated.
+        label_bytes: all label files, inflated.
+        irregular_label_bytes: label files that must be read line by line, since their bytes are
+            no plain numbers.
+        metadata_bytes: data.yaml, class lists, split lists, metadata.
+        compared_bytes: images in the archive that are read to confirm that they are equal.
+        ratio: inflated over deflated size of members above `ratio_from_bytes`.
+        ratio_from_bytes: members below may have any ratio.
+        folders: different folders that hold images or labels.
+        classes: different class ids in rows that are counted one by one.
+        listed_per_code: problems of one kind that keep their places.
+    """
+
+    members: int = 5_000_000
+    directory_bytes: int = 1 << 30
+    label_member_bytes: int = 64 << 20
+    label_bytes: int = 8 << 30
+    irregular_label_bytes: int = 256 << 20
+    metadata_bytes: int = 32 << 20
+    compared_bytes: int = 1 << 30
+    ratio: int = 200
+    ratio_from_bytes: int = 1 << 20
+    folders: int = 200_000
+    classes: int = 10_000
+    listed_per_code: int = 100
+
+
+DEFAULT_LIMITS = ArchiveLimits()

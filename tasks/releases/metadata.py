@@ -1,0 +1,248 @@
+"""The fast path: the statistics that a release carries in itself.
+
+`metadata/dataset_stats.json` is an object with `split_counts` {train, val, test} and
+`class_distribution` {name: count}; `metadata/release_config.json` may have the same object under
+`dataset_stats`. A release written here also names the classes in the order of their ids, under
+`class_names`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
+from tasks.releases.member_names import Flags, MemberNames
+from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.statistics import (
+    ALL_SPLITS,
+    SPLIT_NAMES,
+    ClassName,
+    ClassShapes,
+    ReleaseShapes,
+    ReleaseStatistics,
+    SplitShapes,
+    StatisticsSource,
+    safe_text,
+)
+from tasks.releases.zip_directory import (
+    FLAG_ENCRYPTED,
+    key_of_directory,
+    open_archive,
+    read_directory_bytes,
+    sizes_and_offsets,
+)
+from tasks.releases.zip_members import MemberError, MemberPlace, read_member
+
+STATISTICS_MEMBER = "metadata/dataset_stats.json"
+CONFIGURATION_MEMBER = "metadata/release_config.json"
+_RECORD = struct.Struct("<4s4x2H4xL8xH16x")
+_SIGNATURE = b"PK\1\2"
+_RECORD_SIZE = 46
+_LONGEST_WRAP = 4096
+_LARGEST_COUNT = 1 << 53
+_SPLIT_ALIASES = {"train": "train", "val": "val", "valid": "val", "validation": "val",
+                  "test": "test"}  # fmt: skip
+
+
+def content_key(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:
+    """Return the key of an archive's content, from one read of its central directory.
+
+    Raises:
+        ReleaseError: the file is missing, or no usable ZIP.
+    """
+    descriptor, file_size = open_archive(path)
+    try:
+        log = ReleaseProblemLog()
+        _, directory = read_directory_bytes(descriptor, file_size, path, log, limits)
+    finally:
+        os.close(descriptor)
+    return key_of_directory(file_size, directory)
+
+
+def read_release_metadata(
+    path: Path, limits: ArchiveLimits = DEFAULT_LIMITS
+) -> ReleaseStatistics | None:
+    """Read `metadata/dataset_stats.json`, else `dataset_stats` of `metadata/release_config.json`.
+
+    The central directory is read once and one member inflated; no other member is looked at.
+
+    Returns:
+        None where the archive carries no usable statistics: it must be scanned.
+
+    Raises:
+        ReleaseError: the file is missing, or no usable ZIP.
+    """
+    descriptor, file_size = open_archive(path)
+    try:
+        log = ReleaseProblemLog(limits.listed_per_code)
+        place, directory = read_directory_bytes(descriptor, file_size, path, log, limits)
+        for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
+            found = find_member(directory, member.encode(), place.shift)
+            if found is None:
+                continue
+            try:
+                content = read_member(descriptor, found, place.start, limits.metadata_bytes, limits)
+            except MemberError as error:
+                log.add(ReleaseProblemCode.METADATA_UNUSABLE, error.reason, member=member)
+                continue
+            document = parse_metadata(content, key)
+            if isinstance(document, str):
+                log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
+                continue
+            return _statistics(
+                document,
+                key_of_directory(file_size, directory),
+                file_size,
+                place.declared_count,
+                log,
+            )
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None:
+    """Find one member in a central directory by its name, without reading the other records.
+
+    Folders may wrap the name. Where it occurs twice, the last one counts, as when extracting.
+
+    Args:
+        directory: the central directory.
+        name: with forward slashes.
+        shift: bytes before the archive.
+    """
+    end = len(directory)
+    while (position := directory.rfind(name, 0, end)) >= 0:
+        end = position + len(name) - 1
+        start = directory.rfind(_SIGNATURE, max(0, position - _LONGEST_WRAP), position)
+        if start < 0:
+            continue
+        fields = _RECORD.unpack_from(directory, start)
+        _, flags, method, crc, length = fields
+        is_the_name = start + _RECORD_SIZE + length == position + len(name)
+        at_the_top = position == start + _RECORD_SIZE or directory[position - 1 : position] == b"/"
+        if is_the_name and at_the_top:
+            sizes, compressed, offsets = sizes_and_offsets(
+                directory, np.array([start]), np.array([length])
+            )
+            return MemberPlace(
+                int(offsets[0]) + shift, int(compressed[0]), int(sizes[0]), crc, method,
+                bool(flags & FLAG_ENCRYPTED),
+            )  # fmt: skip
+    return None
+
+
+def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]] | str:
+    """Read the statistics of a metadata member.
+
+    Args:
+        content: the JSON document.
+        key: the statistics stand under it; None where they are the document.
+
+    Returns:
+        `split_counts` and `class_distribution`, checked; or why they cannot be used. Names stay in
+        the order of the document.
+    """
+    try:
+        document: Any = json.loads(content)
+    except (ValueError, RecursionError):
+        return "not JSON"
+    if key is not None:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping):
+        return f"no object under {key}" if key else "no JSON object"
+    counts: dict[str, dict[str, int]] = {}
+    for part in ("split_counts", "class_distribution"):
+        values = document.get(part)
+        if not isinstance(values, Mapping):
+            return f"{part} is missing or no object"
+        counts[part] = {}
+        for name, value in values.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not 0 <= value <= _LARGEST_COUNT or value != int(value):
+                return f"{part} has a value that is no count"
+            counts[part][safe_text(name)] = int(value)
+    splits: dict[str, int] = {}
+    for name, value in counts["split_counts"].items():
+        split = _SPLIT_ALIASES.get(name.strip().lower())
+        if split is not None:
+            splits[split] = splits.get(split, 0) + value
+    if counts["split_counts"] and not splits:
+        return "split_counts has none of train, val and test"
+    counts["split_counts"] = splits
+    names = document.get("class_names")
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        # The order of the ids; a class that nobody uses has no count.
+        safe = [safe_text(name) for name in names]
+        if set(counts["class_distribution"]) <= set(safe) and len(set(safe)) == len(safe):
+            distribution = counts["class_distribution"]
+            counts["class_distribution"] = {name: distribution.get(name, 0) for name in safe}
+    return counts
+
+
+def note_unusable_metadata(
+    names: MemberNames, used: Flags, read: Callable[[int], bytes | None], log: ReleaseProblemLog
+) -> None:
+    """Note statistics in an archive that the fast path cannot use.
+
+    Args:
+        names: the names of the members.
+        used: which of them are used at all.
+        read: returns the bytes of a member; None, with a problem noted, where it cannot be read.
+        log: gets an entry with the reason.
+    """
+    for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
+        folder, _, file = member.encode().rpartition(b"/")
+        for number, name in enumerate(names.folders):
+            if name != folder and not name.endswith(b"/" + folder):
+                continue
+            for index in np.flatnonzero(used & (names.folder_ids == number)).tolist():
+                content = read(index) if names.name(index).endswith(b"/" + file) else None
+                document = parse_metadata(content, key) if content is not None else {}
+                # A configuration without statistics is nothing unusual.
+                if isinstance(document, str) and not document.startswith("no object under"):
+                    log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
+
+
+def _statistics(
+    counts: Mapping[str, Mapping[str, int]],
+    key: str,
+    file_size: int,
+    member_count: int,
+    log: ReleaseProblemLog,
+) -> ReleaseStatistics:
+    """Build the result from checked counts."""
+    splits = counts["split_counts"]
+    distribution = counts["class_distribution"]
+    names = list(distribution)
+    if names and all(name.isascii() and name.isdigit() for name in names):
+        # Only numbers: they are the ids.
+        classes = sorted((int(name), name) for name in names)
+    else:
+        classes = list(enumerate(names))
+    return ReleaseStatistics(
+        source=StatisticsSource.METADATA,
+        content_key=key,
+        archive_size=file_size,
+        member_count=member_count,
+        train_image_count=splits.get("train", 0),
+        val_image_count=splits.get("val", 0),
+        test_image_count=splits.get("test", 0),
+        class_names=tuple(ClassName(number, name) for number, name in classes),
+        shapes=ReleaseShapes(
+            layout={"root": ".", "kind": "metadata"},
+            splits=tuple(SplitShapes(name, splits.get(name, 0)) for name in SPLIT_NAMES),
+            classes=tuple(
+                ClassShapes(ALL_SPLITS, number, name, "unknown", distribution[name], 0, 0, 0)
+                for number, name in classes
+            ),
+        ),
+        problems=log.entries(),
+    )

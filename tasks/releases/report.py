@@ -1,0 +1,236 @@
+"""The statistics of a release as rows to show, and as a Markdown page for Prefect's artifacts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.quality.report import escape
+
+_BAR_WIDTH = 24
+_FULL, _PARTS = "█", "▏▎▍▌▋▊▉"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """One split to show.
+
+    Attributes:
+        split: its name.
+        images: how many.
+        share: of all images, 0..1.
+        bar: the share as a line of blocks.
+        labelled: images with objects; this and the others are None where nobody has counted.
+        empty: images whose label file says that nothing is to be seen.
+        without_label: images without a label file, or with one that cannot be read.
+        dropped: images that a trainer drops, because a row of their label file is wrong.
+    """
+
+    split: str
+    images: int
+    share: float
+    bar: str
+    labelled: int | None
+    empty: int | None
+    without_label: int | None
+    dropped: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """The objects of one class with one geometry, over all splits.
+
+    Attributes:
+        class_id: its number.
+        name: its name.
+        geometry: see docs/releases.md; "" for a class without objects.
+        instances: as written.
+        images: with at least one; None where nobody has counted them.
+        trainable_instances: what the trainer keeps; None where nobody has counted them.
+        by_split: instances of each split.
+    """
+
+    class_id: int
+    name: str
+    geometry: str
+    instances: int
+    images: int | None
+    trainable_instances: int | None
+    by_split: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """All problems of one kind.
+
+    Attributes:
+        code: the kind.
+        count: how many places.
+        example: one of them: member, line and what is wrong.
+    """
+
+    code: str
+    count: int
+    example: str
+
+
+def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[SplitRow]:
+    """Give each split its share, its bar and its labels; unsplit only where there are images.
+
+    Args:
+        counts: images of each split.
+        shapes: the column `shapes_json`.
+    """
+    total = sum(counts.values())
+    is_counted = shapes.get("source") != "metadata"
+    labels = {entry["split"]: entry for entry in shapes.get("splits", ())} if is_counted else {}
+    rows = []
+    for split, images in counts.items():
+        if not images and split == "unsplit":
+            continue
+        share = images / total if total else 0.0
+        entry = labels.get(split)
+        figures: tuple[int | None, ...] = (None, None, None, None)
+        if entry is not None:
+            figures = (
+                entry["labelled_images"],
+                entry["empty_labels"],
+                entry["images_without_label"] + entry["unreadable_labels"],
+                entry["dropped_images"],
+            )
+        rows.append(SplitRow(split, images, share, share_bar(share), *figures))
+    return rows
+
+
+def share_bar(share: float) -> str:
+    """Draw a share of 0..1 in eighths of blocks; every share above 0 shows at least one."""
+    eighths = round(share * _BAR_WIDTH * 8)
+    if share > 0:
+        eighths = max(eighths, 1)
+    rest = eighths % 8
+    return _FULL * (eighths // 8) + (_PARTS[rest - 1] if rest else "")
+
+
+def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassRow]:
+    """Sum the classes of a release over its splits.
+
+    Args:
+        classes: the column `classes_json`.
+        shapes: the column `shapes_json`.
+
+    Returns:
+        A row for each class and geometry in the order of the class ids; declared classes without
+        objects, and used ones that nobody declared, among them.
+    """
+    names = dict(zip(shapes.get("class_ids", range(len(classes))), classes, strict=False))
+    is_counted = shapes.get("source") != "metadata"
+    sums: dict[tuple[int, str], Counter[str]] = {}
+    by_split: dict[tuple[int, str], Counter[str]] = {}
+    for entry in shapes.get("classes", ()):
+        key = (int(entry["class_id"]), str(entry["geometry"]))
+        names.setdefault(key[0], str(entry["class_name"]))
+        figures = sums.setdefault(key, Counter())
+        for figure in ("instances", "images", "trainable_instances"):
+            figures[figure] += entry[figure]
+        by_split.setdefault(key, Counter())[str(entry["split"])] += entry["instances"]
+    for class_id in set(names) - {class_id for class_id, _ in sums}:
+        sums[class_id, ""] = Counter()
+    return [
+        ClassRow(
+            class_id,
+            names[class_id],
+            geometry,
+            figures["instances"],
+            figures["images"] if is_counted else None,
+            figures["trainable_instances"] if is_counted else None,
+            dict(by_split.get((class_id, geometry), {})),
+        )
+        for (class_id, geometry), figures in sorted(sums.items())
+    ]
+
+
+def problem_rows(problems: Sequence[Mapping[str, Any]]) -> list[ProblemRow]:
+    """Sum the problems of a release by kind, in the order of the codes."""
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for problem in problems:
+        code = str(problem["code"])
+        counts[code] += problem.get("count", 1)
+        examples.setdefault(code, describe_problem(problem))
+    return [ProblemRow(code, count, examples[code]) for code, count in sorted(counts.items())]
+
+
+def describe_problem(problem: Mapping[str, Any]) -> str:
+    """Say where a problem is and what is wrong, in one line."""
+    place = "" if problem["member"] is None else str(problem["member"])
+    if problem["line"] is not None:
+        place += f":{problem['line']}"
+    return f"{place}: {problem['detail']}" if place else str(problem["detail"])
+
+
+def release_markdown(
+    name: str,
+    *,
+    archive: str,
+    source: str,
+    split_counts: Mapping[str, int],
+    classes: Sequence[str],
+    shapes: Mapping[str, Any],
+    problems: Sequence[Mapping[str, Any]],
+    most_classes: int = 100,
+) -> str:
+    """The statistics of a release as a Markdown page: split bars, class table, problems.
+
+    Args:
+        name: the release's name.
+        archive: where its ZIP lies.
+        source: metadata or scan.
+        split_counts: images of train, val, test and unsplit.
+        classes: the column `classes_json`.
+        shapes: the column `shapes_json`.
+        problems: the column `problems_json`.
+        most_classes: rows of the class table.
+    """
+    rows = class_rows(classes, shapes)
+    told = "as its metadata says" if source == "metadata" else "as its members say"
+    lines = [
+        f"# Release {escape(name)}",
+        "",
+        f"{sum(split_counts.values())} images, {len(classes)} classes, "
+        f"{sum(row.instances for row in rows)} objects, {told}.",
+        "",
+        "| split | images | share | | labelled | empty | no label | dropped |",
+        "|---|---:|---:|---|---:|---:|---:|---:|",
+        *(
+            f"| {escape(row.split)} | {row.images} | {row.share:.1%} | {row.bar} "
+            f"| {_figure(row.labelled)} | {_figure(row.empty)} | {_figure(row.without_label)} "
+            f"| {_figure(row.dropped)} |"
+            for row in split_rows(split_counts, shapes)
+        ),
+        "",
+        "| id | class | geometry | instances | images | trainable |",
+        "|---:|---|---|---:|---:|---:|",
+        *(
+            f"| {row.class_id} | {escape(row.name)} | {escape(row.geometry)} | {row.instances} "
+            f"| {_figure(row.images)} | {_figure(row.trainable_instances)} |"
+            for row in rows[:most_classes]
+        ),
+    ]
+    if len(rows) > most_classes:
+        lines += ["", f"{len(rows) - most_classes} more classes are in the table `releases`."]
+    if problems:
+        lines += ["", "| problem | places | for example |", "|---|---:|---|"]
+        lines += [
+            f"| {escape(row.code)} | {row.count} | {escape(row.example)} |"
+            for row in problem_rows(problems)
+        ]
+    else:
+        lines += ["", "No problem was found."]
+    lines += ["", f"Archive: {escape(archive)}", ""]
+    return "\n".join(lines)
+
+
+def _figure(value: int | None) -> str:
+    return "–" if value is None else str(value)

@@ -1,0 +1,286 @@
+"""One pass over a release: every fact about its dataset, without unpacking it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.labels.problems import ProblemCode
+from tasks.releases.dataset_files import (
+    DatasetFiles,
+    DatasetNames,
+    class_folder_names,
+    class_folders_of,
+    find_dataset_files,
+    read_dataset_names,
+)
+from tasks.releases.image_rows import STATES, ImageFacts
+from tasks.releases.label_scan import LabelSums, LabelTask, Progress, scan_labels
+from tasks.releases.leakage import note_equal_images, note_split_sources
+from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
+from tasks.releases.member_checks import note_case_conflicts, usable_members
+from tasks.releases.member_names import Flags, MemberKind, MemberNames, take_names_apart
+from tasks.releases.metadata import note_unusable_metadata
+from tasks.releases.pairing import NONE, Pairs, odd_suffixes, pair_labels
+from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.scan_result import Findings, statistics_of
+from tasks.releases.statistics import LabelState, ReleaseStatistics, safe_text
+from tasks.releases.written_splits import find_splits
+from tasks.releases.zip_directory import Integers, ZipDirectory, open_archive, read_zip_directory
+from tasks.releases.zip_members import MemberError, place_of, read_member
+
+_MOST_COLLECTIONS = 10
+
+
+def scan_release(
+    path: Path,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> ReleaseStatistics:
+    """Find everything there is to know about a release.
+
+    Args:
+        path: the ZIP.
+        limits: how much of it is read.
+        progress: gets how many label members are done, and how many there are; called now and
+            then.
+        should_stop: looked at between batches of labels.
+
+    Raises:
+        ReleaseError: the file is missing, or no usable ZIP.
+        JobCancelledError: `should_stop` said so.
+    """
+    descriptor, file_size = open_archive(path)
+    try:
+        scan = _Scan(descriptor, file_size, path, limits)
+        return scan.run(progress, should_stop)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """The label files that are read.
+
+    Attributes:
+        members: int64[n], ascending.
+        owners: int64[n], the image of each.
+    """
+
+    members: Integers
+    owners: Integers
+
+
+class _Scan:
+    """The steps of a scan, each in one method."""
+
+    def __init__(self, descriptor: int, file_size: int, path: Path, limits: ArchiveLimits) -> None:
+        self.descriptor, self.path, self.limits = descriptor, path, limits
+        self.log = ReleaseProblemLog(limits.listed_per_code)
+        self.directory: ZipDirectory = read_zip_directory(
+            descriptor, file_size, path, self.log, limits
+        )
+        self.names: MemberNames = take_names_apart(self.directory)
+        self.used, self.readable = usable_members(self.directory, self.names, limits, self.log)
+
+    def run(
+        self, progress: Progress | None, should_stop: Callable[[], bool] | None
+    ) -> ReleaseStatistics:
+        """Go through all steps."""
+        note_unusable_metadata(self.names, self.used, self._read, self.log)
+        files = find_dataset_files(self.names, self.used, self.limits)
+        self._note_other_datasets(files)
+        described = read_dataset_names(files, self.directory.shown_name, self._read)
+        for problem in described.problems:
+            self.log.add(
+                problem.code,
+                safe_text(problem.reason),
+                member=str(problem.file),
+                line=problem.line,
+                count=problem.count,
+            )
+        splits = find_splits(self.names, files, described.config, self._read, self.log)
+        pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
+        orphans = self._orphans(files, pairs)
+        self._note_pairs(files, pairs, orphans)
+        self._note_label_collections(pairs)
+        labels = self._labels_to_read(pairs)
+        sums = scan_labels(
+            self.descriptor,
+            self.directory,
+            self._label_task(labels, pairs, splits, described),
+            self.limits,
+            self.log,
+            progress,
+            should_stop,
+        )
+        classes = class_folders_of(self.names, files)
+        facts = self._image_facts(files, pairs, splits, labels, sums, classes)
+        self._note_leaks(files, splits)
+        orphan_splits = files.folders.splits[self.names.folder_ids[orphans]]
+        found = Findings(self.directory, files, described, pairs, facts, sums, orphan_splits)
+        return statistics_of(found, self.log)
+
+    def _read(self, member: int) -> bytes | None:
+        """Read a describing file; None, with a problem, where that is impossible."""
+        if not self.readable[member]:
+            return None
+        try:
+            return read_member(
+                self.descriptor,
+                place_of(self.directory, member),
+                self.directory.start,
+                self.limits.metadata_bytes,
+                self.limits,
+            )
+        except MemberError as error:
+            self.log.add(error.code, error.reason, member=self.directory.shown_name(member))
+            return None
+
+    def _note_other_datasets(self, files: DatasetFiles) -> None:
+        """Note datasets beside the one that counts, and images outside of all."""
+        root = safe_text("/".join(files.folders.root) or ".")
+        for other, images in files.folders.other_roots:
+            detail = f"another dataset of {images} images; the one in {root} counts"
+            self.log.add(
+                ProblemCode.DATASET_ROOT_EXTRA, detail, member=safe_text("/".join(other) or ".")
+            )
+        outside = files.image_count_outside - sum(images for _, images in files.folders.other_roots)
+        if outside > 0:
+            detail = f"{outside} images lie outside of the dataset in {root}"
+            self.log.add(ProblemCode.DATASET_ROOT_EXTRA, detail)
+        if not len(files.images):
+            self.log.add(ReleaseProblemCode.NO_IMAGES, "there are no images in the archive")
+
+    def _note_members(self, code: str, members: Integers, detail: str) -> None:
+        """Note a problem of some members; only so many are named."""
+        room = self.log.room(code)
+        for member in members[:room].tolist():
+            self.log.add(code, detail, member=self.directory.shown_name(member))
+        self.log.count(code, max(len(members) - room, 0))
+
+    def _note_pairs(self, files: DatasetFiles, pairs: Pairs, orphans: Integers) -> None:
+        """Note what is odd about images and their labels."""
+        note_case_conflicts(
+            self.directory, self.names, np.concatenate((files.images, files.candidates)), self.log
+        )
+        note = self._note_members
+        note(ProblemCode.STEM_SHARED, pairs.images[pairs.is_shared],
+             "shares its name with another image, which has the label")  # fmt: skip
+        note(ProblemCode.LABEL_FILE_SHADOWED, pairs.shadowed,
+             "not read: another label file counts for the same image")  # fmt: skip
+        note(ProblemCode.LABEL_EXTENSION_CASE, odd_suffixes(self.names, files.candidates),
+             "read; systems that heed case expect a suffix in lower case")  # fmt: skip
+        note(ProblemCode.ORPHAN_LABEL, orphans, "belongs to no image")
+        other = pairs.labels[(pairs.labels != NONE)]
+        other = other[self.names.kinds[other] != MemberKind.TEXT]
+        note(ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, other,
+             "a label that is not YOLO text; only those are counted")  # fmt: skip
+
+    def _note_label_collections(self, pairs: Pairs) -> None:
+        """Note files with the labels of many images: COCO, recognised by its keys."""
+        candidates = pairs.orphans[self.names.kinds[pairs.orphans] == MemberKind.JSON]
+        for member in candidates[:_MOST_COLLECTIONS].tolist():
+            content = self._read(member) or b""
+            if all(key in content for key in (b'"images"', b'"annotations"')):
+                detail = "labels as COCO JSON; only YOLO labels are counted"
+                self._note_members(
+                    ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, np.array([member]), detail
+                )
+
+    def _orphans(self, files: DatasetFiles, pairs: Pairs) -> Integers:
+        """Return the label files without an image: in label folders, or beside images."""
+        orphans: Integers = pairs.orphans
+        folders = self.names.folder_ids[orphans]
+        has_images = np.zeros(len(self.names.folders), bool)
+        has_images[self.names.folder_ids[files.images]] = True
+        expected = files.folders.is_label_folder[folders] | has_images[folders]
+        # One JSON file for all images is the rule in other formats.
+        expected &= self.names.kinds[orphans] != MemberKind.JSON
+        return np.compress(expected, orphans)
+
+    def _labels_to_read(self, pairs: Pairs) -> _Labels:
+        """Return the text labels of images that may be read, in the order of the directory."""
+        owners = np.flatnonzero(pairs.labels != NONE)
+        members = pairs.labels[owners]
+        wanted = (self.names.kinds[members] == MemberKind.TEXT) & self.readable[members]
+        owners, members = owners[wanted], members[wanted]
+        order = np.argsort(members, kind="stable")
+        return _Labels(members[order], owners[order])
+
+    def _label_task(
+        self, labels: _Labels, pairs: Pairs, splits: NDArray[np.int8], described: DatasetNames
+    ) -> LabelTask:
+        """Say what is to be read, and how."""
+        uses = np.zeros(len(labels.members), np.int64)
+        trained = pairs.trainer_labels[pairs.trainer_labels != NONE]
+        trained = trained[np.isin(trained, labels.members)]
+        np.add.at(uses, np.searchsorted(labels.members, trained), 1)
+        config = described.config
+        return LabelTask(
+            labels=labels.members,
+            splits=splits[labels.owners].astype(np.int64),
+            uses=uses,
+            names=described.names,
+            keypoint_shape=config.keypoint_shape if config else None,
+            task=config.task if config else None,
+        )
+
+    def _image_facts(
+        self,
+        files: DatasetFiles,
+        pairs: Pairs,
+        splits: NDArray[np.int8],
+        labels: _Labels,
+        sums: LabelSums,
+        classes: Integers | None,
+    ) -> ImageFacts:
+        """Say of every image what is known."""
+        count = len(files.images)
+        number = {state: STATES.index(state) for state in STATES}
+        states = np.full(count, number[LabelState.MISSING], np.uint8)
+        has_label = pairs.labels != NONE
+        is_text = has_label.copy()
+        is_text[has_label] = self.names.kinds[pairs.labels[has_label]] == MemberKind.TEXT
+        states[has_label] = number[LabelState.UNCOUNTED]
+        states[is_text] = number[LabelState.UNREADABLE]
+        instances, problem_rows = np.zeros(count, np.int32), np.zeros(count, np.int32)
+        instances[labels.owners] = sums.instances
+        problem_rows[labels.owners] = sums.problem_rows
+        read = labels.owners[sums.is_read]
+        states[read] = np.where(
+            sums.has_rows[sums.is_read], number[LabelState.ROWS], number[LabelState.EMPTY]
+        )
+        if classes is not None:
+            states[:] = number[LabelState.FOLDER]
+            instances[:] = 1
+        return ImageFacts(
+            self.directory, files.images, splits, pairs.labels, states, instances, problem_rows,
+            self._trainable(pairs, labels, sums), classes, class_folder_names(self.names, files),
+        )  # fmt: skip
+
+    def _trainable(self, pairs: Pairs, labels: _Labels, sums: LabelSums) -> Flags:
+        """Say of every image whether the trainer keeps it: without a label it is background."""
+        trainable = np.ones(len(pairs.images), bool)
+        seen = np.flatnonzero(pairs.trainer_labels != NONE)
+        kept = np.zeros(len(self.directory), bool)
+        kept[labels.members[sums.is_kept]] = True
+        trainable[seen] = kept[pairs.trainer_labels[seen]]
+        return trainable & self.readable[pairs.images]
+
+    def _note_leaks(self, files: DatasetFiles, splits: NDArray[np.int8]) -> None:
+        """Note pictures that lie in two splits."""
+        note_equal_images(
+            self.descriptor, self.directory, files.images, splits, self.readable, self.limits,
+            self.log,
+        )  # fmt: skip
+        rests: dict[tuple[str, ...], int] = {}
+        keys = [rests.setdefault(rest, len(rests)) for rest in files.folders.class_folders]
+        class_keys = np.array(keys, np.int64)[self.names.folder_ids[files.images]]
+        note_split_sources(self.directory, self.names, files.images, splits, class_keys, self.log)

@@ -1,0 +1,61 @@
+"""Whether the statistics that a release carries are those of its members."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tasks.releases.statistics import SPLIT_NAMES, ReleaseStatistics, StatisticsSource
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsDifference:
+    """One figure that differs.
+
+    Attributes:
+        what: for example `train_image_count` or `instances of class 'cat'`.
+        metadata: what the release says; None where it does not mention it.
+        scan: what its members say; None where they have no such thing.
+    """
+
+    what: str
+    metadata: int | str | None
+    scan: int | str | None
+
+
+def compare_statistics(
+    metadata: ReleaseStatistics, scan: ReleaseStatistics
+) -> list[StatisticsDifference]:
+    """Compare what a release says about itself with what was counted.
+
+    Images per split and rows per class name (all splits and geometries) are compared. A class
+    without objects may be left out by either side.
+
+    Returns:
+        Nothing where both agree; else the splits first, then the classes by name.
+    """
+    differences = []
+    for split in SPLIT_NAMES:
+        what = f"{split}_image_count"
+        said, counted = getattr(metadata, what), getattr(scan, what)
+        if said != counted:
+            differences.append(StatisticsDifference(what, said, counted))
+    said_by_name, counted_by_name = _instances_by_name(metadata), _instances_by_name(scan)
+    for name in sorted(said_by_name.keys() | counted_by_name.keys()):
+        said, counted = said_by_name.get(name), counted_by_name.get(name)
+        if (said or 0) != (counted or 0):
+            what = f"instances of class {name!r}"
+            differences.append(StatisticsDifference(what, said, counted))
+    return differences
+
+
+def _instances_by_name(statistics: ReleaseStatistics) -> dict[str, int]:
+    """Return how many rows each class name has, as written."""
+    instances: Counter[str] = Counter()
+    is_scan = statistics.source is StatisticsSource.SCAN
+    for shapes in statistics.shapes.classes:
+        if is_scan and shapes.geometry == "unknown":
+            # Rows that fit no geometry are problems, not objects.
+            continue
+        instances[shapes.class_name] += shapes.instances
+    return dict(instances)

@@ -1,0 +1,1 @@
+"""What a session of image generation promised, and what its folder holds."""

@@ -1,0 +1,211 @@
+"""What is known of a session: the plain values that everything else makes, stores and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from enum import StrEnum
+from pathlib import Path
+
+from tasks.sessions.problems import SessionProblem, SessionProblemCode
+
+# Raised when the same folder would give other statistics than before: stored rows are then stale.
+STATS_VERSION = 1
+
+# Seeds are unsigned 64-bit numbers (ComfyUI draws from all of them); -1 asks for a random one.
+# A signed 64-bit column cannot hold the upper half: NUMERIC(20, 0), decimal128(20, 0) in Parquet.
+SMALLEST_SEED = -(2**63)
+LARGEST_SEED = 2**64 - 1
+
+SUMMARY_VALUES = 10
+"""Values of a placeholder that the summary shows."""
+
+
+class StatisticsSource(StrEnum):
+    """Where the statistics of a session come from; images are always counted in the folder."""
+
+    MANIFEST = "manifest"
+    IMAGE_METADATA = "image_metadata"
+    FILESYSTEM = "filesystem"
+
+
+class ManifestStatus(StrEnum):
+    """What the generator says of the session."""
+
+    ONGOING = "ongoing"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFingerprint:
+    """What a look at a folder and its manifest tells without opening anything.
+
+    Two equal fingerprints mean that no file came or went and that the manifest was not written:
+    a folder's time changes whenever a file in it appears, disappears or is renamed, so the number
+    of images need not be counted.
+
+    Attributes:
+        folder_mtime_ns: when the folder's list of files changed last; nanoseconds since 1970.
+        manifest_mtime_ns: when `manifest.json` was written last; None where there is none.
+        manifest_size: its size in bytes; None where there is none.
+    """
+
+    folder_mtime_ns: int
+    manifest_mtime_ns: int | None
+    manifest_size: int | None
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether there is a `manifest.json`."""
+        return self.manifest_size is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFolder:
+    """A folder that holds a session.
+
+    Attributes:
+        session_id: its path below the sessions' root, with `/`; mostly just the folder's name.
+        path: its absolute path.
+        fingerprint: what it looked like when it was found.
+    """
+
+    session_id: str
+    path: Path
+    fingerprint: SessionFingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSessions:
+    """What a search below a root found.
+
+    Attributes:
+        sessions: in the order of their ids.
+        problems: folders that were left out, and why.
+    """
+
+    sessions: tuple[SessionFolder, ...]
+    problems: tuple[SessionProblem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How sessions are looked at.
+
+    Attributes:
+        ongoing_for: a session whose newest file is younger than this may still be written.
+        sample_size: how many images are opened at most where there is no manifest to tell; 0 opens
+            none.
+        time_zone: of times that do not tell theirs (folder names, most manifests); None takes the
+            zone of this machine.
+    """
+
+    ongoing_for: timedelta = timedelta(minutes=5)
+    sample_size: int = 16
+    time_zone: tzinfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStatistics:
+    """All that is known of one session. None means unknown.
+
+    Texts may hold any characters that a file can hold (also NUL and half surrogates) and are of
+    bounded length. All times carry their zone (UTC).
+
+    Attributes:
+        session_id: its path below the sessions' root.
+        session_path: its absolute path.
+        sd_model: the checkpoint's file name, without the hash; at most 500 characters.
+        sd_model_hash: the hash that stands behind it in brackets.
+        template_version: version of the template system that wrote the manifest.
+        generation_mode: `combinatorial`, `random`, or what else is stated.
+        seed_mode: `fixed`, `progressive`, `random`, or what else is stated.
+        seed_base: the seed asked for; -1 asks for random ones. `SMALLEST_SEED` to `LARGEST_SEED`.
+        resolved_prompt: the prompt, with placeholders where it comes from a manifest; from images,
+            the prompt of the first that tells one.
+        negative_prompt: the negative prompt, likewise.
+        width: pixels asked for, before any enlargement; 1 to 2**31 - 1.
+        height: likewise.
+        steps: sampling steps, 0 to 2**31 - 1.
+        cfg_scale: classifier-free guidance scale, finite.
+        sampler_name: the sampler.
+        images_expected: how many images were promised; 0 where nothing tells. At most 2**63 - 1.
+        images_actual: how many images the folder holds.
+        completion_percentage: actual of expected in percent, two decimals; 0 where nothing is
+            expected, above 100 where there are more than expected.
+        is_seed_sweep: whether the session varies little but the seed.
+        placeholders_json: number of used values by placeholder.
+        variations_summary_json: the first `SUMMARY_VALUES` used values by placeholder.
+        session_created_at: the time in the folder's name.
+        manifest_generated_at: the time that the manifest states.
+        first_image_created_at: when the oldest image was written last.
+        last_image_created_at: when the newest image was written last.
+        stats_computed_at: when these statistics were made.
+        stats_version: `STATS_VERSION`.
+        stats_source: where all but the counts come from.
+        manifest_status: what the generator says, beside the computed completion.
+        seed_min: smallest seed of the images that tell theirs.
+        seed_max: largest seed of them.
+        is_ongoing: images or the manifest were written minutes ago, and the manifest does not say
+            that the session is over.
+        look_again: something was written minutes ago: the statistics may be of a moment in between,
+            whatever the fingerprint says next time.
+        images_listed: images that the manifest lists; None without a readable list.
+        images_listed_absent: how many of them are not in the folder; None likewise.
+        images_unlisted: images in the folder that the manifest does not list; None likewise.
+        images_sampled: images that were opened.
+        problems: what was wrong.
+        fingerprint: what the folder looked like before it was read.
+    """
+
+    session_id: str
+    session_path: str
+    sd_model: str | None = None
+    sd_model_hash: str | None = None
+    template_version: str | None = None
+    generation_mode: str | None = None
+    seed_mode: str | None = None
+    seed_base: int | None = None
+    resolved_prompt: str | None = None
+    negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    cfg_scale: float | None = None
+    sampler_name: str | None = None
+    images_expected: int = 0
+    images_actual: int = 0
+    completion_percentage: float = 0.0
+    is_seed_sweep: bool = False
+    placeholders_json: Mapping[str, int] = field(default_factory=dict)
+    variations_summary_json: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    session_created_at: datetime | None = None
+    manifest_generated_at: datetime | None = None
+    first_image_created_at: datetime | None = None
+    last_image_created_at: datetime | None = None
+    stats_computed_at: datetime
+    stats_version: int = STATS_VERSION
+    stats_source: StatisticsSource = StatisticsSource.FILESYSTEM
+    manifest_status: ManifestStatus | None = None
+    seed_min: int | None = None
+    seed_max: int | None = None
+    is_ongoing: bool = False
+    look_again: bool = False
+    images_listed: int | None = None
+    images_listed_absent: int | None = None
+    images_unlisted: int | None = None
+    images_sampled: int = 0
+    problems: tuple[SessionProblem, ...] = ()
+    fingerprint: SessionFingerprint
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the folder could be looked at in full; else the counts say nothing of it."""
+        codes = {problem.code for problem in self.problems}
+        return not codes & {
+            SessionProblemCode.FOLDER_MISSING,
+            SessionProblemCode.FOLDER_UNREADABLE,
+            SessionProblemCode.IMAGE_UNREADABLE,
+        }

@@ -1,0 +1,117 @@
+"""The rows that commands and artifacts show of a release."""
+
+from __future__ import annotations
+
+from tasks.releases.report import class_rows, problem_rows, release_markdown, share_bar, split_rows
+
+
+def entry(split, class_id, name, geometry, instances, images):
+    return {
+        "split": split,
+        "class_id": class_id,
+        "class_name": name,
+        "geometry": geometry,
+        "instances": instances,
+        "images": images,
+        "trainable_instances": instances - 1,
+    }
+
+
+SHAPES = {
+    "source": "scan",
+    "class_ids": [0, 3],
+    "splits": [
+        {
+            "split": "train",
+            "labelled_images": 6,
+            "empty_labels": 1,
+            "images_without_label": 1,
+            "unreadable_labels": 1,
+            "dropped_images": 2,
+        }
+    ],
+    "classes": [
+        entry("train", 0, "cat", "box", 5, 3),
+        entry("train", 0, "cat", "polygon", 2, 1),
+        entry("train", 7, "7", "box", 1, 1),
+        entry("val", 0, "cat", "box", 4, 2),
+    ],
+}
+
+
+def test_classes_are_summed_over_splits_and_none_is_missing():
+    rows = class_rows(["cat", "dog"], SHAPES)
+    assert [(row.class_id, row.name, row.geometry, row.instances, row.images) for row in rows] == [
+        (0, "cat", "box", 9, 5),
+        (0, "cat", "polygon", 2, 1),
+        (3, "dog", "", 0, 0),
+        (7, "7", "box", 1, 1),
+    ]
+    assert rows[0].by_split == {"train": 5, "val": 4}
+    assert rows[0].trainable_instances == 7
+
+
+def test_what_metadata_does_not_tell_is_not_shown_as_nothing():
+    told = {
+        "source": "metadata",
+        "class_ids": [0],
+        "splits": SHAPES["splits"],
+        "classes": [entry("all", 0, "cat", "unknown", 5, 0)],
+    }
+    (row,) = class_rows(["cat"], told)
+    assert (row.instances, row.images, row.trainable_instances) == (5, None, None)
+    assert split_rows({"train": 1}, told)[0].labelled is None
+
+
+def test_splits_have_shares_bars_and_labels():
+    rows = split_rows({"train": 9, "val": 3, "test": 0, "unsplit": 0}, SHAPES)
+    assert [(row.split, row.share) for row in rows] == [
+        ("train", 0.75),
+        ("val", 0.25),
+        ("test", 0.0),
+    ]
+    train, val, _ = rows
+    assert (train.labelled, train.empty, train.without_label, train.dropped) == (6, 1, 2, 2)
+    assert val.labelled is None
+    assert split_rows({"train": 0, "unsplit": 2}, SHAPES)[1].share == 1.0
+    assert split_rows({"train": 0}, {})[0].share == 0.0
+
+
+def test_bars_are_drawn_in_eighths_and_nothing_but_nothing_is_invisible():
+    assert share_bar(0) == ""
+    assert share_bar(1e-9) == "▏"
+    assert share_bar(0.5) == "█" * 12
+    assert share_bar(0.5 + 3 / 192) == "█" * 12 + "▍"
+    assert share_bar(1) == "█" * 24
+
+
+def test_problems_are_summed_by_kind_with_one_example():
+    problems = [
+        {"code": "b", "member": "x.txt", "line": 3, "detail": "wrong"},
+        {"code": "a", "member": None, "line": None, "detail": "odd"},
+        {"code": "b", "member": None, "line": None, "detail": "900 more", "count": 900},
+    ]
+    rows = problem_rows(problems)
+    assert [(row.code, row.count, row.example) for row in rows] == [
+        ("a", 1, "odd"),
+        ("b", 901, "x.txt:3: wrong"),
+    ]
+
+
+def test_the_page_never_takes_a_name_for_markup():
+    page = release_markdown(
+        "<b>r</b>",
+        archive="/data/r|s.zip",
+        source="scan",
+        split_counts={"train": 9, "val": 3},
+        classes=["[cat](x)", "dog"],
+        shapes=SHAPES,
+        problems=[{"code": "c", "member": "a|b\nc", "line": None, "detail": "<i>"}],
+        most_classes=1,
+    )
+    assert r"# Release \<b\>r\</b\>" in page
+    assert r"\[cat\]\(x\)" in page
+    assert r"a\|b c: \<i\>" in page
+    assert "3 more classes" in page
+    assert "12 images, 2 classes, 12 objects" in page
+    assert "| train | 9 | 75.0% | ██████████████████ | 6 | 1 | 2 | 2 |" in page
