@@ -25,12 +25,12 @@ from storage.jobs import JobRecord, find_job_of_run
 from storage.postgresql_programs import default_folder
 from tests.end_to_end.conftest import COMMAND
 
-START_SECONDS = 240
-
 # What waits in Prefect looks more often than it does by itself.
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "3",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
 }
 
@@ -55,7 +55,7 @@ class LocalStack:
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
 
-    def start(self) -> list[str]:
+    def start(self, until: str | None = "The stack is running: ") -> list[str]:
         """`visionflows up` in a process of its own; the lines it prints until it is ready."""
         self.process = subprocess.Popen(
             [str(COMMAND), "up"],
@@ -65,11 +65,13 @@ class LocalStack:
             env=self.environment,
             cwd=self.home.parent,
         )
+        if until is None:
+            return []
         assert self.process.stdout is not None
         lines = []
         for line in self.process.stdout:
             lines.append(line.rstrip("\n"))
-            if "The stack is running: " in line:
+            if until in line:
                 return lines
         raise AssertionError("\n".join(lines))
 
@@ -112,6 +114,13 @@ class LocalStack:
         }
         return StackState(**values)
 
+    def processes_written_down(self) -> dict[str, ProcessIdentity]:
+        """The processes that the stack knows of so far."""
+        try:
+            return self.state.processes
+        except FileNotFoundError:
+            return {}
+
     def processes(self) -> list[psutil.Process]:
         """Every process whose environment says that it belongs to a stack of this home."""
         found = []
@@ -131,12 +140,21 @@ class LocalStack:
         os.kill(self.state.processes[name].pid, signal.SIGKILL)
 
     def post(self, path: str, **body: Any) -> httpx.Response:
-        return httpx.post(f"{self.state.api_url}{path}", json=body, timeout=60, trust_env=False)
+        return self.request("POST", path, json=body)
 
     def get(self, path: str) -> Any:
-        answer = httpx.get(f"{self.state.api_url}{path}", timeout=60, trust_env=False)
+        answer = self.request("GET", path)
         answer.raise_for_status()
         return answer.json()
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask the API; a server that is too busy says so, and is asked again."""
+        while True:
+            url = f"{self.state.api_url}{path}"
+            answer = httpx.request(method, url, timeout=60, trust_env=False, **options)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return answer
+            time.sleep(1)
 
     def deployment(self, name: str) -> str:
         return str(self.get(f"/deployments/name/{name}/{name}")["id"])
@@ -148,7 +166,7 @@ class LocalStack:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
-    def wait_for_state(self, run: str, *states: str, seconds: float = 120) -> Any:
+    def wait_for_state(self, run: str, *states: str, seconds: float = 300) -> Any:
         """The flow run, once it is in one of the states."""
         return wait_for(
             lambda: (found := self.flow_run(run)) and found["state_type"] in states and found,
@@ -169,7 +187,7 @@ class LocalStack:
         return list(answer.json())
 
     def wait_for_job(
-        self, run: str, condition: Callable[[JobRecord], bool], seconds: float = 90
+        self, run: str, condition: Callable[[JobRecord], bool], seconds: float = 300
     ) -> JobRecord:
         """The job of a flow run, once it is as asked."""
 
@@ -186,12 +204,12 @@ class LocalStack:
             return connection.exec_driver_sql(query).scalar()
 
 
-def wait_for(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_for(look: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     """Look until something is found."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.1)
+        time.sleep(0.2)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.util import find_spec
 
 import psutil
@@ -23,50 +24,62 @@ def is_missing(package):
     return pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed")
 
 
-RUNNERS = [
-    "processes",
+CLUSTERS = [
     pytest.param("dask", marks=is_missing("prefect_dask")),
     pytest.param("ray", marks=is_missing("prefect_ray")),
 ]
 
 
-@pytest.fixture
-def values(command, database, monkeypatch):
-    """Measures everything again on a runner; all that it has found."""
+@pytest.fixture(scope="module")
+def values_on_threads():
+    """What threads have found, kept for the other runners."""
+    return []
 
-    def measure(runner):
-        monkeypatch.setenv("VISIONFLOWS_TASK_RUNNER", runner)
-        command.run("run", "quality-metrics", "--project", "frames", "--force")
+
+@pytest.fixture
+def measure(command, database, monkeypatch, values_on_threads):
+    """Measures everything on a runner; what it has found, and what threads have."""
+    command.run("projects", "add", "frames", str(PHOTOGRAPHS))
+
+    def values():
         job = list_jobs(database)[0]
         assert job.status is JobStatus.COMPLETED and job.processed == job.total > 0
         with database.transaction() as connection:
             query = text(f'SELECT {VALUES} FROM image_quality ORDER BY relative_path COLLATE "C"')
             return [tuple(row) for row in connection.execute(query)]
 
+    def measure(runner, look=lambda _: None):
+        if not values_on_threads:
+            monkeypatch.setenv("VISIONFLOWS_TASK_RUNNER", "threads")
+            command.run("run", "quality-metrics", "--project", "frames")
+            values_on_threads.extend(values())
+        monkeypatch.setenv("VISIONFLOWS_TASK_RUNNER", runner)
+        process = command.start("run", "quality-metrics", "--project", "frames", "--force")
+        while process.poll() is None:
+            look(process.pid)
+            time.sleep(0.2)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return values(), values_on_threads
+
     return measure
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_every_runner_gives_what_threads_give(runner, values, command):
-    command.run("projects", "add", "frames", str(PHOTOGRAPHS))
-    expected = values("threads")
-    assert values(runner) == expected
+@pytest.mark.parametrize("runner", CLUSTERS)
+def test_clusters_give_what_threads_give(runner, measure):
+    values, on_threads = measure(runner)
+    assert values == on_threads
 
 
-def test_processes_use_the_temporary_server_of_the_command(
-    values, command, database, monkeypatch, tmp_path
+def test_processes_do_as_well_and_use_the_temporary_server_of_the_command(
+    measure, monkeypatch, make_prefect_home
 ):
     """Without a server of one's own there is one for the command, and none for each process."""
     monkeypatch.delenv("PREFECT_API_URL")
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    monkeypatch.setenv("VISIONFLOWS_TASK_RUNNER", "processes")
-    command.run("projects", "add", "frames", str(PHOTOGRAPHS))
-    process = command.start("run", "quality-metrics", "--project", "frames", "--force")
+    monkeypatch.setenv("PREFECT_HOME", str(make_prefect_home()))
     servers = set()
-    while process.poll() is None:
-        servers |= servers_below(process.pid)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    values, on_threads = measure("processes", look=lambda pid: servers.update(servers_below(pid)))
+    assert values == on_threads
     assert len(servers) == 1
 
 
