@@ -63,11 +63,14 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=60)
-    count = parser.parse_args().tasks
+    kinds = [kind.value for kind in TaskRunnerKind]
+    parser.add_argument("--runner", choices=kinds, action="append", help="only these")
+    arguments = parser.parse_args()
+    count = arguments.tasks
     if not os.environ.get("PREFECT_API_URL"):
         parser.error("set PREFECT_API_URL to a running server, e.g. that of `visionflows up`")
     print("| runner | CPU per task | time per task |\n|---|---|---|")
-    for kind in TaskRunnerKind:
+    for kind in map(TaskRunnerKind, arguments.runner or kinds):
         package = _PACKAGES.get(kind)
         if package is not None and find_spec(package) is None:
             print(f"| {kind.value} | {package} is not installed | |")

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,21 +33,6 @@ from tests.end_to_end.local_stack import LocalStack, remove_home, wait_for
 
 SLOW = 160
 QUALITY = "quality-metrics"
-
-EMIT = """
-import sys
-import prefect
-from deployments.prefect_environment import prepare_prefect_environment
-from flows.project_events import emit_project_ingested
-from storage.database import open_database
-from storage.projects import find_project
-
-@prefect.flow(name="ingest", persist_result=False)
-def ingest():
-    print(emit_project_ingested(find_project(open_database(), sys.argv[1])))
-
-ingest()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -247,14 +231,10 @@ def test_killed_worker_is_started_again_and_the_next_run_does_the_rest(stack, ki
 
 def test_the_event_of_an_ingest_starts_a_run(stack):
     before = {run["id"] for run in stack.runs_of("quality-metrics")}
-    told = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(EMIT), "small"],
-        env={**stack.environment, "PREFECT_API_URL": stack.state.api_url},
-        capture_output=True,
-        text=True,
-        check=True,
+    told = stack.run(
+        "run", "ingest-project", str(stack.home.parent / "small"), "--mode=copy", "--project=new"
     )
-    assert "quality-metrics for small starts by itself." in told.stdout
+    assert "quality-metrics for new starts by itself." in told
 
     def started():
         return [
@@ -262,7 +242,7 @@ def test_the_event_of_an_ingest_starts_a_run(stack):
             for run in stack.runs_of("quality-metrics")
             if run["id"] not in before
             and run["state_type"] == "COMPLETED"
-            and run["parameters"]["project"] == str(find_project(stack.database, "small").id)
+            and run["parameters"]["project"] == str(find_project(stack.database, "new").id)
         ]
 
     assert len(wait_for(started, "a run by event is completed", 300)) == 1
