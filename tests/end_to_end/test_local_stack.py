@@ -133,6 +133,47 @@ def test_a_run_created_through_rest_measures_and_reports(stack):
     assert {key.split("-")[1] for key in keys} == {"progress", "summary", "duplicates"}
 
 
+def test_cancelled_through_the_api_while_batches_are_in_flight(stack):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
+    stack.wait_for_job(run, lambda job: job.processed >= 10)
+    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+    assert stack.post(f"/flow_runs/{run}/set_state", state=cancelling).status_code in (200, 201)
+    stack.wait_for_state(run, "CANCELLED")
+    job = stack.wait_for_job(run, lambda job: job.status is JobStatus.CANCELLED)
+    assert 10 <= job.processed < SLOW
+    assert_nothing_at_work(stack)
+
+
+def test_a_server_that_is_killed_meanwhile_is_started_again_and_the_run_goes_on(stack):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
+    left = stack.wait_for_job(run, lambda job: job.processed >= 10)
+    server = stack.state.processes["server"]
+    stack.kill("server")
+    wait_for(lambda: stack.state.processes["server"] != server, "the server is started again")
+    stack.wait_for_state(run, "COMPLETED", seconds=300)
+    assert assert_nothing_is_lost(stack, run).total == left.total < SLOW, "what was cancelled"
+
+
+def test_killed_worker_is_started_again_and_the_next_run_does_the_rest(stack, killed_runs):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5, force=True)
+    stack.wait_for_job(run, lambda job: job.processed >= 10)
+    worker = stack.state.processes["worker"]
+    children = psutil.Process(worker.pid).children(recursive=True)
+    stack.kill("worker")
+    # As when the machine goes down: nothing of the run is left either.
+    for child in children:
+        child.kill()
+    wait_for(lambda: stack.state.processes["worker"] != worker, "the worker is started again")
+    job = stack.wait_for_job(run, lambda job: job.is_interrupted)
+    killed_runs.append(run)
+
+    again = stack.create_run("quality-metrics", project="slow")
+    stack.wait_for_state(again, "COMPLETED")
+    assert_nothing_is_lost(stack, again)
+    interrupted = find_job(stack.database, job.id)
+    assert interrupted.status is JobStatus.FAILED and "interrupted" in interrupted.error_message
+
+
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [
@@ -209,26 +250,6 @@ def test_a_schedule_starts_runs(stack):
     assert run["auto_scheduled"] and run["parameters"]["project"] == "small"
 
 
-def test_killed_worker_is_started_again_and_the_next_run_does_the_rest(stack, killed_runs):
-    run = stack.create_run("quality-metrics", project="slow", batch_size=5, force=True)
-    stack.wait_for_job(run, lambda job: job.processed >= 10)
-    worker = stack.state.processes["worker"]
-    children = psutil.Process(worker.pid).children(recursive=True)
-    stack.kill("worker")
-    # As when the machine goes down: nothing of the run is left either.
-    for child in children:
-        child.kill()
-    wait_for(lambda: stack.state.processes["worker"] != worker, "the worker is started again")
-    job = stack.wait_for_job(run, lambda job: job.is_interrupted)
-    killed_runs.append(run)
-
-    again = stack.create_run("quality-metrics", project="slow")
-    stack.wait_for_state(again, "COMPLETED")
-    assert_nothing_is_lost(stack, again)
-    interrupted = find_job(stack.database, job.id)
-    assert interrupted.status is JobStatus.FAILED and "interrupted" in interrupted.error_message
-
-
 def test_the_event_of_an_ingest_starts_a_run(stack):
     before = {run["id"] for run in stack.runs_of("quality-metrics")}
     told = stack.run(
@@ -260,27 +281,6 @@ def test_a_run_in_the_terminal_appears_in_the_ui(stack):
     stack.run("run", "quality-metrics", "--project", "small")
     newest = list_jobs(stack.database)[0]
     assert stack.get(f"/flow_runs/{newest.flow_run_id}")["state_type"] == "COMPLETED"
-
-
-def test_cancelled_through_the_api_while_batches_are_in_flight(stack):
-    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
-    stack.wait_for_job(run, lambda job: job.processed >= 10)
-    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
-    assert stack.post(f"/flow_runs/{run}/set_state", state=cancelling).status_code in (200, 201)
-    stack.wait_for_state(run, "CANCELLED")
-    job = stack.wait_for_job(run, lambda job: job.status is JobStatus.CANCELLED)
-    assert 10 <= job.processed < SLOW
-    assert_nothing_at_work(stack)
-
-
-def test_a_server_that_is_killed_meanwhile_is_started_again_and_the_run_goes_on(stack):
-    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
-    left = stack.wait_for_job(run, lambda job: job.processed >= 10)
-    server = stack.state.processes["server"]
-    stack.kill("server")
-    wait_for(lambda: stack.state.processes["server"] != server, "the server is started again")
-    stack.wait_for_state(run, "COMPLETED", seconds=300)
-    assert assert_nothing_is_lost(stack, run).total == left.total < SLOW, "what was cancelled"
 
 
 def test_the_killed_run_is_shown_as_crashed(stack, killed_runs):
