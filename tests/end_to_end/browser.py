@@ -66,6 +66,7 @@ class Page:
         self.evaluate(f"({element}).focus()")
         self.evaluate(f"({element}).select()")
         self.send("Input.insertText", text=text)
+        self._let_it_take_effect()
 
     def choose(self, element: str, value: str) -> None:
         """Take one of the choices of a drop-down."""
@@ -74,6 +75,11 @@ class Page:
             f"(() => {{ const list = {element}; list.value = {json.dumps(value)};"
             "list.dispatchEvent(new Event('change', {bubbles: true})) })()"
         )
+        self._let_it_take_effect()
+
+    def _let_it_take_effect(self) -> None:
+        """Nobody is faster than this; the form joins what comes at once, and may lose one of it."""
+        time.sleep(0.5)
 
     def send(self, method: str, **parameters: Any) -> Any:
         number = next(self._numbers)
