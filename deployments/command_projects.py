@@ -89,7 +89,7 @@ def add(
     if project.labeled_count:
         classes = ", ".join(project.class_names.values()) or "no class names"
         print_plain(
-            f"{project.labeled_count} images have labels ({counts.relabeled} of all changed); "
+            f"{project.labeled_count} images have labels ({counts.relabeled} new or changed); "
             f"classes: {classes}."
         )
     _print_problems([f"Left out: {problem}" for problem in registration.problems])

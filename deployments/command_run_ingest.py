@@ -155,6 +155,10 @@ def _print_report(report: dict[str, Any], *, is_preview: bool) -> None:
             f"{report['unchanged_images']} images unchanged, {report['gone_images']} gone, "
             f"images to generate from: {report['images_to_generate_from']}."
         )
+        if report["reads_labels_again"]:
+            print_plain("Label files or images have changed: all labels would be read again.")
+        if report["generated_images_to_remove"]:
+            print_plain(f"{report['generated_images_to_remove']} generated images would go.")
         _print_some([f"Left out: {problem}" for problem in report["problems"]])
         return
     if report["already_running"]:
@@ -171,8 +175,8 @@ def _print_report(report: dict[str, Any], *, is_preview: bool) -> None:
     if report["labeled_count"]:
         classes = ", ".join(report["class_names"].values()) or "no class names"
         print_plain(
-            f"{report['labeled_count']} images have labels ({report['relabeled']} of all "
-            f"changed); classes: {classes}."
+            f"{report['labeled_count']} images have labels ({report['relabeled']} new or changed); "
+            f"classes: {classes}."
         )
     if report["generated"] or report["removed"]:
         print_plain(f"{report['generated']} images generated, {report['removed']} removed.")

@@ -12,7 +12,12 @@ from pydantic import ValidationError
 
 from deployments.command_run import CANCELLED, cancel_on_interrupt
 from deployments.prefect_environment import prepare_prefect_environment
-from deployments.release_output import print_release, print_releases, release_as_json
+from deployments.release_output import (
+    as_sentence,
+    print_release,
+    print_releases,
+    release_as_json,
+)
 from deployments.terminal import live_job_bar, print_json, print_plain, print_problem
 from storage.data_roots import check_within_data_roots
 from storage.database import Database, open_database
@@ -55,7 +60,7 @@ def build_release_stats(
 
       visionflows run build-release-stats mussels-2026-05.zip
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "ERROR")
+    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
     database = open_database()
     one = _choose(database, archive, release)
     from flows.build_release_stats import build_release_stats as flow
@@ -80,7 +85,7 @@ def check_release_stats(verbose: VerboseOption = False, json_output: JsonOption 
 
       visionflows run check-release-stats
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "ERROR")
+    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
     database = open_database()
     from flows.check_release_stats import check_release_stats as flow
 
@@ -120,7 +125,7 @@ def create_release(
 
       visionflows run create-release --project mussels --name mussels-2026-05
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "ERROR")
+    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
     database = open_database()
     found = find_project(database, project)
     from flows.create_release import choose_archive_path
@@ -265,7 +270,7 @@ def _print_all(
 ) -> None:
     if releases:
         print_releases(releases)
-    print_plain(f"{(message or '').capitalize()}.")
+    print_plain(as_sentence(message or ""))
     for outcome in outcomes:
         if outcome["outcome"] == "failed":
             print_problem(f"{outcome['name']}: {outcome['message']}")

@@ -21,7 +21,10 @@ from storage.tables.jobs import JobKind
 
 RootOption = Annotated[
     Path | None,
-    typer.Option(help="Folder that holds the sessions; left out, VISIONFLOWS_SESSIONS_ROOT."),
+    typer.Option(
+        help="Folder that holds the sessions; left out, VISIONFLOWS_SESSIONS_ROOT, or the folder "
+        "that the named sessions were found in."
+    ),
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force-refresh", help="Compute all again, changed or not.")
@@ -124,7 +127,7 @@ def _run(
     from flows.compute_session_stats import resolve_sessions_root
 
     given = None if sessions_root is None else str(sessions_root)
-    root = resolve_sessions_root(given, for_deployment=False)
+    root = resolve_sessions_root(given, parameters["session_ids"], for_deployment=False)
     start_temporary_server()
     bar = live_job_bar(database, JobKind.SESSION_STATS, root, f"Sessions in {root}")
     with (

@@ -24,6 +24,9 @@ from storage.sessions import edit_session
 
 app = typer.Typer(no_args_is_help=True, help="List generation sessions, and say something of them.")
 
+# A program that reads JSON would take a part for the whole.
+_TABLE_ROWS = 50
+
 SessionArgument = Annotated[
     str, typer.Argument(help="Id of the session, as `visionflows sessions list` shows it.")
 ]
@@ -56,8 +59,14 @@ def list_(
         bool, typer.Option("--missing", help="Also those whose folders are gone.")
     ] = False,
     limit: Annotated[
-        int, typer.Option(min=0, help="At most so many, the newest first; 0 for all.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"At most so many, the newest first; 0 for all. Left out, {_TABLE_ROWS} in tables "
+            "and all in JSON.",
+            show_default=False,
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """List sessions, the newest first.
@@ -77,6 +86,8 @@ def list_(
         root=_resolved(root),
         include_missing=missing,
     )
+    if limit is None and not json_output:
+        limit = _TABLE_ROWS
     found = list_sessions(database, chosen, limit=limit or None)
     if json_output:
         print_json(found)
@@ -153,6 +164,8 @@ def tag(
     """
     if not tags and not remove:
         raise typer.BadParameter("Name tags to add, or give --remove.")
+    if not all(name.strip() for name in tags or []):
+        raise typer.BadParameter("A tag cannot be empty.")
     edit_session(open_database(), session, add_tags=tags or [], remove_tags=remove or [])
 
 

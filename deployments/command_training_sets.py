@@ -137,13 +137,13 @@ def _print_result(result: dict[str, Any]) -> None:
     report = result["report"]
     images = sum(report["images"].values())
     how = (
-        "exists already, with these very images, labels and splits"
+        "the set exists already, with these very images, labels and splits"
         if result["existed"]
-        else f"made: {result['linked']} images are hard links, {result['copied']} copies"
+        else f"{result['linked']} images are hard links, {result['copied']} copies"
     )
     print_plain(
         f"{images} images and {sum(report['labels'].values())} labels of "
-        f"{len(report['classes'])} classes for {report['task']}; the set {how}."
+        f"{len(report['classes'])} classes for {report['task']}; {how}."
     )
     for note in report["notes"]:
         print_problem(f"Note: {note}")

@@ -11,7 +11,7 @@ from rich.text import Text
 from deployments.terminal import console, plain, print_plain, print_problem, printable
 from storage.database import Database
 from storage.releases import ReleaseRecord, load_release_details
-from tasks.releases.report import class_rows, problem_rows, split_rows
+from tasks.releases.report import NOT_LOOKED_FOR, class_rows, problem_rows, split_rows
 
 _MOST_CLASSES = 40
 
@@ -31,6 +31,11 @@ def release_as_json(
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: 1 image, 2 images."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def as_sentence(message: str) -> str:
+    """A message with one full stop at its end; names and paths in it stay as they are."""
+    return f"{message.rstrip('.')}."
 
 
 def print_releases(releases: list[ReleaseRecord]) -> None:
@@ -96,7 +101,7 @@ def print_release(database: Database, release: ReleaseRecord) -> None:
         console.print()
         console.print(_class_table(classes, len(details.classes)))
     console.print()
-    _print_problems(details.problems)
+    _print_problems(details.problems, is_counted=release.stats_source != "metadata")
     _print_places(release)
 
 
@@ -141,9 +146,9 @@ def _figure(value: int | None) -> str:
     return "–" if value is None else str(value)
 
 
-def _print_problems(problems: list[dict[str, Any]]) -> None:
+def _print_problems(problems: list[dict[str, Any]], *, is_counted: bool) -> None:
     if not problems:
-        print_plain("No problem was found.")
+        print_plain("No problem was found." if is_counted else NOT_LOOKED_FOR)
         return
     table = _table("Problems")
     table.add_column("problem", no_wrap=True)

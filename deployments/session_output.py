@@ -13,7 +13,7 @@ from deployments.terminal import console, job_as_json, plain, print_plain
 from storage.database import Database
 from storage.jobs import JobRecord
 from storage.session_queries import ModelSessions, load_session_overview, model_files
-from tasks.sessions.report import completion_bar
+from tasks.sessions.report import completion_bar, session_state
 
 _ROWS = 10
 _LONGEST_TEXT = 300
@@ -38,7 +38,7 @@ def print_sessions_run(database: Database, root: str, job: JobRecord) -> None:
     print_plain(
         f"{job.processed} computed and {job.failed} failed in this run, "
         f"{result.get('unchanged', 0)} unchanged; {overview.sessions} sessions in {root} with "
-        f"{overview.images} of {overview.expected} expected images, {overview.incomplete} "
+        f"{overview.images} images, {overview.expected} expected; {overview.incomplete} "
         f"incomplete, {overview.ongoing} ongoing, {overview.sweeps} seed sweeps"
         + (f", {overview.missing} missing." if overview.missing else ".")
     )
@@ -76,7 +76,7 @@ def _incomplete(sessions: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             _completion(session),
             _images(session),
-            plain(_state(session)),
+            plain(session_state(session)),
             plain(session["session_id"]),
         )
     return table
@@ -138,7 +138,7 @@ def session_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
             _completion(session, cells=5),
             _images(session),
             "yes" if session["is_seed_sweep"] else "",
-            plain(_state(session)),
+            plain(session_state(session)),
             plain(model_files(session["sd_model"] or "–")[0]),
             plain("  ".join([session["session_id"], *marks])),
         )
@@ -206,17 +206,6 @@ def _images(session: Mapping[str, Any]) -> str:
     if not session["images_expected"]:
         return str(session["images_actual"])
     return f"{session['images_actual']} of {session['images_expected']}"
-
-
-def _state(session: Mapping[str, Any]) -> str:
-    """What is said of a session in one word: gone, still written, or what the generator says."""
-    if session["folder_state"] != "present":
-        return "missing"
-    if session["is_ongoing"]:
-        return "ongoing"
-    # A generator that died has never said more than this.
-    status = session["manifest_status"]
-    return "stopped" if status == "ongoing" else (status or "–")
 
 
 def _time(value: datetime | None) -> str:

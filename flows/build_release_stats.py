@@ -143,4 +143,4 @@ def state_of(reports: Sequence[BuildReport]) -> State[dict[str, Any]]:
     if failed and len(failed) == len(reports):
         shown = f"{failed[0].name}: {failed[0].message}"
         return Failed(message=shown if len(failed) == 1 else f"{message}; {shown}", data=data)
-    return Completed(message=message or "no release was to be built", data=data)
+    return Completed(message=message or "No release was to be built", data=data)

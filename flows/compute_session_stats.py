@@ -18,7 +18,7 @@ from storage.database import open_database
 from storage.errors import ConfigurationError, InvalidInputError, JobCancelledError
 from storage.held_job import HeldJob, start_job
 from storage.jobs import JobRecord, find_job
-from storage.sessions import gather_planner_statistics
+from storage.sessions import find_sessions_root, gather_planner_statistics
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind, JobStatus
 from tasks.decorators import flow
@@ -49,7 +49,8 @@ def compute_session_stats(
     a job for the folder is at work, a second start reports that one.
 
     Args:
-        sessions_root: Folder that holds the sessions; left out, VISIONFLOWS_SESSIONS_ROOT.
+        sessions_root: Folder that holds the sessions; left out, VISIONFLOWS_SESSIONS_ROOT, or
+            where that is not set, the folder that the named sessions were found in.
         session_ids: Only these sessions (ids, or paths below the folder); left out, all.
         force_refresh: Compute all again, changed or not.
         stats_without_manifest: Also sessions without a manifest, from their images and folder.
@@ -61,7 +62,9 @@ def compute_session_stats(
     """
     database = open_database()
     chosen = SessionsChosen(
-        resolve_sessions_root(sessions_root, for_deployment=runtime.deployment.id is not None),
+        resolve_sessions_root(
+            sessions_root, session_ids, for_deployment=runtime.deployment.id is not None
+        ),
         None if session_ids is None else tuple(dict.fromkeys(session_ids)),
         force_refresh,
         stats_without_manifest,
@@ -102,16 +105,20 @@ def compute_session_stats(
     )
 
 
-def resolve_sessions_root(given: str | None, *, for_deployment: bool) -> str:
-    """The folder that holds the sessions: the given one, or that of the setting.
+def resolve_sessions_root(
+    given: str | None, session_ids: list[str] | None = None, *, for_deployment: bool
+) -> str:
+    """The folder that holds the sessions: the given one, that of the setting, or that of some ids.
 
-    Whoever runs the machine has set that folder: a deployment may look there.
+    Whoever runs the machine has set that of the setting: a deployment may look there.
 
     Raises:
         ConfigurationError: none is given, and the setting names none.
         InvalidInputError: it is no folder, or lies where this run may not look.
     """
     setting = get_settings().sessions_root
+    if not given and setting is None and session_ids:
+        given = find_sessions_root(open_database(), session_ids)
     if given:
         resolved = Path(given).expanduser().resolve()
         if setting is None or not resolved.is_relative_to(setting):

@@ -40,6 +40,7 @@ from tasks.project_commits.tasks import (
     commit_ingest,
     discard_abandoned_ingests,
     finish_broken_commit,
+    generated_images_to_remove,
     remove_generated_images,
 )
 from tasks.quality.report import artifact_key
@@ -87,7 +88,7 @@ def ingest_project(
     database = open_database()
     targets, folder = _targets(database, source, project, mode, generate), source is None
     if dry_run:
-        return _previewed(database, targets)
+        return _previewed(database, targets, remove_generated)
     if folder and project is None:
         discard_abandoned_ingests(database)
     reports: list[dict[str, Any]] = []
@@ -131,7 +132,9 @@ def _targets(
     return [find_target(database, path, project, copies=copies, generate=generate)]
 
 
-def _previewed(database: Database, targets: list[IngestTarget]) -> State[Any]:
+def _previewed(
+    database: Database, targets: list[IngestTarget], remove_generated: bool
+) -> State[Any]:
     previews: list[dict[str, Any]] = []
     for target in targets:
         try:
@@ -142,6 +145,7 @@ def _previewed(database: Database, targets: list[IngestTarget]) -> State[Any]:
             previews.append({"project": target.name, "error": str(error)})
             continue
         new = sum(file.is_image and not file.is_known for file in plan.files)
+        removed = generated_images_to_remove(database, target) if remove_generated else ()
         previews.append(
             {
                 "project": target.name,
@@ -150,7 +154,9 @@ def _previewed(database: Database, targets: list[IngestTarget]) -> State[Any]:
                 "new_or_changed_images": new + plan.found,
                 "gone_images": plan.gone,
                 "new_or_changed_label_files": sum(not file.is_image for file in plan.files),
+                "reads_labels_again": plan.reads_labels_again,
                 "images_to_generate_from": sum(bool(file.wanted) for file in plan.files),
+                "generated_images_to_remove": len(removed),
                 "unchanged_images": plan.unchanged,
                 "problems": plan.problems,
             }
@@ -229,12 +235,17 @@ def _run_job(
         report = bring_up_to_date(target, accept_losses=accept_losses)
     removed = remove_generated_images(target) if remove_generated else 0
     found = find_project(database, str(target.project_id))
+    unchanged = plan.unchanged
+    if target.source is None:
+        # By now the rows are as the folder is: all that was not touched in this run.
+        touched = (report.added, report.changed, report.moved, report.returned)
+        unchanged = max(0, found.image_count - sum(touched))
     problems = (*plan.problems, *(problem for chunk in staged for problem in chunk.problems))
     return replace(
         report,
         image_count=found.image_count,
         labeled_count=found.labeled_count,
-        unchanged=plan.unchanged,
+        unchanged=unchanged,
         removed=report.removed + removed,
         problems=tuple(dict.fromkeys((*problems, *report.problems))),
         snapshot=write_image_index(found, job.reference),

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
 from storage.database import Database, driver_connection
 from storage.errors import InvalidInputError
@@ -117,10 +117,6 @@ _COLUMNS = (
 )
 
 
-def _record(row: RowMapping) -> StagedFileRecord:
-    return StagedFileRecord(**dict(row))
-
-
 def find_ingest(database: Database, project_id: UUID) -> IngestRecord | None:
     """The ingest of a project that is at work or was broken off; None when there is none."""
     return next((found for found in list_ingests(database) if found.project_id == project_id), None)
@@ -186,8 +182,8 @@ def list_staged_files(database: Database, project_id: UUID) -> list[StagedFileRe
                 'ORDER BY relative_path COLLATE "C"'
             ),
             {"id": project_id},
-        ).mappings()
-        return [_record(row) for row in rows]
+        ).all()
+    return [StagedFileRecord(*row) for row in rows]
 
 
 def plan_staged_files(
@@ -242,8 +238,8 @@ def load_staged_files(connection: Connection, ids: Sequence[UUID]) -> list[Stage
     """The rows of some staged files, in no particular order."""
     rows = connection.execute(
         text(f"SELECT {_COLUMNS} FROM staged_files WHERE id = ANY(:ids)"), {"ids": list(ids)}
-    ).mappings()
-    return [_record(row) for row in rows]
+    ).all()
+    return [StagedFileRecord(*row) for row in rows]
 
 
 def store_staged_files(

@@ -312,6 +312,21 @@ def find_session_paths(connection: Connection, names: Sequence[str], root: str) 
     return {row[0]: row[1] for row in rows}
 
 
+def find_sessions_root(database: Database, session_ids: Sequence[str]) -> str | None:
+    """The root that some sessions were found in; None where it is not one that has them all."""
+    ids = list(set(session_ids))
+    with database.reading() as connection:
+        root: str | None = connection.scalar(
+            text(
+                "SELECT sessions_root FROM session_folders "
+                "WHERE session_id = ANY(CAST(:ids AS text[])) "
+                "GROUP BY sessions_root HAVING count(*) = :number"
+            ),
+            {"ids": ids, "number": len(ids)},
+        )
+    return root
+
+
 def edit_session(
     database: Database,
     session_id: str,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import PurePosixPath
 
 from storage.database import open_database
 from storage.image_index import IndexedImage, read_image_index
@@ -21,9 +20,8 @@ from storage.snapshots import (
 )
 from tasks.decorators import task
 from tasks.image_index.rows import IMAGE_INDEX_SCHEMA, image_index_batches
-from tasks.labels.dataset import iterate_images
-from tasks.labels.dataset_plan import plan_dataset
-from tasks.labels.geometry import ImageSize, image_size_of
+from tasks.labels.geometry import image_size_of
+from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.projects.scanning import FolderScan, scan_image_folder
 from tasks.projects.tasks import labels_fingerprint
 
@@ -45,17 +43,13 @@ def write_image_index(project: ProjectRecord, job: JobReference) -> str:
     if newest is not None and snapshot_metadata(newest).get("content") == content:
         return str(newest)
     sizes = {row.relative_path: image_size_of(row.width, row.height) for row in rows}
-
-    def read(path: str) -> bytes:
-        return (project.path / path).read_bytes()
-
-    def size_of(path: PurePosixPath) -> ImageSize | None:
-        return sizes.get(path.as_posix())
-
-    paths = [file.relative_path for file in (*scan.files, *scan.label_files)]
+    # Where the project has just been brought up to date, they were read for that.
+    found = LABELS_AT_HAND.take(project.path, labels_fingerprint(scan)) or read_folder_labels(
+        project.path, scan, lambda path: sizes.get(path.as_posix())
+    )
     labels = {
         image.path.as_posix(): image.labels.labels
-        for image in iterate_images(plan_dataset(paths, read), read, size_of_image=size_of)
+        for image in found.images
         if image.labels is not None
     }
     path = write_snapshot(

@@ -27,11 +27,12 @@ from storage.jobs import (
     list_open_chunks,
     plan_job,
 )
-from storage.project_images import known_files, known_sizes
+from storage.project_images import known_files, known_labels_fingerprint, known_sizes
 from storage.projects import find_project
 from storage.settings import get_settings
 from tasks.decorators import task
 from tasks.ingest.generation import KnownGeneration, labels_of, wanted_keys
+from tasks.ingest.kept_labels import without_labels_changed_since
 from tasks.ingest.merged_dataset import MergedDataset, read_merged_dataset
 from tasks.ingest.sources import FileSource, SourceListing, open_source
 from tasks.ingest_targets.tasks import IngestTarget, project_folders
@@ -39,6 +40,7 @@ from tasks.labels.dataset_plan import plan_dataset
 from tasks.labels.geometry import image_size_of
 from tasks.project_commits.generated_files import has_edited_label
 from tasks.projects.scanning import FolderScan, FoundFile, scan_image_folder
+from tasks.projects.tasks import labels_fingerprint
 from tasks.work_chunks import cut_into_chunks
 
 _NAMING_SUFFIXES = (".yaml", ".yml", ".names", ".labels", "classes.txt")
@@ -59,6 +61,8 @@ class IngestPlan:
         problems: a sentence for everything that was left out.
         found: images in the folder of the project that the database does not know as they are.
         gone: images that the database knows and that are not there any more.
+        reads_labels_again: whether images or label files of the folder are others than at the last
+            look, so that all labels are read.
     """
 
     files: list[PlannedFile]
@@ -67,6 +71,7 @@ class IngestPlan:
     problems: list[str]
     found: int = 0
     gone: int = 0
+    reads_labels_again: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -96,7 +101,12 @@ def make_plan(
         )
     if target.source is None:
         plan = replace(
-            _plan_files(folder, SourceListing(), None), found=folder.found(), gone=folder.gone()
+            _plan_files(folder, SourceListing(), None),
+            unchanged=len(folder.scan.files) - folder.found(),
+            found=folder.found(),
+            gone=folder.gone(),
+            reads_labels_again=labels_fingerprint(folder.scan)
+            != known_labels_fingerprint(database, target.project_id),
         )
         return _with_staged(folder, plan, staged)
     with closing(open_source(target.source)) as source:
@@ -106,6 +116,7 @@ def make_plan(
             raise InvalidInputError(f"There is no image in {target.source}.{reasons}")
         if not target.is_new:
             listing = _with_classes_of_project(folder, database, listing, source)
+            listing = without_labels_changed_since(listing, source, target.path, folder.there)
         return _with_staged(folder, _plan_files(folder, listing, source), staged)
 
 

@@ -110,6 +110,9 @@ def read_class_list(content: bytes, file: PurePosixPath) -> ClassList:
     An empty line between names keeps its id, and is noted; empty lines at the end are not.
     """
     log = ProblemLog(file)
+    if len(content) > MAX_YAML_BYTES:
+        log.add(ProblemCode.FILE_TOO_LARGE, f"more than {MAX_YAML_BYTES} bytes for a list of names")
+        return ClassList(file, {}, log.entries())
     lines = [(number, line.strip()) for number, line in numbered_lines(decode_text(content, log))]
     while lines and not lines[-1][1]:
         lines.pop()

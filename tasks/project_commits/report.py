@@ -34,7 +34,7 @@ class IngestReport:
         returned: images that were missing and are back.
         missing: images whose files have gone.
         relabeled: images whose label file, split or number of labels is another.
-        unchanged: images of the source that the project had already.
+        unchanged: images of the source, or of the folder, that the project had already.
         generated: images that were generated.
         removed: generated images that were removed.
         problems: a sentence for everything that was left out.

@@ -35,7 +35,7 @@ from tasks.decorators import task
 from tasks.ingest.options import kind_of_key
 from tasks.ingest.project_folders import meta_document
 from tasks.ingest_targets.tasks import IngestTarget, project_folders
-from tasks.project_commits.generated_files import remove_generated_file
+from tasks.project_commits.generated_files import is_untouched, remove_generated_file
 from tasks.project_commits.moving import bring_to_disk, move_staged_files
 from tasks.project_commits.report import IngestReport
 from tasks.projects.scanning import FolderScan, scan_image_folder
@@ -243,10 +243,17 @@ def remove_generated_images(target: IngestTarget) -> int:
     Those that this very ingest is asked to generate stay.
     """
     database = open_database()
+    return _remove_generated(database, target.path, generated_images_to_remove(database, target))
+
+
+def generated_images_to_remove(database: Database, target: IngestTarget) -> list[GenerationRecord]:
+    """The generated images of a project that nobody has changed, but those asked for now."""
     keys = target.generate.wanted_keys()
-    records = list_generated_images(database, target.project_id)
-    unwanted = [one for one in records if one.generation["key"] not in keys]
-    return _remove_generated(database, target.path, unwanted)
+    return [
+        one
+        for one in list_generated_images(database, target.project_id)
+        if one.generation["key"] not in keys and is_untouched(target.path, one)
+    ]
 
 
 def _report(registration: Registration) -> IngestReport:
@@ -275,9 +282,10 @@ def _report(registration: Registration) -> IngestReport:
 
 def _discard(database: Database, project_id: UUID) -> None:
     """Forget an ingest that has changed nothing, and remove what it has staged."""
+    # Files first: killed in between, the row still tells the next one that there is something.
+    shutil.rmtree(project_folders().staging(project_id), ignore_errors=True)
     with database.transaction() as connection:
         forget_ingest(connection, project_id)
-    shutil.rmtree(project_folders().staging(project_id), ignore_errors=True)
 
 
 def discard_abandoned_ingests(database: Database) -> int:

@@ -153,6 +153,9 @@ class _Scan:
                     if entry.is_dir(follow_symlinks=False):
                         self.waiting.append(relative_path)
                         continue
+                    if entry.is_symlink() and entry.is_dir():
+                        self._leave_out(relative_path, "a link to a folder is not followed")
+                        continue
                     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - speed
                     if suffix in IMAGE_SUFFIXES:
                         self._look_at(entry, relative_path, self.found.files)

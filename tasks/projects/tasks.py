@@ -37,9 +37,10 @@ from storage.projects import (
 )
 from tasks.images.decoding import read_image_facts
 from tasks.labels.annotations import LabelProblem
-from tasks.labels.dataset import DatasetImage, read_dataset_labels
+from tasks.labels.dataset import DatasetImage
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.problems import ProblemCode
+from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.projects.scanning import FolderScan, FoundFile, scan_image_folder
 
 _MOST_LOST = 0.1
@@ -234,18 +235,15 @@ def _read_labels(
     fingerprint = labels_fingerprint(scan)
     if fingerprint == known_labels_fingerprint(database, project.id):
         return None, []
-    paths = [file.relative_path for file in (*scan.files, *scan.label_files)]
-    found = read_dataset_labels(
-        paths,
-        lambda path: (project.path / path).read_bytes(),
-        size_of_image=lambda path: _size_of_image(project.path / path),
-    )
+    found = read_folder_labels(project.path, scan, lambda path: _size_of_image(project.path / path))
     problems = list(found.all_problems())
     unreadable = {
         problem.file.as_posix()
         for problem in problems
         if problem.code == ProblemCode.FILE_UNREADABLE
     }
+    if not unreadable:
+        LABELS_AT_HAND.put(project.path, fingerprint, found)
     by_path = {image.path.as_posix(): _label_file_of(image) for image in found.images}
     label_files = []
     for file in scan.files:

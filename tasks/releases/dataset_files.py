@@ -185,14 +185,21 @@ def read_dataset_names(
 
 
 def class_folders_of(names: MemberNames, files: DatasetFiles) -> Integers | None:
-    """Find out whether a dataset is one for classification, with a folder for each class.
+    """Find out whether a dataset without labels has a folder for each class, for classification.
+
+    Texts and metadata that are no labels may lie about; a folder for labels may not.
+
+    Args:
+        names: the names of the members.
+        files: those of a dataset in which no image has a label.
 
     Returns:
         int64[n], for each image the position of its class among the sorted names of the class
         folders (see `class_folder_names`); None where it is no such dataset.
     """
     folders = files.folders
-    if len(files.candidates) or not len(files.images):
+    of_labels = folders.is_label_folder[names.folder_ids[files.candidates]]
+    if of_labels.any() or not len(files.images):
         return None
     used = np.unique(names.folder_ids[files.images]).tolist()
     split = {int(folders.splits[folder]) for folder in used} - {3}

@@ -30,7 +30,8 @@ from tasks.releases.zip_members import (
 NEAR_DISTANCE = 6
 """Perceptual hashes that differ in so many bits or fewer are of one picture."""
 
-_LARGEST_IMAGE = 256 << 20
+# Two of them are in memory at a time.
+_LARGEST_IMAGE = 64 << 20
 _BLOCK = 1 << 22
 # Roboflow's variants, the augmentations and the tiles that ingest-project writes.
 _MARKED = (
@@ -59,8 +60,8 @@ def note_equal_images(
 ) -> None:
     """Note images with the same bytes as another one: in two splits a leak, else a duplicate.
 
-    At most `limits.compared_bytes` are read; candidates beyond count without being compared, as a
-    CRC-32 and a size that agree by chance are one pair in some billions.
+    At most `limits.compared_bytes` are read; candidates beyond, and very large ones, count without
+    being compared, as a CRC-32 and a size that agree by chance are one pair in some billions.
 
     Args:
         descriptor: the archive.
@@ -91,7 +92,8 @@ def note_equal_images(
         places = [place_of(directory, member) for member in pair]
         detail = "has the bytes of"
         cost = sum(place.compressed_size for place in places)
-        if readable[list(pair)].all() and budget >= cost:
+        is_small = all(max(one.size, one.compressed_size) <= _LARGEST_IMAGE for one in places)
+        if readable[list(pair)].all() and is_small and budget >= cost:
             budget -= cost
             if not _equal(descriptor, directory.start, places, limits):
                 continue

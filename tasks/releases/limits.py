@@ -12,7 +12,8 @@ class ArchiveLimits:
     Attributes:
         members: entries of the central directory.
         directory_bytes: size of the central directory.
-        label_member_bytes: one label file, inflated.
+        label_member_bytes: one label file, inflated; judging its rows takes up to 80 bytes of
+            memory for each byte.
         label_bytes: all label files, inflated.
         irregular_label_bytes: label files that must be read line by line, since their bytes are
             no plain numbers.
@@ -27,7 +28,7 @@ class ArchiveLimits:
 
     members: int = 5_000_000
     directory_bytes: int = 1 << 30
-    label_member_bytes: int = 64 << 20
+    label_member_bytes: int = 16 << 20
     label_bytes: int = 8 << 30
     irregular_label_bytes: int = 256 << 20
     metadata_bytes: int = 32 << 20

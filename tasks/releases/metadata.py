@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.member_names import Flags, MemberNames
+from tasks.releases.member_names import Flags, MemberKind, MemberNames
 from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
 from tasks.releases.statistics import (
     ALL_SPLITS,
@@ -46,6 +48,11 @@ _RECORD = struct.Struct("<4s4x2H4xL8xH16x")
 _SIGNATURE = b"PK\1\2"
 _RECORD_SIZE = 46
 _LONGEST_WRAP = 4096
+_WRAP = re.compile(rb"[^/].*/", re.DOTALL)
+# A release has one or two; more are only there to keep programs busy.
+_MOST_OCCURRENCES = 10_000
+_MOST_JUDGED = 20
+_MOST_CLASSES = 100_000
 _LARGEST_COUNT = 1 << 53
 _SPLIT_ALIASES = {"train": "train", "val": "val", "valid": "val", "validation": "val",
                   "test": "test"}  # fmt: skip
@@ -111,7 +118,9 @@ def read_release_metadata(
 def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None:
     """Find one member in a central directory by its name, without reading the other records.
 
-    Folders may wrap the name. Where it occurs twice, the last one counts, as when extracting.
+    Folders may wrap the name. The shallowest counts, as that is where the dataset is which a scan
+    counts; of equal names the last one, as when extracting. A name that leads outside is passed
+    over.
 
     Args:
         directory: the central directory.
@@ -119,24 +128,34 @@ def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None
         shift: bytes before the archive.
     """
     end = len(directory)
-    while (position := directory.rfind(name, 0, end)) >= 0:
+    best: tuple[int, int, int] | None = None
+    for _ in range(_MOST_OCCURRENCES):
+        position = directory.rfind(name, 0, end)
+        if position < 0:
+            break
         end = position + len(name) - 1
         start = directory.rfind(_SIGNATURE, max(0, position - _LONGEST_WRAP), position)
         if start < 0:
             continue
-        fields = _RECORD.unpack_from(directory, start)
-        _, flags, method, crc, length = fields
+        length = _RECORD.unpack_from(directory, start)[4]
+        wrap = directory[start + _RECORD_SIZE : position]
         is_the_name = start + _RECORD_SIZE + length == position + len(name)
-        at_the_top = position == start + _RECORD_SIZE or directory[position - 1 : position] == b"/"
-        if is_the_name and at_the_top:
-            sizes, compressed, offsets = sizes_and_offsets(
-                directory, np.array([start]), np.array([length])
-            )
-            return MemberPlace(
-                int(offsets[0]) + shift, int(compressed[0]), int(sizes[0]), crc, method,
-                bool(flags & FLAG_ENCRYPTED),
-            )  # fmt: skip
-    return None
+        if not is_the_name or (wrap and not _WRAP.fullmatch(wrap)) or b".." in wrap.split(b"/"):
+            continue
+        depth = wrap.count(b"/")
+        if best is None or depth < best[0]:
+            best = depth, start, length
+        if not depth:
+            break
+    if best is None:
+        return None
+    _, start, length = best
+    _, flags, method, crc, _ = _RECORD.unpack_from(directory, start)
+    sizes, compressed, offsets = sizes_and_offsets(directory, np.array([start]), np.array([length]))
+    return MemberPlace(
+        int(offsets[0]) + shift, int(compressed[0]), int(sizes[0]), crc, method,
+        bool(flags & FLAG_ENCRYPTED),
+    )  # fmt: skip
 
 
 def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]] | str:
@@ -163,6 +182,8 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
         values = document.get(part)
         if not isinstance(values, Mapping):
             return f"{part} is missing or no object"
+        if len(values) > _MOST_CLASSES:
+            return f"{part} has {len(values)} names; {_MOST_CLASSES} are allowed"
         counts[part] = {}
         for name, value in values.items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -178,7 +199,11 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
         return "split_counts has none of train, val and test"
     counts["split_counts"] = splits
     names = document.get("class_names")
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+    if (
+        isinstance(names, list)
+        and len(names) <= _MOST_CLASSES
+        and all(isinstance(name, str) for name in names)
+    ):
         # The order of the ids; a class that nobody uses has no count.
         safe = [safe_text(name) for name in names]
         if set(counts["class_distribution"]) <= set(safe) and len(set(safe)) == len(safe):
@@ -200,15 +225,16 @@ def note_unusable_metadata(
     """
     for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
         folder, _, file = member.encode().rpartition(b"/")
-        for number, name in enumerate(names.folders):
-            if name != folder and not name.endswith(b"/" + folder):
-                continue
-            for index in np.flatnonzero(used & (names.folder_ids == number)).tolist():
-                content = read(index) if names.name(index).endswith(b"/" + file) else None
-                document = parse_metadata(content, key) if content is not None else {}
-                # A configuration without statistics is nothing unusual.
-                if isinstance(document, str) and not document.startswith("no object under"):
-                    log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
+        holds = [name == folder or name.endswith(b"/" + folder) for name in names.folders]
+        inside = np.array(holds, bool)[names.folder_ids] if holds else np.zeros(len(used), bool)
+        found = np.flatnonzero(used & inside & (names.kinds == MemberKind.JSON)).tolist()
+        named = (index for index in found if names.name(index).endswith(b"/" + file))
+        for index in islice(named, _MOST_JUDGED):
+            content = read(index)
+            document = parse_metadata(content, key) if content is not None else {}
+            # A configuration without statistics is nothing unusual.
+            if isinstance(document, str) and not document.startswith("no object under"):
+                log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
 
 
 def _statistics(

@@ -11,6 +11,9 @@ from tasks.quality.report import escape
 
 _BAR_WIDTH = 24
 _FULL, _PARTS = "█", "▏▎▍▌▋▊▉"
+NOT_LOOKED_FOR = (
+    "Problems were not looked for: the members were not read (`--force --verify` reads them)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,7 @@ def release_markdown(
             for row in problem_rows(problems)
         ]
     else:
-        lines += ["", "No problem was found."]
+        lines += ["", NOT_LOOKED_FOR if source == "metadata" else "No problem was found."]
     lines += ["", f"Archive: {escape(archive)}", ""]
     return "\n".join(lines)
 

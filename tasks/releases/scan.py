@@ -109,7 +109,7 @@ class _Scan:
         pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
         orphans = self._orphans(files, pairs)
         self._note_pairs(files, pairs, orphans)
-        self._note_label_collections(pairs)
+        has_collection = self._note_label_collections(pairs)
         labels = self._labels_to_read(pairs)
         sums = scan_labels(
             self.descriptor,
@@ -120,7 +120,8 @@ class _Scan:
             progress,
             should_stop,
         )
-        classes = class_folders_of(self.names, files)
+        is_labelled = has_collection or bool((pairs.labels != NONE).any())
+        classes = None if is_labelled else class_folders_of(self.names, files)
         facts = self._image_facts(files, pairs, splits, labels, sums, classes)
         self._note_leaks(files, splits)
         orphan_splits = files.folders.splits[self.names.folder_ids[orphans]]
@@ -183,16 +184,23 @@ class _Scan:
         note(ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, other,
              "a label that is not YOLO text; only those are counted")  # fmt: skip
 
-    def _note_label_collections(self, pairs: Pairs) -> None:
-        """Note files with the labels of many images: COCO, recognised by its keys."""
+    def _note_label_collections(self, pairs: Pairs) -> bool:
+        """Note files with the labels of many images: COCO, recognised by its keys.
+
+        Returns:
+            Whether there is one.
+        """
+        found = False
         candidates = pairs.orphans[self.names.kinds[pairs.orphans] == MemberKind.JSON]
         for member in candidates[:_MOST_COLLECTIONS].tolist():
             content = self._read(member) or b""
             if all(key in content for key in (b'"images"', b'"annotations"')):
+                found = True
                 detail = "labels as COCO JSON; only YOLO labels are counted"
                 self._note_members(
                     ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, np.array([member]), detail
                 )
+        return found
 
     def _orphans(self, files: DatasetFiles, pairs: Pairs) -> Integers:
         """Return the label files without an image: in label folders, or beside images."""

@@ -28,8 +28,8 @@ def compare_statistics(
 ) -> list[StatisticsDifference]:
     """Compare what a release says about itself with what was counted.
 
-    Images per split and rows per class name (all splits and geometries) are compared. A class
-    without objects may be left out by either side.
+    Images per split, the number and the order of the classes, and rows per class name (all splits
+    and geometries) are compared.
 
     Returns:
         Nothing where both agree; else the splits first, then the classes by name.
@@ -40,6 +40,7 @@ def compare_statistics(
         said, counted = getattr(metadata, what), getattr(scan, what)
         if said != counted:
             differences.append(StatisticsDifference(what, said, counted))
+    differences += _compare_classes(metadata.classes_json(), scan.classes_json())
     said_by_name, counted_by_name = _instances_by_name(metadata), _instances_by_name(scan)
     for name in sorted(said_by_name.keys() | counted_by_name.keys()):
         said, counted = said_by_name.get(name), counted_by_name.get(name)
@@ -47,6 +48,19 @@ def compare_statistics(
             what = f"instances of class {name!r}"
             differences.append(StatisticsDifference(what, said, counted))
     return differences
+
+
+def _compare_classes(said: list[str], named: list[str]) -> list[StatisticsDifference]:
+    """Compare how many classes there are, else how the first ones are called."""
+    if len(said) != len(named):
+        return [StatisticsDifference("class_count", len(said), len(named))]
+    others = [
+        number for number, pair in enumerate(zip(said, named, strict=True)) if len({*pair}) > 1
+    ]
+    return [
+        StatisticsDifference(f"class number {number + 1}", repr(said[number]), repr(named[number]))
+        for number in others[:1]
+    ]
 
 
 def _instances_by_name(statistics: ReleaseStatistics) -> dict[str, int]:

@@ -175,7 +175,8 @@ def _parse_cut_list(content: bytes, log: ProblemLog) -> ManifestParts | None:
     end = len(content)
     for _ in range(_CLOSINGS):
         end = content.rfind(b"}", 0, end)
-        if end < 0 or b"]" in content[end:]:
+        # A bracket right behind it ends the list; those in a prompt say nothing.
+        if end < 0 or content[end + 1 :].lstrip().startswith(b"]"):
             return None
         try:
             # Within a text or a nested object this parses no better than before.

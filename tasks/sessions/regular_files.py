@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -28,7 +29,12 @@ def open_regular_file(path: Path | str) -> Iterator[tuple[int, os.stat_result]]:
     Raises:
         OSError: it cannot be opened, or is a link (not followed), or is no regular file.
     """
-    descriptor = os.open(path, _FLAGS)
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):  # "too many levels" helps nobody
+            raise OSError(error.errno, "a link, which is not followed") from None
+        raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -25,8 +25,19 @@ def completion_bar(percentage: float, cells: int = _BAR_CELLS) -> str:
     return bar + _EMPTY * (cells - len(bar))
 
 
+def session_state(session: Mapping[str, Any]) -> str:
+    """What is said of a session in one word: gone, still written, or what the generator says."""
+    if session["folder_state"] != "present":
+        return "missing"
+    if session["is_ongoing"]:
+        return "ongoing"
+    # A generator that died has never said more than this.
+    status = session["manifest_status"]
+    return "stopped" if status == "ongoing" else (status or "–")
+
+
 def incomplete_session_rows(sessions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per incomplete session: id, bar, figures, model and what the generator says."""
+    """One row per incomplete session: id, bar, figures, model and state."""
     return [
         {
             "session": session["session_id"],
@@ -34,7 +45,7 @@ def incomplete_session_rows(sessions: Iterable[Mapping[str, Any]]) -> list[dict[
             f"{session['completion_percentage']:.2f} %",
             "images": f"{session['images_actual']} of {session['images_expected']}",
             "model": session["sd_model"] or "–",
-            "state": "ongoing" if session["is_ongoing"] else (session["manifest_status"] or "–"),
+            "state": session_state(session),
         }
         for session in sessions
     ]
@@ -68,8 +79,8 @@ def sessions_markdown(
     lines = [
         f"# Sessions in {escape(root)}",
         "",
-        f"{counts['sessions']} sessions with {counts['images']} of {counts['expected']} expected "
-        f"images; {counts['incomplete']} incomplete, {counts['ongoing']} ongoing, "
+        f"{counts['sessions']} sessions with {counts['images']} images, {counts['expected']} "
+        f"expected; {counts['incomplete']} incomplete, {counts['ongoing']} ongoing, "
         f"{counts['sweeps']} seed sweeps, {counts['missing']} missing. "
         f"Mean completion {_percent(mean_completion)}.",
         "",

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from deployments.release_output import as_sentence
 from storage.jobs import list_jobs
 from storage.releases import find_release, register_release
 from storage.tables.jobs import JobStatus
@@ -63,6 +64,11 @@ def test_a_bad_archive_is_one_sentence_and_several_are_told_apart(command, tmp_p
     assert find_release(database, "good").train_image_count == 2
 
 
+def test_a_message_becomes_a_sentence_without_changing_the_names_in_it():
+    assert as_sentence("2 failed; A: /Data/A.zip is gone.") == "2 failed; A: /Data/A.zip is gone."
+    assert as_sentence("a: gone") == "a: gone."
+
+
 def test_a_project_becomes_a_release(command, invoke, database, home, tmp_path):
     folder = tmp_path / "empire"
     shutil.copytree(DATA / "roboflow-empire", folder)
@@ -77,7 +83,11 @@ def test_a_project_becomes_a_release(command, invoke, database, home, tmp_path):
     )
     assert told["split_counts"] == {"train": 63, "val": 6, "test": 4}
     assert told["release"]["project"] == "empire"
-    assert all(job.status is JobStatus.COMPLETED for job in list_jobs(database))
+    outlines = ("--project", "empire", "--name", "autumn", "--task", "segment")
+    shown = command.run("run", "create-release", *outlines, status=1)
+    assert "No label of project 'empire' can go into" in shown
+    failed = [job.subject for job in list_jobs(database) if job.status is not JobStatus.COMPLETED]
+    assert failed == ["autumn"]
 
 
 def test_releases_are_listed_and_shown(invoke, database, archive):

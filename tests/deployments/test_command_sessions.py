@@ -31,7 +31,7 @@ def root(tmp_path):
 def test_people_get_tables_and_a_second_run_reads_nothing(invoke, prefect_client, root, database):
     shown = invoke("compute-stats", "--all", "--root", str(root)).output
     assert "4 computed and 0 failed in this run, 0 unchanged; 4 sessions in" in shown
-    assert "with 88 of 296 expected images, 2 incomplete, 0 ongoing, 2 seed sweeps." in shown
+    assert "with 88 images, 296 expected; 2 incomplete, 0 ongoing, 2 seed sweeps." in shown
     for title in ("Incomplete sessions", "Models", "Problems"):
         assert title in shown
     assert "██▌░░░░░░░  25.00 %  60 of 240  aborted  seed list" in shown
@@ -83,6 +83,7 @@ def test_programs_get_one_json_document_and_the_options_reach_the_flow(
         (("sessions", "rate", "nobody", "3"), 1, "nobody"),
         (("sessions", "rate", "s", "6"), 2, "rating"),
         (("sessions", "tag", "s"), 2, "--remove"),
+        (("sessions", "tag", "s", " "), 2, "empty"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(invoke, monkeypatch, arguments, status, named):
@@ -128,6 +129,15 @@ def test_sessions_are_listed_and_filtered(invoke, stored):
     assert listed("--limit", "0") == ["later", NAME, "undated"]
     assert listed("--root", "/elsewhere") == []
     assert "--limit 0 shows all" in invoke("sessions", "list", "--limit", "2").output
+
+
+def test_tables_show_the_newest_and_json_has_all(invoke, database):
+    add_sessions(database, ((f"s{number:02}", stats(number)) for number in range(51)))
+    shown = invoke("sessions", "list").output
+    assert "s50" in shown and "s00" not in shown
+    assert "The newest 50 are shown" in shown
+    assert len(invoke("sessions", "list", "--json").json()) == 51
+    assert len(invoke("sessions", "list", "--json", "--limit", "50").json()) == 50
 
 
 def test_nothing_found_says_why(invoke, database, stored):

@@ -224,7 +224,10 @@ def test_the_snapshot_holds_what_the_tables_say(documented, session_flow, sessio
     table = pq.read_table(path)
     rows = session_rows()
     assert table.num_rows == 4
-    assert str(table.schema.field("placeholders_json").type).startswith("map<string, int64")
+    types = {field.name: str(field.type) for field in table.schema}
+    assert types["placeholders_json"].startswith("map<string, int64")
+    assert types["variations_summary_json"].startswith("map<string, list<")
+    assert types["problems"].startswith("list<") and "struct<code: string" in types["problems"]
     for stored in table.to_pylist():
         row = rows[stored["session_id"]]
         for name, value in stored.items():
@@ -252,7 +255,7 @@ def test_artifacts_show_progress_models_and_incomplete_sessions(documented, sess
     assert artifacts["sessions-progress"].data == 100.0
     assert "3 computed, 0 failed, 0 of 3 to go" in artifacts["sessions-progress"].description
     summary = artifacts["sessions-summary"].data
-    assert "3 sessions with 86 of 296 expected images; 2 incomplete" in summary
+    assert "3 sessions with 86 images, 296 expected; 2 incomplete" in summary
     assert "dreamshaper\\_8 | 3 | 2 | 86 |" in summary
     table = json.loads(artifacts["sessions-incomplete"].data)
     assert [row["session"] for row in table] == ["seed list", "2025-10-15_080000_sweep"]
@@ -275,6 +278,19 @@ def test_the_setting_names_the_default_root(documented, session_flow, session_ro
     get_settings.cache_clear()
     assert session_flow(sessions_root=None).is_completed()
     assert len(session_rows()) == 3
+
+
+def test_known_sessions_are_found_without_their_root(documented, tmp_path, session_flow, database):
+    other = tmp_path / "other"
+    make_session(other, "elsewhere", COMBINATIONS, 6)
+    session_flow()
+    session_flow(sessions_root=str(other))
+    session_flow(sessions_root=None, session_ids=["elsewhere"], force_refresh=True)
+    job = list_jobs(database)[0]
+    assert (job.subject, job.processed) == (str(other), 1)
+    for named in (["elsewhere", "seed list"], ["nobody"], []):
+        refused = session_flow(sessions_root=None, session_ids=named)
+        assert "VISIONFLOWS_SESSIONS_ROOT" in str(refused.result(raise_on_failure=False)), named
 
 
 def test_a_deployment_looks_only_where_the_settings_allow(tmp_path, home, monkeypatch):

@@ -195,6 +195,30 @@ def test_a_second_source_does_not_take_class_names_labels_or_splits_away(
     assert (Path(report["path"]) / "data.yaml").read_text() == NAMES
 
 
+def test_labels_that_were_changed_in_the_project_are_not_written_over(
+    ingested, image_rows, tmp_path
+):
+    source = yolo_dataset(tmp_path / "source", "abc")
+    archive = zipped(source, tmp_path / "p.zip")
+    held = Path(ingested(archive)["path"])
+    for name in "ab":
+        write(held / "train" / "labels" / f"{name}.txt", ROWS.splitlines()[0])
+    write(held / "data.yaml", NAMES + "# looked at\n")
+    # One more picture, and another one in the place of b with labels of its own.
+    picture(source / "train" / "images" / "d.png", 70)
+    picture(source / "train" / "images" / "b.png", 71)
+    report = ingested(zipped(source, archive))
+    assert (report["added"], report["changed"]) == (1, 1)
+    (left_out,) = report["problems"]
+    assert left_out.startswith("train/labels/a.txt: was changed in the project since, and stays")
+    assert [row["label_count"] for row in image_rows("p")] == [1, 2, 2, None]
+
+    os.utime(source / "train" / "labels" / "a.txt", (2_000_000_000, 2_000_000_000))
+    report = ingested(zipped(source, archive))
+    assert (report["problems"], report["relabeled"]) == ([], 1)
+    assert image_rows("p")[0]["label_count"] == 2
+
+
 def test_a_linked_folder_stays_where_it_is(ingested, refused, image_rows, tmp_path, home):
     source = yolo_dataset(tmp_path / "linked", "abc")
     before = tree(source)
@@ -220,7 +244,21 @@ def test_a_dry_run_changes_nothing(ingest, ingested, database, tmp_path, home):
     picture(held / "train" / "images" / "z.png", 80)
     (preview,) = ingest(dry_run=True).result()
     assert (preview["new_or_changed_images"], preview["gone_images"]) == (1, 1)
+    assert (preview["unchanged_images"], preview["reads_labels_again"]) == (2, True)
     assert len(list_jobs(database)) == 1
+
+
+def test_a_look_says_how_many_images_are_as_they_were(ingest, ingested, tmp_path):
+    held = Path(ingested(yolo_dataset(tmp_path / "source", "abc"), "p")["path"])
+    picture(held / "train" / "images" / "d.png", 80)
+    report = ingested(None, "p")
+    assert (report["added"], report["unchanged"]) == (1, 3)
+    report = ingested(None, "p", generate={"augmentations": ["hflip"]})
+    assert (report["added"], report["unchanged"]) == (4, 4)
+    (preview,) = ingest(None, "p", dry_run=True, remove_generated=True).result()
+    assert (preview["unchanged_images"], preview["reads_labels_again"]) == (8, False)
+    assert preview["generated_images_to_remove"] == 4
+    assert ingested(None, "p", remove_generated=True)["removed"] == 4
 
 
 @pytest.mark.parametrize("place", ["home", "projects"])

@@ -239,6 +239,8 @@ def test_errors_leave_nothing_behind(database, prepare, tmp_path, register):
         prepare("bare")
     with pytest.raises(NotFoundError, match="no project 'nobody'"):
         prepare("nobody")
+    with pytest.raises(InvalidInputError, match="val and test together must be below 1"):
+        prepare("bare", val=0.6, test=0.4)
     with pytest.raises(InvalidInputError, match="'bare' is named twice"):
         prepare("bare", "bare")
     shutil.rmtree(folder)

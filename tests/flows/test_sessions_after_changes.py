@@ -42,7 +42,8 @@ def test_unchanged_sessions_are_not_read_again(
     assert session_rows() == before, "rows of unchanged sessions are not written again"
     assert second["snapshot"] == first["snapshot"]
 
-    assert session_flow(force_refresh=True).result()["unchanged"] == 0
+    forced = session_flow(force_refresh=True).result()
+    assert (forced["unchanged"], forced["snapshot"]) == (0, first["snapshot"])
     assert list_jobs(database)[0].processed == 3
     after = session_rows()
     for session_id, row in after.items():
@@ -101,7 +102,10 @@ def test_what_people_say_stays_and_deleting_it_deletes_the_statistics(
 ):
     with database.transaction() as connection:
         connection.execute(
-            text("INSERT INTO session_metadata (session_id, tags) VALUES ('seed list', '{early}')")
+            text(
+                "INSERT INTO session_metadata (session_id, tags, flags) "
+                "VALUES ('seed list', '{early}', '{favorite}')"
+            )
         )
     session_flow()
     name = "20251014_173320-combinations"
@@ -119,7 +123,8 @@ def test_what_people_say_stays_and_deleting_it_deletes_the_statistics(
         )
         left = connection.scalars(text("SELECT session_id FROM session_stats ORDER BY 1")).all()
     assert left == ["2025-10-15_080000_sweep", "seed list"]
-    assert session_rows()["seed list"]["tags"] == ["early"]
+    kept = session_rows()["seed list"]
+    assert (kept["tags"], kept["flags"]) == (["early"], ["favorite"])
     session_flow()
     assert list_jobs(database)[0].processed == 1, "only the deleted one is computed again"
     assert session_rows()[name]["tags"] == []

@@ -104,6 +104,25 @@ def test_filters_choose_what_they_say_and_the_newest_come_first(database: Databa
         assert ids(database, condition, limit=2) == expected[:2], name
 
 
+def test_one_image_too_few_of_a_hundred_thousand_is_incomplete(database: Database) -> None:
+    add_sessions(
+        database,
+        {
+            "one lacks": stats(
+                images_expected=100_000, images_actual=99_999, completion_percentage=100.0
+            ),
+            "whole": stats(10),
+            "more": stats(images_actual=11, completion_percentage=110.0),
+            "nothing expected": stats(images_expected=0, completion_percentage=0.0),
+        }.items(),
+    )
+    assert ids(database, SessionFilter(incomplete=True)) == ["one lacks"]
+    overview = load_session_overview(database, ROOT)
+    assert overview.incomplete == 1
+    assert [row["session_id"] for row in overview.incomplete_sessions] == ["one lacks"]
+    assert sum(model.incomplete for model in list_models(database)) == 1
+
+
 def test_a_session_without_a_date_in_its_name_began_with_its_first_image(
     database: Database,
 ) -> None:

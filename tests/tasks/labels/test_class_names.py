@@ -128,6 +128,12 @@ def test_a_class_list_has_a_name_a_line(encoding):
     assert [p.line for p in found.problems if p.code == "class_name_empty"] == [2]
 
 
+def test_an_endless_class_list_is_not_read():
+    found = read_class_list(b"name\n" * 300_000, FILE)
+    assert found.names == {}
+    assert [problem.code for problem in found.problems] == ["file_too_large"]
+
+
 def test_an_empty_class_list_has_no_names():
     assert read_class_list(b"\n\n", FILE) == ClassList(FILE, {})
 

@@ -102,13 +102,18 @@ def test_links_that_lead_out_are_left_out_and_named(folder, tmp_path):
     ]
 
 
-def test_links_to_folders_are_not_followed(folder, tmp_path):
+def test_links_to_folders_are_not_followed_and_named(folder, tmp_path):
     put(tmp_path, "other/b.jpg")
     put(folder, "a/a.jpg")
     (folder / "a" / "circle").symlink_to(folder)
     (folder / "elsewhere").symlink_to(tmp_path / "other")
     (folder / "folder.jpg").symlink_to(folder / "a")
-    assert paths(scan_image_folder(folder)) == ["a/a.jpg"]
+    scan = scan_image_folder(folder)
+    assert paths(scan) == ["a/a.jpg"]
+    assert scan.problems == [
+        f"{path}: a link to a folder is not followed"
+        for path in ("a/circle", "elsewhere", "folder.jpg")
+    ]
 
 
 def test_links_that_lead_nowhere_or_in_circles_do_not_hide_their_neighbours(folder):

@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 
+from tasks.releases import leakage
 from tasks.releases.leakage import find_near_leaks
 from tasks.releases.limits import ArchiveLimits
 from tasks.releases.scan import scan_release
@@ -43,6 +44,15 @@ def test_stored_in_one_place_and_deflated_in_the_other(tmp_path):
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         archive.writestr("images/val/c.jpg", picture)
     assert scan_release(path).problem_totals == {"split_leak_exact": 1}
+
+
+def test_very_large_images_are_told_without_being_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(leakage, "_LARGEST_IMAGE", 100)
+    picture = b"the same picture " * 100
+    files = {**sound_dataset(), "images/train/a.jpg": picture, "images/val/c.jpg": picture}
+    detail = "has CRC-32 and size (bytes not compared) of images/train/a.jpg (train)"
+    found = scan_release(write_zip(tmp_path / "leak.zip", files))
+    assert details(found, "split_leak_exact") == [("images/val/c.jpg", detail)]
 
 
 def test_equal_bytes_in_one_split_are_duplicates(tmp_path):

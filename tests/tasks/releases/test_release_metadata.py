@@ -113,9 +113,57 @@ def test_every_difference_is_reported(tmp_path):
     assert compare_statistics(metadata, scan) == [
         StatisticsDifference("val_image_count", 5, 1),
         StatisticsDifference("test_image_count", 0, 1),
+        StatisticsDifference("class_count", 3, 2),
         StatisticsDifference("instances of class 'bird'", 1, None),
         StatisticsDifference("instances of class 'dog'", None, 3),
     ]
+
+
+def test_classes_in_another_order_are_a_difference(tmp_path):
+    stats = {**STATS, "class_distribution": {"dog": 3, "cat": 2}}
+    path = release(tmp_path / "r.zip", dataset_stats=stats)
+    assert compare_statistics(read_release_metadata(path), scan_release(path)) == [
+        StatisticsDifference("class number 1", "'dog'", "'cat'")
+    ]
+
+
+@pytest.mark.parametrize("own_first", [True, False])
+@pytest.mark.parametrize("other", ["copy/", "a/b/", "../"])
+def test_the_statistics_of_the_dataset_that_counts_are_taken(tmp_path, own_first, other):
+    """Those of a copy further down, or of a name that leads outside, are not."""
+    stats = [("metadata/dataset_stats.json", json.dumps(STATS))]
+    foreign = {"split_counts": {"train": 9}, "class_distribution": {"cat": 9}}
+    stats.insert(own_first, (f"{other}metadata/dataset_stats.json", json.dumps(foreign)))
+    files = [*sound_dataset().items(), *((other + name, b"x") for name in sound_dataset()), *stats]
+    found = read_release_metadata(write_zip(tmp_path / "r.zip", files))
+    assert (found.train_image_count, found.val_image_count, found.test_image_count) == (2, 1, 1)
+
+
+def test_statistics_whose_name_leads_outside_are_none(tmp_path):
+    files = [*sound_dataset().items(), ("../metadata/dataset_stats.json", json.dumps(STATS))]
+    assert read_release_metadata(write_zip(tmp_path / "r.zip", files)) is None
+
+
+def test_thousands_of_unusable_metadata_are_not_all_read(tmp_path):
+    more = {f"{number}/metadata/dataset_stats.json": b"x" for number in range(1000)}
+    path = write_zip(tmp_path / "r.zip", {**sound_dataset(), **more})
+    assert scan_release(path).problem_totals == {"metadata_unusable": 20}
+
+
+def test_a_list_of_endless_classes_is_unusable(tmp_path):
+    endless = {f"c{number}": 1 for number in range(100_001)}
+    path = release(tmp_path / "r.zip", dataset_stats={**STATS, "class_distribution": endless})
+    assert read_release_metadata(path) is None
+    assert scan_release(path).problem_totals == {"metadata_unusable": 1}
+
+
+def test_of_equal_names_the_last_one_counts(tmp_path):
+    name = "metadata/dataset_stats.json"
+    later = {**STATS, "split_counts": {"train": 3}}
+    files = [*sound_dataset().items(), (name, json.dumps(STATS)), (name, json.dumps(later))]
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = write_zip(tmp_path / "r.zip", files)
+    assert read_release_metadata(path).train_image_count == 3
 
 
 def test_the_key_follows_the_content(tmp_path):

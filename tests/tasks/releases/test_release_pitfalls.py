@@ -9,7 +9,9 @@ import zipfile
 
 import pytest
 
+from tasks.releases.metadata import read_release_metadata
 from tasks.releases.scan import scan_release
+from tasks.releases.verification import compare_statistics
 from tests.tasks.releases.archives import ROWS, YAML, sound_dataset, totals, write_zip
 
 SOUND = ((2, 1, 1), 5, 5)
@@ -333,6 +335,33 @@ def test_no_images(tmp_path):
     found = scan(tmp_path, {"data.yaml": YAML.encode(), "labels/train/a.txt": b"0 .5 .5 .1 .1"})
     assert found.image_count == 0
     assert {"no_images", "orphan_label"} <= set(found.problem_totals)
+
+
+STRAY_FILES = {
+    "train/cat/attribution.txt": b"by somebody",
+    "info.json": b"{}",
+    "metadata/dataset_stats.json": b'{"split_counts": {"train": 5, "val": 2}, '
+    b'"class_distribution": {"cat": 4, "dog": 3}}',
+}
+
+
+@pytest.mark.parametrize("stray", STRAY_FILES)
+def test_a_file_lying_about_does_not_hide_class_folders(tmp_path, stray):
+    names = [f"train/cat/{n}.jpg" for n in range(3)] + [f"train/dog/{n}.jpg" for n in range(2)]
+    files = {name: name.encode() for name in [*names, "val/cat/9.jpg", "val/dog/9.jpg"]}
+    found = scan(tmp_path, {**files, stray: STRAY_FILES[stray]})
+    assert totals(found) == ((5, 2, 0), 7, 7)
+    assert found.classes_json() == ["cat", "dog"]
+    told = read_release_metadata(tmp_path / "release.zip")
+    assert told is None or compare_statistics(told, found) == []
+
+
+def test_folders_of_images_with_coco_labels_are_no_classes(tmp_path):
+    files = {f"train/part{n}/{n}.jpg": b"%d" % n for n in range(3)}
+    coco = b'{"images": [], "annotations": []}'
+    found = scan(tmp_path, {**files, "train.json": coco})
+    assert found.classes_json() == []
+    assert found.problem_totals == {"label_format_uncounted": 1, "no_labels": 1}
 
 
 @pytest.mark.parametrize("top", ["", "animals/"])

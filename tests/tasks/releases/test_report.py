@@ -98,6 +98,14 @@ def test_problems_are_summed_by_kind_with_one_example():
     ]
 
 
+def test_a_page_of_metadata_does_not_claim_that_there_are_no_problems():
+    facts = {"archive": "a", "split_counts": {}, "classes": [], "shapes": {}, "problems": []}
+    assert "No problem was found." in release_markdown("r", source="scan", **facts)
+    told = release_markdown("r", source="metadata", **facts)
+    assert "No problem was found." not in told
+    assert "not looked for" in told
+
+
 def test_the_page_never_takes_a_name_for_markup():
     page = release_markdown(
         "<b>r</b>",

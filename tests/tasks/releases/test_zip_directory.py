@@ -80,7 +80,9 @@ CONTENTS = st.binary(max_size=300) | st.binary(max_size=4).map(lambda part: part
 @given(
     files=st.dictionaries(NAMES, st.tuples(CONTENTS, st.booleans()), max_size=8),
     before=st.binary(max_size=40),
-    comment=st.binary(max_size=40) | st.just(b"PK\5\6" + bytes(18)),
+    # The standard library cannot read a comment in which the signature begins and no record fits.
+    comment=st.binary(max_size=40).filter(lambda comment: b"PK\5\6" not in comment)
+    | st.just(b"PK\5\6" + bytes(18)),
 )
 def test_any_archive_reads_as_with_the_standard_library(tmp_path, files, before, comment):
     path = tmp_path / "any.zip"

@@ -70,6 +70,17 @@ def test_both_parsers_read_the_same_of_a_cut_manifest():
         assert manifest_files._parse_slowly(WHOLE[:size], log) == parse(WHOLE[:size])[0], size
 
 
+def test_brackets_in_the_prompt_that_is_cut_do_not_cost_the_fast_way(monkeypatch):
+    text = WHOLE.replace(b'"prompt": "', b'"prompt": "[red:blue] {a|b} ').replace(b"} ]", b"]")
+    assert b"[red:blue]" in text
+    start = text.index(b'"img_0003.png"')
+    cuts = range(start, text.index(b'"filename"', start))
+    slowly = {size: manifest_files._parse_slowly(text[:size], ProblemLog()) for size in cuts}
+    monkeypatch.delattr(manifest_files, "_parse_slowly")
+    for size, expected in slowly.items():
+        assert parse(text[:size])[0] == expected, size
+
+
 def test_what_is_whole_before_the_cut_is_kept():
     cut = WHOLE.index(b'"img_0003.png"') + 8
     parts, problems = parse(WHOLE[:cut])
@@ -266,6 +277,9 @@ def test_the_file_may_be_missing_a_link_or_a_pipe(tmp_path):
     (tmp_path / "secret.json").write_bytes(WHOLE)
     (linked / "manifest.json").symlink_to(tmp_path / "secret.json")
     assert codes(linked) == ["manifest_unreadable"]
+    log = ProblemLog()
+    read_manifest(linked, log)
+    assert log.entries()[0].reason == "cannot be read: a link, which is not followed"
     pipe = make_session(tmp_path / "pipe")
     os.mkfifo(pipe / "manifest.json")
     assert codes(pipe) == ["manifest_unreadable"]

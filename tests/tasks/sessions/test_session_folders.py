@@ -148,6 +148,24 @@ def test_the_fingerprint_changes_with_what_the_statistics_depend_on(tmp_path):
     assert [item.has_manifest for item in seen] == [True, True, True, True, False]
 
 
+def test_sessions_with_a_manifest_are_found_without_a_look_into_their_folders(
+    tmp_path, monkeypatch
+):
+    for name in ("one", "two"):
+        make_session(tmp_path / name, manifest(2), images=2)
+    looked_into, opened = [], []
+    scandir = os.scandir
+
+    def watched(folder):
+        looked_into.append(os.fspath(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", watched)
+    monkeypatch.setattr(os, "open", lambda path, *_: opened.append(path))
+    assert len(find_sessions(tmp_path).sessions) == 2
+    assert (looked_into, opened) == ([str(tmp_path)], [])
+
+
 def test_a_folder_named_like_a_manifest_is_none(tmp_path):
     (tmp_path / "one" / "manifest.json").mkdir(parents=True)
     assert not fingerprint_session(tmp_path / "one").has_manifest

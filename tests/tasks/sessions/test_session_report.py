@@ -42,12 +42,15 @@ def test_rows_of_incomplete_sessions_say_how_far_and_why():
         "sd_model": None,
         "is_ongoing": False,
         "manifest_status": "aborted",
+        "folder_state": "present",
     }
     (row,) = incomplete_session_rows([session])
     assert row["completion"] == "██████▎░░░ 62.50 %"
     assert (row["images"], row["model"], row["state"]) == ("5 of 8", "–", "aborted")
     (row,) = incomplete_session_rows([{**session, "is_ongoing": True}])
     assert row["state"] == "ongoing"
+    (row,) = incomplete_session_rows([{**session, "manifest_status": "ongoing"}])
+    assert row["state"] == "stopped", "nothing is written, and the generator never said it is over"
     (row,) = incomplete_session_rows([{**session, "manifest_status": None}])
     assert row["state"] == "–"
 
@@ -84,7 +87,7 @@ def markdown(**changed):
 
 def test_the_summary_has_every_figure_and_names_are_not_markup():
     text = markdown()
-    assert "2 sessions with 7 of 8 expected images; 1 incomplete" in text
+    assert "2 sessions with 7 images, 8 expected; 1 incomplete" in text
     assert "Mean completion 87.50 %." in text
     assert "| \\[x\\]\\(y\\)\\|z | 2 | 1 | 7 | `████████▊░` 87.50 % |" in text
     assert "| – | 1 | 0 | 0 | – |" in text
