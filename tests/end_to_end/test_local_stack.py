@@ -196,9 +196,11 @@ def test_bad_parameters_are_refused_and_named(stack, parameters, named):
 def test_the_command_refuses_bad_parameters_and_names_them(stack):
     told = stack.run("trigger", "quality-metrics", "-pproject=small", "-pbatch_size=201", status=1)
     assert "'batch_size'" in told and "Traceback" not in told
-    with prefect_client(stack.state.api_url) as client:
-        with pytest.raises(InvalidInputError, match="no parameter 'bach_size'; it has: project, "):
-            start_remote_run(client, QUALITY, {"project": "small", "bach_size": 5})
+    with (
+        prefect_client(stack.state.api_url) as client,
+        pytest.raises(InvalidInputError, match="no parameter 'bach_size'; it has: project, "),
+    ):
+        start_remote_run(client, QUALITY, {"project": "small", "bach_size": 5})
 
 
 FIELD = (
