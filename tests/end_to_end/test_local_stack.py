@@ -13,6 +13,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import cv2
 import httpx
@@ -25,7 +26,7 @@ from deployments.remote_run import start_remote_run
 from deployments.stack_processes import free_port
 from storage.embedded_postgresql import EmbeddedPostgreSQL
 from storage.errors import InvalidInputError
-from storage.jobs import find_job, list_jobs
+from storage.jobs import find_job_of_run, list_jobs
 from storage.postgresql_programs import default_folder
 from storage.projects import find_project
 from storage.tables.jobs import JobKind, JobStatus
@@ -95,19 +96,6 @@ def running_database(stack):
     server.release()
 
 
-def assert_nothing_is_lost(stack, run):
-    """A run that is over has measured what was left, and nothing is at work any more."""
-    job = stack.wait_for_job(run, lambda job: job.status is JobStatus.COMPLETED)
-    assert job.processed == job.total and job.failed == 0
-    measured = (
-        "SELECT count(*) FROM image_quality q JOIN projects p ON p.id = q.project_id "
-        "WHERE p.name = 'slow' AND q.status = 'completed'"
-    )
-    assert stack.scalar(measured) == SLOW
-    assert_nothing_at_work(stack)
-    return job
-
-
 def assert_nothing_at_work(stack):
     assert stack.scalar("SELECT count(*) FROM job_chunks WHERE state = 'processing'") == 0
     active = "SELECT count(*) FROM jobs WHERE status IN ('pending', 'processing')"
@@ -136,29 +124,8 @@ def test_a_run_created_through_rest_measures_and_reports(stack):
     assert {key.split("-")[1] for key in keys} == {"progress", "summary", "duplicates"}
 
 
-def test_cancelled_through_the_api_while_batches_are_in_flight(stack):
+def test_a_killed_worker_is_started_again(stack, killed_runs):
     run = stack.create_run("quality-metrics", project="slow", batch_size=5)
-    stack.wait_for_job(run, lambda job: job.processed >= 10)
-    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
-    assert stack.post(f"/flow_runs/{run}/set_state", state=cancelling).status_code in (200, 201)
-    stack.wait_for_state(run, "CANCELLED")
-    job = stack.wait_for_job(run, lambda job: job.status is JobStatus.CANCELLED)
-    assert 10 <= job.processed < SLOW
-    assert_nothing_at_work(stack)
-
-
-def test_a_server_that_is_killed_meanwhile_is_started_again_and_the_run_goes_on(stack):
-    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
-    left = stack.wait_for_job(run, lambda job: job.processed >= 10)
-    server = stack.state.processes["server"]
-    stack.kill("server")
-    wait_for(lambda: stack.state.processes["server"] != server, "the server is started again")
-    stack.wait_for_state(run, "COMPLETED", seconds=300)
-    assert assert_nothing_is_lost(stack, run).total == left.total < SLOW, "what was cancelled"
-
-
-def test_killed_worker_is_started_again_and_the_next_run_does_the_rest(stack, killed_runs):
-    run = stack.create_run("quality-metrics", project="slow", batch_size=5, force=True)
     stack.wait_for_job(run, lambda job: job.processed >= 10)
     worker = stack.state.processes["worker"]
     children = psutil.Process(worker.pid).children(recursive=True)
@@ -167,14 +134,42 @@ def test_killed_worker_is_started_again_and_the_next_run_does_the_rest(stack, ki
     for child in children:
         child.kill()
     wait_for(lambda: stack.state.processes["worker"] != worker, "the worker is started again")
-    job = stack.wait_for_job(run, lambda job: job.is_interrupted)
+    assert stack.wait_for_job(run, lambda job: job.is_interrupted).processed < SLOW
     killed_runs.append(run)
 
-    again = stack.create_run("quality-metrics", project="slow")
-    stack.wait_for_state(again, "COMPLETED")
-    assert_nothing_is_lost(stack, again)
-    interrupted = find_job(stack.database, job.id)
+
+def test_the_next_run_is_cancelled_through_the_api_while_batches_are_in_flight(stack, killed_runs):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
+    stack.wait_for_job(run, lambda job: job.processed >= 10)
+    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+    assert stack.post(f"/flow_runs/{run}/set_state", state=cancelling).status_code in (200, 201)
+    stack.wait_for_state(run, "CANCELLED")
+    job = stack.wait_for_job(run, lambda job: job.status is JobStatus.CANCELLED)
+    assert 10 <= job.processed < job.total < SLOW, "what the killed run has measured is kept"
+    assert_nothing_at_work(stack)
+
+    (killed,) = killed_runs
+    interrupted = find_job_of_run(stack.database, UUID(killed))
     assert interrupted.status is JobStatus.FAILED and "interrupted" in interrupted.error_message
+
+
+def test_a_killed_server_is_started_again_and_the_run_goes_on_and_does_the_rest(stack):
+    run = stack.create_run("quality-metrics", project="slow", batch_size=5)
+    stack.wait_for_job(run, lambda job: job.processed >= 10)
+    server = stack.state.processes["server"]
+    stack.kill("server")
+    wait_for(lambda: stack.state.processes["server"] != server, "the server is started again")
+    stack.wait_for_state(run, "COMPLETED", seconds=300)
+    project = str(find_project(stack.database, "slow").id)
+    jobs = list_jobs(stack.database, subject=project)
+    assert [job.status.value for job in jobs] == ["completed", "cancelled", "failed"]
+    assert sum(job.processed for job in jobs) == SLOW, "nothing lost, nothing twice"
+    measured = (
+        "SELECT count(*) FROM image_quality q JOIN projects p ON p.id = q.project_id "
+        "WHERE p.name = 'slow' AND q.status = 'completed'"
+    )
+    assert stack.scalar(measured) == SLOW
+    assert_nothing_at_work(stack)
 
 
 @pytest.mark.parametrize(

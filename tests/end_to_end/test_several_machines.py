@@ -142,8 +142,8 @@ def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
             (("worker", "--name", "two"), "two"),
         ):
             if command[0] == "worker" and machine == "one":
-                wait_for(lambda: healthy(api), "the server answers", 300)
                 run("server", "projects", "add", "many", str(many_photographs))
+                wait_for(lambda: healthy(api), "the server answers", 300)
                 assert "quality-metrics/quality-metrics" in run("server", "deploy")
             log = tmp_path / machine / "log"
             started.enter_context(running(*command, environment=machines[machine], log=log))
