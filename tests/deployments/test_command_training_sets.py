@@ -30,8 +30,7 @@ def test_the_report_in_words(prepare, tmp_path):
     assert done.status == 0, done.errors
     lines = [" ".join(line.split()) for line in done.output.splitlines()]
     assert lines[0] == (
-        "17 images and 18 labels of 3 classes for detect; 17 images are hard links, "
-        "0 copies."
+        "17 images and 18 labels of 3 classes for detect; 17 images are hard links, 0 copies."
     )
     assert "17 of 17 images are not measured" in done.errors
     found = read_set(output)
