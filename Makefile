@@ -12,6 +12,9 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
   $(PIP) install --quiet --force-reinstall --no-deps \
     "$$(grep '^opencv-python==' constraints.txt | sed 's/python/python-headless/')"
 
+# Each process has a PostgreSQL and a Prefect server of its own: two are enough to fill two cores.
+SIDE_BY_SIDE ?= --numprocesses 2 --dist loadfile
+
 .PHONY: help demo test lint install install-dev clean
 
 help: ## show what there is
@@ -22,7 +25,7 @@ demo: install ## set everything up and run every flow on the samples
 
 test: install-dev ## run all tests with coverage
 	"$(BIN)/python" -m coverage erase
-	"$(BIN)/python" -m pytest --cov --cov-report=term $(PYTEST_ARGUMENTS)
+	"$(BIN)/python" -m pytest --cov --cov-report=term $(SIDE_BY_SIDE) $(PYTEST_ARGUMENTS)
 
 lint: install-dev ## ruff and mypy
 	"$(BIN)/ruff" check .

@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 from rich.live import Live
 
+from deployments.stack_state import read_stack_state, running_stack, stack_folder
 from deployments.terminal import console, job_as_json, job_table, print_json, print_plain
 from storage.database import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
@@ -17,6 +18,7 @@ from storage.inference_runs import list_runs
 from storage.jobs import JobRecord, cancel_job, find_job, list_jobs
 from storage.projects import find_project, list_projects
 from storage.releases import list_releases
+from storage.settings import get_settings
 
 _WATCH_SECONDS = 2.0
 _MOST_RUNS = 1000
@@ -75,6 +77,8 @@ def status(
         console.print("There are no jobs.")
     elif not watch:
         console.print(job_table(jobs, names))
+    if not json_output:
+        print_plain(_stack_sentence())
 
 
 def cancel(
@@ -115,6 +119,19 @@ def cancel(
             print_plain(f"Job {found.id} will end within a batch.")
         else:
             print_plain(f"Job {found.id} is {found.status.value}.")
+
+
+def _stack_sentence() -> str:
+    settings = get_settings()
+    stack = running_stack(settings)
+    if stack is not None:
+        return f"The stack is running: {stack.url}"
+    state = read_stack_state(settings)
+    if state is None:
+        return "The stack is not running; `visionflows up` starts it."
+    if state.is_looked_after():
+        return f"The stack is starting or ending; its logs are in {stack_folder(settings)}."
+    return "The stack was killed; `visionflows up` ends what it has left and starts it again."
 
 
 def parse_job_id(value: str) -> UUID:

@@ -25,6 +25,7 @@ from deployments import (
     command_run_sessions,
     command_runs,
     command_sessions,
+    command_stack,
     command_training_sets,
 )
 from deployments.terminal import print_problem
@@ -63,6 +64,12 @@ command_run.app.command("compare-runs")(command_compare_runs.compare_runs)
 command_runs.app.command("compare")(command_compare_runs.compare_runs)
 app.command("compute-stats")(command_run_sessions.compute_stats)
 app.add_typer(command_database.app, name="db")
+app.command("up")(command_stack.up)
+app.command("down")(command_stack.down)
+app.command("server")(command_stack.server)
+app.command("deploy")(command_stack.deploy)
+app.command("trigger")(command_stack.trigger)
+app.command("worker")(command_stack.worker)
 app.command("status")(command_jobs.status)
 app.command("cancel")(command_jobs.cancel)
 
@@ -91,6 +98,13 @@ def main() -> None:
             "libgl1 libglib2.0-0), or use OpenCV without windows: "
             "pip install --force-reinstall --no-deps opencv-python-headless"
         )
+    except Exception as error:
+        # Only where it is loaded already: most commands need no server.
+        httpx = sys.modules.get("httpx")
+        if httpx is None or not isinstance(error, httpx.HTTPError):
+            raise
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        _fail(f"Prefect's server failed: {reason}. PREFECT_API_URL names another one.")
 
 
 def _fail(message: str) -> NoReturn:

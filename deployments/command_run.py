@@ -13,13 +13,13 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from deployments.prefect_environment import prepare_prefect_environment
+from deployments.prefect_environment import named_server, prepare_prefect_environment
 from deployments.quality_output import print_quality, quality_as_json
 from deployments.terminal import live_job_bar, print_json, print_plain, print_problem
 from storage.database import Database, open_database
 from storage.errors import VisionflowsError
 from storage.held_job import jobs_held_here
-from storage.jobs import cancel_job, find_job
+from storage.jobs import cancel_job, find_job, find_job_of_run
 from storage.projects import find_project
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind
@@ -55,6 +55,10 @@ def quality_metrics(
     sharpness_reference: Annotated[
         float | None, typer.Option(min=1e-9, help="Laplacian variance that is sharpness 1 (500).")
     ] = None,
+    remote: Annotated[
+        bool,
+        typer.Option("--remote", help="Run it on a worker of the stack (PREFECT_API_URL)."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of tables.")
@@ -89,6 +93,20 @@ def quality_metrics(
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(f"{option}: {first['msg']}.") from None
+    if remote:
+        parameters = {"project": str(found.id), "batch_size": batch_size, "force": force}
+        parameters["thresholds"] = thresholds.model_dump(mode="json")
+        run_id = run_remotely(
+            database, "quality-metrics", parameters, f"Measuring {found.name}", show=not json_output
+        )
+        remote_job = find_job_of_run(database, run_id)
+        if remote_job is None:
+            print_plain(f"{found.name} is being measured already; `visionflows status` follows it.")
+        elif json_output:
+            print_json(quality_as_json(database, found, remote_job))
+        else:
+            print_quality(database, found, remote_job)
+        return
     start_temporary_server()
     bar = live_job_bar(database, JobKind.QUALITY_METRICS, str(found.id), f"Measuring {found.name}")
     with (
@@ -120,6 +138,30 @@ def quality_metrics(
         )
     else:
         print_quality(database, found, job)
+
+
+def run_remotely(
+    database: Database, name: str, parameters: dict[str, Any], description: str, *, show: bool
+) -> UUID:
+    """Run a deployed flow on a worker and follow it; the id of its completed run.
+
+    Raises:
+        ConfigurationError: no server is named and the stack is not running.
+        InvalidInputError: a parameter is unknown or has a bad value.
+        VisionflowsError: the run failed.
+        typer.Exit: the run was cancelled.
+    """
+    from deployments.prefect_api import prefect_client
+    from deployments.remote_run import follow_remote_run, raise_unless_completed, start_remote_run
+
+    with prefect_client(named_server()) as client:
+        run_id = start_remote_run(client, name, parameters)
+        run = follow_remote_run(client, database, run_id, description, show=show)
+    raise_unless_completed(name, run)
+    if run.state.is_cancelled():
+        print_problem(f"Cancelled: {run.state.message or 'before it began'}.")
+        raise typer.Exit(CANCELLED)
+    return run_id
 
 
 @contextmanager

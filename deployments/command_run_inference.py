@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from deployments.command_run import CANCELLED, cancel_on_interrupt
+from deployments.command_run import CANCELLED, cancel_on_interrupt, run_remotely
 from deployments.inference_output import print_run, run_as_json
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.terminal import (
@@ -45,6 +45,10 @@ def collection_inference(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Bring the collection up to date first.")
     ] = False,
+    remote: Annotated[
+        bool,
+        typer.Option("--remote", help="Run it on a worker of the stack (PREFECT_API_URL)."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of tables.")
@@ -79,6 +83,30 @@ def collection_inference(
         class_mapping=mapping,
         device=device,
     )
+    if remote:
+        parameters = {
+            "collection": str(order.collection_id),
+            "model": str(order.model_id),
+            "threshold": threshold,
+            "batch_size": batch_size,
+            "image_size": image_size,
+            "class_mapping": mapping,
+            "device": device,
+            "refresh": refresh,
+        }
+        run_remotely(
+            database,
+            "collection-inference",
+            parameters,
+            f"{model} on {collection}",
+            show=not json_output,
+        )
+        run = find_run(database, str(order.run_id))
+        if json_output:
+            print_json({"run": run_as_json(database, run)})
+        else:
+            print_run(database, run, [])
+        return
     start_temporary_server()
     bar = live_job_bar(
         database, JobKind.COLLECTION_INFERENCE, str(order.run_id), f"{model} on {collection}"

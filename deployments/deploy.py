@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -56,6 +57,11 @@ def chosen_schedules(settings: Settings) -> dict[str, Schedule]:
         for deployed in DEPLOYED_FLOWS
         if deployed.schedule
     }
+    absent = {
+        slug
+        for slug, schedule in known.items()
+        if schedule.needs is not None and getattr(settings, schedule.needs) is None
+    }
     for slug, cron in settings.schedules.items():
         if slug not in known:
             raise ConfigurationError(
@@ -71,8 +77,8 @@ def chosen_schedules(settings: Settings) -> dict[str, Schedule]:
                 f"VISIONFLOWS_SCHEDULES: {slug} cannot be {cron!r}; it takes five fields as cron "
                 f"does ('0 2 * * *' is every day at 2, UTC), or '{SCHEDULE_OFF}'."
             ) from None
-        known[slug] = Schedule(slug, cron, known[slug].parameters)
-    return known
+        known[slug] = replace(known[slug], cron=cron)
+    return {slug: schedule for slug, schedule in known.items() if slug not in absent}
 
 
 def load_flow(deployed: DeployedFlow) -> prefect.Flow[..., Any]:
@@ -105,12 +111,16 @@ def _apply_deployment(client: SyncPrefectClient, deployed: DeployedFlow) -> UUID
         "tags": list(deployed.tags),
         "parameters": deployed.parameters,
         "concurrency_limit": deployed.concurrency,
-        "concurrency_options": ConcurrencyOptions(
-            collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
-        ),
+        "concurrency_options": None
+        if deployed.concurrency is None
+        else ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         "work_pool_name": WORK_POOL,
         "entrypoint": deployed.entrypoint,
-        "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
+        # Prefect accepts unknown parameters and fails later; so they are refused at once.
+        "parameter_openapi_schema": {
+            **parameter_schema(flow).model_dump_for_openapi(),
+            "additionalProperties": False,
+        },
         "enforce_parameter_schema": True,
         "pull_steps": [],
     }

@@ -22,11 +22,14 @@ class Schedule:
         slug: what a schedule is known by when it is applied again, and in VISIONFLOWS_SCHEDULES.
         cron: five fields, in UTC.
         parameters: what the scheduled runs get besides the deployment's own parameters.
+        needs: a setting without which its runs would have nothing to do; where it is not given,
+            there is no such schedule.
     """
 
     slug: str
     cron: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    needs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,18 @@ class DeployedFlow:
 
 
 DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
+    DeployedFlow(
+        name="ingest-project",
+        entrypoint="flows.ingest_project.ingest_project",
+        description=(
+            "Brings images and labels of a folder or ZIP into a project, and projects up to date "
+            "with their folders. Nothing is part of a project before all of it is staged and read. "
+            "A project whose images have changed is measured by quality-metrics afterwards."
+        ),
+        tags=("visionflows", "ingest"),
+        # Every hour all projects are compared with their folders.
+        schedule=Schedule(slug="sync-projects", cron="30 * * * *"),
+    ),
     DeployedFlow(
         name="quality-metrics",
         entrypoint="flows.quality_metrics.quality_metrics",
@@ -96,6 +111,63 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
             "thresholds, or two models."
         ),
         tags=("visionflows", "inference"),
+    ),
+    DeployedFlow(
+        name="prepare-training-set",
+        entrypoint="flows.prepare_training_set.prepare_training_set",
+        description=(
+            "Makes one YOLO dataset of several projects: classes of the same name become one, and "
+            "near-duplicates stay in one split."
+        ),
+        tags=("visionflows", "training"),
+    ),
+    DeployedFlow(
+        name="create-release",
+        entrypoint="flows.create_release.create_release",
+        description=(
+            "Writes a project as a release archive in the YOLO format, registers it and computes "
+            "its statistics. The same project and parameters give the same bytes."
+        ),
+        tags=("visionflows", "releases"),
+    ),
+    DeployedFlow(
+        name="build-release-stats",
+        entrypoint="flows.build_release_stats.build_release_stats",
+        description=(
+            "Computes the statistics of releases from their archives: images per split, classes, "
+            "shapes, problems. Without parameters, of all that are pending or stale."
+        ),
+        tags=("visionflows", "releases"),
+    ),
+    DeployedFlow(
+        name="check-release-stats",
+        entrypoint="flows.check_release_stats.check_release_stats",
+        description=(
+            "Looks at all releases and builds the statistics that are missing, failed or outdated."
+        ),
+        tags=("visionflows", "releases", "maintenance"),
+        schedule=Schedule(slug="release-check", cron="0 * * * *"),
+        concurrency=1,
+    ),
+    DeployedFlow(
+        name="compute-session-stats",
+        entrypoint="flows.compute_session_stats.compute_session_stats",
+        description=(
+            "Computes the statistics of the generation sessions below a folder. Sessions that have "
+            "not changed are left out."
+        ),
+        tags=("visionflows", "sessions"),
+        schedule=Schedule(slug="session-stats", cron="*/15 * * * *", needs="sessions_root"),
+    ),
+    DeployedFlow(
+        name="prune-snapshots",
+        entrypoint="flows.prune_snapshots.prune_snapshots",
+        description=(
+            "Removes old Parquet snapshots by count and age. The newest of each subject stays."
+        ),
+        tags=("visionflows", "maintenance"),
+        schedule=Schedule(slug="snapshots-nightly", cron="0 4 * * *"),
+        concurrency=1,
     ),
 )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from deployments.prefect_environment import first_start_alone
 from storage.errors import VisionflowsError
+from storage.settings import TaskRunnerKind, get_settings
+
+_rest_of_the_process = ExitStack()
 
 if TYPE_CHECKING:
     from prefect.server.api.server import SubprocessASGIServer
@@ -27,23 +27,23 @@ def start_temporary_server() -> None:
         VisionflowsError: the server did not start.
     """
     from httpx import HTTPError
-    from prefect.settings import PREFECT_API_URL, get_current_settings
+    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
     if PREFECT_API_URL.value() is not None:
         return
-    current = get_current_settings()
-    timeout = current.server.ephemeral.startup_timeout_seconds
-    ready = current.home / f".ready-{version('prefect')}"
-    lock = _exclusive(current.home / ".starting.lock")
-    with nullcontext() if ready.exists() else lock:
+    timeout = get_current_settings().server.ephemeral.startup_timeout_seconds
+    with first_start_alone(get_settings()):
         try:
-            _server_deaf_to_interrupts().start(timeout=timeout)
+            server = _server_deaf_to_interrupts()
+            server.start(timeout=timeout)
         except (RuntimeError, HTTPError) as error:
             raise VisionflowsError(
                 f"Prefect's temporary server did not start within {timeout} s ({error}); run the "
                 "command again, or set PREFECT_API_URL to a running server."
             ) from error
-        ready.touch()
+    if get_settings().task_runner is not TaskRunnerKind.THREADS:
+        # Tasks in other processes take their settings from here; each would start its own server.
+        _rest_of_the_process.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
 
 
 def _server_deaf_to_interrupts() -> SubprocessASGIServer:
@@ -64,10 +64,3 @@ def _server_deaf_to_interrupts() -> SubprocessASGIServer:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     return Server()
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -120,10 +120,11 @@ def _has_worker(client: SyncPrefectClient, action: object) -> bool:
     if client.read_work_pool(deployment.work_pool_name).is_paused:
         return False
     workers = client.read_workers_for_work_pool(deployment.work_pool_name)
-    return any(_is_alive(worker) for worker in workers)
+    return any(is_alive(worker) for worker in workers)
 
 
-def _is_alive(worker: Worker) -> bool:
+def is_alive(worker: Worker) -> bool:
+    """Whether a worker has reported lately."""
     # A server that was stopped with its workers still has them as online.
     if worker.status is not WorkerStatus.ONLINE or worker.last_heartbeat_time is None:
         return False

@@ -259,6 +259,12 @@ class EmbeddedPostgreSQL:
                 text=True,
                 check=False,
                 cwd=self._folder,
+                # The server outlives whoever starts it: it takes nothing of theirs with it.
+                env={
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith(("VISIONFLOWS_", "PREFECT_"))
+                },
                 pass_fds=inherited,
                 user=user.uid,
                 group=user.gid,

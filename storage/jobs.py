@@ -145,6 +145,13 @@ def find_job(database: Database, job_id: UUID) -> JobRecord:
     return found[0]
 
 
+def find_job_of_run(database: Database, flow_run_id: UUID) -> JobRecord | None:
+    """The job that a flow run has started; None if it has not, or found one already at work."""
+    query = _RECORD + "WHERE j.flow_run_id = :id ORDER BY j.created_at DESC LIMIT 1"
+    found = _read_records(database, query, {"id": flow_run_id})
+    return found[0] if found else None
+
+
 def list_jobs(
     database: Database,
     *,

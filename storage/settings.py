@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         return tuple(folders)
 
     @property
+    def shortest_chunk_seconds(self) -> float:
+        """Estimated work of a mapped task: at least some twenty times what starting it costs."""
+        return 1.0 if self.task_runner is TaskRunnerKind.THREADS else 4.0
+
+    @property
     def snapshots_folder(self) -> Path:
         """Where Parquet snapshots lie."""
         return self.home / "snapshots"

@@ -101,6 +101,18 @@ def list_snapshots(root: Path, subject: SnapshotSubject) -> list[Snapshot]:
     return sorted(found, key=lambda snapshot: (snapshot.taken_at, snapshot.path.name))
 
 
+def list_subjects(root: Path) -> list[SnapshotSubject]:
+    """Every subject that has a folder of snapshots; folders with other names are left alone."""
+    found = []
+    for folder in sorted(root.glob("[!.]*/*=*")):
+        kind, _, identity = folder.name.partition("=")
+        try:
+            found.append(SnapshotSubject(folder.parent.name, kind, UUID(identity)))
+        except ValueError:
+            continue
+    return found
+
+
 def latest_snapshot(root: Path, subject: SnapshotSubject) -> Path | None:
     """The newest snapshot of a subject, or None."""
     found = list_snapshots(root, subject)

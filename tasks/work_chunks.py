@@ -12,7 +12,11 @@ CHUNKS_PER_WORKER = 8
 
 
 def cut_into_chunks(
-    keys: Sequence[Hashable], seconds: Sequence[float], *, workers: int
+    keys: Sequence[Hashable],
+    seconds: Sequence[float],
+    *,
+    workers: int,
+    shortest_seconds: float = SHORTEST_CHUNK_SECONDS,
 ) -> list[slice]:
     """Cut a work list into runs of about equal work.
 
@@ -20,11 +24,12 @@ def cut_into_chunks(
         keys: what each item is work on; neighbours with equal keys stay in one chunk.
         seconds: the estimated work of each item, in seconds; as many as `keys`.
         workers: how many chunks run at the same time.
+        shortest_seconds: work of a chunk, so that starting its task does not matter beside it.
 
     Returns:
         Slices that cover the list in order, none of them empty and at most 201. Each but the last
-        is at least 1 second of work. It is more than about 10 where there would be over 200 of
-        them, where one item alone is more, or where equal keys keep more together.
+        is at least `shortest_seconds` of work. It is more than about 10 seconds where there would
+        be over 200 of them, where one item alone is more, or where equal keys keep more together.
 
     Raises:
         ValueError: `keys` and `seconds` differ in length, or there is no worker.
@@ -35,7 +40,7 @@ def cut_into_chunks(
         raise ValueError(f"{workers} workers; at least 1 is needed")
     whole = sum(seconds)
     target = min(whole / (workers * CHUNKS_PER_WORKER), LONGEST_CHUNK_SECONDS)
-    target = max(target, SHORTEST_CHUNK_SECONDS, whole / MOST_CHUNKS)
+    target = max(target, shortest_seconds, whole / MOST_CHUNKS)
     chunks: list[slice] = []
     start, work = 0, 0.0
     for index, key in enumerate(keys):

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from storage.database import Database, open_database, parse_database_url, upgrade_schema
 from storage.embedded_postgresql import EmbeddedPostgreSQL
 from storage.settings import get_settings
-from tests.prefect_server import running_prefect_server
+from tests.prefect_server import copy_prefect_database, running_prefect_server
 
 DATA = Path(__file__).parent / "data"
 
@@ -97,15 +97,36 @@ def database(home: Path) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a Prefect server that has only its tables; filled by `prefect_api`."""
+    return tmp_path_factory.mktemp("prefect-template")
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory, prefect_template: Path) -> Iterator[str]:
     """The API of a real Prefect server that all flow tests share."""
     folder = tmp_path_factory.mktemp("prefect-server")
     with running_prefect_server(folder) as url:
+        copy_prefect_database(folder, prefect_template)
         yield url
         # What is still to be sent would be tried again and again once the server is gone.
         from prefect.logging.handlers import APILogWorker
 
         APILogWorker.drain_all(timeout=10)
+
+
+@pytest.fixture
+def make_prefect_home(
+    prefect_api: str, prefect_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Path]:
+    """Makes a home for another Prefect server, with its tables."""
+
+    def make() -> Path:
+        home = tmp_path_factory.mktemp("prefect-home")
+        copy_prefect_database(prefect_template, home)
+        return home
+
+    return make
 
 
 @pytest.fixture

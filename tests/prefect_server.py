@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 _START_SECONDS = 180
+
+
+def copy_prefect_database(source: Path, target: Path) -> None:
+    """Copy the database of a server to another home: its tables need not be made again."""
+    target.mkdir(parents=True, exist_ok=True)
+    with (
+        closing(sqlite3.connect(source / "prefect.db")) as original,
+        closing(sqlite3.connect(target / "prefect.db")) as copy,
+    ):
+        original.backup(copy)
 
 
 @contextmanager

@@ -13,41 +13,39 @@ _VERSION = 1
 
 
 class TilingOptions(BaseModel):
-    """How images are cut into tiles.
-
-    Attributes:
-        size: side of a tile in pixels.
-        overlap: part of a side that neighbours share.
-        min_visible: part of an object's area that must be in a tile for it to be labelled there.
-        background: part of the tiles without any object that is kept.
-        seed: another seed keeps other background tiles.
-    """
+    """How images are cut into tiles."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: Annotated[int, Field(ge=32, le=16384)] = 640
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    min_visible: Annotated[float, Field(ge=0, le=1)] = 0.1
-    background: Annotated[float, Field(ge=0, le=1)] = 0.1
-    seed: int = 0
+    size: int = Field(640, ge=32, le=16384, description="Side of a tile in pixels.")
+    overlap: float = Field(0.2, ge=0, lt=1, description="Part of a side that neighbours share.")
+    min_visible: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Part of an object's area that must be in a tile for it to be labelled there.",
+    )
+    background: float = Field(
+        0.1, ge=0, le=1, description="Part of the tiles without any object that is kept."
+    )
+    seed: int = Field(0, description="Another seed keeps other background tiles.")
 
 
 class GenerationOptions(BaseModel):
-    """What is generated from every image.
-
-    Attributes:
-        augmentations: turned, mirrored, lighter, darker, blurred or noisy copies.
-        seed: another seed gives other noise.
-        tiling: cut images that are larger than a tile into tiles.
-        resize: a copy of larger images whose longer side has so many pixels.
-    """
+    """What is generated from every image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    augmentations: tuple[Augmentation, ...] = ()
-    seed: int = 0
-    tiling: TilingOptions | None = None
-    resize: Annotated[int, Field(ge=16, le=65536)] | None = None
+    augmentations: tuple[Augmentation, ...] = Field(
+        (), description="Turned, mirrored, lighter, darker, blurred or noisy copies."
+    )
+    seed: int = Field(0, description="Another seed gives other noise.")
+    tiling: TilingOptions | None = Field(
+        None, description="Cut images that are larger than a tile into tiles."
+    )
+    resize: Annotated[int, Field(ge=16, le=65536)] | None = Field(
+        None, description="A copy of larger images whose longer side has so many pixels."
+    )
 
     def wanted_keys(self) -> tuple[str, ...]:
         """One key for each thing to generate; another way of making it has another key."""

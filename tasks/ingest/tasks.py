@@ -374,7 +374,10 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
         shutil.rmtree(project_folders().staging(target.project_id), ignore_errors=True)
     ids = plan_staged_files(database, target.project_id, plan.kept, plan.files)
     chunks = cut_into_chunks(
-        ids, [_estimated_seconds(file) for file in plan.files], workers=get_settings().workers
+        ids,
+        [_estimated_seconds(file) for file in plan.files],
+        workers=get_settings().workers,
+        shortest_seconds=get_settings().shortest_chunk_seconds,
     )
     plan_job(database, job, [ids[chunk] for chunk in chunks])
     return PlannedIngest(list_open_chunks(database, job), True, plan.unchanged, plan.problems)

@@ -130,6 +130,7 @@ def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> li
         [image.shared_image_id for image in images],
         [_SECONDS_PER_IMAGE + image.file_size / _BYTES_PER_SECOND for image in images],
         workers=get_settings().workers,
+        shortest_seconds=get_settings().shortest_chunk_seconds,
     )
     ids = [image.project_image_id for image in images]
     plan_job(database, job, [ids[chunk] for chunk in chunks])

@@ -175,7 +175,10 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
     ]
     ids = [folder_ids[folder.session_id] for folder in to_compute]
     chunks = cut_into_chunks(
-        ids, [estimate_seconds(folder) for folder in to_compute], workers=get_settings().workers
+        ids,
+        [estimate_seconds(folder) for folder in to_compute],
+        workers=get_settings().workers,
+        shortest_seconds=get_settings().shortest_chunk_seconds,
     )
     plan_job(database, job, [ids[chunk] for chunk in chunks])
     return PlanReport(

@@ -114,6 +114,7 @@ def plan_set(
             for image in plan.images
         ],
         workers=settings.workers,
+        shortest_seconds=settings.shortest_chunk_seconds,
     )
     plan_file = output.with_name(f".{output.name}.{uuid4()}.tmp")
     metadata = {

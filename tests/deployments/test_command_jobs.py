@@ -86,7 +86,9 @@ def test_the_newest_jobs_come_first_and_only_so_many(invoke, database):
 def test_without_jobs_it_says_so(invoke):
     for options in ((), ("--watch",)):
         shown = invoke("status", *options)
-        assert (shown.status, shown.output) == (0, "There are no jobs.\n")
+        first, second = shown.output.splitlines()
+        assert (shown.status, first) == (0, "There are no jobs.")
+        assert second == "The stack is not running; `visionflows up` starts it."
     assert invoke("status", "--json").json() == []
 
 

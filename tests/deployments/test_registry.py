@@ -21,9 +21,27 @@ def test_every_entry_names_its_flow(deployed):
 
 
 @pytest.mark.parametrize("deployed", DEPLOYED_FLOWS, ids=lambda deployed: deployed.name)
-def test_every_parameter_has_a_help_text(deployed):
-    for name, parameter in load_flow(deployed).parameters.properties.items():
-        assert parameter.get("description"), f"{deployed.name}: {name}"
+def test_every_field_of_the_form_has_a_help_text(deployed):
+    schema = load_flow(deployed).parameters
+    forms = {deployed.name: schema.properties}
+    for name, definition in schema.definitions.items():
+        forms[name] = definition.get("properties", {})
+    for form, fields in forms.items():
+        for name, field in fields.items():
+            assert field.get("description"), f"{form}: {name}"
+
+
+def test_choices_are_lists_and_numbers_have_ranges():
+    schema = load_flow(find_deployed_flow("ingest-project")).parameters
+    assert schema.definitions["IngestMode"]["enum"] == ["copy", "link"]
+    assert "hflip" in schema.definitions["Augmentation"]["enum"]
+    schema = load_flow(find_deployed_flow("create-release")).parameters
+    assert schema.properties["task"]["enum"] == ["detect", "segment"]
+    assert schema.properties["train"]["maximum"] == 1
+    schema = load_flow(find_deployed_flow("quality-metrics")).parameters
+    batch_size = schema.properties["batch_size"]
+    assert [batch_size[key] for key in ("minimum", "maximum", "default")] == [1, 200, 50]
+    assert schema.definitions["BlurRule"]["enum"] == ["focus", "sharpness"]
 
 
 def test_names_and_schedules_are_unique():
@@ -33,7 +51,7 @@ def test_names_and_schedules_are_unique():
 
 
 def test_an_unknown_flow_is_refused_with_those_that_exist():
-    with pytest.raises(NotFoundError, match=r"'quality'; there are: quality-metrics, "):
+    with pytest.raises(NotFoundError, match=r"'quality'; there are: .*quality-metrics, "):
         find_deployed_flow("quality")
 
 
@@ -42,6 +60,14 @@ def test_times_can_be_changed_and_schedules_left_out():
     changed = chosen_schedules(Settings(schedules={"quality-nightly": "30 1 * * 1-5"}))
     assert changed["quality-nightly"].cron == "30 1 * * 1-5"
     assert "quality-nightly" not in chosen_schedules(Settings(schedules={"quality-nightly": "off"}))
+
+
+def test_a_schedule_without_work_is_left_out():
+    assert "session-stats" not in chosen_schedules(Settings())
+    schedules = chosen_schedules(Settings(sessions_root="/sessions"))
+    assert schedules["session-stats"].cron == "*/15 * * * *"
+    # To name it is no mistake.
+    assert "session-stats" not in chosen_schedules(Settings(schedules={"session-stats": "off"}))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from storage.database import Database
 from storage.jobs import JobRecord, list_jobs
 from tests.conftest import DATA
-from tests.prefect_server import running_prefect_server
+from tests.prefect_server import copy_prefect_database, running_prefect_server
 
 COMMAND = Path(sys.executable).with_name("visionflows")
 MANY = 240
@@ -96,7 +96,9 @@ def wait_for_job(database: Database) -> Callable[..., JobRecord]:
 
 
 @pytest.fixture(scope="session")
-def deployed_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def deployed_api(
+    prefect_api: str, prefect_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The API of a real Prefect server of its own with everything applied, and no worker."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -104,7 +106,9 @@ def deployed_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from deployments.deploy import apply_everything
     from storage.settings import Settings
 
-    with running_prefect_server(tmp_path_factory.mktemp("deployed-server")) as url:
+    home = tmp_path_factory.mktemp("deployed-server")
+    copy_prefect_database(prefect_template, home)
+    with running_prefect_server(home) as url:
         with (
             temporary_settings({PREFECT_API_URL: url}),
             get_client(sync_client=True) as client,

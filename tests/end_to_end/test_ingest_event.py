@@ -16,7 +16,11 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.events import emit_event
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 
 from deployments.automations import apply_automations, quality_after_ingest
 from deployments.deploy import apply_everything
@@ -39,7 +43,8 @@ def project():
 
 @pytest.fixture
 def client(deployed_api):
-    with temporary_settings({PREFECT_API_URL: deployed_api}), get_client(sync_client=True) as made:
+    settings = {PREFECT_API_URL: deployed_api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(settings), get_client(sync_client=True) as made:
         yield made
 
 

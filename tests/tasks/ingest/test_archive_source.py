@@ -180,6 +180,7 @@ names = st.lists(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # which archives may hold
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(names, st.sampled_from("/\\")), min_size=1, max_size=8))
 def test_nothing_is_ever_written_outside_of_the_staging_folder(tmp_path_factory, members):

@@ -1,0 +1,1 @@
+"""Keeping the folder of Parquet snapshots small."""

@@ -1,0 +1,210 @@
+"""Server, deployment and two workers with homes of their own, on one PostgreSQL over TCP.
+
+These are the commands of `deployments/compose.yaml`, run as it runs them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import httpx
+import psycopg
+import pytest
+import typer
+import yaml
+from sqlalchemy import create_engine
+
+from deployments.command_line import app
+from deployments.stack_processes import free_port
+from storage.database import Database, parse_database_url
+from storage.jobs import find_job_of_run, list_jobs
+from storage.postgresql_programs import programs_folder, server_user
+from storage.settings import Settings
+from storage.tables.jobs import JobStatus
+from tests.end_to_end.conftest import COMMAND, MANY
+from tests.end_to_end.local_stack import QUICK, wait_for
+
+COMPOSE = Path(__file__).parent.parent.parent / "deployments" / "compose.yaml"
+PASSWORD = "p@ss word"
+PASSWORD_IN_URL = "p%40ss%20word"
+
+
+@pytest.fixture
+def external_postgresql(public_folder):
+    """The URL of a server that listens on TCP and asks for a password."""
+    user = server_user()
+    port = free_port(25432)
+    with tempfile.TemporaryDirectory(dir=public_folder) as name:
+        folder = Path(name)
+        if user.uid is not None:
+            os.chown(folder, user.uid, user.gid)
+        password = folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        as_user = {"user": user.uid, "group": user.gid, "cwd": folder}
+        arguments = ["--auth=scram-sha-256", "--username=postgres", "--pwfile=password"]
+        initdb = [str(programs_folder() / "initdb"), *arguments, "--pgdata=data"]
+        subprocess.run(initdb, check=True, capture_output=True, **as_user)
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        program = [str(programs_folder() / "postgres"), "-D", "data", "-p", str(port), *options]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(program, stdout=log, stderr=log, **as_user)
+        url = f"postgresql://postgres:{PASSWORD_IN_URL}@127.0.0.1:{port}"
+
+        def is_ready():
+            try:
+                with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+                    connection.execute("CREATE DATABASE visionflows")
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        wait_for(is_ready, "PostgreSQL listens")
+        yield f"{url}/visionflows"
+        process.send_signal(2)
+        process.wait(timeout=30)
+
+
+@contextmanager
+def running(*arguments, environment, log):
+    """A command in a process of its own, ended as a service manager ends it."""
+    with log.open("wb") as words:
+        process = subprocess.Popen(
+            [str(COMMAND), *arguments],
+            env=environment,
+            stdout=words,
+            stderr=words,
+            cwd=log.parent,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        finally:
+            assert process.poll() is not None, log.read_text()
+
+
+def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
+    external_postgresql, many_photographs, make_prefect_home, tmp_path
+):
+    port = free_port(24400)
+    api = f"http://127.0.0.1:{port}/api"
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PREFECT_", "VISIONFLOWS_"))
+    }
+    machines = {}
+    for name in ("server", "one", "two"):
+        (tmp_path / name).mkdir()
+        machines[name] = {
+            **kept,
+            "VISIONFLOWS_HOME": str(tmp_path / name),
+            "VISIONFLOWS_DATABASE_URL": external_postgresql,
+            "VISIONFLOWS_RUNS_PER_WORKER": "1",
+            "VISIONFLOWS_WORKERS": "1",
+            **QUICK,
+            "PREFECT_API_URL": api,
+            # As in compose.yaml where none is chosen.
+            "PREFECT_SERVER_API_AUTH_STRING": "",
+            "PREFECT_API_AUTH_STRING": "",
+        }
+
+    machines["server"]["PREFECT_HOME"] = str(make_prefect_home())
+
+    def run(machine, *arguments):
+        finished = subprocess.run(
+            [str(COMMAND), *arguments],
+            env=machines[machine],
+            cwd=tmp_path / machine,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    database = Database(create_engine(parse_database_url(external_postgresql)))
+    with ExitStack() as started:
+        started.callback(database.engine.dispose)
+        for command, machine in (
+            (("server", "--port", str(port)), "server"),
+            (("worker", "--name", "one"), "one"),
+            (("worker", "--name", "two"), "two"),
+        ):
+            if command[0] == "worker" and machine == "one":
+                run("server", "projects", "add", "many", str(many_photographs))
+                wait_for(lambda: healthy(api), "the server answers", 300)
+                assert "quality-metrics/quality-metrics" in run("server", "deploy")
+            log = tmp_path / machine / "log"
+            started.enter_context(running(*command, environment=machines[machine], log=log))
+        deployment = httpx.get(f"{api}/deployments/name/quality-metrics/quality-metrics").json()
+        runs = [
+            httpx.post(
+                f"{api}/deployments/{deployment['id']}/create_flow_run",
+                json={"parameters": {"project": "many", "batch_size": 5}},
+            ).json()["id"]
+            for _ in range(2)
+        ]
+
+        def ended():
+            found = [httpx.get(f"{api}/flow_runs/{run}").json() for run in runs]
+            assert len(list_jobs(database, active_only=True)) <= 1
+            return all(run["state_type"] == "COMPLETED" for run in found) and found
+
+        finished = wait_for(ended, "both runs are completed", 300)
+        workers = {run["labels"]["prefect.worker.name"] for run in finished}
+        assert workers == {"one", "two"}, "each has one of the runs"
+    jobs = list_jobs(database)
+    assert sum(job.processed for job in jobs) == MANY, "nothing lost, nothing twice"
+    assert all(job.status is JobStatus.COMPLETED for job in jobs)
+    without_job = [run for run in finished if find_job_of_run(database, run["id"]) is None]
+    assert all("already running" in run["state"]["message"] for run in without_job)
+    assert list(tmp_path.glob("one/postgresql*")) == [], "no database of its own"
+
+
+def healthy(api):
+    try:
+        with urlopen(f"{api}/health", timeout=2):
+            return True
+    except OSError:
+        time.sleep(0.2)
+        return False
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
+
+
+def test_compose_waits_for_what_it_needs_and_checks_health(compose):
+    services = compose["services"]
+    for name, service in services.items():
+        for other, how in service.get("depends_on", {}).items():
+            assert other in services
+            if how["condition"] == "service_healthy":
+                assert services[other]["healthcheck"]["test"]
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert source in compose["volumes"] or source.startswith("$"), f"{name}: {volume}"
+        for port in service.get("ports", []):
+            assert str(port).startswith("127.0.0.1:"), "nothing is open to other machines"
+
+
+def test_compose_uses_settings_and_commands_that_exist(compose):
+    commands = typer.main.get_group(app).commands
+    known = {f"VISIONFLOWS_{name.upper()}" for name in Settings.model_fields}
+    for service in compose["services"].values():
+        ours = {name for name in service.get("environment", {}) if name.startswith("VISION")}
+        assert ours <= known
+        if service["image"] == "visionflows":
+            assert str(service["command"][0]) in commands
