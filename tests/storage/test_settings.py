@@ -44,6 +44,7 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "max_image_seconds": 1.5,
         "snapshots_kept": 4,
         "sessions_root": Path("/sessions"),
+        "inference_batch_size": 16,
         "data_roots": (Path("/data/one"), Path("/data/two and a half")),
         "task_runner": TaskRunnerKind.PROCESSES,
         "task_runner_address": "tcp://scheduler:8786",
