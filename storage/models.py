@@ -64,7 +64,7 @@ def find_model(database: Database, key: str) -> ModelRecord:
     Raises:
         NotFoundError: there is none; the message says how weights are registered.
     """
-    path = str(Path(key).expanduser().absolute()) if key.strip() else key
+    path = _resolved(key)
     with database.transaction() as connection:
         row = connection.execute(
             text(
@@ -75,7 +75,7 @@ def find_model(database: Database, key: str) -> ModelRecord:
         ).first()
     if row is not None:
         return _record(tuple(row))
-    if Path(path).exists():
+    if path is not None and Path(path).exists():
         raise NotFoundError(
             f"The weights {key} are not registered: `visionflows models add {key}` does so, once "
             "somebody trusts them."
@@ -86,6 +86,14 @@ def find_model(database: Database, key: str) -> ModelRecord:
         + (f"Registered models: {names}. " if names else "")
         + "`visionflows models add PATH` registers weights of this machine; none are downloaded."
     )
+
+
+def _resolved(key: str) -> str | None:
+    """What a key is as a path, as registered paths are written; None where it is none."""
+    try:
+        return str(Path(key).expanduser().resolve()) if key.strip() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def add_model(database: Database, model: NewModel, *, name: str | None) -> ModelRecord:

@@ -8,6 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import InvalidInputError
+from storage.models import add_model, find_model
+from tasks.inference.tasks import describe_model
+from tests.tasks.inference.conftest import MUSSELS, needs_ultralytics
 
 
 @pytest.fixture
@@ -78,3 +81,22 @@ def test_runs_without_a_common_image_are_refused(
     assert state.is_failed()
     with pytest.raises(InvalidInputError, match="no image in common"):
         state.result()
+
+
+@needs_ultralytics
+def test_two_models_of_the_same_weights_agree(
+    infer, gather, pictures, compare, the_run, database, home
+):
+    gather(pictures)
+    infer(0.5)
+    first = the_run()
+    weights = add_model(database, describe_model(MUSSELS / "mussels.pt"), name="by torch")
+    assert find_model(database, str(MUSSELS / "mussels.pt")) == weights
+    assert infer(0.5, model="by torch", device="cpu").is_completed()
+    second = the_run()
+    assert second.id != first.id
+    assert list((home / "exports").rglob("*.onnx")), "the export is kept"
+    result = compare(str(first.id), str(second.id)).result()
+    assert result["images"] == result["equal_images"] == 6
+    assert result["total"]["matched"] == sum(first.class_counts.values())
+    assert result["total"]["mean_iou"] == pytest.approx(1, abs=1e-3)
