@@ -30,6 +30,8 @@ def compare_runs(
     For example:
 
       visionflows runs compare 3f2a 81c0
+
+      visionflows run compare-runs 3f2a 81c0
     """
     settings = get_settings()
     prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")

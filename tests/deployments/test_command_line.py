@@ -29,12 +29,27 @@ COMMANDS = [
     ("sessions", "tag"),
     ("sessions", "rate"),
     ("sessions", "note"),
+    ("run", "collection-inference"),
+    ("run", "compare-runs"),
+    ("models",),
+    ("models", "add"),
+    ("models", "list"),
+    ("collections",),
+    ("collections", "add"),
+    ("collections", "refresh"),
+    ("collections", "list"),
+    ("collections", "remove"),
+    ("runs",),
+    ("runs", "list"),
+    ("runs", "show"),
+    ("runs", "compare"),
     ("status",),
     ("cancel",),
     ("db",),
     ("db", "upgrade"),
     ("db", "shell"),
 ]
+GROUPS = [(name,) for name in ("projects", "db", "sessions", "models", "collections", "runs")]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -48,7 +63,7 @@ def test_every_command_has_a_help_text(invoke, monkeypatch, command):
 
 @pytest.mark.parametrize(
     "command",
-    [command for command in COMMANDS if command not in (("projects",), ("db",), ("sessions",))],
+    [command for command in COMMANDS if command not in GROUPS],
 )
 def test_the_help_of_a_command_has_an_example_of_its_use(invoke, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "120")
