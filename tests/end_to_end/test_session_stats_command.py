@@ -64,8 +64,9 @@ def test_killed_half_way_and_started_ten_times_gives_every_session_once(
     jobs = list_jobs(database)
     assert jobs[-1].id == killed.id and jobs[-1].status is JobStatus.FAILED
     worked = [job for job in jobs[:-1] if job.total]
-    # Nothing lost: only the rest is read. Nothing twice: one of the ten did it.
-    assert [(job.total, job.processed) for job in worked] == [(MANY - killed.processed,) * 2]
+    # Nothing lost: only the rest is read. Nothing twice: one of the ten did it. A batch that the
+    # killed process had just committed may have come after the look at it.
+    assert [(job.total, job.processed) for job in worked] == [(MANY - jobs[-1].processed,) * 2]
     assert {json.loads(output)["job"]["id"] for output, _ in outputs} <= {str(j.id) for j in jobs}
 
     resumed = read_values(database)

@@ -19,6 +19,7 @@ from storage.snapshots import SnapshotSubject, list_snapshots, snapshot_metadata
 from storage.tables.jobs import JobKind, JobStatus
 from storage.tables.releases import ReleaseStatsStatus
 from tests.conftest import DATA
+from tests.flows.artifacts import artifacts_of
 from tests.flows.release_runs import count_members, long_archive, read_row, thread_of_flow
 from tests.storage.processes import kill, start_python, wait_until
 from tests.tasks.releases.archives import sound_dataset, write_zip
@@ -248,19 +249,10 @@ def test_a_path_is_checked_before_anything_is_registered(build, database, home, 
 
 
 def test_the_artifact_shows_splits_classes_and_problems(build, sound):
-    from prefect.client.orchestration import get_client
-
     files = sound_dataset()
     files["images/val/copy.jpg"] = files["images/train/a.jpg"]
     write_zip(sound, files)
-    state = build(archive=str(sound))
-    with get_client(sync_client=True) as client:
-        shown = {
-            artifact.key: artifact.data
-            for artifact in client.read_artifacts()
-            if artifact.flow_run_id == state.state_details.flow_run_id
-        }
-    page = shown["release-statistics-sound"]
+    page = artifacts_of(build(archive=str(sound)))["release-statistics-sound"].data
     assert "5 images, 2 classes, 5 objects" in page
     assert "| train | 2 | 40.0% | █████████▋ | 2 | 0 | 0 | 0 |" in page
     assert "| 1 | dog | box | 3 | 3 | 3 |" in page

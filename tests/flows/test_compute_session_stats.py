@@ -18,6 +18,7 @@ from storage.errors import InvalidInputError
 from storage.jobs import list_jobs
 from storage.sessions import edit_session
 from storage.tables.jobs import JobStatus
+from tests.flows.artifacts import artifacts_of
 from tests.session_folders import (
     COMBINATIONS,
     SWEEP,
@@ -242,15 +243,10 @@ def test_the_snapshot_holds_what_the_tables_say(documented, session_flow, sessio
 
 
 def test_artifacts_show_progress_models_and_incomplete_sessions(documented, session_flow):
-    from prefect.client.orchestration import get_client
-
-    state = session_flow()
-    with get_client(sync_client=True) as client:
-        artifacts = {
-            artifact.key.rsplit("-sessions", 1)[0].split("-tmp")[0]: artifact
-            for artifact in client.read_artifacts()
-            if artifact.flow_run_id == state.state_details.flow_run_id
-        }
+    artifacts = {
+        key.rsplit("-sessions", 1)[0].split("-tmp")[0]: artifact
+        for key, artifact in artifacts_of(session_flow()).items()
+    }
     assert set(artifacts) == {"sessions-progress", "sessions-summary", "sessions-incomplete"}
     assert artifacts["sessions-progress"].data == 100.0
     assert "3 computed, 0 failed, 0 of 3 to go" in artifacts["sessions-progress"].description

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import pytest
 from prefect import unmapped
-from prefect.client.orchestration import get_client
 
 from flows.mapped_chunks import map_chunks
 from flows.progress import JobProgress
@@ -28,6 +27,7 @@ from storage.jobs import (
 )
 from storage.tables.jobs import JobKind, JobStatus
 from tasks.decorators import flow, task
+from tests.flows.artifacts import artifacts_of
 
 WORKERS = 2
 ITEMS = 3
@@ -104,12 +104,7 @@ def wait_until(condition, seconds=60):
 
 
 def progress_artifact(run):
-    with get_client(sync_client=True) as client:
-        (artifact,) = (
-            artifact
-            for artifact in client.read_artifacts()
-            if artifact.flow_run_id == run.state.state_details.flow_run_id
-        )
+    (artifact,) = artifacts_of(run.state).values()
     return artifact
 
 

@@ -19,6 +19,7 @@ from tasks.projects.tasks import register_project
 from tasks.quality.overall_quality import BlurRule, QualityThresholds
 from tests.conftest import DATA
 from tests.flows import reference
+from tests.flows.artifacts import artifacts_of
 
 # What may differ between two runs that found the same: ids are drawn at random, times go on.
 UNSTABLE = {
@@ -347,16 +348,8 @@ def test_the_snapshot_holds_what_the_tables_say(
 
 
 def test_artifacts_show_progress_summary_and_duplicates(small_photographs, database, flow_runner):
-    from prefect.client.orchestration import get_client
-
     register_project(database, "p", small_photographs, workers=2)
-    state = flow_runner("p")
-    with get_client(sync_client=True) as client:
-        artifacts = {
-            artifact.key: artifact
-            for artifact in client.read_artifacts()
-            if artifact.flow_run_id == state.state_details.flow_run_id
-        }
+    artifacts = artifacts_of(flow_runner("p"))
     assert set(artifacts) == {"quality-progress-p", "quality-summary-p", "quality-duplicates-p"}
     assert artifacts["quality-progress-p"].data == 100.0
     assert "24 measured, 0 failed" in artifacts["quality-progress-p"].description
