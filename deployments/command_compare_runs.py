@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from deployments.flow_runs import result_of, run_here
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.terminal import console, plain, print_json, print_plain
 from storage.database import open_database
-from storage.errors import VisionflowsError
 from storage.inference_runs import find_run
 from storage.settings import get_settings
 
@@ -38,19 +38,12 @@ def compare_runs(
     database = open_database(settings)
     one, other = find_run(database, first), find_run(database, second)
 
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.temporary_server import start_temporary_server
     from flows.compare_runs import compare_runs as flow
 
-    start_temporary_server()
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        state = flow(first=str(one.id), second=str(other.id), return_state=True)
-    if not state.is_completed():
-        cause = state.result(raise_on_failure=False)
-        is_ours = isinstance(cause, VisionflowsError | OSError)
-        raise VisionflowsError(str(cause) if is_ours else f"compare-runs failed: {state.message}")
-    result = cast(dict[str, Any], state.result())
+    state = run_here(
+        database, lambda: flow(first=str(one.id), second=str(other.id), return_state=True)
+    )
+    result = result_of("compare-runs", state)
     if json_output:
         print_json(result)
         return

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from types import FrameType
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
 from pydantic import ValidationError
 
-from deployments.prefect_environment import named_server, prepare_prefect_environment
+from deployments.flow_runs import result_of, run_here, run_remotely
+from deployments.prefect_environment import prepare_prefect_environment
 from deployments.quality_output import print_quality, quality_as_json
-from deployments.terminal import live_job_bar, print_json, print_plain, print_problem
-from storage.database import Database, open_database
-from storage.errors import VisionflowsError
-from storage.held_job import jobs_held_here
-from storage.jobs import cancel_job, find_job, find_job_of_run
+from deployments.terminal import live_job_bar, print_json, print_plain
+from storage.database import open_database
+from storage.jobs import find_job, find_job_of_run
 from storage.projects import find_project
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind
 
 app = typer.Typer(no_args_is_help=True)
-
-CANCELLED = 130
-"""Exit status of a run that was cancelled, as shells have it for Ctrl-C."""
 
 
 @app.callback()
@@ -77,9 +68,6 @@ def quality_metrics(
     database = open_database(settings)
     found = find_project(database, project)
 
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.temporary_server import start_temporary_server
     from flows.quality_metrics import quality_metrics as flow
     from tasks.quality.overall_quality import BlurRule, QualityThresholds
 
@@ -107,27 +95,19 @@ def quality_metrics(
         else:
             print_quality(database, found, remote_job)
         return
-    start_temporary_server()
     bar = live_job_bar(database, JobKind.QUALITY_METRICS, str(found.id), f"Measuring {found.name}")
-    with (
-        nullcontext() if json_output else bar,
-        cancel_on_interrupt(database),
-        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        state = flow(
+    state = run_here(
+        database,
+        lambda: flow(
             project=str(found.id),
             batch_size=batch_size,
             force=force,
             thresholds=thresholds,
             return_state=True,
-        )
-    if state.is_cancelled():
-        print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(CANCELLED)
-    if not state.is_completed():
-        raise VisionflowsError(f"quality-metrics failed: {state.message}")
-    result = cast(dict[str, Any], state.result())
+        ),
+        None if json_output else bar,
+    )
+    result = result_of("quality-metrics", state)
     job = find_job(database, UUID(result["job_id"]))
     if json_output:
         print_json(quality_as_json(database, found, job))
@@ -138,51 +118,3 @@ def quality_metrics(
         )
     else:
         print_quality(database, found, job)
-
-
-def run_remotely(
-    database: Database, name: str, parameters: dict[str, Any], description: str, *, show: bool
-) -> UUID:
-    """Run a deployed flow on a worker and follow it; the id of its completed run.
-
-    Raises:
-        ConfigurationError: no server is named and the stack is not running.
-        InvalidInputError: a parameter is unknown or has a bad value.
-        VisionflowsError: the run failed.
-        typer.Exit: the run was cancelled.
-    """
-    from deployments.prefect_api import prefect_client
-    from deployments.remote_run import follow_remote_run, raise_unless_completed, start_remote_run
-
-    with prefect_client(named_server()) as client:
-        run_id = start_remote_run(client, name, parameters)
-        run = follow_remote_run(client, database, run_id, description, show=show)
-    raise_unless_completed(name, run)
-    if run.state.is_cancelled():
-        print_problem(f"Cancelled: {run.state.message or 'before it began'}.")
-        raise typer.Exit(CANCELLED)
-    return run_id
-
-
-@contextmanager
-def cancel_on_interrupt(database: Database) -> Iterator[None]:
-    """Turn the first Ctrl-C into a cancellation of this process's job; the second interrupts."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def cancel(jobs: list[UUID]) -> None:
-        for job_id in jobs:
-            cancel_job(database, job_id)
-
-    def interrupted(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        jobs = jobs_held_here()
-        if not jobs:
-            raise KeyboardInterrupt
-        print_problem("Cancelling: batches at work are finished. Ctrl-C again ends at once.")
-        threading.Thread(target=cancel, args=[jobs], name="cancel", daemon=True).start()
-
-    signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

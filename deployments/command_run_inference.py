@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
-from deployments.command_run import CANCELLED, cancel_on_interrupt, run_remotely
+from deployments.flow_runs import result_of, run_here, run_remotely
 from deployments.inference_output import print_run, run_as_json
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.terminal import (
@@ -15,10 +14,8 @@ from deployments.terminal import (
     live_job_bar,
     print_json,
     print_plain,
-    print_problem,
 )
 from storage.database import open_database
-from storage.errors import VisionflowsError
 from storage.inference_runs import find_run
 from storage.jobs import find_job
 from storage.settings import get_settings
@@ -68,9 +65,6 @@ def collection_inference(
     prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
     database = open_database(settings)
 
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.temporary_server import start_temporary_server
     from flows.collection_inference import collection_inference as flow
     from tasks.inference_orders.tasks import order_run
 
@@ -107,17 +101,12 @@ def collection_inference(
         else:
             print_run(database, run, [])
         return
-    start_temporary_server()
     bar = live_job_bar(
         database, JobKind.COLLECTION_INFERENCE, str(order.run_id), f"{model} on {collection}"
     )
-    with (
-        nullcontext() if json_output else bar,
-        cancel_on_interrupt(database),
-        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        state = flow(
+    state = run_here(
+        database,
+        lambda: flow(
             collection=collection,
             model=model,
             threshold=threshold,
@@ -127,18 +116,10 @@ def collection_inference(
             device=device,
             refresh=refresh,
             return_state=True,
-        )
-    if state.is_cancelled():
-        print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(CANCELLED)
-    if not state.is_completed():
-        # The error itself, where there is one: Prefect's message has a frame around it.
-        cause = state.result(raise_on_failure=False)
-        is_ours = isinstance(cause, VisionflowsError | OSError)
-        raise VisionflowsError(
-            str(cause) if is_ours else f"collection-inference failed: {state.message}"
-        )
-    result = cast(dict[str, Any], state.result())
+        ),
+        None if json_output else bar,
+    )
+    result = result_of("collection-inference", state)
     run = find_run(database, result["run_id"])
     if json_output:
         job = find_job(database, result["job_id"])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
 
-from deployments.command_run import CANCELLED, cancel_on_interrupt
+from deployments.flow_runs import result_of, run_here
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.terminal import print_json, print_plain, print_problem
 from storage.database import open_database
-from storage.errors import VisionflowsError
 from storage.settings import get_settings
 
 _MOST_PROBLEMS = 10
@@ -82,9 +81,6 @@ def ingest_project(
     prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
     database = open_database(settings)
 
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.temporary_server import start_temporary_server
     from flows.ingest_project import IngestMode
     from flows.ingest_project import ingest_project as flow
     from tasks.ingest.options import GenerationOptions
@@ -105,12 +101,9 @@ def ingest_project(
         place = {"augmentations": "--augment", "tiling": "--tile, --overlap or --background"}
         option = place.get(str(first["loc"][0]), f"--{first['loc'][0]}")
         raise typer.BadParameter(f"{option}: {first['msg']}.") from None
-    start_temporary_server()
-    with (
-        cancel_on_interrupt(database),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        state = flow(
+    state = run_here(
+        database,
+        lambda: flow(
             source=None if source is None else str(source),
             project=project,
             mode=IngestMode(mode),
@@ -119,20 +112,14 @@ def ingest_project(
             accept_losses=accept_losses,
             dry_run=dry_run,
             return_state=True,
-        )
-    if state.is_cancelled():
-        print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(CANCELLED)
-    if not state.is_completed():
-        # The error itself, where there is one: Prefect's message has a frame around it.
-        cause = state.result(raise_on_failure=False)
-        is_ours = isinstance(cause, VisionflowsError | OSError)
-        if isinstance(cause, list) and not json_output:
-            for report in cause:
-                if "error" not in report:
-                    _print_report(report, is_preview=False)
-        raise VisionflowsError(str(cause) if is_ours else f"ingest-project failed: {state.message}")
-    reports = cast(list[dict[str, Any]], state.result())
+        ),
+    )
+    done = state.result(raise_on_failure=False)
+    if state.is_failed() and isinstance(done, list) and not json_output:
+        for report in done:
+            if "error" not in report:
+                _print_report(report, is_preview=False)
+    reports = result_of("ingest-project", state)
     if json_output:
         print_json(reports)
         return

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
 
-from deployments.command_run import CANCELLED, cancel_on_interrupt
+from deployments.flow_runs import run_here
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.release_output import (
     as_sentence,
@@ -65,7 +64,7 @@ def build_release_stats(
     one = _choose(database, archive, release)
     from flows.build_release_stats import build_release_stats as flow
 
-    state = _run(
+    state = run_here(
         database,
         lambda: flow(
             release="" if one is None else str(one.id),
@@ -73,7 +72,7 @@ def build_release_stats(
             verify=verify,
             return_state=True,
         ),
-        nullcontext() if one is None or json_output else _bar(database, one),
+        None if one is None or json_output else _bar(database, one),
     )
     _show(database, state, one, json_output=json_output)
 
@@ -89,7 +88,7 @@ def check_release_stats(verbose: VerboseOption = False, json_output: JsonOption 
     database = open_database()
     from flows.check_release_stats import check_release_stats as flow
 
-    state = _run(database, lambda: flow(return_state=True), nullcontext())
+    state = run_here(database, lambda: flow(return_state=True))
     _show(database, state, None, json_output=json_output)
 
 
@@ -134,7 +133,7 @@ def create_release(
     path = choose_archive_path(
         database, name, "" if output is None else str(output), for_deployment=False
     )
-    state = _run(
+    state = run_here(
         database,
         lambda: flow(
             project=str(found.id),
@@ -149,7 +148,7 @@ def create_release(
             with_unlabelled=with_unlabelled,
             return_state=True,
         ),
-        nullcontext()
+        None
         if json_output
         else live_job_bar(database, JobKind.CREATE_RELEASE, name, f"Writing {name}"),
     )
@@ -194,34 +193,6 @@ def _choose(database: Database, archive: Path | None, release: str | None) -> Re
 
 def _bar(database: Database, release: ReleaseRecord) -> AbstractContextManager[None]:
     return live_job_bar(database, JobKind.RELEASE_STATS, str(release.id), f"Reading {release.name}")
-
-
-def _run(
-    database: Database,
-    flow: Callable[[], State[Any]],
-    bar: AbstractContextManager[None],
-) -> State[Any]:
-    """Run a flow in this process; its final state, unless it was cancelled.
-
-    Raises:
-        typer.Exit: it was cancelled.
-    """
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.temporary_server import start_temporary_server
-
-    start_temporary_server()
-    with (
-        bar,
-        cancel_on_interrupt(database),
-        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        state = flow()
-    if state.is_cancelled():
-        print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(CANCELLED)
-    return state
 
 
 def _show(

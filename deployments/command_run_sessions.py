@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from deployments.command_run import CANCELLED, cancel_on_interrupt
+from deployments.flow_runs import result_of, run_here
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.session_output import print_sessions_run, sessions_run_as_json
-from deployments.terminal import live_job_bar, print_json, print_plain, print_problem
+from deployments.terminal import live_job_bar, print_json, print_plain
 from storage.database import open_database
-from storage.errors import VisionflowsError
 from storage.jobs import find_job
 from storage.settings import get_settings
 from storage.tables.jobs import JobKind
@@ -120,34 +118,18 @@ def _run(
     prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
     database = open_database(settings)
 
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.temporary_server import start_temporary_server
     from flows.compute_session_stats import compute_session_stats as flow
     from flows.compute_session_stats import resolve_sessions_root
 
     given = None if sessions_root is None else str(sessions_root)
     root = resolve_sessions_root(given, parameters["session_ids"], for_deployment=False)
-    start_temporary_server()
     bar = live_job_bar(database, JobKind.SESSION_STATS, root, f"Sessions in {root}")
-    with (
-        nullcontext() if json_output else bar,
-        cancel_on_interrupt(database),
-        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        state = flow(sessions_root=root, return_state=True, **parameters)
-    if state.is_cancelled():
-        print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(CANCELLED)
-    if not state.is_completed():
-        # The error itself, where there is one: Prefect's message has a frame around it.
-        cause = state.result(raise_on_failure=False)
-        is_ours = isinstance(cause, VisionflowsError | OSError)
-        raise VisionflowsError(
-            str(cause) if is_ours else f"compute-session-stats failed: {state.message}"
-        )
-    result = cast(dict[str, Any], state.result())
+    state = run_here(
+        database,
+        lambda: flow(sessions_root=root, return_state=True, **parameters),
+        None if json_output else bar,
+    )
+    result = result_of("compute-session-stats", state)
     job = find_job(database, UUID(result["job_id"]))
     if json_output:
         print_json(sessions_run_as_json(database, root, job))

@@ -169,7 +169,7 @@ def trigger(
     """
     settings = get_settings()
     prepare_prefect_environment(settings, log_level="ERROR")
-    from deployments.command_run import run_remotely
+    from deployments.flow_runs import run_remotely
     from deployments.prefect_api import prefect_client
     from deployments.remote_run import read_parameters, start_remote_run
 

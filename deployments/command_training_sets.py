@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 from rich.table import Table
 
-from deployments.command_run import CANCELLED, cancel_on_interrupt
+from deployments.flow_runs import result_of, run_here
 from deployments.prefect_environment import prepare_prefect_environment
 from deployments.terminal import (
     console,
@@ -23,7 +22,6 @@ from deployments.terminal import (
     print_problem,
 )
 from storage.database import open_database
-from storage.errors import VisionflowsError
 from storage.jobs import find_job
 from storage.settings import get_settings
 
@@ -85,9 +83,6 @@ def prepare_training_set(
     prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
     database = open_database(settings)
 
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.temporary_server import start_temporary_server
     from flows.prepare_training_set import prepare_training_set as flow
 
     if val + test >= 1:
@@ -95,14 +90,9 @@ def prepare_training_set(
             f"--val {val:g} and --test {test:g} leave no image to train with; "
             "together they must be below 1."
         )
-    start_temporary_server()
-    with (
-        nullcontext() if json_output else console.status("Preparing the training set"),
-        cancel_on_interrupt(database),
-        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        state = flow(
+    state = run_here(
+        database,
+        lambda: flow(
             projects=project,
             output=None if output is None else str(output),
             task=task.value,
@@ -112,14 +102,10 @@ def prepare_training_set(
             keep_splits=keep_splits,
             background_ratio=background_ratio,
             return_state=True,
-        )
-    if state.is_cancelled():
-        print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(CANCELLED)
-    if not state.is_completed():
-        state.result(raise_on_failure=True)
-        raise VisionflowsError(f"prepare-training-set failed: {state.message}")
-    result = cast(dict[str, Any], state.result())
+        ),
+        None if json_output else console.status("Preparing the training set"),
+    )
+    result = result_of("prepare-training-set", state)
     if json_output:
         job = find_job(database, UUID(result["job_id"]))
         print_json({"job": job_as_json(job), **result})
