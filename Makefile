@@ -12,8 +12,9 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
   $(PIP) install --quiet --force-reinstall --no-deps \
     "$$(grep '^opencv-python==' constraints.txt | sed 's/python/python-headless/')"
 
-# Each process has a PostgreSQL and a Prefect server of its own: two are enough to fill two cores.
-SIDE_BY_SIDE ?= --numprocesses 2 --dist loadfile
+# Each process has a PostgreSQL and a Prefect server of its own: two fill two cores. In the order of
+# the files, so that the long ones come first.
+SIDE_BY_SIDE ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test lint install install-dev clean
 
