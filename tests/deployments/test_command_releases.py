@@ -113,7 +113,9 @@ def test_releases_are_listed_and_shown(invoke, database, archive):
         ("create-release", "--project", "nobody", "--name", "x"),
     ],
 )
-def test_wrong_arguments_are_refused_before_a_server_starts(invoke, arguments, monkeypatch):
-    for name in ("PREFECT_HOME", "PREFECT_LOGGING_LEVEL", "PREFECT_API_URL"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+def test_wrong_arguments_are_refused_before_a_server_starts(
+    invoke, arguments, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9")  # nobody answers there
     assert invoke("run", *arguments).is_one_sentence()
