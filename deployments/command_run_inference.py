@@ -159,4 +159,6 @@ def parse_class_mapping(
             raise typer.BadParameter(
                 f"--class-mapping: {name.strip()!r} is given as both live and dead."
             )
+    if not mapping:
+        raise typer.BadParameter("--class-mapping: no class is named; give NAME=live or NAME=dead.")
     return mapping

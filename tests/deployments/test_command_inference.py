@@ -211,6 +211,7 @@ def test_what_cannot_be_run_is_refused_before_anything_starts(
     [
         ("open:live", "'open:live' is not of the form"),
         ("open=dead, open=live", "'open' is given as both live and dead"),
+        (" ,", "no class is named"),
     ],
 )
 def test_a_class_mapping_of_another_form_is_a_usage_error(invoke, mapping, words):
