@@ -143,7 +143,7 @@ def parse_class_mapping(
     """Read what counts as live and dead, as `open=dead,closed=live`.
 
     Raises:
-        typer.BadParameter: something is not of this form.
+        typer.BadParameter: something is not of this form, or a name has two meanings.
     """
     if values is None:
         return None
@@ -155,5 +155,10 @@ def parse_class_mapping(
             raise typer.BadParameter(
                 f"--class-mapping: {part.strip()!r} is not of the form NAME=live or NAME=dead."
             )
-        mapping[name.strip()] = cast(Literal["live", "dead"], meaning)
+        if mapping.setdefault(name.strip(), cast(Literal["live", "dead"], meaning)) != meaning:
+            raise typer.BadParameter(
+                f"--class-mapping: {name.strip()!r} is given as both live and dead."
+            )
+    if not mapping:
+        raise typer.BadParameter("--class-mapping: no class is named; give NAME=live or NAME=dead.")
     return mapping

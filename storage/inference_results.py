@@ -206,6 +206,8 @@ def store_detections(
 def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert or replace results of a run; a failure never replaces a good result.
 
+    One that was to be counted again, see `begin_run`, is no good result any more.
+
     Args:
         connection: the transaction to write in.
         rows: all columns of `image_results` but `computed_at`, by name.
@@ -227,7 +229,8 @@ def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
             f"(:run_id, :image_id, {', '.join(f':{name}' for name in names)}) "
             f"ON CONFLICT (run_id, image_id) DO UPDATE SET ({columns}, computed_at) = "
             f"({', '.join(f'excluded.{name}' for name in names)}, now()) "
-            "WHERE excluded.error_msg IS NULL OR known.error_msg IS NOT NULL"
+            "WHERE excluded.error_msg IS NULL OR known.error_msg IS NOT NULL "
+            "OR known.counted_classes = ''"
         ),
         values,
     )

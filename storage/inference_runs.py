@@ -174,10 +174,15 @@ def begin_run(
     *,
     total: int,
     class_mapping: dict[str, str] | None,
+    counted_classes: str,
 ) -> None:
-    """Store what a start of a run works on, while its job is being planned."""
+    """Store what a start of a run works on, while its job is being planned.
+
+    Results that were counted with other classes as live and dead count no more from here on: a
+    start that ends early must not leave sums of both, nor files of one beside rows of the other.
+    """
     with database.transaction() as connection:
-        connection.execute(
+        begun = connection.execute(
             text(
                 "UPDATE runs SET total = :total, class_mapping = :mapping, updated_at = now() "
                 "WHERE id = :id AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id "
@@ -191,10 +196,21 @@ def begin_run(
                 "token": job.fencing_token,
             },
         )
+        if begun.rowcount:
+            connection.execute(
+                text(
+                    "UPDATE image_results SET counted_classes = '' WHERE run_id = :id "
+                    "AND error_msg IS NULL AND counted_classes NOT IN (:classes, '')"
+                ),
+                {"id": run_id, "classes": counted_classes},
+            )
 
 
 def sum_up_run(connection: Connection, run_id: UUID) -> RunTotals:
-    """Sums over the results of all images that the collection of a run has now."""
+    """Sums over the results of all images that the collection of a run has now.
+
+    Those that are to be counted again, see `begin_run`, are none.
+    """
     own = {"id": run_id}
     counts = connection.execute(
         text(
@@ -220,6 +236,7 @@ def sum_up_run(connection: Connection, run_id: UUID) -> RunTotals:
 _FROM_COLLECTION = (
     "FROM runs k JOIN collection_images c ON c.collection_id = k.collection_id "
     "{join} JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id "
+    "AND r.counted_classes <> '' "
 )
 _RESULTS = _FROM_COLLECTION.format(join="LEFT") + "WHERE k.id = :id"
 _RESULTS_WITH_CLASSES = (

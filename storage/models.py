@@ -61,6 +61,8 @@ def list_models(database: Database) -> list[ModelRecord]:
 def find_model(database: Database, key: str) -> ModelRecord:
     """A model by its name, its id, or the path or sha256 of its weights.
 
+    Of several that were registered from one path, it is the one that was so last.
+
     Raises:
         NotFoundError: there is none; the message says how weights are registered.
     """
@@ -69,7 +71,7 @@ def find_model(database: Database, key: str) -> ModelRecord:
         row = connection.execute(
             text(
                 _MODEL + "WHERE name = :key OR id::text = :key OR sha256 = lower(:key) "
-                "OR weights_path = :path ORDER BY name = :key DESC, created_at DESC"
+                "OR weights_path = :path ORDER BY name = :key DESC, updated_at DESC"
             ),
             {"key": key, "path": path},
         ).first()

@@ -36,6 +36,7 @@ JOIN collection_images c ON c.collection_id = k.collection_id
 JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id
 JOIN runs l ON l.id = :second
 JOIN image_results t ON t.run_id = l.id AND t.image_id = r.image_id
+JOIN collection_images o ON o.collection_id = l.collection_id AND o.shared_image_id = t.image_id
 JOIN image_detections d
   ON d.model_id = k.model_id AND d.image_id = r.image_id AND d.settings = r.settings
 JOIN image_detections e
@@ -45,19 +46,21 @@ WHERE k.id = :first AND r.error_msg IS NULL AND t.error_msg IS NULL
 
 
 def count_pairs(connection: Connection, first: UUID, second: UUID) -> PairCounts:
-    """How many images two runs have in common."""
+    """How many images two runs have in common, of those that are in their collections now."""
     values = {"first": first, "second": second}
     both = int(connection.scalar(text(f"SELECT count(*) {_PAIRS}"), values) or 0)
     done = connection.execute(
         text(
-            "SELECT count(*) FILTER (WHERE run_id = :first), "
-            "count(*) FILTER (WHERE run_id = :second AND :first <> :second) "
-            "FROM image_results WHERE run_id IN (:first, :second) AND error_msg IS NULL"
+            "SELECT count(*) FILTER (WHERE r.run_id = :first), "
+            "count(*) FILTER (WHERE r.run_id = :second) "
+            "FROM image_results r JOIN runs k ON k.id = r.run_id "
+            "JOIN collection_images c ON c.collection_id = k.collection_id "
+            "AND c.shared_image_id = r.image_id "
+            "WHERE r.run_id IN (:first, :second) AND r.error_msg IS NULL"
         ),
         values,
     ).one()
-    second_done = done[0] if first == second else done[1]
-    return PairCounts(both, done[0] - both, second_done - both)
+    return PairCounts(both, done[0] - both, done[1] - both)
 
 
 def read_pairs(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ from tasks.collections.sources import (
     source_as_json,
     source_from_json,
 )
+from tasks.labels.addresses import Split
 from tasks.projects.scanning import FoundFile, scan_image_folder
 from tasks.projects.tasks import check_project_name, read_files
+from tasks.quality.overall_quality import Issue
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def refresh_collection(
 def _query_values(source: QuerySource) -> dict[str, Any]:
     if source.min_quality is not None and not 0 <= source.min_quality <= 1:
         raise InvalidInputError(f"The quality {source.min_quality} must lie between 0 and 1.")
+    _check_known("split", () if source.split is None else (source.split,), Split)
+    _check_known("issue", source.without_issues, Issue)
     return {
         **asdict(source),
         "projects": Jsonb(list(source.projects)),
@@ -115,6 +120,13 @@ def _query_values(source: QuerySource) -> dict[str, Any]:
         "path": None if source.path is None else like_pattern(source.path),
         "without_issues": list(source.without_issues),
     }
+
+
+def _check_known(noun: str, values: Sequence[str], known: type[StrEnum]) -> None:
+    """Refuse a misspelled value, which would choose too much or nothing at all."""
+    for value in values:
+        if value not in list(known):
+            raise InvalidInputError(f"The {noun} {value!r} is none of: {', '.join(known)}.")
 
 
 def _files_of_folder(

@@ -63,8 +63,8 @@ def live_dead_classes(
             rule above. A number is taken as a class id only where no class has it as its name.
 
     Raises:
-        InvalidInputError: the mapping names a class that the model does not have, or something
-            else than live and dead.
+        InvalidInputError: the mapping names a class that the model does not have, something else
+            than live and dead, or one class as both.
     """
     if mapping is None:
         mapping = {name: name for name in class_names if _folded(name) in (LIVE, DEAD)}
@@ -75,6 +75,11 @@ def live_dead_classes(
                 f"the class mapping maps {name!r} to {meaning!r}: only live and dead are possible"
             )
         ids[_folded(meaning)] |= _ids_of(name, class_names)
+    for class_id in sorted(ids[LIVE] & ids[DEAD]):
+        raise InvalidInputError(
+            f"the class mapping maps the class {class_names[class_id]!r} to both live and dead: "
+            "name it once"
+        )
     return LiveDeadClasses(frozenset(ids[LIVE]), frozenset(ids[DEAD]))
 
 

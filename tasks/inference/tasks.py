@@ -132,7 +132,14 @@ def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
     remove_leftovers(
         polygons_folder(order.run_id), older_than_seconds=_LEFTOVER_SECONDS, now=time.time()
     )
-    begin_run(database, job, order.run_id, total=total, class_mapping=order.class_mapping)
+    begin_run(
+        database,
+        job,
+        order.run_id,
+        total=total,
+        class_mapping=order.class_mapping,
+        counted_classes=order.counted_classes,
+    )
     if order.device != CPU:
         images.sort(key=lambda image: _seen_shape(image, order))
     chunks = cut_into_chunks(

@@ -9,6 +9,7 @@ import pytest
 
 from storage.held_job import start_job
 from storage.inference_runs import list_runs
+from storage.models import find_model
 from storage.tables.jobs import JobKind
 from tests.end_to_end.conftest import Command
 from tests.tasks.inference.conftest import MUSSELS, PICTURES
@@ -57,6 +58,23 @@ def test_other_weights_of_the_same_name_get_a_name_of_their_own(invoke, tmp_path
     assert invoke("models", "add", str(other), "--json").json()["name"] == f"mussels-{sha256[:8]}"
     refused = invoke("models", "add", str(other), "--name", "mussels")
     assert refused.is_one_sentence() and "belongs to other weights" in refused.errors
+
+
+def test_a_path_stands_for_the_weights_that_were_registered_from_it_last(
+    invoke, tmp_path, database
+):
+    onnx = pytest.importorskip("onnx", reason='needs: pip install "visionflows[inference]"')
+    path = tmp_path / "best.onnx"
+    shutil.copy(WEIGHTS, path)
+    first = invoke("models", "add", str(path), "--json").json()
+    model = onnx.load(WEIGHTS)
+    model.producer_name = "another"
+    onnx.save(model, path)
+    second = invoke("models", "add", str(path), "--json").json()
+    assert str(find_model(database, str(path)).id) == second["id"]
+    shutil.copy(WEIGHTS, path)
+    assert invoke("models", "add", str(path), "--json").json()["id"] == first["id"]
+    assert str(find_model(database, str(path)).id) == first["id"]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +186,7 @@ def test_a_run_a_second_threshold_and_their_comparison(
         (("--image-size", "100"), "give a multiple of 32"),
         (("--device", "tpu"), "none of auto, cpu, cuda and cuda:N"),
         (("--class-mapping", "shell=live"), "the model's classes are: live, dead"),
+        (("--class-mapping", "live=live,LIVE=dead"), "'live' to both live and dead"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_starts(
@@ -187,13 +206,21 @@ def test_what_cannot_be_run_is_refused_before_anything_starts(
     assert invoke("runs", "list", "--json").json() == []
 
 
-def test_a_class_mapping_of_another_form_is_a_usage_error(invoke):
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ("open:live", "'open:live' is not of the form"),
+        ("open=dead, open=live", "'open' is given as both live and dead"),
+        (" ,", "no class is named"),
+    ],
+)
+def test_a_class_mapping_of_another_form_is_a_usage_error(invoke, mapping, words):
     refused = invoke(
         *("run", "collection-inference", "--model", "m", "--collection", "c"),
-        *("--class-mapping", "open:live"),
+        *("--class-mapping", mapping),
     )
     assert refused.status == 2
-    assert "'open:live' is not of the form" in " ".join(refused.errors.replace("│", " ").split())
+    assert words in " ".join(refused.errors.replace("│", " ").split())
 
 
 def test_a_run_that_nobody_knows(invoke):

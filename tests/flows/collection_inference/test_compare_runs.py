@@ -83,6 +83,35 @@ def test_runs_without_a_common_image_are_refused(
         state.result()
 
 
+def test_an_image_that_has_left_the_collection_is_in_neither_run(
+    infer, gather, pictures, compare, the_run
+):
+    gather(pictures)
+    infer(0.5)
+    low = the_run()
+    infer(0.8)
+    sorted(pictures.glob("*.jpg"))[0].unlink()
+    gather(pictures)
+    result = compare(str(low.id), str(the_run().id)).result()
+    assert (result["both"], result["only_first"], result["only_second"]) == (5, 0, 0)
+    assert result["images"] == 5
+
+
+def test_runs_over_two_collections_are_compared_on_what_both_have_now(
+    infer, gather, pictures, compare, the_run
+):
+    gather(pictures)
+    infer(0.5)
+    whole = the_run()
+    gather(pictures, "shore")
+    infer(0.5, collection="shore")
+    for path in sorted(pictures.glob("*.jpg"))[:2]:
+        path.unlink()
+    gather(pictures, "shore")
+    result = compare(str(whole.id), str(the_run().id)).result()
+    assert (result["both"], result["only_first"], result["only_second"]) == (4, 2, 0)
+
+
 @needs_ultralytics
 def test_two_models_of_the_same_weights_agree(
     infer, gather, pictures, compare, the_run, database, home

@@ -220,3 +220,21 @@ def test_a_full_disk_fails_the_run_and_what_was_done_stays(
     assert list_jobs(database)[0].total == 4
     assert the_run().status is JobStatus.COMPLETED
     assert len(polygon_files(the_run())) == the_run().processed_count == 6
+
+
+def test_an_image_that_cannot_be_counted_with_other_classes_is_said_to_have_failed(
+    infer, gather, pictures, the_run, database
+):
+    gather(pictures)
+    infer(0.5)
+    before = the_run()
+    with database.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM image_detections")
+    sorted(pictures.glob("*.jpg"))[0].unlink()
+    infer(0.5, class_mapping={"live": "dead"})
+    run = the_run()
+    assert (run.id, run.status) == (before.id, JobStatus.COMPLETED_WITH_ERRORS)
+    assert (run.total, run.processed_count, run.failed_count) == (6, 5, 1)
+    assert run.live_count == 0
+    assert run.dead_count == run.class_counts["live"]
+    assert "0000.jpg" in run.error_msg

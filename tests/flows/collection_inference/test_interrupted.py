@@ -9,7 +9,7 @@ import time
 import pytest
 from sqlalchemy import text
 
-from storage.inference_runs import find_run
+from storage.inference_runs import find_run, sum_up_run
 from storage.jobs import cancel_job, list_jobs
 from storage.tables.jobs import JobStatus
 from tests.storage.processes import start_python
@@ -18,7 +18,8 @@ from tests.storage.processes import start_python
 PROGRAM = """
 import os, signal, sys
 import tasks.inference.tasks as module
-name, count = sys.argv[1:]
+name, count = sys.argv[1:3]
+mapping = dict(part.split("=") for part in sys.argv[3:]) or None
 original, calls = getattr(module, name), []
 def deadly(*arguments, **parameters):
     calls.append(1)
@@ -27,7 +28,9 @@ def deadly(*arguments, **parameters):
     return original(*arguments, **parameters)
 setattr(module, name, deadly)
 from flows.collection_inference import collection_inference
-collection_inference(collection="bay", model="mussels", batch_size=2, return_state=True)
+collection_inference(
+    collection="bay", model="mussels", batch_size=2, class_mapping=mapping, return_state=True
+)
 print("not killed")
 """
 
@@ -76,6 +79,32 @@ def test_killed_half_way_and_started_again_gives_what_an_undisturbed_run_gives(
     assert undisturbed(rows) == undisturbed(result_rows(the_run()))
     assert files == polygon_files(the_run())
     assert_nothing_in_processing(database)
+
+
+def test_killed_while_counting_with_other_classes_nothing_of_both_is_mixed(
+    infer, gather, pictures, the_run, result_rows, polygon_files, database
+):
+    gather(pictures)
+    infer(0.5)
+    rows, files = result_rows(the_run()), polygon_files(the_run())
+    process = start_python(PROGRAM, "store_results", "2", "live=dead", "dead=dead")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == -9, (output, errors[-2000:])
+    # Files of the second batch tell of the other classes already, rows only of the first batch.
+    now = polygon_files(the_run())
+    assert sum(document != files[name] for name, document in now.items()) == 4
+    recounted = [row for row in result_rows(the_run()) if row not in rows]
+    with database.reading() as connection:
+        totals = sum_up_run(connection, the_run().id)
+    assert totals.processed_count == the_run().processed_count == len(recounted) == 2
+    assert totals.live_count == 0
+    assert totals.dead_count == sum(sum(row["class_counts"].values()) for row in recounted)
+
+    assert infer(0.5).is_completed()
+    assert result_rows(the_run()) == rows
+    assert polygon_files(the_run()) == files
+    assert the_run().live_count == sum(row["live_count"] for row in rows)
+    assert the_run().processed_count == 6
 
 
 @pytest.fixture

@@ -138,3 +138,16 @@ def test_what_is_no_folder_is_refused_and_leaves_nothing(database, tmp_path):
     with pytest.raises(InvalidInputError, match="between 0 and 1"):
         gather_collection(database, "bay", QuerySource(min_quality=2), workers=1)
     assert list_collections(database) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (QuerySource(split="tset"), "The split 'tset' is none of: train, val, test"),
+        (QuerySource(without_issues=("blur", "dupilcate")), "The issue 'dupilcate' is none of: "),
+    ],
+)
+def test_a_misspelled_split_or_issue_is_refused(database, source, words):
+    with pytest.raises(InvalidInputError, match=words):
+        gather_collection(database, "bay", source, workers=1)
+    assert list_collections(database) == []

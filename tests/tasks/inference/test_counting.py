@@ -50,3 +50,13 @@ def test_a_number_in_the_mapping_is_an_id_only_where_no_class_is_named_so():
 def test_a_mapping_that_does_not_fit_is_refused(mapping):
     with pytest.raises(InvalidInputError, match="class mapping"):
         live_dead_classes(COCO, mapping)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [{"car": "live", "CAR": "dead"}, {"car": "live", "2": "dead"}, {"Car": "dead", "car ": "live"}],
+)
+def test_no_class_counts_as_both_live_and_dead(mapping):
+    with pytest.raises(InvalidInputError, match="'car' to both live and dead"):
+        live_dead_classes(COCO, mapping)
+    assert live_dead_classes(COCO, dict.fromkeys(mapping, "dead")).dead == {2}
