@@ -48,7 +48,10 @@ def compare_runs(
         print_json(result)
         return
     for place, run in (("first", one), ("second", other)):
-        print_plain(f"{place}: {run.collection}, {run.model}, threshold {run.threshold:g}")
+        print_plain(
+            f"{place}: {run.collection}, {run.model} at {run.image_size} pixels, "
+            f"threshold {run.threshold:g}"
+        )
     print_plain(
         f"{result['images']} images compared, {result['equal_images']} without a disagreement; "
         f"{result['only_first']} only in the first run, {result['only_second']} only in the second."

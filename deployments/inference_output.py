@@ -76,7 +76,9 @@ def print_run(database: Database, run: RunRecord, places: list[tuple[str, str]])
 
 def print_runs(runs: list[RunRecord]) -> None:
     """Runs as a table, one line each."""
-    table = _table("", "run", "collection", "model", "threshold", "status", "done", "failed")
+    table = _table(
+        "", "run", "collection", "model", "threshold", "pixels", "status", "done", "failed"
+    )
     table.title = None
     for title in ("total", "live", "dead"):
         table.add_column(title, justify="right")
@@ -86,6 +88,7 @@ def print_runs(runs: list[RunRecord]) -> None:
             plain(run.collection),
             plain(run.model),
             f"{run.threshold:g}",
+            str(run.image_size),
             "interrupted" if run.is_interrupted else run.status.value,
             str(run.processed_count),
             str(run.failed_count),
@@ -105,7 +108,7 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, header_style="dim"
     )
-    numbers = {"objects", "threshold", "done", "failed"}
+    numbers = {"objects", "threshold", "pixels", "done", "failed"}
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     return table
