@@ -223,7 +223,9 @@ def _up_detached(settings: Settings) -> None:
     deadline = time.monotonic() + _DETACHED_SECONDS
     while time.monotonic() < deadline:
         ended = process.poll() is not None
-        if running_stack(settings) is not None:
+        stack = running_stack(settings)
+        # The server of a stack that was killed may still answer.
+        if stack is not None and stack.is_looked_after():
             print_plain(last_words(log, lines=1))
             return
         if ended:

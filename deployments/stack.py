@@ -29,6 +29,7 @@ from deployments.stack_processes import (
     end_processes,
     free_port,
     last_words,
+    listens,
     log_file,
     server_command,
     start_process,
@@ -179,7 +180,11 @@ class Stack:
             write_stack_state(self._settings, self.state)
 
     def _wait_for_server(self) -> None:
-        self._wait("server", lambda: is_healthy(self.state.api_url))
+        # Another server may have taken the port in the seconds that ours needs to get there.
+        self._wait("server", lambda: is_healthy(self.state.api_url) and self._server_listens())
+
+    def _server_listens(self) -> bool:
+        return listens(self._parts["server"].process.pid, self._port)
 
     def _wait_for_worker(self) -> None:
         self._wait("worker", lambda: has_live_worker(self.state.api_url, worker_name()))
