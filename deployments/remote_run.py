@@ -124,25 +124,26 @@ def follow_remote_run(
         description: what the bar says.
         show: whether there is a bar.
     """
-    if not has_live_worker(str(client.api_url)):
-        print_problem(
-            f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
-            "(`visionflows up` or `visionflows worker`)."
-        )
     bar = new_progress_bar()
     line = bar.add_task(as_description(description), total=None)
-    if show:
-        bar.start()
-    try:
-        with _cancel_on_interrupt(client, database, run_id):
+    # The run is there: from here on Ctrl-C means it.
+    with _cancel_on_interrupt(client, database, run_id):
+        if not has_live_worker(str(client.api_url)):
+            print_problem(
+                f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
+                "(`visionflows up` or `visionflows worker`)."
+            )
+        if show:
+            bar.start()
+        try:
             while True:
                 run = client.read_flow_run(run_id)
                 _show(bar, line, _job(database, run_id), description)
                 if run.state is not None and run.state.is_final():
                     return RemoteRun(run_id, run.state)
                 time.sleep(_LOOK_SECONDS)
-    finally:
-        bar.stop()
+        finally:
+            bar.stop()
 
 
 def raise_unless_completed(name: str, run: RemoteRun) -> None:
