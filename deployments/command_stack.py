@@ -235,7 +235,9 @@ def _up_detached(settings: Settings) -> None:
             return
         # Another may have been quicker: then that is the one to wait for.
         if ended and not _has_supervisor(settings):
-            raise VisionflowsError(f"The stack did not start:\n{last_words(log)}")
+            error = VisionflowsError("The stack did not start:")
+            error.add_note(last_words(log, lines=20))
+            raise error
         time.sleep(_LOOK_SECONDS)
     raise VisionflowsError(
         f"The stack has been starting for {_DETACHED_SECONDS:.0f} s; {log} says how far it is."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -63,12 +62,16 @@ def state_of_killed_stack(port):
 
 
 def test_a_killed_stack_that_still_answers_is_not_taken_for_the_new_one(
-    killed_stack, database, invoke, monkeypatch
+    killed_stack, database, invoke, monkeypatch, tmp_path
 ):
     assert "The stack was killed" in invoke("status").output
-    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho first words\necho 'last \033[31mwords'\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     told = invoke("up", "--detach")
-    assert told.status == 1 and "The stack did not start" in told.errors
+    assert told.status == 1 and told.output == ""
+    assert told.errors == ("Error: The stack did not start:\nfirst words\nlast \\x1b[31mwords\n")
 
 
 def test_a_server_that_has_taken_the_port_meanwhile_is_not_taken_for_ours(
