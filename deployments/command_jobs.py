@@ -124,7 +124,7 @@ def cancel(
 def _stack_sentence() -> str:
     settings = get_settings()
     stack = running_stack(settings)
-    if stack is not None:
+    if stack is not None and stack.is_looked_after():
         return f"The stack is running: {stack.url}"
     state = read_stack_state(settings)
     if state is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import psycopg
@@ -83,7 +84,7 @@ def main() -> None:
     try:
         app(prog_name="visionflows")
     except VisionflowsError as error:
-        _fail(str(error))
+        _fail(str(error), getattr(error, "__notes__", []))
     except (SQLAlchemyError, psycopg.Error) as error:
         first_line = str(getattr(error, "orig", error)).strip().partition("\n")[0]
         _fail(f"the database failed: {first_line}")
@@ -107,8 +108,11 @@ def main() -> None:
         _fail(f"Prefect's server failed: {reason}. PREFECT_API_URL names another one.")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, notes: Sequence[str] = ()) -> NoReturn:
     print_problem(f"Error: {message}")
+    for note in notes:
+        for line in note.splitlines():  # of a log, for example
+            print_problem(line)
     sys.exit(1)
 
 

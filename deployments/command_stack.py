@@ -52,13 +52,14 @@ def up(
     """
     settings = get_settings()
     with only_supervisor(settings) as is_only:
-        if not is_only:
-            _tell_running(read_stack_state(settings))
-            return
-        if not detach:
+        if is_only and not detach:
             _up(settings)
             return
-    _up_detached(settings)
+        state = None if is_only else read_stack_state(settings)
+    if detach and (state is None or not state.ready):
+        _up_detached(settings)
+    else:
+        _tell_running(state)
 
 
 def down() -> None:
@@ -212,6 +213,7 @@ def _up_detached(settings: Settings) -> None:
     folder = stack_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "up.log"
+    log.unlink(missing_ok=True)  # another that starts now keeps its own
     with log.open("wb") as words:
         process = subprocess.Popen(
             [sys.executable, "-m", "deployments.command_line", "up"],
@@ -223,15 +225,28 @@ def _up_detached(settings: Settings) -> None:
     deadline = time.monotonic() + _DETACHED_SECONDS
     while time.monotonic() < deadline:
         ended = process.poll() is not None
-        if running_stack(settings) is not None:
-            print_plain(last_words(log, lines=1))
+        stack = running_stack(settings)
+        # The server of a stack that was killed may still answer.
+        if stack is not None and stack.is_looked_after():
+            print_plain(
+                f"The stack is running: {stack.url}. `visionflows down` ends it. Its logs are in "
+                f"{folder}."
+            )
             return
-        if ended:
-            raise VisionflowsError(f"The stack did not start:\n{last_words(log)}")
+        # Another may have been quicker: then that is the one to wait for.
+        if ended and not _has_supervisor(settings):
+            error = VisionflowsError("The stack did not start:")
+            error.add_note(last_words(log, lines=20))
+            raise error
         time.sleep(_LOOK_SECONDS)
     raise VisionflowsError(
         f"The stack has been starting for {_DETACHED_SECONDS:.0f} s; {log} says how far it is."
     )
+
+
+def _has_supervisor(settings: Settings) -> bool:
+    with only_supervisor(settings) as is_only:
+        return not is_only
 
 
 def _tell_running(state: StackState | None) -> None:

@@ -109,7 +109,7 @@ def run_remotely(
         run = follow_remote_run(client, database, run_id, description, show=show)
     raise_unless_completed(name, run)
     if run.state.is_cancelled():
-        print_problem(f"Cancelled: {run.state.message or 'before it began'}.")
+        print_problem(f"Cancelled: {(run.state.message or 'before it began').rstrip('.')}.")
         raise typer.Exit(CANCELLED)
     return run_id
 

@@ -73,24 +73,38 @@ def start_remote_run(client: SyncPrefectClient, name: str, parameters: Mapping[s
 
 
 def read_parameters(client: SyncPrefectClient, name: str, pairs: Sequence[str]) -> dict[str, Any]:
-    """Read `name=value` pairs; a value is JSON unless the parameter is text.
+    """Read `name=value` pairs; a value is JSON unless the parameter is text, or text or nothing.
 
     Raises:
         NotFoundError: there is no such flow, or it is not deployed on this server.
         InvalidInputError: a pair has no equals sign.
     """
-    schema = _find_deployment(client, name).parameter_openapi_schema or {}
+    return parse_parameters(_find_deployment(client, name).parameter_openapi_schema or {}, pairs)
+
+
+def parse_parameters(schema: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `name=value` pairs by the schema of a deployment's parameters.
+
+    Raises:
+        InvalidInputError: a pair has no equals sign.
+    """
     parameters: dict[str, Any] = {}
     for pair in pairs:
         parameter, equals, text = pair.partition("=")
         if not equals:
             raise InvalidInputError(f"{pair!r} should be NAME=VALUE.")
-        is_text = schema.get("properties", {}).get(parameter, {}).get("type") == "string"
+        is_text = _is_text(schema.get("properties", {}).get(parameter, {}), text)
         try:
             parameters[parameter] = text if is_text else json.loads(text)
         except ValueError:
             parameters[parameter] = text
     return parameters
+
+
+def _is_text(field: Mapping[str, Any], text: str) -> bool:
+    """Whether a value is meant as it stands: a project may be called 2024."""
+    types = [choice.get("type") for choice in field.get("anyOf", [field])]
+    return types == ["string"] or (sorted(map(str, types)) == ["null", "string"] and text != "null")
 
 
 def follow_remote_run(
@@ -110,25 +124,26 @@ def follow_remote_run(
         description: what the bar says.
         show: whether there is a bar.
     """
-    if not has_live_worker(str(client.api_url)):
-        print_problem(
-            f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
-            "(`visionflows up` or `visionflows worker`)."
-        )
     bar = new_progress_bar()
     line = bar.add_task(as_description(description), total=None)
-    if show:
-        bar.start()
-    try:
-        with _cancel_on_interrupt(client, database, run_id):
+    # The run is there: from here on Ctrl-C means it.
+    with _cancel_on_interrupt(client, database, run_id):
+        if not has_live_worker(str(client.api_url)):
+            print_problem(
+                f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
+                "(`visionflows up` or `visionflows worker`)."
+            )
+        if show:
+            bar.start()
+        try:
             while True:
                 run = client.read_flow_run(run_id)
                 _show(bar, line, _job(database, run_id), description)
                 if run.state is not None and run.state.is_final():
                     return RemoteRun(run_id, run.state)
                 time.sleep(_LOOK_SECONDS)
-    finally:
-        bar.stop()
+        finally:
+            bar.stop()
 
 
 def raise_unless_completed(name: str, run: RemoteRun) -> None:

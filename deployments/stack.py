@@ -29,6 +29,7 @@ from deployments.stack_processes import (
     end_processes,
     free_port,
     last_words,
+    listens,
     log_file,
     server_command,
     start_process,
@@ -95,7 +96,7 @@ class Stack:
 
         Raises:
             StackStoppedError: somebody asked for its end meanwhile.
-            VisionflowsError: a part does not start; the message ends with its last words.
+            VisionflowsError: a part does not start; a note has its last words.
         """
         write_stack_state(self._settings, self.state)
         open_database(self._settings)
@@ -122,7 +123,7 @@ class Stack:
                 now = time.monotonic()
                 part.deaths = [at for at in part.deaths if now - at < _DEATH_SECONDS] + [now]
                 if len(part.deaths) >= _MOST_DEATHS:
-                    raise VisionflowsError(self._died(name, "again and again"))
+                    raise self._died(name, "again and again")
                 self._tell(f"The {name} has ended (status {status}); it is started again.")
                 self._start_part(name, part.command, deaths=part.deaths)
 
@@ -179,7 +180,11 @@ class Stack:
             write_stack_state(self._settings, self.state)
 
     def _wait_for_server(self) -> None:
-        self._wait("server", lambda: is_healthy(self.state.api_url))
+        # Another server may have taken the port in the seconds that ours needs to get there.
+        self._wait("server", lambda: is_healthy(self.state.api_url) and self._server_listens())
+
+    def _server_listens(self) -> bool:
+        return listens(self._parts["server"].process.pid, self._port)
 
     def _wait_for_worker(self) -> None:
         self._wait("worker", lambda: has_live_worker(self.state.api_url, worker_name()))
@@ -188,15 +193,17 @@ class Stack:
         deadline = time.monotonic() + _START_SECONDS
         while not condition():
             if self._parts[name].process.poll() is not None:
-                raise VisionflowsError(self._died(name, "at its start"))
+                raise self._died(name, "at its start")
             if time.monotonic() > deadline:
-                raise VisionflowsError(self._died(name, "not, but does not answer either"))
+                raise self._died(name, "not, but does not answer either")
             if self._stop.wait(_LOOK_SECONDS):
                 raise StackStoppedError
 
-    def _died(self, name: str, when: str) -> str:
+    def _died(self, name: str, when: str) -> VisionflowsError:
         log = log_file(self._settings, name)
-        return f"The {name} of the stack ended {when}. Its log {log} ends with:\n{last_words(log)}"
+        error = VisionflowsError(f"The {name} of the stack ended {when}. Its log {log} ends with:")
+        error.add_note(last_words(log))
+        return error
 
     def _apply(self) -> None:
         with prefect_client(self.state.api_url) as client:

@@ -46,6 +46,18 @@ def free_port(first: int) -> int:
     )
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether a process, or one that it has started, listens on a port."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            for connection in one.net_connections("tcp"):
+                is_open = connection.status == psutil.CONN_LISTEN
+                if is_open and connection.laddr.port == port:
+                    return True
+    return False
+
+
 def server_command(port: int, host: str = HOST) -> list[str]:
     """The command line of Prefect's server."""
     arguments = ["server", "start", "--host", host, "--port", str(port)]

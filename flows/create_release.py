@@ -145,8 +145,11 @@ def choose_archive_path(
         InvalidInputError: the name or the path cannot be used, or belongs to another release.
     """
     _check_name(name)
-    given = output or str(get_settings().home / "releases" / f"{_file_name(name)}.zip")
-    path = check_within_data_roots(given, for_deployment=for_deployment)
+    if output:
+        path = check_within_data_roots(output, for_deployment=for_deployment)
+    else:
+        # Whatever folders are allowed: nobody from afar has named this one.
+        path = (get_settings().home / "releases" / f"{_file_name(name)}.zip").resolve()
     if path.suffix.lower() != ".zip":
         raise InvalidInputError(f"{path} does not end in .zip.")
     releases = list_releases(database)

@@ -33,6 +33,7 @@ from storage.tables.jobs import JobKind, JobStatus
 from tests.conftest import DATA
 from tests.end_to_end.browser import NAMES as BROWSERS
 from tests.end_to_end.browser import find_browser, opened_page
+from tests.end_to_end.conftest import COMMAND
 from tests.end_to_end.local_stack import LocalStack, remove_home, wait_for
 
 SLOW = 160
@@ -314,6 +315,33 @@ def test_what_a_killed_up_has_left_is_ended(stack):
     assert left and "The stack was killed" in stack.run("status")
     assert "Ended what a stack that was killed had left" in stack.run("down")
     assert stack.processes() == [] and not any(process.is_running() for process in left)
+
+
+def test_two_that_start_it_at_once_both_come_back_when_it_is_ready():
+    folder = Path(tempfile.mkdtemp(prefix="visionflows-stack-"))
+    folder.chmod(0o755)
+    made = LocalStack(folder / "home", free_port(24500))
+    try:
+        both = [
+            subprocess.Popen(
+                [str(COMMAND), "up", "--detach"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=made.environment,
+                cwd=folder,
+            )
+            for _ in range(2)
+        ]
+        for process in both:
+            told, _ = process.communicate(timeout=240)
+            assert f"The stack is running: {made.state.url}." in told and process.returncode == 0
+    finally:
+        made.run("down")
+        left = made.processes()
+        remove_home(made.home)
+        shutil.rmtree(folder)
+    assert left == []
 
 
 def test_a_taken_port_is_passed_over():

@@ -119,6 +119,17 @@ def test_a_run_of_a_deployment_writes_under_the_home_folder_alone(
     assert create("r").is_completed()
 
 
+def test_data_roots_bound_what_is_named_and_not_the_default(
+    create, database, empire, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VISIONFLOWS_DATA_ROOTS", str(tmp_path / "images"))
+    get_settings.cache_clear()
+    with pytest.raises(InvalidInputError, match="VISIONFLOWS_DATA_ROOTS"):
+        create("r", output=str(tmp_path / "r.zip")).result()
+    archive = Path(create("r").result()["archive"])
+    assert archive == get_settings().home / "releases" / "r.zip" and archive.is_file()
+
+
 def test_a_changed_image_fails_it_and_the_earlier_archive_stays(create, database, empire):
     path = Path(create("r").result()["archive"])
     before, row = digest(path), read_row(database, "r")

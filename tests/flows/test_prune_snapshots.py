@@ -54,3 +54,12 @@ def test_old_snapshots_go_and_the_newest_stay(prefect_client, subjects):
     assert state.result() == {"removed": 5, "bytes": before - after}
     assert (root / "image_quality" / "project=mine" / "notes.parquet").exists()
     assert prune_snapshots(keep=1, older_than_days=30) == {"removed": 0, "bytes": 0}
+
+
+def test_left_out_as_many_stay_as_the_setting_says(prefect_client, subjects, monkeypatch):
+    root = get_settings().snapshots_folder
+    assert prune_snapshots() == {"removed": 0, "bytes": 0}
+    monkeypatch.setenv("VISIONFLOWS_SNAPSHOTS_KEPT", "3")
+    get_settings.cache_clear()
+    assert prune_snapshots()["removed"] == 2
+    assert [len(list_snapshots(root, subject)) for subject in subjects.values()] == [3, 3]
