@@ -17,6 +17,7 @@ from storage.settings import Settings
 # states in bursts; a busy machine needs more than the default 20 s to start a temporary server.
 _DEFAULTS = {
     "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # The newer UI loads a library that reports to its makers, whatever is set here.

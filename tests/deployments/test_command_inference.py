@@ -14,7 +14,6 @@ from storage.tables.jobs import JobKind
 from tests.end_to_end.conftest import Command
 from tests.tasks.inference.conftest import MUSSELS, PICTURES
 
-pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
 NAME = "[red]bay[/red] [/x]"
 WEIGHTS = MUSSELS / "mussels.onnx"
 
@@ -48,7 +47,8 @@ def test_models_are_registered_by_their_content_and_listed(invoke, tmp_path):
 
 
 def test_other_weights_of_the_same_name_get_a_name_of_their_own(invoke, tmp_path):
-    onnx = pytest.importorskip("onnx", reason='needs: pip install "visionflows[inference]"')
+    import onnx
+
     invoke("models", "add", str(WEIGHTS))
     other = tmp_path / "mussels.onnx"
     model = onnx.load(WEIGHTS)
@@ -63,7 +63,8 @@ def test_other_weights_of_the_same_name_get_a_name_of_their_own(invoke, tmp_path
 def test_a_path_stands_for_the_weights_that_were_registered_from_it_last(
     invoke, tmp_path, database
 ):
-    onnx = pytest.importorskip("onnx", reason='needs: pip install "visionflows[inference]"')
+    import onnx
+
     path = tmp_path / "best.onnx"
     shutil.copy(WEIGHTS, path)
     first = invoke("models", "add", str(path), "--json").json()

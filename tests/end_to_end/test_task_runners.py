@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from importlib.util import find_spec
 
 import psutil
 import pytest
@@ -18,16 +18,6 @@ from tests.conftest import DATA
 from tests.end_to_end.test_quality_metrics_command import VALUES
 
 PHOTOGRAPHS = DATA / "davis-frames/examples/label-transformers/bounding-boxes/data/JPEGImages"
-
-
-def is_missing(package):
-    return pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed")
-
-
-CLUSTERS = [
-    pytest.param("dask", marks=is_missing("prefect_dask")),
-    pytest.param("ray", marks=is_missing("prefect_ray")),
-]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +55,7 @@ def measure(command, database, monkeypatch, values_on_threads):
     return measure
 
 
-@pytest.mark.parametrize("runner", CLUSTERS)
+@pytest.mark.parametrize("runner", ["dask", "ray"])
 def test_clusters_give_what_threads_give(runner, measure):
     values, on_threads = measure(runner)
     assert values == on_threads
@@ -94,7 +84,7 @@ def servers_below(pid):
     return found
 
 
-@pytest.mark.skipif(find_spec("prefect_ray") is not None, reason="prefect_ray is installed")
-def test_a_runner_that_is_not_installed_is_named():
+def test_a_runner_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prefect_ray", None)  # importing it fails
     with pytest.raises(ConfigurationError, match=r"pip install 'visionflows\[ray\]'"):
         make_task_runner(Settings(task_runner="ray"))

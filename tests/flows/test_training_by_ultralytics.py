@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import shutil
@@ -60,10 +59,6 @@ def check_seen(seen, result, names):
             assert {names[number] for number in classes} == set(row["classes"])
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("ultralytics") is None,
-    reason="training needs the extra: pip install '.[inference]'",
-)
 def test_one_epoch_on_a_prepared_set(prepare, tmp_path):
     empire = tmp_path / "empire"
     shutil.copytree(ROBOFLOW, empire)

@@ -19,8 +19,6 @@ from tasks.collections.tasks import gather_collection
 from tasks.inference.tasks import describe_model
 from tests.tasks.inference.conftest import MUSSELS, PICTURES
 
-pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
-
 Rows = list[dict[str, Any]]
 
 

@@ -10,7 +10,7 @@ import pytest
 from storage.errors import InvalidInputError
 from storage.models import add_model, find_model
 from tasks.inference.tasks import describe_model
-from tests.tasks.inference.conftest import MUSSELS, needs_ultralytics
+from tests.tasks.inference.conftest import MUSSELS
 
 
 @pytest.fixture
@@ -112,7 +112,6 @@ def test_runs_over_two_collections_are_compared_on_what_both_have_now(
     assert (result["both"], result["only_first"], result["only_second"]) == (4, 2, 0)
 
 
-@needs_ultralytics
 def test_two_models_of_the_same_weights_agree(
     infer, gather, pictures, compare, the_run, database, home
 ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +14,6 @@ from tasks.inference.letterbox import displayed_pixels
 
 MUSSELS = Path(__file__).parents[3] / "samples" / "mussels"
 PICTURES = sorted((MUSSELS / "pictures").glob("*.jpg"))
-
-needs_ultralytics = pytest.mark.skipif(
-    importlib.util.find_spec("ultralytics") is None,
-    reason='needs: pip install "visionflows[inference]"',
-)
 
 # Bodies of a few thousand weights; only the head differs.
 BODY = {
@@ -124,5 +118,4 @@ def load(cache_folder: Path) -> Callable[..., Model]:
 @pytest.fixture
 def mussel_model(load: Callable[..., Model]) -> Model:
     """The sample model as ONNX file: needs neither torch nor Ultralytics."""
-    pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
     return load(MUSSELS / "mussels.onnx")

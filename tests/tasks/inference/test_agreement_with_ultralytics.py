@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from tasks.inference.suppression import best_first, suppress_boxes, suppress_oriented_boxes
-from tests.tasks.inference.conftest import MUSSELS, PICTURES, needs_ultralytics, pixels_of
+from tests.tasks.inference.conftest import MUSSELS, PICTURES, pixels_of
 
-pytestmark = needs_ultralytics
 CONFIDENCE = 0.25
 
 

@@ -1,6 +1,5 @@
 """Loading: only registered weights, clear refusals, exports kept and checked, no network."""
 
-import importlib.util
 import json
 import os
 import pickle
@@ -22,7 +21,7 @@ from tasks.inference.engine import (
 )
 from tasks.inference.onnx_export import cached_export, export_path
 from tasks.inference.sessions import import_openvino
-from tests.tasks.inference.conftest import MUSSELS, PICTURES, needs_ultralytics, pixels_of
+from tests.tasks.inference.conftest import MUSSELS, PICTURES, pixels_of
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = InferenceSettings(320)
@@ -33,7 +32,6 @@ def load_from(path, folder, sha256=None):
 
 
 def test_an_onnx_file_says_what_it_is():
-    pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
     description = describe_weights(MUSSELS / "mussels.onnx")
     assert description.task is Task.SEGMENT
     assert description.class_names == ("live", "dead")
@@ -44,7 +42,6 @@ def test_an_onnx_file_says_what_it_is():
     assert settings_for_model(description, image_size=640).image_size == 640
 
 
-@needs_ultralytics
 def test_pytorch_weights_say_the_same():
     description = describe_weights(MUSSELS / "mussels.pt")
     assert (description.task, description.class_names) == (Task.SEGMENT, ("live", "dead"))
@@ -67,9 +64,6 @@ def test_other_files_and_folders_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["empty.onnx", "text.onnx", "empty.pt", "text.pt", "zip.pt"])
 def test_damaged_weights_are_refused_by_name(name, tmp_path):
-    pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
-    if name.endswith(".pt"):
-        pytest.importorskip("onnx", reason='needs: pip install "visionflows[inference]"')
     path = tmp_path / name
     path.write_bytes(b"" if name.startswith("empty") else b"not a model at all")
     if name == "zip.pt":
@@ -117,7 +111,8 @@ def test_the_digest_of_a_file_is_that_of_its_bytes_and_of_a_folder_that_of_all_i
 
 
 def onnx_with(tmp_path, **metadata):
-    onnx = pytest.importorskip("onnx", reason='needs: pip install "visionflows[inference]"')
+    import onnx
+
     model = onnx.load(MUSSELS / "mussels.onnx")
     values = {"task": "segment", "names": "{0: 'live', 1: 'dead'}", **metadata}
     del model.metadata_props[:]
@@ -161,12 +156,10 @@ def test_settings_out_of_range_are_refused():
 
 def test_a_device_that_does_not_fit_is_refused(tmp_path):
     path = MUSSELS / "mussels.onnx"
-    pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
     with pytest.raises(InvalidInputError, match="runs on the CPU only"):
         load_model(path, sha256_of_weights(path), SETTINGS, cache_folder=tmp_path, device="cuda")
 
 
-@needs_ultralytics
 def test_the_export_is_made_once_and_a_damaged_one_again(tmp_path):
     weights = MUSSELS / "mussels.pt"
     digest = sha256_of_weights(weights)
@@ -188,7 +181,6 @@ def test_the_export_is_made_once_and_a_damaged_one_again(tmp_path):
     assert list(path.parent.glob(".*")) == []  # no leftovers
 
 
-@needs_ultralytics
 def test_an_export_that_does_not_agree_is_not_used(tmp_path):
     weights = MUSSELS / "mussels.pt"
     path = export_path(tmp_path, sha256_of_weights(weights), 300)
@@ -207,8 +199,6 @@ def test_an_export_that_does_not_agree_is_not_used(tmp_path):
 @pytest.fixture
 def openvino_folder(tmp_path):
     """The sample model as a folder of OpenVINO's."""
-    if importlib.util.find_spec("openvino") is None:
-        pytest.skip('needs: pip install "visionflows[inference]"')
     openvino = import_openvino("the test")
     folder = tmp_path / "mussels_openvino_model"
     folder.mkdir()
@@ -220,7 +210,6 @@ def openvino_folder(tmp_path):
 
 
 def test_an_openvino_folder_finds_what_the_onnx_file_finds(openvino_folder, tmp_path):
-    pytest.importorskip("onnxruntime", reason='needs: pip install "visionflows[inference]"')
     description = describe_weights(openvino_folder)
     assert description.format is WeightsFormat.OPENVINO
     assert (description.class_names, description.image_size) == (("live", "dead"), 320)
@@ -263,7 +252,6 @@ assert must_be_known == ("ultralytics" not in sys.modules), "ultralytics"
 """
 
 
-@needs_ultralytics
 def test_nothing_reaches_for_the_network_and_the_second_load_needs_no_torch(
     openvino_folder, tmp_path
 ):
@@ -287,7 +275,6 @@ def test_nothing_reaches_for_the_network_and_the_second_load_needs_no_torch(
     assert not (tmp_path / ".config" / "Ultralytics").exists()
 
 
-@needs_ultralytics
 def test_pillow_is_as_it_was_after_ultralytics_is_imported():
     from PIL import Image
 

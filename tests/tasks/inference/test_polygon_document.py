@@ -12,7 +12,7 @@ from tasks.inference.detection_records import from_record, to_record
 from tasks.inference.detections import Detection, ImageDetections
 from tasks.inference.polygon_document import polygon_document, polygon_document_bytes
 from tasks.inference.thresholds import filter_by_threshold
-from tests.tasks.inference.conftest import PICTURES, needs_ultralytics, pixels_of
+from tests.tasks.inference.conftest import PICTURES, pixels_of
 
 SCHEMA = json.loads(
     (Path(__file__).parents[3] / "docs" / "polygons.schema.json").read_text(encoding="utf-8")
@@ -77,7 +77,6 @@ def test_documents_of_real_pictures_follow_the_schema_and_count_what_is_there(mu
     assert right >= 8
 
 
-@needs_ultralytics
 @pytest.mark.parametrize("kind", ["detect", "obb"])
 def test_boxes_and_oriented_boxes_follow_the_schema_too(kind, load, random_weights):
     model = load(random_weights(kind), floor_confidence=0.25)

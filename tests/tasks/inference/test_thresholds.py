@@ -11,7 +11,7 @@ from tasks.inference.thresholds import (
     rounded_threshold,
     settings_key,
 )
-from tests.tasks.inference.conftest import MUSSELS, PICTURES, needs_ultralytics, pixels_of
+from tests.tasks.inference.conftest import MUSSELS, PICTURES, pixels_of
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.5, 0.625, 0.8, 0.95)
 
@@ -29,7 +29,6 @@ def assert_same(ours, reference):
         assert len(one.polygons) == len(other.polygons)
 
 
-@needs_ultralytics
 @pytest.mark.parametrize("kind", ["mussels", "detect", "end_to_end", "segment", "obb"])
 @pytest.mark.parametrize("max_detections", [300, 7])
 def test_kept_detections_give_what_inference_at_the_threshold_gives(

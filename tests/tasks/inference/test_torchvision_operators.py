@@ -1,17 +1,10 @@
 """torchvision can be imported, and its nms gives what hand calculation gives."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 # Importing it here would be too early: that is what the operators are for.
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ultralytics") is None,
-    reason='needs: pip install "visionflows[inference]"',
-)
 ROOT = Path(__file__).parents[3]
 
 # IoU of the first two boxes: 8 x 10 of 10 x 10 + 10 x 10 - 80 = 120, that is 2/3.
