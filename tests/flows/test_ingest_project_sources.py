@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tasks.ingest.options import GenerationOptions
 from tasks.ingest.tasks import make_plan
 from tasks.ingest_targets.tasks import find_target
 from tests.conftest import DATA
-from tests.flows.ingest_samples import picture, tree, yolo_dataset
+from tests.flows.ingest_samples import picture, tree, write, yolo_dataset
 
 HEIF = DATA / "heif"
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,6 @@ def photographs_of_a_phone(tmp_path: Path) -> Path:
 
 WITHOUT_READER = """
 import json, sys
-sys.modules["pillow_heif"] = None  # importing it fails, as where it is not installed
 from flows.ingest_project import ingest_project
 mixed, heif = (
     ingest_project(source=source, project=f"project {number}", return_state=True)
@@ -50,11 +50,14 @@ print(json.dumps([mixed.result()[0]["problems"], heif.is_failed(), refusal]))
 
 
 def test_heif_without_its_reader_is_left_out_with_what_to_install(
-    prefect_client, image_rows, photographs_of_a_phone
+    prefect_client, image_rows, photographs_of_a_phone, tmp_path
 ):
+    # Importing it fails, as where it is not installed; in the processes that decode as well.
+    hidden = tmp_path / "hidden"
+    write(hidden / "pillow_heif.py", "raise ImportError('not installed')")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_READER, str(photographs_of_a_phone), str(HEIF)],
-        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{hidden}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
         timeout=120,
