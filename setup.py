@@ -10,8 +10,8 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "tasks.quality._pixel_kernels",
-            ["tasks/quality/pixel_kernels.c"],
+            "tasks.quality.pixels._pixel_kernels",
+            ["tasks/quality/pixels/pixel_kernels.c"],
             # Vectorised loops, which Python's own flags do not always ask for.
             extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
             py_limited_api=True,

@@ -28,16 +28,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tasks.inference.counting import live_dead_classes
-from tasks.inference.detection_records import from_record, to_record
+from tasks.inference.detection.detection_records import from_record, to_record
+from tasks.inference.detection.engine import load_model, settings_for_model, sha256_of_weights
+from tasks.inference.detection.image_stream import detect_in_files
+from tasks.inference.detection.thresholds import filter_by_threshold
 from tasks.inference.detections import Detection, ImageDetections
-from tasks.inference.engine import load_model, settings_for_model, sha256_of_weights
-from tasks.inference.image_stream import detect_in_files
-from tasks.inference.onnx_export import load_network
-from tasks.inference.polygon_document import polygon_document, polygon_document_bytes
-from tasks.inference.quiet_ultralytics import import_ultralytics
-from tasks.inference.thresholds import filter_by_threshold
-from tasks.inference.weights import read_weights
+from tasks.inference.model.onnx_export import load_network
+from tasks.inference.model.quiet_ultralytics import import_ultralytics
+from tasks.inference.model.weights import read_weights
+from tasks.inference.runs.live_dead import live_dead_classes
+from tasks.inference.runs.polygon_document import polygon_document, polygon_document_bytes
 
 MUSSELS = Path(__file__).parents[1] / "samples" / "mussels"
 CONFIDENCE = 0.25

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.images.decoding import decode_image
-from tasks.quality.measurements import DEFAULT_FOCUS_THRESHOLD, FOCUS_FLOOR, measure_content
+from tasks.quality.pixels.measurements import DEFAULT_FOCUS_THRESHOLD, FOCUS_FLOOR, measure_content
 
 DATA = Path(__file__).resolve().parents[1] / "tests/data"
 SIGMAS = (0.002, 0.004, 0.008)

@@ -92,7 +92,7 @@ def main() -> None:
 
 def run(folder: Path, images: int) -> None:
     """Take turns and print the table."""
-    from deployments.prefect_environment import prepare_prefect_environment
+    from deployments.server.environment import prepare_prefect_environment
     from storage.settings import get_settings
 
     prepare_prefect_environment(get_settings(), log_level="ERROR")
@@ -102,7 +102,7 @@ def run(folder: Path, images: int) -> None:
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.ingest_project import ingest_project
-    from storage.database import open_database
+    from storage.database.connection import open_database
 
     dataset = folder / "dataset"
     make_dataset(dataset, 0, images)

@@ -31,7 +31,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tasks.quality.measurements import measure_image, prepare_worker_thread
+from tasks.quality.pixels.measurements import measure_image, prepare_worker_thread
 
 DATA = Path(__file__).resolve().parents[1] / "tests/data"
 SIZES = {"VGA": (640, 480), "1080p": (1920, 1080), "12 MP": (4000, 3000)}

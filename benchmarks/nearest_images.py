@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from tasks.quality.duplicate_groups import find_duplicate_groups
-from tasks.quality.hamming_blocks import hashes_to_hex
-from tasks.quality.nearest_images import (
+from tasks.quality.similar.duplicate_groups import find_duplicate_groups
+from tasks.quality.similar.hamming_blocks import hashes_to_hex
+from tasks.quality.similar.nearest_images import (
     NearestImages,
     find_nearest_images,
     update_nearest_images,

@@ -108,7 +108,7 @@ def decode_all(paths: list[Path], workers: int) -> None:
 
 def measure_all(paths: list[Path], workers: int) -> None:
     """Measure without Prefect and without a database."""
-    from tasks.quality.measurements import measure_image, prepare_worker_thread
+    from tasks.quality.pixels.measurements import measure_image, prepare_worker_thread
 
     prepare_worker_thread()
     in_threads(lambda path: measure_image(path), paths, workers)
@@ -169,7 +169,7 @@ def main() -> None:
 
 def run(folder: Path, images: int, workers: int, repeat: int) -> None:
     """Take turns and print the table."""
-    from deployments.prefect_environment import prepare_prefect_environment
+    from deployments.server.environment import prepare_prefect_environment
     from storage.settings import get_settings
 
     prepare_prefect_environment(get_settings(), log_level="ERROR")
@@ -178,10 +178,10 @@ def run(folder: Path, images: int, workers: int, repeat: int) -> None:
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.quality_metrics import quality_metrics
-    from storage.database import open_database
-    from storage.projects import find_project
-    from tasks.projects.tasks import register_project
-    from tasks.quality.tasks import write_quality_snapshot
+    from storage.database.connection import open_database
+    from storage.projects.projects import find_project
+    from tasks.projects.registration_steps import register_project
+    from tasks.quality.steps import write_quality_snapshot
 
     pictures = folder / "photographs"
     pictures.mkdir()
@@ -214,7 +214,7 @@ def run(folder: Path, images: int, workers: int, repeat: int) -> None:
             assert state.is_completed(), state.message
             with timed(turns["unchanged"]):
                 quality_metrics("benchmark", return_state=True)
-            from storage.jobs import JobReference, list_jobs
+            from storage.jobs.records import JobReference, list_jobs
 
             project = find_project(database, "benchmark")
             job = list_jobs(database)[0]

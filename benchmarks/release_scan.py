@@ -87,8 +87,8 @@ def list_here(path: Path) -> str:
     """List the members."""
     import os
 
+    from tasks.releases.archive.directory import open_archive, read_zip_directory
     from tasks.releases.problems import ReleaseProblemLog
-    from tasks.releases.zip_directory import open_archive, read_zip_directory
 
     descriptor, size = open_archive(path)
     try:

@@ -122,7 +122,7 @@ def read_plainly(folders: list[Path]) -> int:
 def compute_alone(folders: list[Path]) -> int:
     """Compute all statistics in one thread; the number of images."""
     from tasks.sessions.computation import compute_session_statistics
-    from tasks.sessions.session_folders import fingerprint_session
+    from tasks.sessions.folders.finding import fingerprint_session
     from tasks.sessions.statistics import SessionFolder
 
     now = datetime.now(UTC)
@@ -163,7 +163,7 @@ def main() -> None:
 
 def run(root: Path, folders: list[Path], repeat: int) -> None:
     """Take turns and print the tables."""
-    from deployments.prefect_environment import prepare_prefect_environment
+    from deployments.server.environment import prepare_prefect_environment
     from storage.settings import get_settings
 
     prepare_prefect_environment(get_settings(), log_level="ERROR")
@@ -172,8 +172,8 @@ def run(root: Path, folders: list[Path], repeat: int) -> None:
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.compute_session_stats import compute_session_stats
-    from storage.database import open_database
-    from storage.jobs import list_jobs
+    from storage.database.connection import open_database
+    from storage.jobs.records import list_jobs
 
     database = open_database()
     with get_client(sync_client=True) as client:
@@ -212,7 +212,7 @@ def run(root: Path, folders: list[Path], repeat: int) -> None:
 
 def print_listing(root: Path) -> None:
     """Time every filter of the list, with the database's part."""
-    from storage.database import open_database
+    from storage.database.connection import open_database
     from storage.session_queries import SessionFilter, list_models, list_sessions
 
     database = open_database()

@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.sessions.computation import compute_session_statistics
-from tasks.sessions.folder_scan import scan_folder
-from tasks.sessions.image_headers import read_image_header
-from tasks.sessions.manifest_files import read_manifest
+from tasks.sessions.folders.content import scan_folder
+from tasks.sessions.folders.finding import fingerprint_session
+from tasks.sessions.manifest.files import read_manifest
+from tasks.sessions.metadata.image_headers import read_image_header
 from tasks.sessions.problems import ProblemLog
-from tasks.sessions.session_folders import fingerprint_session
 from tasks.sessions.statistics import SessionFolder
 
 PROMPT = (

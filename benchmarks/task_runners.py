@@ -18,7 +18,7 @@ import prefect
 import psutil
 
 from storage.settings import Settings, TaskRunnerKind
-from tasks.decorators import make_task_runner, task
+from tasks.running.decorators import make_task_runner, task
 
 _PACKAGES = {TaskRunnerKind.DASK: "prefect_dask", TaskRunnerKind.RAY: "prefect_ray"}
 _WORKERS = 2

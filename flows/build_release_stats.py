@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
 from storage.data_roots import check_within_data_roots
-from storage.database import Database, open_database
+from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.releases import (
     ReleaseRecord,
@@ -21,8 +21,8 @@ from storage.releases import (
     register_release,
 )
 from storage.settings import get_settings
-from tasks.decorators import flow
-from tasks.releases.tasks import BuildOptions, BuildOutcome, BuildReport, build_release
+from tasks.releases.steps import BuildOptions, BuildOutcome, BuildReport, build_release
+from tasks.running.decorators import flow
 
 # Builds that wait for a worker: enough that none idles, few enough that a cancellation is quick.
 _WAITING_PER_WORKER = 4

@@ -7,8 +7,8 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from flows.build_release_stats import build_releases, state_of
-from tasks.decorators import flow
-from tasks.releases.tasks import queue_outdated_releases
+from tasks.releases.steps import queue_outdated_releases
+from tasks.running.decorators import flow
 
 
 @flow(name="check-release-stats", run_name="check-release-stats")

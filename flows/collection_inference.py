@@ -12,22 +12,22 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows.mapped_chunks import map_chunks
-from flows.progress import JobProgress
-from storage.database import open_database
+from flows.running.mapped_chunks import map_chunks
+from flows.running.progress import JobProgress
+from storage.database.connection import open_database
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InferenceError, JobCancelledError
-from storage.held_job import HeldJob, start_job
-from storage.inference_runs import RunTotals
-from storage.jobs import JobRecord, find_job
+from storage.inference.runs import RunTotals
+from storage.jobs.held import HeldJob, start_job
+from storage.jobs.records import JobRecord, find_job
 from storage.settings import get_settings
-from storage.tables.jobs import JobKind, JobStatus
-from tasks.collections.tasks import refresh_collection
-from tasks.decorators import flow
-from tasks.inference.run_order import RunOrder
-from tasks.inference.tasks import add_up_run, infer_chunk, load_run_model, plan_run
-from tasks.inference_orders.tasks import order_run
-from tasks.inference_reports.tasks import publish_run_report, write_run_snapshot
+from tasks.inference.collection_steps import refresh_collection
+from tasks.inference.runs.order import RunOrder
+from tasks.inference.runs.order_steps import order_run
+from tasks.inference.runs.report_steps import publish_run_report, write_run_snapshot
+from tasks.inference.runs.steps import add_up_run, infer_chunk, load_run_model, plan_run
 from tasks.quality.report import artifact_key
+from tasks.running.decorators import flow
 
 Meaning = Literal["live", "dead"]
 

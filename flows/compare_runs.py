@@ -7,14 +7,14 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from storage.database import open_database
-from storage.inference_runs import find_run
-from tasks.decorators import flow
-from tasks.run_comparisons.tasks import (
+from storage.database.connection import open_database
+from storage.inference.runs import find_run
+from tasks.inference.runs.comparison_steps import (
     compare_run_pair,
     comparison_as_json,
     publish_comparison,
 )
+from tasks.running.decorators import flow
 
 
 @flow(name="compare-runs", run_name="compare-runs {first} {second}")

@@ -11,19 +11,19 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows.mapped_chunks import map_chunks
-from flows.progress import JobProgress
+from flows.running.mapped_chunks import map_chunks
+from flows.running.progress import JobProgress
 from storage.data_roots import check_within_data_roots
-from storage.database import open_database
+from storage.database.connection import open_database
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import ConfigurationError, InvalidInputError, JobCancelledError
-from storage.held_job import HeldJob, start_job
-from storage.jobs import JobRecord, find_job
+from storage.jobs.held import HeldJob, start_job
+from storage.jobs.records import JobRecord, find_job
 from storage.sessions import find_sessions_root, gather_planner_statistics
 from storage.settings import get_settings
-from storage.tables.jobs import JobKind, JobStatus
-from tasks.decorators import flow
 from tasks.quality.report import artifact_key
-from tasks.sessions.tasks import (
+from tasks.running.decorators import flow
+from tasks.sessions.steps import (
     SessionsChosen,
     compute_chunk,
     plan_session_stats,

@@ -16,19 +16,19 @@ from pydantic import Field
 
 from flows.build_release_stats import build_releases
 from storage.data_roots import check_within_data_roots
-from storage.database import Database, open_database
+from storage.database.connection import Database, open_database
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError
-from storage.held_job import start_job
-from storage.jobs import JobRecord
-from storage.projects import find_project
+from storage.jobs.held import start_job
+from storage.jobs.records import JobRecord
+from storage.projects.projects import find_project
 from storage.releases import find_release, list_releases
 from storage.settings import get_settings
-from storage.tables.jobs import JobKind, JobStatus
-from tasks.decorators import flow
-from tasks.release_archives.archive_plan import ArchiveOptions
-from tasks.release_archives.task_labels import ReleaseTask
-from tasks.release_archives.tasks import CreatedArchive, describe_problems, write_release
-from tasks.training_sets.splitting import SplitRatios
+from tasks.releases.making.labels import ReleaseTask
+from tasks.releases.making.plan import ArchiveOptions
+from tasks.releases.making.steps import CreatedArchive, describe_problems, write_release
+from tasks.running.decorators import flow
+from tasks.trainer.splitting import SplitRatios
 
 _NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 _LONGEST_NAME = 150

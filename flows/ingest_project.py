@@ -13,29 +13,20 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.mapped_chunks import map_chunks
-from flows.progress import JobProgress
-from flows.project_events import emit_project_ingested
+from flows.running.mapped_chunks import map_chunks
+from flows.running.progress import JobProgress
+from flows.running.project_events import emit_project_ingested
 from storage.data_roots import check_within_data_roots
-from storage.database import Database, open_database
+from storage.database.connection import Database, open_database
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
-from storage.held_job import HeldJob, start_job
-from storage.jobs import JobRecord
-from storage.projects import find_project
+from storage.jobs.held import HeldJob, start_job
+from storage.jobs.records import JobRecord
+from storage.projects.projects import find_project
 from storage.settings import get_settings
-from storage.tables.jobs import JobKind, JobStatus
-from tasks.decorators import flow
-from tasks.image_index.tasks import write_image_index
-from tasks.ingest.options import GenerationOptions
-from tasks.ingest.tasks import make_plan, plan_ingest
-from tasks.ingest_targets.tasks import (
-    IngestTarget,
-    find_target,
-    find_targets_of_all_projects,
-    target_as_it_is_now,
-)
-from tasks.project_commits.report import IngestReport
-from tasks.project_commits.tasks import (
+from tasks.projects.generated.options import GenerationOptions
+from tasks.projects.index_steps import write_image_index
+from tasks.projects.ingest.commit_steps import (
     bring_up_to_date,
     commit_ingest,
     discard_abandoned_ingests,
@@ -43,8 +34,17 @@ from tasks.project_commits.tasks import (
     generated_images_to_remove,
     remove_generated_images,
 )
+from tasks.projects.ingest.plan_steps import make_plan, plan_ingest
+from tasks.projects.ingest.report import IngestReport
+from tasks.projects.ingest.staging_steps import stage_chunk
+from tasks.projects.ingest.target_steps import (
+    IngestTarget,
+    find_target,
+    find_targets_of_all_projects,
+    target_as_it_is_now,
+)
 from tasks.quality.report import artifact_key
-from tasks.staging.tasks import stage_chunk
+from tasks.running.decorators import flow
 
 
 class IngestMode(StrEnum):

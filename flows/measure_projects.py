@@ -8,9 +8,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.states import Completed
 
-from storage.database import open_database
-from storage.projects import list_projects
-from tasks.decorators import flow
+from storage.database.connection import open_database
+from storage.projects.projects import list_projects
+from tasks.running.decorators import flow
 
 _QUALITY_METRICS = "quality-metrics/quality-metrics"
 

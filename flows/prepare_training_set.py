@@ -11,22 +11,22 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows.mapped_chunks import map_chunks
-from flows.progress import JobProgress
+from flows.running.mapped_chunks import map_chunks
+from flows.running.progress import JobProgress
 from storage.data_roots import check_within_data_roots
-from storage.database import Database, open_database
+from storage.database.connection import Database, open_database
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError
-from storage.held_job import HeldJob, start_job
-from storage.jobs import JobRecord, find_job
-from storage.projects import ProjectRecord, find_project
+from storage.jobs.held import HeldJob, start_job
+from storage.jobs.records import JobRecord, find_job
+from storage.projects.projects import ProjectRecord, find_project
 from storage.settings import get_settings
-from storage.tables.jobs import JobKind, JobStatus
-from tasks.decorators import flow
 from tasks.quality.report import artifact_key
+from tasks.running.decorators import flow
+from tasks.trainer.geometry import TrainingTask
+from tasks.trainer.splitting import SplitRatios
 from tasks.training_sets.planned_images import TrainingSetOptions
-from tasks.training_sets.splitting import SplitRatios
-from tasks.training_sets.task_geometry import TrainingTask
-from tasks.training_sets.tasks import (
+from tasks.training_sets.steps import (
     PlannedSet,
     begin_nothing,
     begin_writing,

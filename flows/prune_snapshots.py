@@ -10,8 +10,8 @@ from prefect.states import Completed
 from pydantic import Field
 
 from storage.settings import get_settings
-from tasks.decorators import flow
-from tasks.snapshots.tasks import prune_all_snapshots
+from tasks.running.decorators import flow
+from tasks.snapshots import prune_all_snapshots
 
 
 @flow(name="prune-snapshots", run_name="prune-snapshots")

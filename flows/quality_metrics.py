@@ -11,25 +11,25 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows.mapped_chunks import map_chunks
-from flows.progress import JobProgress
-from storage.database import open_database
+from flows.running.mapped_chunks import map_chunks
+from flows.running.progress import JobProgress
+from storage.database.connection import open_database
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError
-from storage.held_job import HeldJob, start_job
-from storage.jobs import JobRecord, find_job
-from storage.projects import ProjectRecord, find_project
+from storage.jobs.held import HeldJob, start_job
+from storage.jobs.records import JobRecord, find_job
+from storage.projects.projects import ProjectRecord, find_project
 from storage.settings import get_settings
-from storage.tables.jobs import JobKind, JobStatus
-from tasks.decorators import flow
-from tasks.quality.overall_quality import QualityThresholds
+from tasks.quality.issues import QualityThresholds
 from tasks.quality.report import artifact_key
-from tasks.quality.tasks import (
+from tasks.quality.steps import (
     compare_project_images,
     measure_chunk,
     plan_measurements,
     publish_quality_report,
     write_quality_snapshot,
 )
+from tasks.running.decorators import flow
 
 
 @flow(name="quality-metrics", run_name="quality-metrics {project}")

@@ -12,12 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deployments.command_line import app
-from deployments.terminal import print_plain, print_problem
-from storage.collections import find_collection
-from storage.database import open_database
+from deployments.cli.main import app
+from deployments.cli.output.terminal import print_plain, print_problem
+from storage.database.connection import open_database
 from storage.errors import VisionflowsError
-from storage.inference_runs import list_runs
+from storage.inference.collections import find_collection
+from storage.inference.runs import list_runs
 from storage.settings import get_settings
 
 SAMPLES = Path(__file__).resolve().parent

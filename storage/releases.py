@@ -16,10 +16,10 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, RowMapping, text
 
-from storage.database import Database
+from storage.database.connection import Database
+from storage.database.stored_values import storable_json, storable_text
+from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
 from storage.errors import InvalidInputError, NotFoundError
-from storage.stored_values import storable_json, storable_text
-from storage.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
 
 _LONGEST_MESSAGE = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
-from storage.database import Database
+from storage.database.connection import Database
 from storage.errors import NotFoundError
 
 _SEEDS = ("seed_base", "seed_min", "seed_max")

@@ -14,10 +14,10 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.database import Database
+from storage.database.connection import Database
+from storage.database.stored_values import storable_json, storable_text
+from storage.database.tables.sessions import SessionStats, SessionStatsSource
 from storage.errors import NotFoundError
-from storage.stored_values import storable_json, storable_text
-from storage.tables.sessions import SessionStats, SessionStatsSource
 
 _LONGEST_MESSAGE = 500
 

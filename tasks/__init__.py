@@ -1,1 +1,1 @@
-"""What one retryable step does: a package per noun, pure modules beside thin Prefect tasks."""
+"""What flows do, nested by noun; only `steps.py` and `*_steps.py` know Prefect."""

@@ -13,12 +13,10 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 
-from storage.database import Database, open_database, parse_database_url, upgrade_schema
-from storage.embedded_postgresql import EmbeddedPostgreSQL
+from storage.database.connection import Database, open_database, parse_database_url, upgrade_schema
+from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.settings import get_settings
 from tests.prefect_server import copy_prefect_database, running_prefect_server
-
-DATA = Path(__file__).parent / "data"
 
 
 def pytest_configure() -> None:

@@ -6,26 +6,26 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.places import ROOT
+
 # Each may import itself and what stands after it.
 PACKAGES = ("deployments", "flows", "tasks", "storage")
 FOLDERS = (*PACKAGES, "benchmarks", "samples", "tests", "docs")
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".sh", ".ini", ".cfg"}
 MOST_LINES = 450
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-# In a package of tasks only this module knows Prefect and the database. Beside the packages stands
-# the decorator, which is Prefect's.
-BINDING = "tasks.py"
-DECORATORS = ROOT / "tasks" / "decorators.py"
+# In tasks/ only these know Prefect and the database: `steps.py`, `*_steps.py`, what runs them, and
+# what keeps snapshots.
+BINDING = re.compile(r"tasks/(running/.*|snapshots\.py|(.*/)?(\w+_)?steps\.py)")
 KEPT_OUT = {"prefect", "sqlmodel", "sqlalchemy", "psycopg"}
 PURE_MODULES = [
     path
     for path in MODULES
-    if path.is_relative_to(ROOT / "tasks") and path.name != BINDING and path != DECORATORS
+    if path.is_relative_to(ROOT / "tasks")
+    and not BINDING.fullmatch(path.relative_to(ROOT).as_posix())
 ]
 
 

@@ -51,7 +51,7 @@ def _dataset(folder: Path) -> Path:
 
 
 def _train(folder: Path, epochs: int, threads: int) -> Path:
-    from tasks.inference.torchvision_operators import ensure_torchvision_operators
+    from tasks.inference.model.torchvision_operators import ensure_torchvision_operators
 
     ensure_torchvision_operators()
     import torch

@@ -1,6 +1,6 @@
 """Copies of an image that a model should recognise as well: turned, mirrored, lighter, noisier.
 
-The labels that belong to them are made by `tasks.labels.transforms`, from the same directions.
+The labels that belong to them are made by `tasks.labels.augmentation`, from the same directions.
 """
 
 from __future__ import annotations

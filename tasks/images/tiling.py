@@ -1,6 +1,6 @@
 """Cut large images into tiles, and make images smaller.
 
-The labels of a tile are made by `tasks.labels.tile_clipping`.
+The labels of a tile are made by `tasks.labels.tiling`.
 """
 
 from __future__ import annotations

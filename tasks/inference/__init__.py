@@ -1,1 +1,1 @@
-"""What a model finds on images: detections, their polygons and counts, and the fast way to them."""
+"""What a model finds on the images of a collection, and the fast way to it."""

@@ -1,1 +1,1 @@
-"""Registering folders of images as projects."""
+"""Projects: registering images, ingesting files, generating more of them."""

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.labels.dataset import DatasetLabels, SizeOfImage, read_dataset_labels
-from tasks.projects.scanning import FolderScan
+from tasks.images.folder_scan import FolderScan
+from tasks.labels.dataset.reading import DatasetLabels, SizeOfImage, read_dataset_labels
 
 _ROOM_BYTES = 64 << 20
 

@@ -19,8 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.member_names import Flags, MemberKind, MemberNames
+from tasks.releases.archive.directory import (
+    FLAG_ENCRYPTED,
+    key_of_directory,
+    open_archive,
+    read_directory_bytes,
+    sizes_and_offsets,
+)
+from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
+from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
+from tasks.releases.archive.members import MemberError, MemberPlace, read_member
 from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
 from tasks.releases.statistics import (
     ALL_SPLITS,
@@ -33,14 +41,6 @@ from tasks.releases.statistics import (
     StatisticsSource,
     safe_text,
 )
-from tasks.releases.zip_directory import (
-    FLAG_ENCRYPTED,
-    key_of_directory,
-    open_archive,
-    read_directory_bytes,
-    sizes_and_offsets,
-)
-from tasks.releases.zip_members import MemberError, MemberPlace, read_member
 
 STATISTICS_MEMBER = "metadata/dataset_stats.json"
 CONFIGURATION_MEMBER = "metadata/release_config.json"

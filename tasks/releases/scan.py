@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.labels.problems import ProblemCode
-from tasks.releases.dataset_files import (
+from tasks.releases.archive.directory import (
+    Integers,
+    ZipDirectory,
+    open_archive,
+    read_zip_directory,
+)
+from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
+from tasks.releases.archive.member_checks import note_case_conflicts, usable_members
+from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames, take_names_apart
+from tasks.releases.archive.members import MemberError, place_of, read_member
+from tasks.releases.dataset.files import (
     DatasetFiles,
     DatasetNames,
     class_folder_names,
@@ -19,20 +29,15 @@ from tasks.releases.dataset_files import (
     find_dataset_files,
     read_dataset_names,
 )
-from tasks.releases.image_rows import STATES, ImageFacts
-from tasks.releases.label_scan import LabelSums, LabelTask, Progress, scan_labels
-from tasks.releases.leakage import note_equal_images, note_split_sources
-from tasks.releases.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.member_checks import note_case_conflicts, usable_members
-from tasks.releases.member_names import Flags, MemberKind, MemberNames, take_names_apart
+from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
+from tasks.releases.dataset.pairing import NONE, Pairs, odd_suffixes, pair_labels
+from tasks.releases.dataset.written_splits import find_splits
+from tasks.releases.labels.image_rows import STATES, ImageFacts
+from tasks.releases.labels.scan import LabelSums, LabelTask, Progress, scan_labels
 from tasks.releases.metadata import note_unusable_metadata
-from tasks.releases.pairing import NONE, Pairs, odd_suffixes, pair_labels
 from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
 from tasks.releases.scan_result import Findings, statistics_of
 from tasks.releases.statistics import LabelState, ReleaseStatistics, safe_text
-from tasks.releases.written_splits import find_splits
-from tasks.releases.zip_directory import Integers, ZipDirectory, open_archive, read_zip_directory
-from tasks.releases.zip_members import MemberError, place_of, read_member
 
 _MOST_COLLECTIONS = 10
 

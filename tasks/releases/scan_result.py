@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.labels.problems import ProblemCode
-from tasks.releases.dataset_files import DatasetFiles, DatasetNames
-from tasks.releases.dataset_folders import UNSPLIT_NUMBER
-from tasks.releases.image_rows import STATES, ImageFacts
-from tasks.releases.label_scan import LabelSums
-from tasks.releases.pairing import NONE, Pairs
+from tasks.releases.archive.directory import Integers, ZipDirectory
+from tasks.releases.dataset.files import DatasetFiles, DatasetNames
+from tasks.releases.dataset.folders import UNSPLIT_NUMBER
+from tasks.releases.dataset.pairing import NONE, Pairs
+from tasks.releases.labels.image_rows import STATES, ImageFacts
+from tasks.releases.labels.row_counts import OBJECT_EDGES, SPLITS, histogram_of
+from tasks.releases.labels.scan import LabelSums
 from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
-from tasks.releases.row_counts import OBJECT_EDGES, SPLITS, histogram_of
 from tasks.releases.statistics import (
     ClassName,
     ClassShapes,
@@ -25,7 +26,6 @@ from tasks.releases.statistics import (
     StatisticsSource,
     safe_text,
 )
-from tasks.releases.zip_directory import Integers, ZipDirectory
 
 _UNLABELLED = "unknown"
 _OF_FOLDERS = "image"

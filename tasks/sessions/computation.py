@@ -7,14 +7,14 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from tasks.sessions.consistency import compare_with_folder
-from tasks.sessions.expected_images import completion_percentage
-from tasks.sessions.folder_scan import FolderContent, scan_folder
-from tasks.sessions.image_sample import sample_images
-from tasks.sessions.manifest import manifest_facts
-from tasks.sessions.manifest_files import read_manifest
+from tasks.sessions.folders.content import FolderContent, scan_folder
+from tasks.sessions.folders.names import time_in_name
+from tasks.sessions.manifest.consistency import compare_with_folder
+from tasks.sessions.manifest.expected_images import completion_percentage
+from tasks.sessions.manifest.facts import manifest_facts
+from tasks.sessions.manifest.files import read_manifest
+from tasks.sessions.metadata.image_sample import sample_images
 from tasks.sessions.problems import ProblemLog, SessionProblemCode, quoted
-from tasks.sessions.session_names import time_in_name
 from tasks.sessions.statistics import (
     ManifestStatus,
     SessionFolder,

@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import Protocol
 from uuid import UUID
 
-from tasks.labels.addresses import Split
+from tasks.images.folder_scan import FoundFile
 from tasks.labels.annotations import ImageLabels
-from tasks.labels.dataset import DatasetImage
+from tasks.labels.dataset.addresses import Split
+from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.problems import ProblemCode
-from tasks.projects.scanning import FoundFile
 
 # The suffix under which the trainer reads each format, as Pillow names them. Others (GIF, PPM, ...)
 # it does not look for, and HEIC it reads with a further package only.
@@ -59,7 +59,7 @@ REASON_TEXTS = {
 
 
 class Registered(Protocol):
-    """What the database knows of an image; `storage.training_sets.RegisteredImage` has it."""
+    """What the database knows of an image, as `storage.projects.training_sets` has it."""
 
     @property
     def project_image_id(self) -> UUID:

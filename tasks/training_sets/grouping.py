@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.labels.addresses import Split
-from tasks.quality.comparison import SECOND_HASH_FROM
-from tasks.quality.duplicate_groups import find_duplicate_groups
-from tasks.quality.hamming_blocks import hashes_from_hex
+from tasks.labels.dataset.addresses import Split
+from tasks.quality.similar.comparison import SECOND_HASH_FROM
+from tasks.quality.similar.duplicate_groups import find_duplicate_groups
+from tasks.quality.similar.hamming_blocks import hashes_from_hex
+from tasks.trainer.siblings import source_name
+from tasks.trainer.splitting import SplitImage, SplitRatios, group_images, split_images
 from tasks.training_sets.candidates import Candidate, image_key
-from tasks.training_sets.siblings import source_name
-from tasks.training_sets.splitting import SplitImage, SplitRatios, group_images, split_images
 
 NEAR_DUPLICATE_DISTANCE = 6
 _SPLITS = tuple(Split)

@@ -9,23 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.errors import InvalidInputError
-from tasks.labels.addresses import Split
 from tasks.labels.annotations import Label
-from tasks.labels.yolo import write_yolo
+from tasks.labels.dataset.addresses import Split
+from tasks.labels.formats.yolo import write_yolo
+from tasks.trainer.classes import MergedClasses, ProjectClasses, merge_classes, remap_labels
+from tasks.trainer.data_yaml import format_dataset_yaml
+from tasks.trainer.file_names import NamedFile, name_files
+from tasks.trainer.geometry import Adjustment, TaskGeometry, adapt_labels, decide_task_geometry
 from tasks.training_sets.candidates import (
     REASON_TEXTS,
     Candidate,
     LeftOut,
     LeftOutReason,
 )
-from tasks.training_sets.class_merge import (
-    MergedClasses,
-    ProjectClasses,
-    merge_classes,
-    remap_labels,
-)
-from tasks.training_sets.dataset_yaml import format_dataset_yaml
-from tasks.training_sets.file_names import NamedFile, name_files
 from tasks.training_sets.grouping import Division, as_split_images, divide
 from tasks.training_sets.plan_report import report_of_plan
 from tasks.training_sets.planned_images import (
@@ -35,12 +31,6 @@ from tasks.training_sets.planned_images import (
     TrainingSetPlan,
 )
 from tasks.training_sets.report import ProblemSums
-from tasks.training_sets.task_geometry import (
-    Adjustment,
-    TaskGeometry,
-    adapt_labels,
-    decide_task_geometry,
-)
 
 # Another value gives all sets another key, after what is written has changed its form.
 _FORMAT = "1"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from tasks.labels.addresses import Split
 from tasks.labels.annotations import Label
+from tasks.labels.dataset.addresses import Split
+from tasks.trainer.geometry import Adjustment, TaskGeometry, TrainingTask
 from tasks.training_sets.candidates import LeftOut
 from tasks.training_sets.grouping import Division
 from tasks.training_sets.planned_images import (
@@ -21,7 +22,6 @@ from tasks.training_sets.report import (
     TrainingSetReport,
     left_out_examples,
 )
-from tasks.training_sets.task_geometry import Adjustment, TaskGeometry, TrainingTask
 
 _MOST_LEAKS_SHOWN = 20
 

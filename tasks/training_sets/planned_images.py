@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from storage.errors import InvalidInputError
-from tasks.labels.addresses import Split
 from tasks.labels.annotations import LabelProblem
+from tasks.labels.dataset.addresses import Split
+from tasks.trainer.geometry import TrainingTask
+from tasks.trainer.splitting import SplitRatios
 from tasks.training_sets.candidates import Candidate, LeftOut
 from tasks.training_sets.report import TrainingSetReport
-from tasks.training_sets.splitting import SplitRatios
-from tasks.training_sets.task_geometry import TrainingTask
 
 
 @dataclass(frozen=True)

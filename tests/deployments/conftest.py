@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployments.command_line import main
+from deployments.cli.main import main
 from tests.conftest import DATA
 
 

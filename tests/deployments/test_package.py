@@ -6,11 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.places import ROOT
+
 PACKAGES = ("flows", "tasks", "storage", "deployments")
 
 
@@ -54,7 +54,7 @@ def test_the_package_holds_every_module_and_nothing_else(installed):
         for path in (ROOT / package).rglob("*.py")
     }
     assert names == expected
-    assert "storage/migrations/versions/__init__.py" in names
+    assert "storage/database/migrations/versions/__init__.py" in names
 
 
 def test_the_installed_command_works_far_from_the_checkout(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.deploy import chosen_schedules, load_flow
 from deployments.registry import DEPLOYED_FLOWS, find_deployed_flow
+from deployments.server.deploy import chosen_schedules, load_flow
 from storage.errors import ConfigurationError, NotFoundError
 from storage.settings import Settings
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from storage.database import Database
-from storage.jobs import JobRecord, list_jobs
+from storage.database.connection import Database
+from storage.jobs.records import JobRecord, list_jobs
 from tests.conftest import DATA
 from tests.prefect_server import copy_prefect_database, running_prefect_server
 
@@ -103,7 +103,7 @@ def deployed_api(
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from deployments.deploy import apply_everything
+    from deployments.server.deploy import apply_everything
     from storage.settings import Settings
 
     home = tmp_path_factory.mktemp("deployed-server")

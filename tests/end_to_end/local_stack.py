@@ -18,11 +18,11 @@ import httpx
 import psutil
 from sqlalchemy import create_engine
 
-from deployments.stack_state import MARK_VARIABLE, ProcessIdentity, StackState
-from storage.database import Database, parse_database_url
-from storage.embedded_postgresql import EmbeddedPostgreSQL
-from storage.jobs import JobRecord, find_job_of_run
-from storage.postgresql_programs import default_folder
+from deployments.server.state import MARK_VARIABLE, ProcessIdentity, StackState
+from storage.database.connection import Database, parse_database_url
+from storage.database.embedded_server import EmbeddedPostgreSQL
+from storage.database.server_programs import default_folder
+from storage.jobs.records import JobRecord, find_job_of_run
 from tests.end_to_end.conftest import COMMAND
 
 # What waits in Prefect looks more often than it does by itself.

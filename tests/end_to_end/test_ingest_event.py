@@ -22,12 +22,12 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from deployments.automations import apply_automations, quality_after_ingest
-from deployments.deploy import apply_everything
 from deployments.registry import WORK_POOL
-from flows import project_events
-from flows.project_events import QUALITY_AFTER_INGEST, emit_project_ingested
-from storage.projects import ProjectRecord
+from deployments.server.automations import apply_automations, quality_after_ingest
+from deployments.server.deploy import apply_everything
+from flows.running import project_events
+from flows.running.project_events import QUALITY_AFTER_INGEST, emit_project_ingested
+from storage.projects.projects import ProjectRecord
 from storage.settings import Settings
 
 

@@ -21,15 +21,15 @@ import numpy as np
 import psutil
 import pytest
 
-from deployments.prefect_api import prefect_client
-from deployments.remote_run import start_remote_run
-from deployments.stack_processes import free_port
-from storage.embedded_postgresql import EmbeddedPostgreSQL
+from deployments.cli.run.remote import start_remote_run
+from deployments.server.api import prefect_client
+from deployments.server.processes import free_port
+from storage.database.embedded_server import EmbeddedPostgreSQL
+from storage.database.server_programs import default_folder
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError
-from storage.jobs import find_job_of_run, list_jobs
-from storage.postgresql_programs import default_folder
-from storage.projects import find_project
-from storage.tables.jobs import JobKind, JobStatus
+from storage.jobs.records import find_job_of_run, list_jobs
+from storage.projects.projects import find_project
 from tests.conftest import DATA
 from tests.end_to_end.browser import NAMES as BROWSERS
 from tests.end_to_end.browser import find_browser, opened_page

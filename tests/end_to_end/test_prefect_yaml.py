@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.deploy import apply_everything
-from deployments.prefect_yaml import PREFECT_YAML, render_prefect_yaml
 from deployments.registry import DEPLOYED_FLOWS, WORK_POOL
+from deployments.server.deploy import apply_everything
+from deployments.server.prefect_yaml import PREFECT_YAML, render_prefect_yaml
 from storage.settings import Settings
+from tests.places import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 # What differs: times, who has applied it, and what only the command sets.
 OWN = {"id", "created", "updated", "created_by", "updated_by", "version", "version_id"}
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from storage.jobs import list_jobs
-from storage.tables.jobs import JobStatus
+from storage.database.tables.jobs import JobStatus
+from storage.jobs.records import list_jobs
 from tests.end_to_end.conftest import MANY
 
 VALUES = (

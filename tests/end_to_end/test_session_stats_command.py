@@ -7,8 +7,8 @@ import json
 import pytest
 from sqlalchemy import text
 
-from storage.jobs import cancel_job, list_jobs
-from storage.tables.jobs import JobStatus
+from storage.database.tables.jobs import JobStatus
+from storage.jobs.records import cancel_job, list_jobs
 from tests.session_folders import manifest, set_age
 
 MANY = 2000

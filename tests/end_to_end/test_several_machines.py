@@ -20,17 +20,18 @@ import typer
 import yaml
 from sqlalchemy import create_engine
 
-from deployments.command_line import app
-from deployments.stack_processes import free_port
-from storage.database import Database, parse_database_url
-from storage.jobs import find_job_of_run, list_jobs
-from storage.postgresql_programs import programs_folder, server_user
+from deployments.cli.main import app
+from deployments.server.processes import free_port
+from storage.database.connection import Database, parse_database_url
+from storage.database.server_programs import programs_folder, server_user
+from storage.database.tables.jobs import JobStatus
+from storage.jobs.records import find_job_of_run, list_jobs
 from storage.settings import Settings
-from storage.tables.jobs import JobStatus
 from tests.end_to_end.conftest import COMMAND, MANY
 from tests.end_to_end.local_stack import QUICK, wait_for
+from tests.places import ROOT
 
-COMPOSE = Path(__file__).parent.parent.parent / "deployments" / "compose.yaml"
+COMPOSE = ROOT / "deployments" / "compose.yaml"
 PASSWORD = "p@ss word"
 PASSWORD_IN_URL = "p%40ss%20word"
 

@@ -9,11 +9,11 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from storage.database.tables.jobs import JobStatus
 from storage.errors import ConfigurationError
-from storage.jobs import list_jobs
+from storage.jobs.records import list_jobs
 from storage.settings import Settings
-from storage.tables.jobs import JobStatus
-from tasks.decorators import make_task_runner
+from tasks.running.decorators import make_task_runner
 from tests.conftest import DATA
 from tests.end_to_end.test_quality_metrics_command import VALUES
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from storage.database import Database
+from storage.database.connection import Database
 from tests.conftest import DATA
 from tests.session_folders import make_documented_sessions
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-DEMO = Path(__file__).parents[2] / "samples" / "demo.py"
+from tests.places import ROOT
+
+DEMO = ROOT / "samples" / "demo.py"
 
 
 def test_the_demo_shows_every_flow_and_can_be_repeated(prefect_client, home):

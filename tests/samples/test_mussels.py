@@ -2,13 +2,13 @@
 
 import importlib
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-MUSSELS = Path(__file__).parents[2] / "samples" / "mussels"
+from tests.places import MUSSELS
+
 SEED = 16
 
 

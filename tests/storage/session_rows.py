@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy import text
 
-from storage.database import Database
+from storage.database.connection import Database
+from storage.database.tables.sessions import SessionStatsSource
 from storage.sessions import (
     FolderRegistration,
     StoredSession,
     register_session_folders,
     store_sessions,
 )
-from storage.tables.sessions import SessionStatsSource
 
 ROOT = "/sessions"
 BEGUN = datetime(2025, 1, 1, tzinfo=UTC)

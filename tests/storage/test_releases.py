@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from storage.database import Database
+from storage.database.connection import Database
+from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
 from storage.errors import InvalidInputError, NotFoundError
-from storage.projects import add_project
+from storage.projects.projects import add_project
 from storage.releases import (
     ArchiveFacts,
     ComputedStatistics,
@@ -28,7 +29,6 @@ from storage.releases import (
     register_release,
     store_statistics,
 )
-from storage.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
 from tests.storage.processes import run_together
 
 STATISTICS = ComputedStatistics(

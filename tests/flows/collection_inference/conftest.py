@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from storage.database import Database
-from storage.inference_runs import RunRecord, list_runs
-from storage.models import ModelRecord, add_model
-from tasks.collections.sources import FolderSource
-from tasks.collections.tasks import gather_collection
-from tasks.inference.tasks import describe_model
+from storage.database.connection import Database
+from storage.inference.models import ModelRecord, add_model
+from storage.inference.runs import RunRecord, list_runs
+from tasks.inference.collection_sources import FolderSource
+from tasks.inference.collection_steps import gather_collection
+from tasks.inference.runs.steps import describe_model
 from tests.tasks.inference.conftest import MUSSELS, PICTURES
 
 Rows = list[dict[str, Any]]

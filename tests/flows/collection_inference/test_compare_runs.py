@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import InvalidInputError
-from storage.models import add_model, find_model
-from tasks.inference.tasks import describe_model
+from storage.inference.models import add_model, find_model
+from tasks.inference.runs.steps import describe_model
 from tests.tasks.inference.conftest import MUSSELS
 
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from storage.database.tables.jobs import JobStatus
 from storage.errors import NotFoundError, VisionflowsError
-from storage.jobs import list_jobs
-from storage.tables.jobs import JobStatus
+from storage.jobs.records import list_jobs
 from tests.tasks.inference.conftest import MUSSELS, PICTURES
 
 
@@ -89,7 +89,7 @@ def test_when_all_images_fail_the_run_has_failed(infer, gather, tmp_path, the_ru
 def test_a_model_that_fails_on_one_image_fails_that_image(
     infer, gather, pictures, the_run, result_rows, monkeypatch
 ):
-    from tasks.inference.engine import Model
+    from tasks.inference.detection.engine import Model
 
     Image.new("RGB", (64, 320), "white").save(pictures / "narrow.png")
     gather(pictures)

@@ -9,9 +9,9 @@ import time
 import pytest
 from sqlalchemy import text
 
-from storage.inference_runs import find_run, sum_up_run
-from storage.jobs import cancel_job, list_jobs
-from storage.tables.jobs import JobStatus
+from storage.database.tables.jobs import JobStatus
+from storage.inference.runs import find_run, sum_up_run
+from storage.jobs.records import cancel_job, list_jobs
 from tests.storage.processes import start_python
 
 # The flow, files and database are real; one function ends the process at its n-th call.
@@ -110,7 +110,7 @@ def test_killed_while_counting_with_other_classes_nothing_of_both_is_mixed(
 @pytest.fixture
 def slow_storing(monkeypatch):
     """Storing waits at its second batch until it is released."""
-    from tasks.inference import tasks
+    from tasks.inference.runs import steps as tasks
 
     original, calls = tasks.write_polygons, []
     reached, released = threading.Event(), threading.Event()

@@ -11,20 +11,21 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
-from storage.jobs import list_jobs
-from storage.tables.jobs import JobStatus
-from tasks.inference.engine import load_model, settings_for_model
-from tasks.inference.polygon_document import polygon_document
+from storage.database.tables.jobs import JobStatus
+from storage.jobs.records import list_jobs
+from tasks.inference.detection.engine import load_model, settings_for_model
+from tasks.inference.runs.polygon_document import polygon_document
+from tests.places import ROOT
 from tests.tasks.inference.conftest import MUSSELS, PICTURES, pixels_of
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "polygons.schema.json").read_bytes())
+SCHEMA = json.loads((ROOT / "docs" / "polygons.schema.json").read_bytes())
 TRUE_COUNTS = json.loads((MUSSELS / "pictures" / "counts.json").read_bytes())
 
 
 def documents_of_inference(mussels, order_threshold, files, cache):
     """What inference at a threshold gives, without flow, database or kept detections."""
-    from tasks.inference.counting import live_dead_classes
-    from tasks.inference.engine import describe_weights
+    from tasks.inference.detection.engine import describe_weights
+    from tasks.inference.runs.live_dead import live_dead_classes
 
     description = describe_weights(mussels.weights_path, mussels.sha256)
     settings = settings_for_model(description, floor_confidence=order_threshold)
@@ -218,9 +219,9 @@ def test_an_empty_collection_is_completed_with_nothing(infer, gather, tmp_path, 
 def test_an_image_that_has_moved_is_found_where_a_project_knows_it(
     infer, database, pictures, the_run
 ):
-    from tasks.collections.sources import QuerySource
-    from tasks.collections.tasks import gather_collection
-    from tasks.projects.tasks import register_project
+    from tasks.inference.collection_sources import QuerySource
+    from tasks.inference.collection_steps import gather_collection
+    from tasks.projects.registration_steps import register_project
 
     project = register_project(database, "bay", pictures, workers=2).project
     gather_collection(database, "bay", QuerySource((str(project.id),)), workers=2)

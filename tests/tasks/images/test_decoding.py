@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from storage.errors import ImageError, ImageErrorCode
 from tasks.images.decoding import HEIF_IS_SUPPORTED, decode_image, read_image_facts
 from tasks.images.files import ImageLimits, read_image_file
+from tests.places import DATA
 
 # pytest shows what our filters at import silence: Pillow's remarks on odd metadata.
 pytestmark = [
@@ -22,7 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
 ]
 
-DATA = Path(__file__).resolve().parents[2] / "data"
 ALL_FILES = sorted(path for path in DATA.rglob("*") if path.is_file())
 JPEGS = [path for path in ALL_FILES if path.read_bytes()[:3] == b"\xff\xd8\xff"]
 # libjpeg lost its place in these: Pillow shows stripes of noise where a face should be.

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from tasks.images.decoding import decode_image
-from tasks.inference.engine import Model, load_model, settings_for_model, sha256_of_weights
-from tasks.inference.letterbox import displayed_pixels
+from tasks.inference.detection.engine import (
+    Model,
+    load_model,
+    settings_for_model,
+    sha256_of_weights,
+)
+from tasks.inference.detection.letterbox import displayed_pixels
+from tests.places import MUSSELS
 
-MUSSELS = Path(__file__).parents[3] / "samples" / "mussels"
 PICTURES = sorted((MUSSELS / "pictures").glob("*.jpg"))
 
 # Bodies of a few thousand weights; only the head differs.
@@ -59,7 +64,7 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
 
 def _write_random_weights(kind: str, path: Path) -> None:
-    from tasks.inference.quiet_ultralytics import import_ultralytics
+    from tasks.inference.model.quiet_ultralytics import import_ultralytics
 
     import_ultralytics(path.parent / "settings")
     import torch
@@ -106,7 +111,7 @@ def _noise_pictures() -> np.ndarray:
 @pytest.fixture
 def load(cache_folder: Path) -> Callable[..., Model]:
     """Loads weights as registered ones, with the model's own image size."""
-    from tasks.inference.engine import describe_weights
+    from tasks.inference.detection.engine import describe_weights
 
     def load_weights(path: Path, **settings: float) -> Model:
         chosen = settings_for_model(describe_weights(path), **settings)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from hypothesis import strategies as st
 
 from tasks.labels.annotations import Box, Keypoint, Keypoints, Label, OrientedBox, Polygon
-from tasks.labels.dataset import read_dataset_labels
+from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import ImageSize
 
 SOURCE = PurePosixPath("labels/train/ä.txt")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from tasks.images.folder_scan import scan_image_folder
 from tasks.projects.folder_labels import (
     LabelsAtHand,
     read_folder_labels,
     reading_small_files_once,
 )
-from tasks.projects.scanning import scan_image_folder
-from tests.flows.ingest_samples import yolo_dataset
+from tests.flows.ingest_project.ingest_samples import yolo_dataset
 
 
 def test_every_file_is_read_once_while_there_is_room():

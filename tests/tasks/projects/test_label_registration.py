@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import text
 
-from tasks.projects.tasks import register_project
+from tasks.projects.registration_steps import register_project
 from tests.conftest import DATA
 
 ROBOFLOW = DATA / "roboflow-empire"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tasks.sessions.computation import compute_session_statistics
-from tasks.sessions.session_folders import fingerprint_session
+from tasks.sessions.folders.finding import fingerprint_session
 from tasks.sessions.statistics import SessionFolder, SessionOptions
 from tests.conftest import DATA
 

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.sessions.computation import compute_session_statistics
-from tasks.sessions.image_sample import choose_sample
+from tasks.sessions.metadata.image_sample import choose_sample
 from tasks.sessions.statistics import ManifestStatus, SessionOptions, StatisticsSource
+from tests.tasks.sessions.manifest.test_facts import PLACES
+from tests.tasks.sessions.manifest.test_files import json_values
 from tests.tasks.sessions.session_samples import (
     IN_UTC,
     LONG_AGO,
@@ -31,8 +33,6 @@ from tests.tasks.sessions.session_samples import (
     snapshot,
     text_chunk,
 )
-from tests.tasks.sessions.test_manifest import PLACES
-from tests.tasks.sessions.test_manifest_files import json_values
 
 AUTOMATIC1111 = SD_PARSERS / "parsers" / "AUTOMATIC1111"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from uuid import UUID, uuid5
 
-from tasks.labels.addresses import Split
 from tasks.labels.annotations import Box, ImageLabels, Label, LabelProblem
+from tasks.labels.dataset.addresses import Split
 from tasks.training_sets.candidates import Candidate
 from tasks.training_sets.planned_images import ProjectCandidates
 

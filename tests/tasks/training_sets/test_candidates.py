@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tasks.labels.addresses import Split
+from tasks.images.folder_scan import FoundFile
 from tasks.labels.annotations import ImageLabels
-from tasks.labels.dataset import DatasetImage, LabelFormat
-from tasks.projects.scanning import FoundFile
+from tasks.labels.dataset.addresses import Split
+from tasks.labels.dataset.reading import DatasetImage, LabelFormat
 from tasks.training_sets.candidates import LeftOutReason, select_candidates, trainer_suffix
 from tests.tasks.training_sets.candidate_samples import known, label
 

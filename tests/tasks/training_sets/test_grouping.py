@@ -7,9 +7,9 @@ from uuid import uuid5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.labels.addresses import Split
+from tasks.labels.dataset.addresses import Split
+from tasks.trainer.splitting import SplitImage, SplitRatios, group_images
 from tasks.training_sets.grouping import as_split_images, divide
-from tasks.training_sets.splitting import SplitImage, SplitRatios, group_images
 from tests.tasks.training_sets.candidate_samples import NAMESPACE, candidate, label
 
 

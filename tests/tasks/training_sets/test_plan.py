@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
-from tasks.labels.addresses import Split
 from tasks.labels.annotations import Box, LabelProblem, Polygon
+from tasks.labels.dataset.addresses import Split
+from tasks.trainer.geometry import TrainingTask
+from tasks.trainer.splitting import SplitRatios
 from tasks.training_sets.candidates import LeftOut, LeftOutReason
 from tasks.training_sets.plan import plan_training_set
 from tasks.training_sets.planned_images import TrainingSetOptions
-from tasks.training_sets.splitting import SplitRatios
-from tasks.training_sets.task_geometry import TrainingTask
 from tests.tasks.training_sets.candidate_samples import candidate, label, offer
 
 FISH, MUSSEL = label("fish"), label("mussel", 1)

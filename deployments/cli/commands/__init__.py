@@ -1,0 +1,1 @@
+"""What the command does beside running flows: one module per noun."""

@@ -1,0 +1,198 @@
+"""`visionflows collections`: images that models are run over."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import TaskID
+from rich.table import Table
+
+from deployments.cli.output.terminal import (
+    as_description,
+    console,
+    new_progress_bar,
+    plain,
+    print_json,
+    print_plain,
+    print_problem,
+)
+from storage.database.connection import Database, open_database
+from storage.errors import InvalidInputError
+from storage.inference.collections import find_collection, list_collections, remove_collection
+from storage.projects.projects import find_project, list_projects
+from storage.settings import get_settings
+from tasks.inference.collection_sources import (
+    FolderSource,
+    QuerySource,
+    Source,
+    source_from_json,
+    source_in_words,
+)
+
+app = typer.Typer(
+    no_args_is_help=True, help="Gather images of folders and projects, for models to run over."
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+NameArgument = Annotated[str, typer.Argument(help="Name or id of the collection.")]
+
+_MOST_PROBLEMS = 10
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="A name of your choice.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="All images of this folder; they stay where they are.")
+    ] = None,
+    project: Annotated[
+        list[str] | None,
+        typer.Option(help="Images of this project (name or id). May be given several times."),
+    ] = None,
+    all_projects: Annotated[
+        bool, typer.Option("--all-projects", help="Images of all projects.")
+    ] = False,
+    path: Annotated[
+        str | None, typer.Option(help="Only paths in the project like this, as 'east/*.jpg'.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only images of train, val or test.")] = None,
+    labeled: Annotated[
+        bool | None, typer.Option("--labeled/--unlabeled", help="Only with, or without, labels.")
+    ] = None,
+    min_quality: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Only images measured with at least this quality."),
+    ] = None,
+    without_issue: Annotated[
+        list[str] | None,
+        typer.Option(help="Only measured images without this issue, such as blur or duplicate."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Give a collection that exists these images.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Gather images of a folder, of projects, or by a query over projects.
+
+    Doing it again brings the collection up to date. Equal images count once.
+
+    For example:
+
+      visionflows collections add bay --folder ~/photographs/bay
+
+      visionflows collections add sharp --project mussels --without-issue blur --split test
+    """
+    database = open_database()
+    query = QuerySource(
+        tuple(str(find_project(database, one).id) for one in project or ()),
+        path,
+        split,
+        labeled,
+        min_quality,
+        tuple(without_issue or ()),
+    )
+    if (folder is None) == (query.is_everything and not all_projects):
+        raise InvalidInputError(
+            "Name either a --folder, or a --project (or --all-projects) with what to choose."
+        )
+    source: Source = query if folder is None else FolderSource(str(folder))
+    _gather(database, name, source, replace, json_output)
+
+
+@app.command()
+def refresh(name: NameArgument, json_output: JsonOption = False) -> None:
+    """Bring a collection up to date with its folder or projects.
+
+    For example:
+
+      visionflows collections refresh bay
+    """
+    _gather(open_database(), name, None, False, json_output)
+
+
+def _gather(
+    database: Database, name: str, source: Source | None, replace: bool, json_output: bool
+) -> None:
+    from tasks.inference.collection_steps import gather_collection, refresh_collection
+
+    workers = get_settings().workers
+    with ExitStack() as shown:
+        bar = new_progress_bar()
+        line: TaskID | None = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal line
+            if json_output:
+                return
+            if line is None:
+                # Only now: a bar without a file to read would print an empty line.
+                shown.enter_context(bar)
+                line = bar.add_task(as_description(f"Reading {name}"))
+            bar.update(line, completed=done, total=total)
+
+        if source is None:
+            gathered = refresh_collection(database, name, workers=workers, progress=show)
+        else:
+            gathered = gather_collection(
+                database, name, source, workers=workers, replace=replace, progress=show
+            )
+    if json_output:
+        print_json(asdict(gathered))
+        return
+    collection = gathered.collection
+    print_plain(
+        f"{collection.name}: {collection.image_count} images ({gathered.added} new, "
+        f"{gathered.removed} gone)."
+    )
+    for problem in gathered.problems[:_MOST_PROBLEMS]:
+        print_problem(f"Left out: {problem}")
+    if len(gathered.problems) > _MOST_PROBLEMS:
+        print_problem(f"... and {len(gathered.problems) - _MOST_PROBLEMS} more.")
+
+
+@app.command("list")
+def list_(json_output: JsonOption = False) -> None:
+    """List the collections.
+
+    For example:
+
+      visionflows collections list
+    """
+    database = open_database()
+    collections = list_collections(database)
+    if json_output:
+        print_json([asdict(collection) for collection in collections])
+        return
+    if not collections:
+        console.print("There is no collection; `visionflows collections add` makes one.")
+        return
+    names = {str(project.id): project.name for project in list_projects(database)}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("collection", overflow="fold")
+    table.add_column("images", justify="right")
+    table.add_column("source", overflow="fold")
+    for collection in collections:
+        words = source_in_words(source_from_json(collection.source), names)
+        table.add_row(plain(collection.name), str(collection.image_count), plain(words))
+    console.print(table)
+
+
+@app.command()
+def remove(name: NameArgument, json_output: JsonOption = False) -> None:
+    """Remove a collection and its runs from the database; images and polygon files stay.
+
+    For example:
+
+      visionflows collections remove bay
+    """
+    database = open_database()
+    collection = find_collection(database, name)
+    remove_collection(database, collection.id)
+    if json_output:
+        print_json(asdict(collection))
+    else:
+        print_plain(f"{collection.name} is removed; its images stay where they are.")

@@ -1,0 +1,158 @@
+"""`visionflows status` and `visionflows cancel`: jobs, whoever started them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.live import Live
+
+from deployments.cli.output.terminal import console, job_as_json, job_table, print_json, print_plain
+from deployments.server.state import read_stack_state, running_stack, stack_folder
+from storage.database.connection import Database, open_database
+from storage.errors import InvalidInputError, NotFoundError
+from storage.inference.runs import list_runs
+from storage.jobs.records import JobRecord, cancel_job, find_job, list_jobs
+from storage.projects.projects import find_project, list_projects
+from storage.releases import list_releases
+from storage.settings import get_settings
+
+_WATCH_SECONDS = 2.0
+_MOST_RUNS = 1000
+
+JobArgument = Annotated[
+    str | None, typer.Argument(help="Id of one job; left out, the newest jobs.", metavar="[JOB]")
+]
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", help="Only jobs of this project (name or id).")
+]
+
+
+def status(
+    job: JobArgument = None,
+    project: ProjectOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds until nothing is active.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs.")] = 20,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of a table.")
+    ] = False,
+) -> None:
+    """Show jobs and how far they are.
+
+    A job shown as interrupted has lost its process; starting its flow again does the rest.
+
+    For example:
+
+      visionflows status --project mussels --watch
+    """
+    if job is not None and project is not None:
+        raise InvalidInputError("Name either a JOB or a --project, not both.")
+    database = open_database()
+
+    def look() -> list[JobRecord]:
+        if job is not None:
+            return [find_job(database, parse_job_id(job))]
+        subject = None if project is None else str(find_project(database, project).id)
+        return list_jobs(database, subject=subject, limit=limit)
+
+    jobs = look()
+    names = _subject_names(database)
+    if watch and jobs:
+        # For programs it waits as well, and prints once, at the end.
+        table = Live(job_table(jobs, names), console=console, auto_refresh=False)
+        with nullcontext() if json_output else table:
+            while any(found.status.is_active and found.is_held for found in jobs):
+                time.sleep(_WATCH_SECONDS)
+                jobs = look()
+                if not json_output:
+                    table.update(job_table(jobs, names), refresh=True)
+    if json_output:
+        print_json([job_as_json(found) for found in jobs])
+    elif not jobs:
+        console.print("There are no jobs.")
+    elif not watch:
+        console.print(job_table(jobs, names))
+    if not json_output:
+        print_plain(_stack_sentence())
+
+
+def cancel(
+    job: Annotated[
+        str | None, typer.Argument(help="Id of the job, as `visionflows status` shows it.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="Cancel the active jobs of this project.")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of text.")
+    ] = False,
+) -> None:
+    """Cancel a job, or all active jobs of a project.
+
+    It takes effect within a batch: what is measured stays, and a new start does the rest.
+
+    For example:
+
+      visionflows cancel --project mussels
+    """
+    database = open_database()
+    if (job is None) == (project is None):
+        raise InvalidInputError("Name either a JOB or a --project to cancel.")
+    if job is not None:
+        ids = [parse_job_id(job)]
+    else:
+        subject = str(find_project(database, str(project)).id)
+        ids = [found.id for found in list_jobs(database, subject=subject, active_only=True)]
+        if not ids:
+            raise NotFoundError(f"No job of project {project!r} is active.")
+    cancelled = [cancel_job(database, job_id) for job_id in ids]
+    if json_output:
+        print_json([job_as_json(found) for found in cancelled])
+        return
+    for found in cancelled:
+        if found.status.is_active:
+            print_plain(f"Job {found.id} will end within a batch.")
+        else:
+            print_plain(f"Job {found.id} is {found.status.value}.")
+
+
+def _stack_sentence() -> str:
+    settings = get_settings()
+    stack = running_stack(settings)
+    if stack is not None and stack.is_looked_after():
+        return f"The stack is running: {stack.url}"
+    state = read_stack_state(settings)
+    if state is None:
+        return "The stack is not running; `visionflows up` starts it."
+    if state.is_looked_after():
+        return f"The stack is starting or ending; its logs are in {stack_folder(settings)}."
+    return "The stack was killed; `visionflows up` ends what it has left and starts it again."
+
+
+def parse_job_id(value: str) -> UUID:
+    """Read the id of a job.
+
+    Raises:
+        InvalidInputError: it is not an id.
+    """
+    try:
+        return UUID(value)
+    except ValueError:
+        raise InvalidInputError(
+            f"{value!r} is not the id of a job; `visionflows status` lists the ids."
+        ) from None
+
+
+def _subject_names(database: Database) -> dict[str, str]:
+    """What people call the subjects of jobs, by id."""
+    names = {str(project.id): project.name for project in list_projects(database)}
+    names |= {str(release.id): release.name for release in list_releases(database)}
+    runs = list_runs(database, limit=_MOST_RUNS)
+    return names | {
+        str(run.id): f"{run.model} at {run.threshold:g} on {run.collection}" for run in runs
+    }

@@ -1,0 +1,88 @@
+"""`visionflows models`: which weights may be loaded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from deployments.cli.output.terminal import console, plain, print_json, print_plain
+from storage.data_roots import check_within_data_roots
+from storage.database.connection import open_database
+from storage.inference.models import add_model, list_models
+
+app = typer.Typer(no_args_is_help=True, help="Register weights of this machine, and list them.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def add(
+    path: Annotated[Path, typer.Argument(help="A .pt or .onnx file, or an OpenVINO folder.")],
+    name: Annotated[
+        str | None, typer.Option(help="A name of your choice; left out, that of the file.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Register weights that you trust; from now on they are loaded only while they are unchanged.
+
+    Loading a .pt file runs what it contains, so that only registered weights ever are. Nothing is
+    downloaded: the path must be one of this machine.
+
+    For example:
+
+      visionflows models add samples/mussels/mussels.onnx
+    """
+    from tasks.inference.runs.steps import describe_model
+    from tasks.projects.registration_steps import check_project_name
+
+    if name is not None:
+        check_project_name(name)
+    found = check_within_data_roots(path, for_deployment=False)
+    model = add_model(open_database(), describe_model(found), name=name)
+    if json_output:
+        print_json(asdict(model))
+        return
+    print_plain(
+        f"{model.name}: {model.task}, {len(model.class_names)} classes "
+        f"({_some(model.class_names)}), {model.image_size} pixels, {model.format}, "
+        f"sha256 {model.sha256[:12]}…"
+    )
+
+
+@app.command("list")
+def list_(json_output: JsonOption = False) -> None:
+    """List the registered models.
+
+    For example:
+
+      visionflows models list
+    """
+    models = list_models(open_database())
+    if json_output:
+        print_json([asdict(model) for model in models])
+        return
+    if not models:
+        console.print("No model is registered; `visionflows models add PATH` does so.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("model", "task", "classes", "pixels", "sha256", "weights"):
+        table.add_column(title, overflow="fold", justify="right" if title == "pixels" else "left")
+    for model in models:
+        table.add_row(
+            plain(model.name),
+            model.task,
+            plain(_some(model.class_names)),
+            str(model.image_size),
+            model.sha256[:12],
+            plain(str(model.weights_path)),
+        )
+    console.print(table)
+
+
+def _some(names: tuple[str, ...], most: int = 4) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,62 @@
+"""`visionflows releases`: archives that are registered, and what is in them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deployments.cli.output.releases import print_release, print_releases, release_as_json
+from deployments.cli.output.terminal import console, print_json
+from storage.database.connection import open_database
+from storage.projects.projects import find_project
+from storage.releases import find_release, list_releases
+
+app = typer.Typer(no_args_is_help=True, help="List releases, and show what is in them.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command("list")
+def list_(
+    project: Annotated[
+        str | None, typer.Option(help="Only releases made from this project (name or id).")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """List the registered releases.
+
+    For example:
+
+      visionflows releases list
+    """
+    database = open_database()
+    project_id = None if project is None else find_project(database, project).id
+    releases = list_releases(database, project_id=project_id)
+    if json_output:
+        print_json([release_as_json(database, one, with_details=False) for one in releases])
+    elif not releases:
+        console.print(
+            "No release is registered; `visionflows run build-release-stats PATH.zip` adds one."
+        )
+    else:
+        print_releases(releases)
+
+
+@app.command()
+def show(
+    release: Annotated[str, typer.Argument(help="Name or id of the release.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Show the statistics of a release: images per split, classes, problems.
+
+    For example:
+
+      visionflows releases show mussels-2026-05 --json
+    """
+    database = open_database()
+    found = find_release(database, release)
+    if json_output:
+        print_json(release_as_json(database, found))
+    else:
+        print_release(database, found)

@@ -1,0 +1,60 @@
+"""`visionflows runs`: what models have found on collections."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from deployments.cli.output.runs import print_run, print_runs, run_as_json
+from deployments.cli.output.terminal import console, print_json
+from storage.database.connection import open_database
+from storage.inference.collections import find_collection
+from storage.inference.runs import find_run, list_runs
+
+app = typer.Typer(no_args_is_help=True, help="Look at runs of models over collections.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its beginning.")]
+
+
+@app.command("list")
+def list_(
+    collection: Annotated[
+        str | None, typer.Option(help="Only runs over this collection (name or id).")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs.")] = 20,
+    json_output: JsonOption = False,
+) -> None:
+    """List the runs, the newest first.
+
+    For example:
+
+      visionflows runs list --collection bay
+    """
+    database = open_database()
+    collection_id = None if collection is None else find_collection(database, collection).id
+    runs = list_runs(database, collection_id=collection_id, limit=limit)
+    if json_output:
+        print_json([asdict(run) for run in runs])
+    elif not runs:
+        console.print("There is no run; `visionflows run collection-inference` makes one.")
+    else:
+        print_runs(runs)
+
+
+@app.command()
+def show(run: RunArgument, json_output: JsonOption = False) -> None:
+    """Show what a run has counted, what failed, and where its polygons lie.
+
+    For example:
+
+      visionflows runs show 3f2a
+    """
+    database = open_database()
+    found = find_run(database, run)
+    if json_output:
+        print_json(run_as_json(database, found))
+    else:
+        print_run(database, found, [])

@@ -1,0 +1,256 @@
+"""`visionflows up`, `down`, and the parts of the stack one by one, for several machines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from deployments.cli.output.terminal import print_plain
+from deployments.server.environment import named_server, prepare_prefect_environment
+from deployments.server.processes import (
+    HOST,
+    end_processes,
+    last_words,
+    server_command,
+    settings_as_environment,
+    worker_command,
+    worker_name,
+)
+from deployments.server.state import (
+    StackState,
+    only_supervisor,
+    read_stack_state,
+    running_stack,
+    stack_folder,
+)
+from storage.database.connection import open_database
+from storage.errors import VisionflowsError
+from storage.settings import Settings, get_settings
+
+_DETACHED_SECONDS = 300.0
+_DOWN_SECONDS = 120.0
+_LOOK_SECONDS = 0.2
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Come back when it is ready; `visionflows down` ends.")
+    ] = False,
+) -> None:
+    """Start the local stack: database, Prefect's server and UI, schedules, events, a worker.
+
+    Ctrl-C ends all of it. Runs that are at work then end within a batch.
+
+    For example:
+
+      visionflows up
+    """
+    settings = get_settings()
+    with only_supervisor(settings) as is_only:
+        if is_only and not detach:
+            _up(settings)
+            return
+        state = None if is_only else read_stack_state(settings)
+    if detach and (state is None or not state.ready):
+        _up_detached(settings)
+    else:
+        _tell_running(state)
+
+
+def down() -> None:
+    """End the local stack, also one whose `visionflows up` was killed.
+
+    For example:
+
+      visionflows down
+    """
+    settings = get_settings()
+    state = read_stack_state(settings)
+    supervisor = None if state is None else state.supervisor.find()
+    if supervisor is not None:
+        # Ends what it looks after in order, and is killed with it if it does not.
+        end_processes([supervisor], seconds=_DOWN_SECONDS)
+    from deployments.server.stack import end_leftovers
+
+    with only_supervisor(settings) as is_only:
+        count = end_leftovers(settings) if is_only else 0
+    if count:
+        # Nobody has stopped the embedded PostgreSQL either: its last user does, at the end of this.
+        open_database(settings)
+        print_plain(f"Ended what a stack that was killed had left: {count} processes.")
+    elif supervisor is not None:
+        print_plain("The stack has ended.")
+    else:
+        print_plain("The stack is not running.")
+
+
+def server(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of UI and API.")] = 4200,
+) -> None:
+    """Run Prefect's server alone, with the settings that our flows need, until Ctrl-C.
+
+    `visionflows up` has one of its own; this is for workers on several machines. Prefect keeps its
+    state where PREFECT_SERVER_DATABASE_CONNECTION_URL says.
+
+    For example:
+
+      visionflows server --port 4200
+    """
+    prepare_prefect_environment(get_settings(), log_level="INFO", use_stack=False)
+    command = server_command(port, host)
+    os.execv(command[0], command)
+
+
+def deploy() -> None:
+    """Apply work pool, deployments, schedules and automations to the server at PREFECT_API_URL.
+
+    `visionflows up` does so by itself; this is for a server of your own. Safe to do again.
+
+    For example:
+
+      PREFECT_API_URL=http://prefect:4200/api visionflows deploy
+    """
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="WARNING")
+    api_url = named_server()
+    from deployments.registry import DEPLOYED_FLOWS
+    from deployments.server.api import prefect_client
+    from deployments.server.deploy import apply_everything
+
+    with prefect_client(api_url) as client:
+        apply_everything(client, settings)
+    for deployed in DEPLOYED_FLOWS:
+        print_plain(deployed.full_name)
+    print_plain(f"Applied to {api_url}.")
+
+
+def worker(
+    name: Annotated[
+        str | None, typer.Option(help="How the UI calls it; default: this machine's name.")
+    ] = None,
+) -> None:
+    """Run flows of the server at PREFECT_API_URL on this machine, until Ctrl-C.
+
+    Every worker names the same PostgreSQL (VISIONFLOWS_DATABASE_URL) and sees the images under the
+    same paths.
+
+    For example:
+
+      PREFECT_API_URL=http://prefect:4200/api visionflows worker
+    """
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="INFO")
+    named_server()
+    os.environ.update(settings_as_environment(settings))
+    command = worker_command(settings, name or worker_name())
+    os.execv(command[0], command)
+
+
+def trigger(
+    flow: Annotated[str, typer.Argument(help="Name of the flow, e.g. quality-metrics.")],
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="NAME=VALUE; values are JSON, or text."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start it and come back; print the id of the run.")
+    ] = False,
+) -> None:
+    """Start a deployed flow on a worker of the stack, and follow it. Ctrl-C cancels the run.
+
+    For example:
+
+      visionflows trigger quality-metrics -p project=mussels -p batch_size=20
+    """
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="ERROR")
+    from deployments.cli.run.here import run_remotely
+    from deployments.cli.run.remote import read_parameters, start_remote_run
+    from deployments.server.api import prefect_client
+
+    with prefect_client(named_server()) as client:
+        values = read_parameters(client, flow, parameters or [])
+        if detach:
+            print_plain(str(start_remote_run(client, flow, values)))
+            return
+    run_id = run_remotely(open_database(settings), flow, values, flow, show=True)
+    print_plain(f"{flow} is completed. Its run is {run_id}.")
+
+
+def _up(settings: Settings) -> None:
+    # The stack has a server of its own, whatever the person's other commands talk to.
+    os.environ.pop("PREFECT_API_URL", None)
+    prepare_prefect_environment(settings, log_level="INFO", use_stack=False)
+    from deployments.server.stack import Stack, StackStoppedError, end_leftovers
+
+    count = end_leftovers(settings)
+    if count:
+        print_plain(f"Ended what a stack that was killed had left: {count} processes.")
+    print_plain("Starting; the first time takes a minute.")
+    stack = Stack(settings, print_plain)
+    with stack.stopped_by_signals():
+        try:
+            stack.start()
+            print_plain(
+                f"The stack is running: {stack.state.url}. Ctrl-C ends it. Its logs are in "
+                f"{stack_folder(settings)}."
+            )
+            stack.look_after()
+        except StackStoppedError:
+            pass
+        finally:
+            stack.stop()
+    print_plain("The stack has ended.")
+
+
+def _up_detached(settings: Settings) -> None:
+    folder = stack_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "up.log"
+    log.unlink(missing_ok=True)  # another that starts now keeps its own
+    with log.open("wb") as words:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deployments.cli.main", "up"],
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _DETACHED_SECONDS
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        stack = running_stack(settings)
+        # The server of a stack that was killed may still answer.
+        if stack is not None and stack.is_looked_after():
+            print_plain(
+                f"The stack is running: {stack.url}. `visionflows down` ends it. Its logs are in "
+                f"{folder}."
+            )
+            return
+        # Another may have been quicker: then that is the one to wait for.
+        if ended and not _has_supervisor(settings):
+            error = VisionflowsError("The stack did not start:")
+            error.add_note(last_words(log, lines=20))
+            raise error
+        time.sleep(_LOOK_SECONDS)
+    raise VisionflowsError(
+        f"The stack has been starting for {_DETACHED_SECONDS:.0f} s; {log} says how far it is."
+    )
+
+
+def _has_supervisor(settings: Settings) -> bool:
+    with only_supervisor(settings) as is_only:
+        return not is_only
+
+
+def _tell_running(state: StackState | None) -> None:
+    if state is not None and state.ready:
+        print_plain(f"The stack is running already: {state.url}")
+    else:
+        print_plain("The stack is starting or ending already, in another process.")

@@ -1,0 +1,1 @@
+"""`visionflows run`: one module per flow, and how a flow is run here or elsewhere."""

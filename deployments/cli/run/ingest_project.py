@@ -1,0 +1,191 @@
+"""`visionflows run ingest-project`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+
+from deployments.cli.output.terminal import print_json, print_plain, print_problem
+from deployments.cli.run.here import result_of, run_here
+from deployments.server.environment import prepare_prefect_environment
+from storage.database.connection import open_database
+from storage.settings import get_settings
+
+_MOST_PROBLEMS = 10
+
+
+def ingest_project(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="Folder or ZIP file; left out, projects are compared with their own."),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(help="Name or id of the project; left out, named after the source."),
+    ] = None,
+    mode: Annotated[
+        Literal["copy", "link"],
+        typer.Option(help="Copy the files, or link the folder where it is."),
+    ] = "copy",
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Make such a copy of every image: hflip, vflip, r90, r180, r270, bright, dark, "
+            "blur, noise. May be given several times, or with commas."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives other noise.")] = 0,
+    tile: Annotated[
+        int | None, typer.Option(help="Cut larger images into tiles with sides of so many pixels.")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="Part of a side that tiles share.")] = 0.2,
+    background: Annotated[
+        float, typer.Option(help="Part of the tiles without objects that is kept.")
+    ] = 0.1,
+    resize: Annotated[
+        int | None, typer.Option(help="Make a smaller copy whose longer side has so many pixels.")
+    ] = None,
+    remove_generated: Annotated[
+        bool, typer.Option("--remove-generated", help="Remove all images generated earlier.")
+    ] = False,
+    accept_losses: Annotated[
+        bool,
+        typer.Option(
+            "--accept-losses", help="Go on although more than a tenth of the images is gone."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of text.")
+    ] = False,
+) -> None:
+    """Bring the images and labels of a folder or ZIP into a project, or projects up to date.
+
+    Either everything becomes part of the project or nothing; what is there already is recognised.
+
+    For example:
+
+      visionflows run ingest-project mussels.zip --project mussels
+
+      visionflows run ingest-project --project mussels --augment hflip,r90 --tile 640
+
+      visionflows run ingest-project
+    """
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
+    database = open_database(settings)
+
+    from flows.ingest_project import IngestMode
+    from flows.ingest_project import ingest_project as flow
+    from tasks.projects.generated.options import GenerationOptions
+
+    names = [part.strip() for value in augment or [] for part in value.split(",") if part.strip()]
+    tiling = {"size": tile, "overlap": overlap, "background": background}
+    try:
+        generate = GenerationOptions.model_validate(
+            {
+                "augmentations": names,
+                "seed": seed,
+                "tiling": None if tile is None else tiling,
+                "resize": resize,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = {"augmentations": "--augment", "tiling": "--tile, --overlap or --background"}
+        option = place.get(str(first["loc"][0]), f"--{first['loc'][0]}")
+        raise typer.BadParameter(f"{option}: {first['msg']}.") from None
+    state = run_here(
+        database,
+        lambda: flow(
+            source=None if source is None else str(source),
+            project=project,
+            mode=IngestMode(mode),
+            generate=generate,
+            remove_generated=remove_generated,
+            accept_losses=accept_losses,
+            dry_run=dry_run,
+            return_state=True,
+        ),
+    )
+    done = state.result(raise_on_failure=False)
+    if state.is_failed() and isinstance(done, list) and not json_output:
+        for report in done:
+            if "error" not in report:
+                _print_report(report, is_preview=False)
+    reports = result_of("ingest-project", state)
+    if json_output:
+        print_json(reports)
+        return
+    for report in reports:
+        _print_report(report, is_preview=dry_run)
+    if not reports:
+        print_plain("There is no project yet; `visionflows run ingest-project FOLDER` makes one.")
+
+
+def _print_report(report: dict[str, Any], *, is_preview: bool) -> None:
+    name = report["project"]
+    if "error" in report:
+        print_problem(f"{name}: {report['error']}")
+        return
+    if is_preview:
+        what = "would be made" if report["is_new"] else "would change"
+        print_plain(
+            f"{name} {what} in {report['path']}: {report['new_or_changed_images']} new or changed "
+            f"images, {report['new_or_changed_label_files']} label files, "
+            f"{report['unchanged_images']} images unchanged, {report['gone_images']} gone, "
+            f"images to generate from: {report['images_to_generate_from']}."
+        )
+        if report["reads_labels_again"]:
+            print_plain("Label files or images have changed: all labels would be read again.")
+        if report["generated_images_to_remove"]:
+            print_plain(f"{report['generated_images_to_remove']} generated images would go.")
+        _print_some([f"Left out: {problem}" for problem in report["problems"]])
+        return
+    if report["already_running"]:
+        print_plain(
+            f"{name} is being ingested already (job {report['job_id']}); "
+            "`visionflows status --watch` follows it."
+        )
+        return
+    print_plain(
+        f"{name}: {report['image_count']} images in {report['path']} ({report['added']} new, "
+        f"{report['unchanged']} known, {report['changed']} changed, {report['moved']} moved, "
+        f"{report['returned']} returned, {report['missing']} gone missing)."
+    )
+    if report["labeled_count"]:
+        classes = ", ".join(report["class_names"].values()) or "no class names"
+        print_plain(
+            f"{report['labeled_count']} images have labels ({report['relabeled']} new or changed); "
+            f"classes: {classes}."
+        )
+    if report["generated"] or report["removed"]:
+        print_plain(f"{report['generated']} images generated, {report['removed']} removed.")
+    _print_some([f"Left out: {problem}" for problem in report["problems"]])
+    _print_some(
+        [
+            f"Label: {problem['file']}"
+            + (f", line {problem['line']}" if problem["line"] else "")
+            + f": {problem['reason']} ({problem['code']})"
+            for problem in report["label_problems"]
+        ],
+        report["label_problem_count"],
+    )
+    if report["snapshot"]:
+        print_plain(f"Image index: {report['snapshot']}")
+    if report["next_step"]:
+        print_plain(report["next_step"])
+
+
+def _print_some(problems: list[str], count: int | None = None) -> None:
+    for problem in problems[:_MOST_PROBLEMS]:
+        print_problem(problem)
+    more = (len(problems) if count is None else count) - _MOST_PROBLEMS
+    if more > 0 and len(problems) > _MOST_PROBLEMS:
+        print_problem(f"... and {more} more.")

@@ -1,0 +1,210 @@
+"""Starting a deployed flow on a Prefect server, and following it to its end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelling
+from rich.progress import Progress, TaskID
+from sqlalchemy.exc import SQLAlchemyError
+
+from deployments.cli.output.terminal import as_description, new_progress_bar, print_problem
+from deployments.registry import WORK_POOL, find_deployed_flow
+from deployments.server.api import has_live_worker
+from storage.database.connection import Database
+from storage.errors import InvalidInputError, NotFoundError, VisionflowsError
+from storage.jobs.records import JobRecord, cancel_job, find_job_of_run
+
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class RemoteRun:
+    """A run on a server: its id, and how it ended."""
+
+    id: UUID
+    state: State[Any]
+
+
+def start_remote_run(client: SyncPrefectClient, name: str, parameters: Mapping[str, Any]) -> UUID:
+    """Start a deployed flow.
+
+    Args:
+        client: a client of the server.
+        name: name of the flow, as the registry has it.
+        parameters: values by name.
+
+    Returns:
+        The id of the flow run.
+
+    Raises:
+        NotFoundError: there is no such flow, or it is not deployed on this server.
+        InvalidInputError: a parameter is unknown, missing or has a bad value; the message names it.
+    """
+    deployment = _find_deployment(client, name)
+    known = (deployment.parameter_openapi_schema or {}).get("properties", {})
+    for parameter in parameters:
+        if parameter not in known:
+            raise InvalidInputError(
+                f"{name} has no parameter {parameter!r}; it has: {', '.join(known)}."
+            )
+    try:
+        run = client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters))
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 409:
+            raise
+        detail = str(error.response.json().get("detail", error))
+        reason = detail.removeprefix("Error creating flow run:").strip().rstrip(".")
+        raise InvalidInputError(f"{name} is not started: {reason}.") from None
+    return run.id
+
+
+def read_parameters(client: SyncPrefectClient, name: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `name=value` pairs; a value is JSON unless the parameter is text, or text or nothing.
+
+    Raises:
+        NotFoundError: there is no such flow, or it is not deployed on this server.
+        InvalidInputError: a pair has no equals sign.
+    """
+    return parse_parameters(_find_deployment(client, name).parameter_openapi_schema or {}, pairs)
+
+
+def parse_parameters(schema: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `name=value` pairs by the schema of a deployment's parameters.
+
+    Raises:
+        InvalidInputError: a pair has no equals sign.
+    """
+    parameters: dict[str, Any] = {}
+    for pair in pairs:
+        parameter, equals, text = pair.partition("=")
+        if not equals:
+            raise InvalidInputError(f"{pair!r} should be NAME=VALUE.")
+        is_text = _is_text(schema.get("properties", {}).get(parameter, {}), text)
+        try:
+            parameters[parameter] = text if is_text else json.loads(text)
+        except ValueError:
+            parameters[parameter] = text
+    return parameters
+
+
+def _is_text(field: Mapping[str, Any], text: str) -> bool:
+    """Whether a value is meant as it stands: a project may be called 2024."""
+    types = [choice.get("type") for choice in field.get("anyOf", [field])]
+    return types == ["string"] or (sorted(map(str, types)) == ["null", "string"] and text != "null")
+
+
+def follow_remote_run(
+    client: SyncPrefectClient,
+    database: Database,
+    run_id: UUID,
+    description: str,
+    *,
+    show: bool = True,
+) -> RemoteRun:
+    """Follow a run to its end, with a bar that shows its job. Ctrl-C cancels the run.
+
+    Args:
+        client: a client of the server.
+        database: where the job of the run is.
+        run_id: the flow run.
+        description: what the bar says.
+        show: whether there is a bar.
+    """
+    bar = new_progress_bar()
+    line = bar.add_task(as_description(description), total=None)
+    # The run is there: from here on Ctrl-C means it.
+    with _cancel_on_interrupt(client, database, run_id):
+        if not has_live_worker(str(client.api_url)):
+            print_problem(
+                f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
+                "(`visionflows up` or `visionflows worker`)."
+            )
+        if show:
+            bar.start()
+        try:
+            while True:
+                run = client.read_flow_run(run_id)
+                _show(bar, line, _job(database, run_id), description)
+                if run.state is not None and run.state.is_final():
+                    return RemoteRun(run_id, run.state)
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            bar.stop()
+
+
+def raise_unless_completed(name: str, run: RemoteRun) -> None:
+    """Report a run that failed or crashed as an error.
+
+    Raises:
+        VisionflowsError: it did; the message is the one of its state.
+    """
+    if not (run.state.is_completed() or run.state.is_cancelled()):
+        message = (run.state.message or run.state.name or "").rstrip(".")
+        raise VisionflowsError(f"{name} failed: {message}. Its run is {run.id}.")
+
+
+def _find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    full_name = find_deployed_flow(name).full_name
+    try:
+        return client.read_deployment_by_name(full_name)
+    except ObjectNotFound:
+        raise NotFoundError(
+            f"{full_name} is not deployed at {client.api_url}; `visionflows deploy` does it."
+        ) from None
+
+
+def _job(database: Database, run_id: UUID) -> JobRecord | None:
+    try:
+        return find_job_of_run(database, run_id)
+    except (SQLAlchemyError, psycopg.Error):
+        return None  # the database is being restarted; the bar waits
+
+
+def _show(bar: Progress, line: TaskID, job: JobRecord | None, description: str) -> None:
+    if job is None or not job.total:
+        return
+    failed = f", [red]{job.failed} failed[/red]" if job.failed else ""
+    bar.update(
+        line,
+        total=job.total,
+        completed=job.processed + job.failed,
+        description=as_description(description) + failed,
+    )
+
+
+@contextmanager
+def _cancel_on_interrupt(
+    client: SyncPrefectClient, database: Database, run_id: UUID
+) -> Iterator[None]:
+    """Turn the first Ctrl-C into a cancellation of the run; the second only ends the watching."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        print_problem("Cancelling the run. Ctrl-C again ends the watching only.")
+        job = _job(database, run_id)
+        if job is not None and job.status.is_active:
+            # The run itself reports its end as cancelled.
+            cancel_job(database, job.id)
+        else:
+            client.set_flow_run_state(run_id, Cancelling())
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,1 @@
+"""Prefect's server: the local stack, deployments, automations, and talking to its API."""

@@ -1,0 +1,1 @@
+"""What all flows share: their job, mapped chunks, progress and events."""

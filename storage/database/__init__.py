@@ -1,0 +1,1 @@
+"""The PostgreSQL database: connecting, its embedded server, tables and migrations."""

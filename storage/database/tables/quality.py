@@ -1,0 +1,114 @@
+"""Quality of images: what the pixels decide, and what the other images of the project decide."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Column, Float, Index, Integer, SmallInteger, Text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import Field, SQLModel
+
+from storage.database.tables.columns import created_at_field, enum_type
+
+
+class MeasurementStatus(StrEnum):
+    """Where the measurement of one image stands.
+
+    Rows hold only `completed` and `failed`. An image without a row is `pending`, or `processing`
+    while its batch is at work; the view `image_quality` derives both, so that a killed run leaves
+    no image behind in a state that nobody ends.
+    """
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+def _measure() -> Any:  # noqa: ANN401 - SQLModel types its fields so
+    return Field(default=None, sa_type=Float(53))
+
+
+class ImageQualityMetrics(SQLModel, table=True):
+    """What the pixels of one content alone decide. tasks/quality/measurements.py has formulas."""
+
+    __tablename__ = "image_quality_metrics"
+    __table_args__ = (
+        CheckConstraint(
+            "status <> 'completed' OR (sharpness IS NOT NULL AND brightness IS NOT NULL AND "
+            "contrast IS NOT NULL AND red_avg IS NOT NULL AND green_avg IS NOT NULL AND "
+            "blue_avg IS NOT NULL AND perceptual_hash IS NOT NULL)",
+            name="ck_image_quality_metrics_completed_has_values",
+        ),
+        CheckConstraint(
+            "status <> 'failed' OR error_message IS NOT NULL",
+            name="ck_image_quality_metrics_failed_has_message",
+        ),
+        CheckConstraint(
+            "char_length(error_message) <= 500",
+            name="ck_image_quality_metrics_error_message_length",
+        ),
+    )
+
+    shared_image_id: UUID = Field(
+        foreign_key="shared_images.id", ondelete="CASCADE", primary_key=True
+    )
+    status: MeasurementStatus = Field(
+        sa_type=enum_type(MeasurementStatus, "measurement_status"),
+        nullable=False,
+    )
+    sharpness: float | None = _measure()
+    sharpness_variance: float | None = _measure()
+    brightness: float | None = _measure()
+    contrast: float | None = _measure()
+    red_avg: float | None = _measure()
+    green_avg: float | None = _measure()
+    blue_avg: float | None = _measure()
+    perceptual_hash: str | None = Field(default=None, sa_type=Text)
+    difference_hash: str | None = Field(default=None, sa_type=Text)
+    low_information: bool | None = Field(default=None)
+    focus: float | None = _measure()
+    p1: int | None = Field(default=None, sa_type=SmallInteger)
+    p5: int | None = Field(default=None, sa_type=SmallInteger)
+    p95: int | None = Field(default=None, sa_type=SmallInteger)
+    p99: int | None = Field(default=None, sa_type=SmallInteger)
+    clipped_black: float | None = _measure()
+    clipped_white: float | None = _measure()
+    entropy: float | None = _measure()
+    mode: str | None = Field(default=None, sa_type=Text)
+    exif_orientation: int | None = Field(default=None, sa_type=SmallInteger)
+    error_code: str | None = Field(default=None, sa_type=Text)
+    error_message: str | None = Field(default=None, sa_type=Text)
+    metrics_version: int = Field(sa_type=Integer)
+    pillow_version: str = Field(sa_type=Text)
+    opencv_version: str = Field(sa_type=Text)
+    computed_at: datetime = created_at_field()
+
+
+class ProjectImageQuality(SQLModel, table=True):
+    """What the other images of the project decide about one of its images."""
+
+    __tablename__ = "project_image_quality"
+    __table_args__ = (
+        # Without it, deleting a project would look through the whole table once per image.
+        Index("ix_project_image_quality_nearest_image_id", "nearest_image_id"),
+    )
+
+    project_image_id: UUID = Field(
+        foreign_key="project_images.id", ondelete="CASCADE", primary_key=True
+    )
+    uniqueness: float = Field(sa_type=Float(53))
+    nearest_image_id: UUID | None = Field(
+        default=None, foreign_key="project_images.id", ondelete="SET NULL"
+    )
+    nearest_distance: int | None = Field(default=None, sa_type=SmallInteger)
+    duplicate_group: int | None = Field(default=None, sa_type=Integer)
+    overall_quality: float = Field(sa_type=Float(53))
+    issues: list[str] = Field(sa_column=Column(ARRAY(Text()), nullable=False))
+    sharpness_reference: float = Field(sa_type=Float(53))
+    # The hash that was compared, None for a flat image: a later comparison sees what is new.
+    compared_hash: str | None = Field(default=None, sa_type=Text)
+    computed_at: datetime = created_at_field()

@@ -1,0 +1,195 @@
+"""Sessions of image generation: what people say of one, where its folder is, what it holds.
+
+Three tables, because three parties write: people edit `session_metadata`, and a flow only adds the
+rows that are missing there; `session_folders` says what lies on the disk and how it looked when it
+was read; `session_stats` has what was computed. Deleting the first deletes the others.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    Numeric,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field, SQLModel
+
+from storage.database.tables.columns import created_at_field, enum_type, time_field
+
+
+class SessionFolderState(StrEnum):
+    """Whether the folder of a session was there at the last look."""
+
+    PRESENT = "present"
+    MISSING = "missing"
+
+
+class SessionStatsSource(StrEnum):
+    """What the statistics of a session were made from; images are always counted in the folder."""
+
+    MANIFEST = "manifest"
+    IMAGE_METADATA = "image_metadata"
+    FILESYSTEM = "filesystem"
+
+
+class SessionManifestStatus(StrEnum):
+    """What the generator says of a session."""
+
+    ONGOING = "ongoing"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+
+
+def _text_array() -> Any:  # noqa: ANN401 - SQLModel types its fields so
+    return Field(
+        default_factory=list,
+        sa_column=Column(ARRAY(Text()), nullable=False, server_default=text("'{}'::text[]")),
+    )
+
+
+def _json(default: str) -> Any:  # noqa: ANN401
+    return Field(
+        sa_column=Column(JSONB, nullable=False, server_default=text(f"'{default}'::jsonb"))
+    )
+
+
+def _seed() -> Any:  # noqa: ANN401
+    """A seed: unsigned 64 bits, which no integer column holds, or below 0 for a random one."""
+    return Field(default=None, sa_type=Numeric(20, 0))
+
+
+class SessionMetadata(SQLModel, table=True):
+    """What people say of a session; no flow changes it."""
+
+    __tablename__ = "session_metadata"
+    __table_args__ = (
+        CheckConstraint("rating BETWEEN 1 AND 5", name="ck_session_metadata_rating"),
+        CheckConstraint("session_id <> ''", name="ck_session_metadata_session_id"),
+    )
+
+    session_id: str = Field(sa_type=Text, primary_key=True)
+    tags: list[str] = _text_array()
+    flags: list[str] = _text_array()
+    rating: int | None = Field(default=None, sa_type=SmallInteger)
+    note: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    created_at: datetime = created_at_field()
+    updated_at: datetime = created_at_field()
+
+
+class SessionFolder(SQLModel, table=True):
+    """Where the folder of a session lies, and what it looked like when it was read last.
+
+    The times and the size tell without opening anything whether the statistics are still those of
+    the folder. They are empty until the statistics have been computed for the first time.
+    """
+
+    __tablename__ = "session_folders"
+    __table_args__ = (
+        UniqueConstraint("sessions_root", "relative_path"),
+        CheckConstraint(
+            "char_length(error_message) <= 500", name="ck_session_folders_error_message_length"
+        ),
+    )
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    session_id: str = Field(
+        sa_type=Text, foreign_key="session_metadata.session_id", ondelete="CASCADE", unique=True
+    )
+    sessions_root: str = Field(sa_type=Text)
+    relative_path: str = Field(sa_type=Text)
+    state: SessionFolderState = Field(
+        default=SessionFolderState.PRESENT,
+        sa_type=enum_type(SessionFolderState, "session_folder_state"),
+        nullable=False,
+    )
+    missing_since: datetime | None = time_field()
+    folder_modified_at_ns: int | None = Field(default=None, sa_type=BigInteger)
+    manifest_modified_at_ns: int | None = Field(default=None, sa_type=BigInteger)
+    manifest_size: int | None = Field(default=None, sa_type=BigInteger)
+    # Why the last look failed; what was computed before it stays.
+    error_message: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = created_at_field()
+
+
+def _newest_first(name: str, *columns: str) -> Index:
+    """An index that serves a filter by `columns` in the order of the listing."""
+    return Index(name, *columns, text("session_created_at DESC NULLS LAST"), text("session_id"))
+
+
+class SessionStats(SQLModel, table=True):
+    """What a session promised and what its folder holds. docs/sessions.md defines the columns."""
+
+    __tablename__ = "session_stats"
+    __table_args__ = (
+        _newest_first("ix_session_stats_sd_model", "sd_model"),
+        _newest_first("ix_session_stats_is_seed_sweep", "is_seed_sweep"),
+        _newest_first("ix_session_stats_session_created_at"),
+        Index("ix_session_stats_completion_percentage", "completion_percentage"),
+        CheckConstraint(
+            "images_expected >= 0 AND images_actual >= 0 AND completion_percentage >= 0",
+            name="ck_session_stats_counts",
+        ),
+    )
+
+    session_id: str = Field(
+        sa_type=Text,
+        foreign_key="session_metadata.session_id",
+        ondelete="CASCADE",
+        primary_key=True,
+    )
+    session_path: str = Field(sa_type=Text)
+    sd_model: str | None = Field(default=None, sa_type=Text)
+    sd_model_hash: str | None = Field(default=None, sa_type=Text)
+    template_version: str | None = Field(default=None, sa_type=Text)
+    generation_mode: str | None = Field(default=None, sa_type=Text)
+    seed_mode: str | None = Field(default=None, sa_type=Text)
+    seed_base: int | None = _seed()
+    resolved_prompt: str | None = Field(default=None, sa_type=Text)
+    negative_prompt: str | None = Field(default=None, sa_type=Text)
+    width: int | None = Field(default=None, sa_type=Integer)
+    height: int | None = Field(default=None, sa_type=Integer)
+    steps: int | None = Field(default=None, sa_type=Integer)
+    cfg_scale: float | None = Field(default=None, sa_type=Float(53))
+    sampler_name: str | None = Field(default=None, sa_type=Text)
+    images_expected: int = Field(sa_type=BigInteger)
+    images_actual: int = Field(sa_type=BigInteger)
+    completion_percentage: float = Field(sa_type=Float(53))
+    is_seed_sweep: bool
+    placeholders_json: dict[str, int] = _json("{}")
+    variations_summary_json: dict[str, list[str]] = _json("{}")
+    session_created_at: datetime | None = time_field()
+    manifest_generated_at: datetime | None = time_field()
+    first_image_created_at: datetime | None = time_field()
+    last_image_created_at: datetime | None = time_field()
+    stats_computed_at: datetime = time_field(nullable=False)
+    stats_version: int = Field(sa_type=Integer)
+    stats_source: SessionStatsSource = Field(
+        sa_type=enum_type(SessionStatsSource, "session_stats_source"), nullable=False
+    )
+    manifest_status: SessionManifestStatus | None = Field(
+        default=None, sa_type=enum_type(SessionManifestStatus, "session_manifest_status")
+    )
+    seed_min: int | None = _seed()
+    seed_max: int | None = _seed()
+    is_ongoing: bool
+    # The folder was written to minutes before: whatever it looks like, the next run reads it again.
+    look_again: bool
+    images_listed: int | None = Field(default=None, sa_type=BigInteger)
+    images_listed_absent: int | None = Field(default=None, sa_type=BigInteger)
+    images_unlisted: int | None = Field(default=None, sa_type=BigInteger)
+    images_sampled: int = Field(sa_type=Integer)
+    problems: list[dict[str, Any]] = _json("[]")

@@ -1,0 +1,1 @@
+"""Models, collections, runs and what they found."""

@@ -1,0 +1,327 @@
+"""Holding a job: the lock, the heartbeat, and the way out whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
+
+from storage.database.connection import Database, driver_connection, is_transient
+from storage.database.stored_values import storable_json, storable_text
+from storage.database.tables.jobs import JobKind, JobStatus
+from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
+from storage.jobs.records import (
+    JobRecord,
+    JobReference,
+    close_interrupted,
+    connect_alone,
+    list_jobs,
+    lock_job,
+    release_chunks,
+    try_lock_subject,
+)
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 5.0
+_RECONNECT_SECONDS = 120.0
+_START_SECONDS = 30.0
+_CLOSE_SECONDS = 20.0
+_LONGEST_MESSAGE = 500
+
+_held_here: dict[UUID, HeldJob] = {}
+
+
+def jobs_held_here() -> list[UUID]:
+    """The jobs that this very process is at work on, for its signal handler to cancel."""
+    return list(_held_here)
+
+
+def start_job(
+    database: Database,
+    kind: JobKind,
+    subject: str,
+    *,
+    parameters: dict[str, Any] | None = None,
+    flow_run_id: UUID | None = None,
+) -> HeldJob | JobRecord:
+    """Start a job, unless one of this kind is already at work on this subject.
+
+    A job that looks active but whose holder has died is closed as failed ("interrupted"), or as
+    cancelled if that was asked for; what it had measured stays.
+
+    Returns:
+        The job, held by this process and to be used in a `with` block; or the record of the job
+        that is already running.
+
+    Raises:
+        VisionflowsError: the subject stays locked without a job (another process hangs).
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        connection = connect_alone(database)
+        try:
+            if try_lock_subject(connection, kind, subject):
+                job_id = uuid4()
+                lock_job(connection, job_id)
+                with connection.transaction():
+                    close_interrupted(connection, kind, subject)
+                    connection.execute(
+                        "INSERT INTO jobs (id, kind, subject, status, total, processed, failed, "
+                        "flow_run_id, fencing_token, parameters, started_at, heartbeat_at) VALUES "
+                        "(%s, %s, %s, 'pending', 0, 0, 0, %s, 1, %s, now(), now())",
+                        [
+                            job_id,
+                            kind.value,
+                            subject,
+                            flow_run_id,
+                            Jsonb(storable_json(parameters or {})),
+                        ],
+                    )
+                return HeldJob(database, connection, job_id, kind, subject)
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        active = list_jobs(database, kind=kind, subject=subject, active_only=True, limit=1)
+        if active and active[0].is_held:
+            return active[0]
+        # Somebody is between taking the lock and adding a row, between finishing and giving the
+        # lock back, or closing a job whose holder has died: look again.
+        if time.monotonic() > deadline:
+            raise VisionflowsError(
+                f"{kind.value} for {subject} is locked by a process that shows no job; look for a "
+                "hanging visionflows process and end it."
+            )
+        time.sleep(0.05)
+
+
+class HeldJob:
+    """A job of this process, from its start to the end of its `with` block.
+
+    Leaving the block with an exception closes the job: cancelled for a cancellation or an
+    interruption (Ctrl-C, a signal), failed for any other. A process that is killed closes nothing;
+    the next start, or `cancel_job`, finds the lock free and closes the job then.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        connection: psycopg.Connection[Any],
+        job_id: UUID,
+        kind: JobKind,
+        subject: str,
+    ) -> None:
+        self.id = job_id
+        self.kind = kind
+        self.subject = subject
+        self.reference = JobReference(job_id)
+        self._database = database
+        self._connection = connection
+        self._stop = threading.Event()
+        self._left = threading.Event()
+        self._watcher = threading.Thread(
+            target=self._watch, name=f"job {kind.value} {subject}", daemon=True
+        )
+
+    def __enter__(self) -> HeldJob:
+        _held_here[self.id] = self
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._left.set()
+            # A watcher that waits for a server which has vanished must not keep us here.
+            self._watcher.join(_CLOSE_SECONDS)
+            if isinstance(error, JobCancelledError) or (
+                error is not None and not isinstance(error, Exception)
+            ):
+                self._close(JobStatus.CANCELLED, None)
+            elif error is not None:
+                # Changes nothing when the job was taken over: its token is another then.
+                self._close(JobStatus.FAILED, f"{type(error).__name__}: {error}")
+            elif error is None:
+                self._close(JobStatus.FAILED, "the flow ended without finishing its job")
+        finally:
+            _held_here.pop(self.id, None)
+            self._connection.close()
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the job was cancelled or taken over, as of the last second."""
+        return self._stop.is_set()
+
+    def raise_if_stopped(self) -> None:
+        """End the flow when its job was cancelled or taken over, as of this moment.
+
+        Raises:
+            JobCancelledError: somebody asked for the job to be cancelled.
+            JobTakenOverError: another run has closed this job.
+        """
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                text("SELECT cancel_requested, status, fencing_token FROM jobs WHERE id = :id"),
+                {"id": self.id},
+            ).one_or_none()
+        is_own = row is not None and row.fencing_token == self.reference.fencing_token
+        if row is not None and is_own and row.cancel_requested:
+            raise JobCancelledError(f"Job {self.id} was cancelled.")
+        if row is None or not is_own or not JobStatus(row.status).is_active or self._stop.is_set():
+            raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
+
+    def finish(self, result: dict[str, Any], *, with_errors: bool = False) -> JobStatus:
+        """Close the job with its result, unless a cancellation came first.
+
+        Args:
+            result: what the flow found, as JSON values.
+            with_errors: end as `completed_with_errors`.
+
+        Returns:
+            The final status: `cancelled` if that was asked for before this call.
+
+        Raises:
+            VisionflowsError: items of the work list are not done.
+            JobTakenOverError: another run has closed this job.
+        """
+        status = JobStatus.COMPLETED_WITH_ERRORS if with_errors else JobStatus.COMPLETED
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while True:
+            try:
+                return self._finish(status, result)
+            except Exception as error:
+                if not is_transient(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def _finish(self, status: JobStatus, result: dict[str, Any]) -> JobStatus:
+        own = {"id": self.id, "token": self.reference.fencing_token}
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                text(
+                    "UPDATE jobs SET status = CASE WHEN cancel_requested "
+                    "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
+                    "result = :result, completed_at = now(), updated_at = now() "
+                    "WHERE id = :id AND fencing_token = :token AND status = 'processing' "
+                    "AND (processed + failed = total OR cancel_requested) RETURNING status"
+                ),
+                {**own, "status": status.value, "result": Jsonb(storable_json(result))},
+            ).one_or_none()
+            if row is not None:
+                release_chunks(driver_connection(connection), self.id)
+                return JobStatus(row.status)
+            row = connection.execute(
+                text(
+                    "SELECT status, total - processed - failed AS remaining FROM jobs "
+                    "WHERE id = :id AND fencing_token = :token"
+                ),
+                own,
+            ).one_or_none()
+        if row is not None and row.status == JobStatus.PROCESSING:
+            raise VisionflowsError(f"Job {self.id} has {row.remaining} items that nobody has done.")
+        if row is not None and row.status in (status, JobStatus.CANCELLED):
+            # Whoever else closes a job raises its token: this is our own commit, whose answer
+            # was lost.
+            return JobStatus(row.status)
+        raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
+
+    def _close(self, status: JobStatus, message: str | None) -> None:
+        """Close the job if it is still open; patient with a database that is being restarted."""
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while True:
+            try:
+                with self._database.transaction() as connection:
+                    closed = connection.execute(
+                        text(
+                            "UPDATE jobs SET status = CASE WHEN cancel_requested "
+                            "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
+                            "cancel_requested = cancel_requested OR :status = 'cancelled', "
+                            "error_message = :message, completed_at = now(), updated_at = now() "
+                            "WHERE id = :id AND fencing_token = :token "
+                            "AND status IN ('pending', 'processing')"
+                        ),
+                        {
+                            "id": self.id,
+                            "token": self.reference.fencing_token,
+                            "status": status.value,
+                            "message": message and storable_text(message, longest=_LONGEST_MESSAGE),
+                        },
+                    )
+                    if closed.rowcount:
+                        release_chunks(driver_connection(connection), self.id)
+                return
+            except Exception as error:
+                if not is_transient(error) or time.monotonic() > deadline:
+                    _log.warning(
+                        "Job %s could not be closed (%s); the next start will close it.",
+                        self.id,
+                        error,
+                    )
+                    return
+                time.sleep(0.5)
+
+    def _watch(self) -> None:
+        """Look for cancellation, show that the holder lives, and keep the lock."""
+        next_heartbeat = 0.0
+        while not self._left.wait(_LOOK_SECONDS):
+            try:
+                row = self._connection.execute(
+                    "SELECT cancel_requested OR fencing_token <> %s OR status NOT IN "
+                    "('pending', 'processing') FROM jobs WHERE id = %s",
+                    [self.reference.fencing_token, self.id],
+                ).fetchone()
+                if row is None or row[0]:
+                    self._stop.set()
+                if time.monotonic() >= next_heartbeat:
+                    self._connection.execute(
+                        # Never waits for a recorder's transaction: cancellation is looked at here.
+                        "UPDATE jobs SET heartbeat_at = now() WHERE id = (SELECT id FROM jobs "
+                        "WHERE id = %s AND fencing_token = %s FOR NO KEY UPDATE SKIP LOCKED)",
+                        [self.id, self.reference.fencing_token],
+                    )
+                    next_heartbeat = time.monotonic() + _HEARTBEAT_SECONDS
+            except (psycopg.Error, OSError):
+                if not self._reconnect():
+                    self._stop.set()
+                    return
+
+    def _reconnect(self) -> bool:
+        """Take the lock again after the connection was lost; False if the job is lost with it."""
+        _log.warning("The connection that holds job %s was lost; connecting again.", self.id)
+        self._connection.close()
+        deadline = time.monotonic() + _RECONNECT_SECONDS
+        while time.monotonic() < deadline and not self._left.wait(0.5):
+            try:
+                connection = connect_alone(self._database)
+            except (psycopg.Error, OSError):
+                continue
+            self._connection = connection
+            try:
+                row = connection.execute(
+                    "SELECT 1 FROM jobs WHERE id = %s AND fencing_token = %s "
+                    "AND status IN ('pending', 'processing')",
+                    [self.id, self.reference.fencing_token],
+                ).fetchone()
+                if row is None:
+                    return False
+                # The old connection may hold the lock until the server has noticed its end.
+                if try_lock_subject(connection, self.kind, self.subject):
+                    lock_job(connection, self.id)
+                    return True
+            except (psycopg.Error, OSError):
+                pass
+            connection.close()
+        return False

@@ -1,0 +1,1 @@
+"""Projects, their images, what is ingested into them and how good the images are."""

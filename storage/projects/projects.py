@@ -1,0 +1,117 @@
+"""Projects in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from storage.database.connection import Database
+from storage.errors import InvalidInputError, NotFoundError
+
+
+@dataclass(frozen=True)
+class ProjectRecord:
+    """A registered project."""
+
+    id: UUID
+    name: str
+    path: Path
+    image_count: int
+    missing_count: int
+    labeled_count: int
+    class_names: dict[str, str]
+
+
+_PROJECT = """
+SELECT p.id, p.name, p.path,
+       count(i.id) FILTER (WHERE i.state = 'present') AS image_count,
+       count(i.id) FILTER (WHERE i.state = 'missing') AS missing_count,
+       count(i.id) FILTER (WHERE i.state = 'present' AND i.is_labeled) AS labeled_count,
+       p.class_names
+FROM projects p LEFT JOIN project_images i ON i.project_id = p.id
+"""
+
+
+def _record(row: Sequence[Any]) -> ProjectRecord:
+    return ProjectRecord(row[0], row[1], Path(row[2]), row[3], row[4], row[5], row[6])
+
+
+def list_projects(database: Database) -> list[ProjectRecord]:
+    """All projects by name."""
+    with database.transaction() as connection:
+        rows = connection.execute(text(_PROJECT + "GROUP BY p.id ORDER BY p.name")).all()
+    return [_record(row) for row in rows]
+
+
+def find_project(database: Database, name_or_id: str) -> ProjectRecord:
+    """A project by its name or its id.
+
+    Raises:
+        NotFoundError: there is no such project; the message names those that exist.
+    """
+    with database.transaction() as connection:
+        row = connection.execute(
+            text(
+                _PROJECT + "WHERE p.name = :key OR p.id::text = :key GROUP BY p.id "
+                "ORDER BY p.id::text = :key DESC"
+            ),
+            {"key": name_or_id},
+        ).first()
+    if row is None:
+        names = ", ".join(project.name for project in list_projects(database)[:10])
+        raise NotFoundError(
+            f"There is no project {name_or_id!r}. "
+            + (f"Registered projects: {names}." if names else "No project is registered yet: ")
+            + ("" if names else "`visionflows run ingest-project SOURCE` makes one.")
+        )
+    return _record(row)
+
+
+def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:
+    """The project of this name and folder, made if it does not exist.
+
+    Raises:
+        InvalidInputError: the name is taken by another folder, or the folder by another name.
+    """
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO projects (id, name, path, description) "
+                "VALUES (gen_random_uuid(), :name, :path, '') ON CONFLICT DO NOTHING"
+            ),
+            {"name": name, "path": str(folder)},
+        )
+        row = connection.execute(
+            text(
+                "SELECT name, path FROM projects WHERE name = :name OR path = :path "
+                "ORDER BY (name = :name AND path = :path) DESC LIMIT 1"
+            ),
+            {"name": name, "path": str(folder)},
+        ).one()
+    if row.name != name:
+        raise InvalidInputError(
+            f"The folder {folder} is registered as project {row.name!r}; use that name."
+        )
+    if row.path != str(folder):
+        raise InvalidInputError(
+            f"The project {name!r} is registered with the folder {row.path}; choose another name."
+        )
+    return find_project(database, name)
+
+
+def remove_project_without_images(database: Database, project_id: UUID) -> bool:
+    """Remove a project that has no image, present or missing; True if it was removed."""
+    with database.transaction() as connection:
+        removed = connection.execute(
+            text(
+                "DELETE FROM projects p WHERE p.id = :id AND NOT EXISTS "
+                "(SELECT 1 FROM project_images i WHERE i.project_id = p.id)"
+            ),
+            {"id": project_id},
+        )
+    return removed.rowcount == 1

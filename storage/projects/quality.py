@@ -1,0 +1,446 @@
+"""Measurements and comparisons of images in the database, read and written as sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+from sqlalchemy import Connection, or_, text
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.database.connection import Database, driver_connection
+from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
+
+
+@dataclass(frozen=True)
+class MeasurementVersions:
+    """What decides whether a stored measurement is still what would be measured today."""
+
+    metrics: int
+    pillow: str
+    opencv: str
+
+
+@dataclass(frozen=True)
+class UnmeasuredImage:
+    """An image of a project whose content has no current measurement."""
+
+    project_image_id: UUID
+    shared_image_id: UUID
+    file_size: int
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """Where an image of a project lies, and what it looked like when it was registered."""
+
+    project_image_id: UUID
+    shared_image_id: UUID
+    path: Path
+    size: int
+    modified_at_ns: int
+
+
+@dataclass(frozen=True)
+class MeasuredImage:
+    """What the comparison of a project's images needs of one of them."""
+
+    project_image_id: UUID
+    relative_path: str
+    sharpness_variance: float
+    brightness: float
+    contrast: float
+    focus: float | None
+    perceptual_hash: str
+    difference_hash: str
+    low_information: bool
+    compared_hash: str | None
+    nearest_image_id: UUID | None
+
+
+@dataclass(frozen=True)
+class ComparedImage:
+    """What the other images of its project decide about an image."""
+
+    project_image_id: UUID
+    uniqueness: float
+    nearest_image_id: UUID | None
+    nearest_distance: int | None
+    duplicate_group: int | None
+    overall_quality: float
+    issues: list[str]
+    compared_hash: str | None
+
+
+def list_unmeasured_images(
+    database: Database,
+    project_id: UUID,
+    versions: MeasurementVersions,
+    *,
+    final_error_codes: Sequence[str],
+    force: bool,
+) -> list[UnmeasuredImage]:
+    """The images of a project that are to be measured, equal contents next to each other.
+
+    Left out are those measured with the present version of the metrics, and those that failed
+    for a reason in their content (`final_error_codes`) with the present decoders.
+
+    Args:
+        database: the database.
+        project_id: the project.
+        versions: the versions at work now.
+        final_error_codes: error codes that the same bytes and decoders must give again.
+        force: take all present images.
+    """
+    query = text(
+        """
+        SELECT i.id, i.shared_image_id, i.file_size
+        FROM project_images i
+        LEFT JOIN image_quality_metrics m ON m.shared_image_id = i.shared_image_id
+        WHERE i.project_id = :project_id AND i.state = 'present'
+          AND (
+            :force OR m.shared_image_id IS NULL OR m.metrics_version <> :metrics
+            OR (m.status = 'failed' AND NOT COALESCE(
+                m.error_code = ANY(:final_error_codes)
+                AND m.pillow_version = :pillow AND m.opencv_version = :opencv, false
+            ))
+          )
+        ORDER BY min(i.relative_path COLLATE "C") OVER (PARTITION BY i.shared_image_id),
+                 i.relative_path COLLATE "C"
+        """
+    )
+    values = {
+        "project_id": project_id,
+        "force": force,
+        "final_error_codes": [str(code) for code in final_error_codes],
+        "metrics": versions.metrics,
+        "pillow": versions.pillow,
+        "opencv": versions.opencv,
+    }
+    with database.transaction() as connection:
+        return [UnmeasuredImage(*row) for row in connection.execute(query, values)]
+
+
+def load_image_files(connection: Connection, project_image_ids: Sequence[UUID]) -> list[ImageFile]:
+    """The files of some images of a project, in the order of the ids.
+
+    Ids of images that were deleted in the meantime are left out.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT i.id, i.shared_image_id, p.path, i.relative_path, i.file_size, "
+            "i.modified_at_ns FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS w(id, place) "
+            "JOIN project_images i ON i.id = w.id JOIN projects p ON p.id = i.project_id "
+            "ORDER BY w.place"
+        ),
+        {"ids": list(project_image_ids)},
+    )
+    return [ImageFile(row[0], row[1], Path(row[2]) / row[3], row[4], row[5]) for row in rows]
+
+
+def store_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert or replace measurements; a failure never replaces a good measurement.
+
+    Args:
+        connection: the transaction to write in.
+        rows: columns of `image_quality_metrics` by name; all rows with the same columns.
+    """
+    if not rows:
+        return
+    # One order for all writers: two projects that share contents must not lock them crosswise.
+    ordered = sorted(rows, key=lambda row: str(row["shared_image_id"]))
+    table = ImageQualityMetrics.__table__  # type: ignore[attr-defined]
+    statement = insert(table)
+    replaced = {
+        column.name: statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in ("shared_image_id", "computed_at")
+    }
+    statement = statement.on_conflict_do_update(
+        index_elements=["shared_image_id"],
+        set_={**replaced, "computed_at": text("now()")},
+        where=or_(
+            statement.excluded.status == MeasurementStatus.COMPLETED,
+            table.c.status != MeasurementStatus.COMPLETED,
+        ),
+    )
+    connection.execute(statement, [dict(row) for row in ordered])
+
+
+def fill_image_facts(connection: Connection, facts: Sequence[Mapping[str, Any]]) -> None:
+    """Store width, height and format of contents whose header had not told them before.
+
+    Args:
+        connection: the transaction to write in.
+        facts: `shared_image_id`, `width`, `height`, `format`.
+    """
+    if facts:
+        connection.execute(
+            text(
+                "UPDATE shared_images SET width = :width, height = :height, format = :format "
+                "WHERE id = :shared_image_id AND (width, height, format) IS DISTINCT FROM "
+                "(CAST(:width AS int), CAST(:height AS int), CAST(:format AS text))"
+            ),
+            # In the order of store_measurements, so that two writers never wait crosswise.
+            [dict(fact) for fact in sorted(facts, key=lambda row: str(row["shared_image_id"]))],
+        )
+
+
+def load_measured_images(connection: Connection, project_id: UUID) -> list[MeasuredImage]:
+    """All measured, present images of a project, in the byte order of their relative paths."""
+    rows = connection.execute(
+        text(
+            "SELECT i.id, i.relative_path, m.sharpness_variance, m.brightness, m.contrast, "
+            "m.focus, m.perceptual_hash, m.difference_hash, m.low_information, "
+            "q.compared_hash, q.nearest_image_id "
+            "FROM project_images i JOIN image_quality_metrics m USING (shared_image_id) "
+            "LEFT JOIN project_image_quality q ON q.project_image_id = i.id "
+            "WHERE i.project_id = :project_id AND i.state = 'present' AND m.status = 'completed' "
+            'ORDER BY i.relative_path COLLATE "C"'
+        ),
+        {"project_id": project_id},
+    )
+    return [MeasuredImage(*row) for row in rows]
+
+
+def store_comparisons(
+    connection: Connection,
+    project_id: UUID,
+    images: Iterable[ComparedImage],
+    *,
+    sharpness_reference: float,
+) -> int:
+    """Make the comparisons of a project exactly these; unchanged rows are not touched.
+
+    Returns:
+        How many rows were added, changed or removed.
+    """
+    connection.execute(
+        text(
+            "CREATE TEMPORARY TABLE compared (LIKE project_image_quality INCLUDING DEFAULTS) "
+            "ON COMMIT DROP"
+        )
+    )
+    with (
+        driver_connection(connection).cursor() as cursor,
+        cursor.copy(
+            "COPY compared (project_image_id, uniqueness, nearest_image_id, nearest_distance, "
+            "duplicate_group, overall_quality, issues, compared_hash, sharpness_reference) "
+            "FROM STDIN"
+        ) as copy,
+    ):
+        for image in images:
+            copy.write_row(
+                (
+                    image.project_image_id,
+                    image.uniqueness,
+                    image.nearest_image_id,
+                    image.nearest_distance,
+                    image.duplicate_group,
+                    image.overall_quality,
+                    image.issues,
+                    image.compared_hash,
+                    sharpness_reference,
+                )
+            )
+    columns = (
+        "uniqueness, nearest_image_id, nearest_distance, duplicate_group, overall_quality, "
+        "issues, compared_hash, sharpness_reference"
+    )
+    old = ", ".join(f"known.{column.strip()}" for column in columns.split(","))
+    new = ", ".join(f"excluded.{column.strip()}" for column in columns.split(","))
+    written = connection.execute(
+        text(
+            f"INSERT INTO project_image_quality AS known (project_image_id, {columns}, "
+            f"computed_at) SELECT project_image_id, {columns}, now() FROM compared "
+            f"ON CONFLICT (project_image_id) DO UPDATE SET ({columns}, computed_at) = "
+            f"({new}, now()) WHERE ({old}) IS DISTINCT FROM ({new})"
+        )
+    ).rowcount
+    removed = connection.execute(
+        text(
+            "DELETE FROM project_image_quality q USING project_images i "
+            "WHERE q.project_image_id = i.id AND i.project_id = :project_id AND NOT EXISTS "
+            "(SELECT 1 FROM compared c WHERE c.project_image_id = q.project_image_id)"
+        ),
+        {"project_id": project_id},
+    ).rowcount
+    return written + removed
+
+
+_TEXT_COLUMNS = ("relative_path", "filename", "split", "state", "sha256", "format", "status")
+
+IMAGE_QUALITY_SCHEMA = pa.schema(
+    [
+        pa.field("project_image_id", pa.string(), nullable=False),
+        pa.field("shared_image_id", pa.string(), nullable=False),
+        *(pa.field(name, pa.string()) for name in _TEXT_COLUMNS),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("file_size", pa.int64()),
+        *(
+            pa.field(name, pa.float64())
+            for name in ("sharpness", "sharpness_variance", "focus", "brightness", "contrast")
+        ),
+        *(pa.field(name, pa.float64()) for name in ("red_avg", "green_avg", "blue_avg")),
+        pa.field("perceptual_hash", pa.string()),
+        pa.field("difference_hash", pa.string()),
+        pa.field("low_information", pa.bool_()),
+        *(pa.field(name, pa.int16()) for name in ("p1", "p5", "p95", "p99")),
+        *(pa.field(name, pa.float64()) for name in ("clipped_black", "clipped_white", "entropy")),
+        pa.field("mode", pa.string()),
+        pa.field("exif_orientation", pa.int16()),
+        pa.field("uniqueness", pa.float64()),
+        pa.field("nearest_image_id", pa.string()),
+        pa.field("nearest_relative_path", pa.string()),
+        pa.field("nearest_distance", pa.int16()),
+        pa.field("duplicate_group", pa.int32()),
+        pa.field("overall_quality", pa.float64()),
+        pa.field("issues", pa.list_(pa.string())),
+        pa.field("error_code", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("metrics_version", pa.int32()),
+        pa.field("pillow_version", pa.string()),
+        pa.field("opencv_version", pa.string()),
+        pa.field("computed_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+def digest_image_quality(connection: Connection, project_id: UUID) -> str:
+    """A digest of the rows that `read_image_quality` gives: the same for the same rows."""
+    names = ", ".join(field.name for field in IMAGE_QUALITY_SCHEMA)
+    digest = connection.scalar(
+        text(
+            "SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.relative_path "
+            f"COLLATE \"C\"), '')) FROM (SELECT {names} FROM image_quality "
+            "WHERE project_id = :project_id) r"
+        ),
+        {"project_id": project_id},
+    )
+    return str(digest)
+
+
+def read_image_quality(
+    connection: Connection, project_id: UUID, *, batch_rows: int = 10_000
+) -> Iterator[pa.RecordBatch]:
+    """The view `image_quality` of a project in the order of the paths, `batch_rows` at a time."""
+    names = [
+        f"{field.name}::text" if field.name.endswith("_id") else field.name
+        for field in IMAGE_QUALITY_SCHEMA
+    ]
+    query = text(
+        f"SELECT {', '.join(names)} FROM image_quality WHERE project_id = :project_id "
+        'ORDER BY relative_path COLLATE "C"'
+    )
+    result = connection.execute(
+        query,
+        {"project_id": project_id},
+        execution_options={"stream_results": True, "yield_per": batch_rows},
+    )
+    for rows in result.partitions(batch_rows):
+        columns = list(zip(*rows, strict=True))
+        arrays = [
+            pa.array(column, type=field.type)
+            for column, field in zip(columns, IMAGE_QUALITY_SCHEMA, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=IMAGE_QUALITY_SCHEMA)
+
+
+@dataclass(frozen=True)
+class QualityOverview:
+    """The quality of a project at a glance.
+
+    Attributes:
+        images: present images of the project.
+        completed: how many of them are measured.
+        failed: how many could not be measured.
+        issues: how many images have each issue.
+        histograms: for each measure ten counts, of 0..0.1, 0.1..0.2, ... 0.9..1.
+        worst: the images with the lowest overall quality.
+        duplicate_groups: paths of each group's images, by group number; the first ones.
+        duplicate_group_count: how many groups there are in all.
+        failures: path and reason of images that could not be measured; the first ones.
+    """
+
+    images: int
+    completed: int
+    failed: int
+    mean_overall_quality: float | None
+    issues: dict[str, int]
+    histograms: dict[str, list[int]]
+    worst: list[dict[str, Any]]
+    duplicate_groups: dict[int, list[str]]
+    duplicate_group_count: int
+    failures: list[tuple[str, str]]
+
+
+_HISTOGRAM_MEASURES = ("overall_quality", "sharpness", "brightness", "contrast", "uniqueness")
+
+
+def load_quality_overview(
+    database: Database, project_id: UUID, *, most_rows: int = 50
+) -> QualityOverview:
+    """The quality of a project at a glance; at most `most_rows` images in each list."""
+    present = "FROM image_quality WHERE project_id = :project_id AND state = 'present'"
+    values: dict[str, Any] = {"project_id": project_id, "most_rows": most_rows}
+    with database.reading() as connection:
+
+        def rows(query: str) -> Sequence[Any]:
+            return connection.execute(text(query), values).all()
+
+        counts = rows(
+            "SELECT count(*), count(*) FILTER (WHERE status = 'completed'), "
+            f"count(*) FILTER (WHERE status = 'failed'), avg(overall_quality) {present}"
+        )[0]
+        issues = rows(
+            "SELECT issue, count(*) FROM (SELECT unnest(issues) AS issue "
+            f"{present}) found GROUP BY issue ORDER BY 2 DESC, 1"
+        )
+        histograms = {}
+        for name in _HISTOGRAM_MEASURES:
+            bins = [0] * 10
+            for place, count in rows(
+                f"SELECT least(floor({name} * 10), 9)::int, count(*) {present} "
+                f"AND {name} IS NOT NULL GROUP BY 1"
+            ):
+                bins[place] = count
+            histograms[name] = bins
+        worst = connection.execute(
+            text(
+                "SELECT relative_path, overall_quality, sharpness, focus, brightness, contrast, "
+                f"uniqueness, issues {present} AND overall_quality IS NOT NULL "
+                'ORDER BY overall_quality, relative_path COLLATE "C" LIMIT :most_rows'
+            ),
+            values,
+        ).mappings()
+        worst_rows = [dict(row) for row in worst]
+        groups: dict[int, list[str]] = {}
+        for group, path in rows(
+            f"SELECT duplicate_group, relative_path {present} "
+            'AND duplicate_group <= :most_rows ORDER BY 1, relative_path COLLATE "C"'
+        ):
+            members = groups.setdefault(group, [])
+            if len(members) < most_rows:
+                members.append(path)
+        group_count = rows(f"SELECT count(DISTINCT duplicate_group) {present}")[0][0]
+        failures = rows(
+            f"SELECT relative_path, error_message {present} AND status = 'failed' "
+            'ORDER BY relative_path COLLATE "C" LIMIT :most_rows'
+        )
+    return QualityOverview(
+        images=counts[0],
+        completed=counts[1],
+        failed=counts[2],
+        mean_overall_quality=counts[3],
+        issues={row[0]: row[1] for row in issues},
+        histograms=histograms,
+        worst=worst_rows,
+        duplicate_groups=groups,
+        duplicate_group_count=group_count,
+        failures=[(row[0], row[1]) for row in failures],
+    )

@@ -1,0 +1,85 @@
+"""What a training set is made of: the images of projects, with what is known of their content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+
+from storage.database.connection import Database
+from storage.errors import ImageErrorCode
+
+# Measuring failed for a reason outside of the content, which a look at the file finds out again.
+_PASSING_ERROR_CODES = (
+    ImageErrorCode.MISSING,
+    ImageErrorCode.NOT_READABLE,
+    ImageErrorCode.CHANGED,
+    ImageErrorCode.OUT_OF_MEMORY,
+)
+
+
+@dataclass(frozen=True)
+class RegisteredImage:
+    """An image of a project as the database knows it.
+
+    Attributes:
+        project_image_id: its row.
+        relative_path: in the folder of its project.
+        sha256: of the file.
+        file_size: in bytes, at the registration.
+        modified_at_ns: time of the last change, at the registration.
+        width: in pixels; None where the header tells none.
+        height: as `width`.
+        format: as Pillow names it; None where the header tells none.
+        is_missing: whether the file was gone at the last registration.
+        split: "train", "val" or "test"; None where the dataset names none.
+        failure: why its content could not be measured; None where it could, or nobody has tried.
+        is_measured: whether its content was measured.
+        perceptual_hash: 16 hexadecimal digits; None for content that is flat or not measured.
+        difference_hash: as `perceptual_hash`.
+        generated_from_id: the image that it was made from; None for an original.
+    """
+
+    project_image_id: UUID
+    relative_path: str
+    sha256: str
+    file_size: int
+    modified_at_ns: int
+    width: int | None
+    height: int | None
+    format: str | None
+    is_missing: bool
+    split: str | None
+    failure: str | None
+    is_measured: bool
+    perceptual_hash: str | None
+    difference_hash: str | None
+    generated_from_id: UUID | None
+
+
+def load_registered_images(database: Database, project_id: UUID) -> list[RegisteredImage]:
+    """All images of a project, missing ones too, in the byte order of their relative paths."""
+    query = text(
+        """
+        SELECT i.id, i.relative_path, s.sha256, i.file_size, i.modified_at_ns,
+               s.width, s.height, s.format, i.state = 'missing', i.split,
+               CASE WHEN m.status = 'failed' AND NOT m.error_code = ANY(:passing)
+                    THEN m.error_message END,
+               m.status IS NOT DISTINCT FROM 'completed',
+               CASE WHEN NOT m.low_information THEN m.perceptual_hash END,
+               CASE WHEN NOT m.low_information THEN m.difference_hash END,
+               i.generated_from_id
+        FROM project_images i
+        JOIN shared_images s ON s.id = i.shared_image_id
+        LEFT JOIN image_quality_metrics m ON m.shared_image_id = i.shared_image_id
+        WHERE i.project_id = :project_id
+        ORDER BY i.relative_path COLLATE "C"
+        """
+    )
+    values = {
+        "project_id": project_id,
+        "passing": [code.value for code in _PASSING_ERROR_CODES],
+    }
+    with database.transaction() as connection:
+        return [RegisteredImage(*row) for row in connection.execute(query, values)]

@@ -1,1 +1,0 @@
-"""Collections: gathering images of folders and projects for a model."""

@@ -1,1 +1,0 @@
-"""Snapshots of the images of a project with their labels."""

@@ -1,0 +1,1 @@
+"""From an image to detections: letterbox, engine, decoding, suppression, outlines."""

@@ -1,0 +1,1 @@
+"""Weights, and the runtimes that execute them."""

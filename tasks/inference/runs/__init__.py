@@ -1,0 +1,1 @@
+"""A run of a model over a collection: its order, counts, documents, report, comparison."""

@@ -1,0 +1,215 @@
+"""The steps of compare-runs: compare image by image into a snapshot, and report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import pyarrow as pa
+
+from storage.database.connection import open_database
+from storage.errors import InvalidInputError
+from storage.inference.results import load_run_images
+from storage.inference.run_pairs import ImagePair, PairCounts, count_pairs, find_pairs, read_pairs
+from storage.inference.runs import RunRecord
+from storage.settings import get_settings
+from storage.snapshots import SnapshotSubject, prune_snapshots, write_snapshot
+from tasks.inference.detection.detection_records import from_record
+from tasks.inference.detection.image_stream import RegisteredContent
+from tasks.inference.detection.thresholds import filter_by_threshold
+from tasks.inference.detections import ImageDetections
+from tasks.inference.runs.comparison import (
+    COMPARISON_SCHEMA,
+    ClassComparison,
+    ComparisonSummary,
+    ImageComparison,
+    compare_image,
+    comparison_batch,
+)
+from tasks.inference.runs.matching import MATCH_IOU
+from tasks.inference.runs.report_steps import overlay_of, publish_report
+from tasks.quality.report import artifact_key
+from tasks.reports.report import Picture, Report, Table
+from tasks.running.decorators import task
+
+_MOST_WORST = 20
+_MOST_DRAWN = 3
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """How two runs go together, and where all of it lies."""
+
+    counts: PairCounts
+    images: int
+    equal_images: int
+    total: ClassComparison
+    classes: list[ClassComparison]
+    worst: list[ImageComparison]
+    snapshot: str
+
+
+@task(run_name="compare")
+def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
+    """Compare two runs on every image that both have done, and write it as a snapshot.
+
+    Raises:
+        InvalidInputError: they have no image in common.
+    """
+    settings = get_settings()
+    summary = ComparisonSummary(most=_MOST_WORST)
+    subject = SnapshotSubject("run_comparisons", "comparison", comparison_id(first, second))
+    with open_database().reading() as connection:
+        counts = count_pairs(connection, first.id, second.id)
+        if counts.both == 0:
+            raise InvalidInputError(
+                f"The runs {str(first.id)[:8]} and {str(second.id)[:8]} have no image in common "
+                "that both have done."
+            )
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for pairs in read_pairs(connection, first.id, second.id):
+                images = [_compared(pair, first, second) for pair in pairs]
+                for image in images:
+                    summary.add(image)
+                yield comparison_batch(str(first.id), str(second.id), images)
+
+        path = write_snapshot(
+            settings.snapshots_folder,
+            subject,
+            COMPARISON_SCHEMA,
+            batches(),
+            run_id=uuid4(),
+            metadata={
+                "flow": "compare-runs",
+                "version": version("visionflows"),
+                "first": str(first.id),
+                "second": str(second.id),
+                "matched_from_iou": str(MATCH_IOU),
+                "taken_at": datetime.now(UTC).isoformat(),
+            },
+        )
+    prune_snapshots(settings.snapshots_folder, subject, keep=settings.snapshots_kept)
+    return RunComparison(
+        counts,
+        summary.images,
+        summary.equal_images,
+        summary.total,
+        [summary.classes[name] for name in sorted(summary.classes)],
+        summary.worst,
+        str(path),
+    )
+
+
+def comparison_id(first: RunRecord, second: RunRecord) -> UUID:
+    """The same id for the same two runs in this order."""
+    return uuid5(first.id, str(second.id))
+
+
+def _compared(pair: ImagePair, first: RunRecord, second: RunRecord) -> ImageComparison:
+    ours, theirs = _above(pair.first, first), _above(pair.second, second)
+    classes = compare_image(ours, theirs, first.class_names, second.class_names)
+    return ImageComparison(pair.position, str(pair.image_id), pair.name, classes)
+
+
+def _above(record: dict[str, Any], run: RunRecord) -> ImageDetections:
+    return filter_by_threshold(from_record(record), run.threshold)
+
+
+@task(run_name="publish report")
+def publish_comparison(first: RunRecord, second: RunRecord, found: RunComparison) -> str:
+    """Show a comparison in Prefect and write its page; the page's path."""
+    name = str(comparison_id(first, second))
+    page = get_settings().reports_folder / "compare-runs" / f"{name}.html"
+    total = found.total
+    report = Report(
+        title=f"{run_in_words(first)} and {run_in_words(second)}",
+        sentences=[
+            f"{found.images} images compared, {found.equal_images} of them without a "
+            f"disagreement; {found.counts.only_first} only in the first run, "
+            f"{found.counts.only_second} only in the second.",
+            f"{total.first} and {total.second} objects, {total.matched} of them the same "
+            f"(class, and boxes from IoU {MATCH_IOU:g}): agreement {total.agreement:.3f}.",
+        ],
+        tables=[
+            Table("By class", CLASS_COLUMNS, [class_row(one) for one in found.classes]),
+            Table(
+                "Worst disagreements",
+                ("image", *CLASS_COLUMNS[1:]),
+                [(image.name, *class_row(image.total)[1:]) for image in found.worst],
+            ),
+        ],
+        pictures=_pictures(first, second, found),
+        places=[("Snapshot", found.snapshot), ("Page", str(page))],
+    )
+    return publish_report(report, page, artifact_key("inference-comparison", "runs", name))
+
+
+CLASS_COLUMNS = ("class", "first", "second", "matched", "agreement", "mean IoU")
+
+
+def class_row(one: ClassComparison) -> tuple[str, ...]:
+    """A class as a row of a table, see `CLASS_COLUMNS`."""
+    mean = "–" if one.mean_iou is None else f"{one.mean_iou:.3f}"
+    return (
+        one.class_name,
+        str(one.first),
+        str(one.second),
+        str(one.matched),
+        f"{one.agreement:.3f}",
+        mean,
+    )
+
+
+def run_in_words(run: RunRecord) -> str:
+    """A run as people know it."""
+    return f"{run.collection}: {run.model} at {run.threshold:g}"
+
+
+def comparison_as_json(found: RunComparison) -> dict[str, Any]:
+    """A comparison as JSON values."""
+
+    def values(one: ClassComparison) -> dict[str, Any]:
+        row = asdict(one) | {"agreement": one.agreement, "mean_iou": one.mean_iou}
+        del row["iou_sum"]
+        return row
+
+    return {
+        **asdict(found.counts),
+        "images": found.images,
+        "equal_images": found.equal_images,
+        "total": values(found.total),
+        "classes": [values(one) for one in found.classes],
+        "worst": [
+            {"image": image.name, "image_id": image.image_id, **values(image.total)}
+            for image in found.worst
+        ],
+        "snapshot": found.snapshot,
+    }
+
+
+def _pictures(first: RunRecord, second: RunRecord, found: RunComparison) -> list[Picture]:
+    """The worst images, as each of the runs sees them."""
+    ids = [UUID(image.image_id) for image in found.worst[:_MOST_DRAWN]]
+    with open_database().transaction() as connection:
+        images = load_run_images(connection, first.collection_id, ids)
+        pairs = {pair.image_id: pair for pair in find_pairs(connection, first.id, second.id, ids)}
+    pictures = []
+    for image_id in ids:
+        image, pair = images.get(image_id), pairs.get(image_id)
+        if image is None or pair is None:
+            continue
+        content = RegisteredContent(image.paths, image.sha256)
+        for place, run, record in (
+            ("first", first, pair.first),
+            ("second", second, pair.second),
+        ):
+            jpeg = overlay_of(content, _above(record, run), run.class_names)
+            if jpeg is not None:
+                title = f"{image.name}, {place}: {run.model} at {run.threshold:g}"
+                pictures.append(Picture(title, jpeg))
+    return pictures

@@ -1,0 +1,57 @@
+"""What one run of inference is to do, as plain values that every task of it gets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from tasks.inference.detection.thresholds import settings_key
+from tasks.inference.detections import InferenceSettings
+from tasks.inference.runs.live_dead import LiveDeadClasses
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """A model, a collection, a threshold, and how to go about it.
+
+    Attributes:
+        run_id: the run.
+        collection_id: its collection.
+        model_id: its model.
+        weights_path: of the model.
+        sha256: what the weights must have.
+        class_names: of the model, by class id.
+        threshold: detections must be more confident to be counted, 0..1.
+        settings: what is found and kept.
+        classes: the class ids that count as live and as dead.
+        class_mapping: what they were chosen by; None for the names live and dead.
+        device: what the model runs on.
+        precision: of its arithmetic.
+        batch_size: images stored at a time; None for what suits the model.
+    """
+
+    run_id: UUID
+    collection_id: UUID
+    model_id: UUID
+    weights_path: Path
+    sha256: str
+    class_names: tuple[str, ...]
+    threshold: float
+    settings: InferenceSettings
+    classes: LiveDeadClasses
+    class_mapping: dict[str, str] | None
+    device: str
+    precision: str
+    batch_size: int | None
+
+    @property
+    def settings_key(self) -> str:
+        """Name of everything but the floor that decides what is found."""
+        return settings_key(self.settings, self.precision)
+
+    @property
+    def counted_classes(self) -> str:
+        """Name of what counts as live and as dead: with another one a result is counted again."""
+        return json.dumps([sorted(self.classes.live), sorted(self.classes.dead)])

@@ -1,0 +1,206 @@
+"""Writing what a run found as a snapshot, and showing it: a page, and artifacts in Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from prefect.artifacts import create_markdown_artifact
+from sqlalchemy import Connection
+
+from storage.database.connection import Database, open_database
+from storage.errors import ImageError
+from storage.files import write_files
+from storage.inference.results import (
+    RunResult,
+    digest_results,
+    list_busiest,
+    list_failures,
+    load_run_images,
+    read_results,
+)
+from storage.inference.runs import RunRecord, RunTotals, find_run, sum_up_run
+from storage.jobs.records import JobReference
+from storage.settings import get_settings
+from storage.snapshots import (
+    SnapshotSubject,
+    latest_snapshot,
+    prune_snapshots,
+    snapshot_metadata,
+    write_snapshot,
+)
+from tasks.images.decoding import decode_image
+from tasks.images.files import ImageLimits
+from tasks.inference.detection.detection_records import from_record
+from tasks.inference.detection.image_stream import RegisteredContent, read_registered_content
+from tasks.inference.detection.letterbox import displayed_pixels
+from tasks.inference.detection.thresholds import filter_by_threshold
+from tasks.inference.detections import ImageDetections
+from tasks.inference.runs.order import RunOrder
+from tasks.inference.runs.overlays import draw_overlay, overlay_jpeg
+from tasks.inference.runs.polygon_document import polygon_document
+from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
+from tasks.quality.report import artifact_key
+from tasks.reports.report import Picture, Report, Table, report_html, report_markdown
+from tasks.running.decorators import task
+
+_MOST_FAILURES = 50
+_MOST_PICTURES = 6
+_LONGEST_SIDE = 640
+
+
+@task(run_name="write snapshot")
+def write_run_snapshot(job: JobReference, order: RunOrder) -> str:
+    """Write the results of a run with their polygons as a snapshot; its path.
+
+    When the newest snapshot holds these very results it still tells the truth, and is kept.
+    """
+    settings = get_settings()
+    subject = SnapshotSubject("inference_results", "run", order.run_id)
+    newest = latest_snapshot(settings.snapshots_folder, subject)
+    database = open_database()
+    run = find_run(database, str(order.run_id))
+    with database.reading() as connection:
+        content = digest_results(connection, order.run_id)
+        if newest is not None and snapshot_metadata(newest).get("content") == content:
+            return str(newest)
+        path = write_snapshot(
+            settings.snapshots_folder,
+            subject,
+            RESULTS_SCHEMA,
+            _batches(connection, order),
+            run_id=job.id,
+            metadata={
+                "flow": "collection-inference",
+                "version": version("visionflows"),
+                "collection": run.collection,
+                "model": run.model,
+                "sha256": order.sha256,
+                "threshold": str(order.threshold),
+                "settings": order.settings_key,
+                "taken_at": datetime.now(UTC).isoformat(),
+                "content": content,
+            },
+        )
+    prune_snapshots(settings.snapshots_folder, subject, keep=settings.snapshots_kept)
+    return str(path)
+
+
+def _batches(connection: Connection, order: RunOrder) -> Iterator[pa.RecordBatch]:
+    for results in read_results(connection, order.run_id):
+        yield results_batch([_snapshot_row(result, record, order) for result, record in results])
+
+
+def _snapshot_row(
+    result: RunResult, record: dict[str, Any] | None, order: RunOrder
+) -> dict[str, Any]:
+    polygons = None
+    if record is not None:
+        found = filter_by_threshold(from_record(record), order.threshold)
+        polygons = polygon_document(found, order.class_names, order.classes, order.threshold)[
+            "polygons"
+        ]
+    return {
+        "run_id": str(order.run_id),
+        "image_id": str(result.image_id),
+        "name": result.name,
+        "sha256": result.sha256,
+        "image_width": result.width,
+        "image_height": result.height,
+        "live_count": result.live_count,
+        "dead_count": result.dead_count,
+        "class_counts": result.class_counts,
+        "polygons": polygons,
+        "error_code": result.error_code,
+        "error_msg": result.error_msg,
+        "inference_ms": result.inference_ms,
+        "computed_at": result.computed_at,
+    }
+
+
+@task(run_name="publish report")
+def publish_run_report(order: RunOrder, snapshot: str) -> str:
+    """Show a run in Prefect and write its page; the page's path."""
+    database = open_database()
+    run = find_run(database, str(order.run_id))
+    with database.reading() as connection:
+        totals = sum_up_run(connection, run.id)
+    page = get_settings().reports_folder / "collection-inference" / f"{run.id}.html"
+    report = Report(
+        title=f"{run.collection}: {run.model} at {run.threshold:g}",
+        sentences=_sentences(run, totals),
+        tables=[
+            Table(
+                "Objects by class",
+                ("class", "objects"),
+                [(name, str(count)) for name, count in totals.class_counts.items()],
+            ),
+            Table(
+                "Images that failed",
+                ("image", "reason"),
+                list_failures(database, run.id, most=_MOST_FAILURES),
+                is_numeric=False,
+            ),
+        ],
+        pictures=_overlays(database, order),
+        places=[("Snapshot", snapshot), ("Page", str(page))],
+    )
+    return publish_report(report, page, artifact_key("inference-summary", "run", str(run.id)))
+
+
+def publish_report(report: Report, page: Path, key: str) -> str:
+    """Write a report as a page, and show it as an artifact in Prefect; the page's path."""
+    write_files(page.parent, {page.name: report_html(report).encode("utf-8", "replace")})
+    create_markdown_artifact(report_markdown(report), key=key, description=report.title)
+    return str(page)
+
+
+def _sentences(run: RunRecord, totals: RunTotals) -> list[str]:
+    objects = sum(totals.class_counts.values())
+    return [
+        f"{totals.processed_count} of {totals.total} images done, {totals.failed_count} failed; "
+        f"{objects} objects: {totals.live_count} live, {totals.dead_count} dead.",
+        f"Image size {run.image_size}"
+        + (f", by {run.runtime}." if run.runtime else ", answered from kept detections."),
+    ]
+
+
+def _overlays(database: Database, order: RunOrder) -> list[Picture]:
+    """Pictures of the images with the most objects."""
+    results = list_busiest(database, order.run_id, most=_MOST_PICTURES)
+    with database.transaction() as connection:
+        ids = [result.image_id for result, _ in results]
+        images = load_run_images(connection, order.collection_id, ids)
+    pictures = []
+    for result, record in results:
+        if result.image_id in images and record is not None:
+            image = images[result.image_id]
+            found = filter_by_threshold(from_record(record), order.threshold)
+            content = RegisteredContent(image.paths, image.sha256)
+            jpeg = overlay_of(content, found, order.class_names)
+            if jpeg is not None:
+                pictures.append(Picture(f"{image.name}: {_counted(result)}", jpeg))
+    return pictures
+
+
+def _counted(result: RunResult) -> str:
+    counts = result.class_counts or {}
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+
+
+def overlay_of(
+    content: RegisteredContent, found: ImageDetections, class_names: Sequence[str]
+) -> bytes | None:
+    """What was found on an image, drawn over it, as a JPEG; None where it cannot be read now."""
+    settings = get_settings()
+    limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+    with suppress(ImageError):
+        pixels = displayed_pixels(decode_image(read_registered_content(content, limits), limits))
+        overlay = draw_overlay(pixels, found, class_names, longest_side=_LONGEST_SIDE)
+        return overlay_jpeg(overlay)
+    return None

@@ -1,0 +1,419 @@
+"""The steps of collection-inference: plan, load the model, find in chunks, add up."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from storage.database.connection import Database, open_database
+from storage.database.stored_values import storable_text
+from storage.errors import DiskFullError, ImageError, JobTakenOverError, VisionflowsError
+from storage.files import remove_leftovers, write_files
+from storage.inference.models import NewModel
+from storage.inference.results import (
+    ImageToDo,
+    KeptQuery,
+    RunImage,
+    count_collection_images,
+    list_images_to_do,
+    list_kept,
+    load_kept,
+    load_run_images,
+    store_detections,
+    store_results,
+)
+from storage.inference.runs import RunTotals, begin_run, store_totals
+from storage.jobs.records import (
+    ChunkClaim,
+    JobReference,
+    claim_chunk,
+    list_open_chunks,
+    plan_job,
+    record_batch,
+    should_stop,
+)
+from storage.settings import get_settings
+from tasks.images.files import ImageLimits
+from tasks.inference.detection.detection_records import from_record, to_record
+from tasks.inference.detection.engine import Model, describe_weights, load_model
+from tasks.inference.detection.image_stream import (
+    ImageOutcome,
+    ModelTurns,
+    RegisteredContent,
+    detect_in_files,
+)
+from tasks.inference.detection.letterbox import fit_letterbox
+from tasks.inference.detection.thresholds import filter_by_threshold
+from tasks.inference.detections import ImageDetections
+from tasks.inference.model.devices import CPU
+from tasks.inference.model.weights import read_verified_weights, sha256_of_weights
+from tasks.inference.runs.order import RunOrder
+from tasks.inference.runs.polygon_document import polygon_document, polygon_document_bytes
+from tasks.running.chunks import cut_into_chunks
+from tasks.running.decorators import task
+
+# For cutting chunks only.
+_SECONDS_PER_MEGAPIXEL_SEEN = 0.12
+_SECONDS_PER_ANSWER = 0.001
+_BYTES_PER_SECOND = 40e6
+_LOOK_SECONDS = 1.0
+_LONGEST_MESSAGE = 500
+_STORED_TOGETHER = 32
+_ANSWERED_TOGETHER = 128
+_MOST_MODELS = 2
+_LEFTOVER_SECONDS = 24 * 3600.0
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The chunks of a run, how many images are in them, and how many of these the model sees."""
+
+    chunks: list[int]
+    images: int
+    to_detect: int
+    collection_images: int
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What one attempt at a chunk has done."""
+
+    number: int
+    processed: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class _LoadedModel:
+    model: Model
+    turns: ModelTurns
+
+
+_models: OrderedDict[tuple[object, ...], _LoadedModel] = OrderedDict()
+_models_lock = threading.Lock()
+
+
+def describe_model(path: Path) -> NewModel:
+    """Read what weights are, to register them. PyTorch weights are unpickled.
+
+    Raises:
+        ModelError: they do not exist, cannot be loaded, or find no objects.
+    """
+    sha256 = sha256_of_weights(path)
+    description = describe_weights(path, sha256)
+    return NewModel(
+        weights_path=path,
+        sha256=sha256,
+        task=description.task.value,
+        class_names=tuple(map(storable_text, description.class_names)),
+        format=description.format.value,
+        image_size=description.image_size,
+    )
+
+
+@task(run_name="plan")
+def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
+    """Fix which images have no good result yet, and cut them into chunks."""
+    database = open_database()
+    with database.reading() as connection:
+        total = count_collection_images(connection, order.collection_id)
+        images = list_images_to_do(
+            connection, order.run_id, order.counted_classes, _kept_query(order)
+        )
+    remove_leftovers(
+        polygons_folder(order.run_id), older_than_seconds=_LEFTOVER_SECONDS, now=time.time()
+    )
+    begin_run(
+        database,
+        job,
+        order.run_id,
+        total=total,
+        class_mapping=order.class_mapping,
+        counted_classes=order.counted_classes,
+    )
+    if order.device != CPU:
+        images.sort(key=lambda image: _seen_shape(image, order))
+    chunks = cut_into_chunks(
+        [image.image_id for image in images],
+        [_seconds(image, order) for image in images],
+        workers=get_settings().workers,
+    )
+    ids = [image.image_id for image in images]
+    plan_job(database, job, [ids[chunk] for chunk in chunks])
+    to_detect = sum(not image.is_kept for image in images)
+    return RunPlan(list_open_chunks(database, job), len(images), to_detect, total)
+
+
+def _seen_shape(image: ImageToDo, order: RunOrder) -> tuple[int, int]:
+    """Pictures of one shape go through a GPU together; unknown ones come first."""
+    if not image.width or not image.height:
+        return (0, 0)
+    return fit_letterbox(image.width, image.height, order.settings.image_size).shape
+
+
+def _seconds(image: ImageToDo, order: RunOrder) -> float:
+    if image.is_kept:
+        return _SECONDS_PER_ANSWER
+    seen = order.settings.image_size**2 / 1e6
+    return _SECONDS_PER_MEGAPIXEL_SEEN * seen + image.file_size / _BYTES_PER_SECOND
+
+
+@task(run_name="load model")
+def load_run_model(order: RunOrder) -> str:
+    """Load the model once for all chunks; what runs it, in words.
+
+    Raises:
+        ModelError: the weights do not exist, changed since they were registered, or do not load.
+    """
+    read_verified_weights(order.weights_path, order.sha256)  # also where it is loaded already
+    return _loaded_model(order).model.runtime
+
+
+def _loaded_model(order: RunOrder) -> _LoadedModel:
+    key = (order.sha256, order.settings, order.device)
+    with _models_lock:
+        if key not in _models:
+            settings = get_settings()
+            while len(_models) >= _MOST_MODELS:
+                _models.popitem(last=False)
+            model = load_model(
+                order.weights_path,
+                order.sha256,
+                order.settings,
+                cache_folder=settings.exports_folder,
+                threads=settings.workers,
+                device=order.device,
+            )
+            _models[key] = _LoadedModel(model, ModelTurns(settings.workers))
+        _models.move_to_end(key)
+        return _models[key]
+
+
+@task(run_name="chunk {number}")
+def infer_chunk(job: JobReference, number: int, order: RunOrder) -> ChunkReport:
+    """Find and count objects on the images of a chunk, and store them batch by batch.
+
+    Images whose detections are kept are answered from these. An attempt goes on where the last one
+    stopped. It ends early, with what it has done stored, when the job is cancelled.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        claim = claim_chunk(connection, job, number)
+        if claim is None:
+            return ChunkReport(number, 0, 0)
+        items = claim.items[claim.position :]
+        images = load_run_images(connection, order.collection_id, items)
+        kept = list_kept(connection, _kept_query(order), items)
+    work = _ChunkWork(database, claim, order, images, kept)
+    # Finished, cancelled or taken over: whoever holds the job now does the rest.
+    with suppress(JobTakenOverError):
+        work.run()
+    return ChunkReport(
+        number, work.claim.processed - claim.processed, work.claim.failed - claim.failed
+    )
+
+
+class _ChunkWork:
+    """One attempt at a chunk."""
+
+    def __init__(
+        self,
+        database: Database,
+        claim: ChunkClaim,
+        order: RunOrder,
+        images: dict[UUID, RunImage],
+        kept: set[UUID],
+    ) -> None:
+        self.claim = claim
+        self._database = database
+        self._order = order
+        self._images = images
+        self._kept = kept
+        self._outcomes: dict[UUID, ImageOutcome] = {}
+        self._stopped = False
+        # At once: a chunk that waited in the queue while the job was cancelled begins nothing.
+        self._next_look = time.monotonic()
+        is_answered = images.keys() <= kept
+        usual = _ANSWERED_TOGETHER if is_answered else _STORED_TOGETHER
+        self._together = order.batch_size or usual
+
+    def run(self) -> None:
+        """Do batch by batch, while the model is at work on the next one."""
+        rest = self.claim.items[self.claim.position :]
+        to_detect = [item for item in rest if item in self._images and item not in self._kept]
+        with closing(self._detect(to_detect)) as found:
+            while self.claim.position < len(self.claim.items) and not self._should_stop():
+                position = self.claim.position
+                batch = self.claim.items[position : position + self._together]
+                waiting = {item for item in batch if item in self._images} - self._kept
+                waiting -= self._outcomes.keys()
+                while waiting:
+                    arrived = next(found, None)
+                    if arrived is None:
+                        break  # told to stop
+                    item, outcome = arrived
+                    self._outcomes[item] = outcome
+                    waiting.discard(item)
+                self._store(batch)
+
+    def _detect(self, items: list[UUID]) -> Generator[tuple[UUID, ImageOutcome], None, None]:
+        if not items:
+            return
+        loaded = _loaded_model(self._order)
+        settings = get_settings()
+        batch_size = None
+        if self._order.device != CPU:  # on a CPU larger batches cost memory and save nothing
+            batch_size = self._order.batch_size or loaded.model.batch_size
+            self._together = max(self._together, batch_size)
+        outcomes = detect_in_files(
+            loaded.model,
+            [
+                RegisteredContent(image.paths, image.sha256)
+                for image in (self._images[item] for item in items)
+            ],
+            threads=1,  # chunks run beside each other, as many as there are workers
+            batch_size=batch_size,
+            limits=ImageLimits(settings.max_image_pixels, settings.max_image_bytes),
+            should_stop=self._should_stop,
+            turns=loaded.turns,
+        )
+        with closing(outcomes):
+            for outcome in outcomes:
+                yield items[outcome.position], outcome
+
+    def _store(self, batch: list[UUID]) -> None:
+        """Store the images of a batch up to the first that has no outcome."""
+        order, kept_query = self._order, _kept_query(self._order)
+        records = self._load_kept([item for item in batch if item in self._kept])
+        rows: list[dict[str, Any]] = []
+        documents: dict[str, bytes] = {}
+        detections: dict[UUID, tuple[dict[str, Any], float]] = {}
+        position, processed, failed = self.claim.position, self.claim.processed, self.claim.failed
+        for item in batch:
+            image, outcome = self._images.get(item), self._outcomes.get(item)
+            if image is None:
+                failed += 1  # left the collection since the job was planned
+            elif item in records:
+                rows.append(self._good_row(item, from_record(records[item]), None, documents))
+                processed += 1
+            elif item in self._kept:
+                raise JobTakenOverError(f"Detections of {image.name} were removed.")
+            elif outcome is None:
+                break
+            elif outcome.detections is not None:
+                found, took = outcome.detections, outcome.inference_ms
+                rows.append(self._good_row(item, found, took, documents))
+                detections[item] = (to_record(found), took)
+                processed += 1
+            else:
+                rows.append(self._failed_row(image, outcome.error))
+                failed += 1
+            position += 1
+        if position == self.claim.position:
+            return
+        write_polygons(order.run_id, documents)
+        with self._database.transaction() as connection:
+            moved = record_batch(
+                connection, self.claim, position=position, processed=processed, failed=failed
+            )
+            store_detections(connection, kept_query, order.settings.floor_confidence, detections)
+            store_results(connection, rows)
+        for item in batch:
+            self._outcomes.pop(item, None)
+        self.claim = moved
+
+    def _load_kept(self, items: list[UUID]) -> dict[UUID, dict[str, Any]]:
+        if not items:
+            return {}
+        with self._database.transaction() as connection:
+            return load_kept(connection, _kept_query(self._order), items)
+
+    def _good_row(
+        self,
+        image_id: UUID,
+        found: ImageDetections,
+        took: float | None,
+        documents: dict[str, bytes],
+    ) -> dict[str, Any]:
+        """The result of an image; its polygons are added to `documents`."""
+        order = self._order
+        above = filter_by_threshold(found, order.threshold)
+        document = polygon_document(above, order.class_names, order.classes, order.threshold)
+        name = f"{image_id}.json"
+        documents[name] = polygon_document_bytes(document)
+        return self._row(image_id) | {
+            "live_count": document["live_count"],
+            "dead_count": document["dead_count"],
+            "class_counts": document["class_counts"],
+            "polygon_path": f"runs/{order.run_id}/polygons/{name}",
+            "settings": order.settings_key,
+            "inference_ms": took,
+        }
+
+    def _failed_row(self, image: RunImage, error: VisionflowsError | None) -> dict[str, Any]:
+        message = storable_text(f"{image.name}: {error}", longest=_LONGEST_MESSAGE)
+        code = error.code.value if isinstance(error, ImageError) else "model_failed"
+        return self._row(image.image_id) | {"error_code": code, "error_msg": message}
+
+    def _row(self, image_id: UUID) -> dict[str, Any]:
+        names = ("live_count", "dead_count", "class_counts", "polygon_path", "inference_ms")
+        return {
+            "run_id": self._order.run_id,
+            "image_id": image_id,
+            "counted_classes": self._order.counted_classes,
+            "settings": None,
+            "error_code": None,
+            "error_msg": None,
+            **dict.fromkeys(names),
+        }
+
+    def _should_stop(self) -> bool:
+        """Look at most once a second whether the job was cancelled."""
+        if not self._stopped and time.monotonic() >= self._next_look:
+            self._stopped = should_stop(self._database, self.claim.job)
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        return self._stopped
+
+
+def polygons_folder(run_id: UUID) -> Path:
+    """Where the polygons of a run lie."""
+    return get_settings().runs_folder / str(run_id) / "polygons"
+
+
+def write_polygons(run_id: UUID, documents: dict[str, bytes]) -> None:
+    """Write polygon files of a run, each whole or not at all.
+
+    Raises:
+        DiskFullError: there is no room for them.
+    """
+    if not documents:
+        return
+    folder = polygons_folder(run_id)
+    try:
+        write_files(folder, documents)
+    except OSError as error:
+        if error.errno not in _FULL_DISK:
+            raise
+        raise DiskFullError(
+            f"The disk is full: polygons cannot be written to {folder} ({error.strerror}). What "
+            "is done stays; make room and start the run again."
+        ) from error
+
+
+@task(run_name="add up")
+def add_up_run(job: JobReference, order: RunOrder, runtime: str | None) -> RunTotals:
+    """Store the sums over the whole collection."""
+    return store_totals(open_database(), job, order.run_id, runtime=runtime)
+
+
+def _kept_query(order: RunOrder) -> KeptQuery:
+    return KeptQuery(order.model_id, order.settings_key, order.threshold)

@@ -1,1 +1,0 @@
-"""What is asked of a run of inference, looked up and checked."""

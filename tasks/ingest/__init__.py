@@ -1,1 +1,0 @@
-"""Staging files for a project, and committing them."""

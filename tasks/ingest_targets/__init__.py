@@ -1,1 +1,0 @@
-"""Which project an ingest is for, and where its files come from."""

@@ -1,0 +1,137 @@
+"""Where a file stands in a dataset, read from the names of its folders."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tasks.labels.dataset.listed_files import ListedFile
+
+_IMAGE_FOLDERS = frozenset({"images", "jpegimages", "imgs"})
+_LABEL_FOLDERS = frozenset({"labels", "annotations"})
+# COCO's folders have the year behind the split: train2017.
+_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(\d{4})?")
+
+
+class Split(StrEnum):
+    """The parts of a dataset."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class LayoutKind(StrEnum):
+    """How the folders of a dataset are arranged."""
+
+    IMAGES_THEN_SPLIT = "images/<split>"
+    SPLIT_THEN_IMAGES = "<split>/images"
+    FLAT = "flat"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a folder stands in a dataset.
+
+    Attributes:
+        root: the folders above the layout's own; None where nothing names a layout.
+        split: named by one of the folders.
+        rest: the folders below, or all folders where nothing names a layout.
+        kind: the arrangement.
+        is_label_folder: whether the folder holds labels by its name.
+    """
+
+    root: tuple[str, ...] | None
+    split: Split | None
+    rest: tuple[str, ...]
+    kind: LayoutKind
+    is_label_folder: bool
+
+
+def split_of_name(name: str) -> Split | None:
+    """Read the split from the name of a folder or list: `valid` is val, in any case, else None."""
+    match = _SPLIT_NAME.fullmatch(name.lower())
+    if match is None:
+        return None
+    if match[1].startswith("val"):
+        return Split.VAL
+    return Split.TRAIN if match[1].startswith("train") else Split.TEST
+
+
+def address_of(folder: tuple[str, ...]) -> Address:
+    """Find the layout's own folders in a path.
+
+    The last ones count, so that the folders that wrap a dataset may be called anything.
+    """
+    lowered = [part.lower() for part in folder]
+    for position in range(len(folder) - 1, -1, -1):
+        is_label_folder = lowered[position] in _LABEL_FOLDERS
+        if not is_label_folder and lowered[position] not in _IMAGE_FOLDERS:
+            continue
+        above, below = folder[:position], folder[position + 1 :]
+        for depth, name in enumerate(below):
+            if split := split_of_name(name):
+                rest = below[:depth] + below[depth + 1 :]
+                kind = LayoutKind.IMAGES_THEN_SPLIT
+                return Address(above, split, rest, kind, is_label_folder)
+        if above and (split := split_of_name(above[-1])):
+            kind = LayoutKind.SPLIT_THEN_IMAGES
+            return Address(above[:-1], split, below, kind, is_label_folder)
+        return Address(above, None, below, LayoutKind.FLAT, is_label_folder)
+    for position in range(len(folder) - 1, -1, -1):
+        if split := split_of_name(folder[position]):
+            kind = LayoutKind.SPLIT_THEN_IMAGES
+            return Address(folder[:position], split, folder[position + 1 :], kind, False)
+    return Address(None, None, folder, LayoutKind.FLAT, False)
+
+
+def choose_roots(
+    files: list[ListedFile], addresses: Mapping[tuple[str, ...], Address]
+) -> list[tuple[str, ...]]:
+    """Choose the roots of the datasets, the shallowest first; at least one."""
+    structured: Counter[tuple[str, ...]] = Counter()
+    plain: Counter[tuple[str, ...]] = Counter()
+    for file in files:
+        address = addresses[file.folder]
+        if not file.is_image:
+            continue
+        if address.root is None:
+            plain[file.folder] += 1
+        else:
+            structured[address.root] += 1
+    if not structured and not plain:
+        # Labels without any image are still worth listing.
+        structured.update(
+            address.root
+            for address in addresses.values()
+            if address.root is not None and address.is_label_folder
+        )
+    if plain.total() > structured.total():
+        # Mostly pictures in plain folders: one dataset, whatever a few folders are called.
+        folders = list(plain)
+        above = _common_folder(folders)
+        nested = [root for root in structured if root[: len(above)] != above]
+        return sorted([above, *nested], key=lambda root: (len(root), root))
+    return sorted(structured, key=lambda root: (len(root), root)) or [()]
+
+
+def _common_folder(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the deepest folder that contains all the given ones."""
+    lowest, highest = min(folders), max(folders)
+    shared = 0
+    while shared < min(len(lowest), len(highest)) and lowest[shared] == highest[shared]:
+        shared += 1
+    return lowest[:shared]
+
+
+def owning_root(
+    folder: tuple[str, ...], address: Address, roots: list[tuple[str, ...]]
+) -> tuple[str, ...] | None:
+    """Return the root that a file belongs to: its own, else the deepest one above it."""
+    if address.root in roots:
+        return address.root
+    above = [root for root in roots if folder[: len(root)] == root]
+    return max(above, key=len, default=None)

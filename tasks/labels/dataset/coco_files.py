@@ -1,0 +1,91 @@
+"""The labels that COCO files give to the images of a dataset."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import PurePosixPath
+
+from tasks.labels.annotations import ImageLabels, LabelProblem
+from tasks.labels.dataset.addresses import Split, address_of, split_of_name
+from tasks.labels.dataset.layouts import DatasetLayout, ListedImage
+from tasks.labels.formats.class_files import ClassList, compare_class_names
+from tasks.labels.formats.coco import read_coco
+from tasks.labels.problems import ProblemCode, ProblemLog
+
+
+class CocoCollector:
+    """Reads the COCO files of a dataset and finds the images that they list.
+
+    A `file_name` may be relative to the COCO file, to the dataset's root, or to some folder of
+    images; where several images fit, the split of the COCO file (by its folder, or by its name as
+    in `instances_val2017.json`) decides.
+
+    Attributes:
+        labels: by the path of the image.
+        class_names: names by id of all files; the first file that names an id counts.
+        problems: what concerns no single image.
+    """
+
+    def __init__(self, layout: DatasetLayout) -> None:
+        self.labels: dict[PurePosixPath, ImageLabels] = {}
+        self.class_names: dict[int, str] = {}
+        self.problems: tuple[LabelProblem, ...] = ()
+        self._root = layout.root
+        self._images_by_name: dict[str, list[ListedImage]] = defaultdict(list)
+        for image in layout.images:
+            self._images_by_name[image.path.name].append(image)
+
+    def add(self, content: bytes, source: PurePosixPath) -> None:
+        """Read one COCO file.
+
+        Args:
+            content: the whole file.
+            source: its path.
+        """
+        coco = read_coco(content, source=source)
+        log = ProblemLog(source)
+        split = _split_of_file(source)
+        for entry in coco.images:
+            image = self._find(entry.image, source, split)
+            if image is None:
+                log.add(ProblemCode.IMAGE_UNKNOWN, f"no image (or several) for {entry.image}")
+                continue
+            earlier = self.labels.get(image)
+            labels, problems = entry.labels, entry.problems
+            if earlier is not None:
+                # Instances and captions of one image may come in two files.
+                offset = max((label.instance or 0 for label in earlier.labels), default=0)
+                if offset and any(label.instance is not None for label in labels):
+                    log.add(ProblemCode.OBJECT_MALFORMED, f"{image} has objects in two COCO files")
+                labels = (*earlier.labels, *labels)
+                problems = (*earlier.problems, *problems)
+            self.labels[image] = ImageLabels(image, source, labels, problems)
+        known = ClassList(PurePosixPath("an earlier COCO file"), dict(self.class_names))
+        differences = compare_class_names([known, ClassList(source, coco.class_names)])
+        for class_id, name in coco.class_names.items():
+            self.class_names.setdefault(class_id, name)
+        self.problems = (*self.problems, *coco.problems, *log.entries(), *differences)
+
+    def _find(
+        self, name: PurePosixPath, source: PurePosixPath, split: Split | None
+    ) -> PurePosixPath | None:
+        """Find the image that a COCO file means."""
+        candidates = self._images_by_name.get(name.name, [])
+        for exact in (source.parent / name, self._root / name):
+            if any(image.path == exact for image in candidates):
+                return exact
+        if len(candidates) > 1:
+            length = len(name.parts)
+            candidates = [
+                image for image in candidates if image.path.parts[-length:] == name.parts
+            ] or candidates
+        if len(candidates) > 1:
+            candidates = [image for image in candidates if image.split == split]
+        return candidates[0].path if len(candidates) == 1 else None
+
+
+def _split_of_file(source: PurePosixPath) -> Split | None:
+    """Read the split of a COCO file from its folders, else from a word of its name."""
+    split = address_of(source.parent.parts).split
+    words = source.stem.replace("-", "_").replace(".", "_").split("_")
+    return split or next((found for word in words if (found := split_of_name(word))), None)

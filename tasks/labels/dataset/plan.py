@@ -1,0 +1,205 @@
+"""What has to be known about a whole dataset before the labels of one image can be read."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tasks.labels.annotations import ImageLabels, LabelProblem
+from tasks.labels.dataset.addresses import Split
+from tasks.labels.dataset.coco_files import CocoCollector
+from tasks.labels.dataset.layouts import DatasetLayout, find_datasets
+from tasks.labels.dataset.listed_files import clean_path
+from tasks.labels.dataset.splits import find_splits
+from tasks.labels.formats.class_files import (
+    ClassList,
+    DataYaml,
+    compare_class_names,
+    read_class_list,
+    read_data_yaml,
+)
+from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
+from tasks.labels.formats.pascal_voc import begins_at_pixel_zero
+from tasks.labels.formats.yolo_geometry import (
+    YoloGeometry,
+    count_values_per_row,
+    decide_yolo_geometry,
+)
+from tasks.labels.problems import ProblemCode, ProblemLog
+
+FileReader = Callable[[str], bytes]
+
+# The label file of one image: an honest one has a few kilobytes.
+MAX_LABEL_FILE_BYTES = 64 << 20
+# What folders and archives raise for a file that is damaged, encrypted or gone.
+_READ_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """A dataset, ready to be read image by image.
+
+    Attributes:
+        layout: its files.
+        listed_paths: the path as listed, where it differs from the one in `layout`.
+        class_names: names by id, from data.yaml, else from classes.txt, else from COCO files.
+        yolo_geometry: what the rows of its YOLO files hold.
+        voc_counts_from_one: how the pixels of its Pascal VOC files count.
+        flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
+        splits: the split of each image that has one.
+        coco_labels: the labels of the images that COCO files list.
+        labels_without_image: label files that belong to no image.
+        problems: what concerns no single image.
+    """
+
+    layout: DatasetLayout
+    listed_paths: Mapping[PurePosixPath, str]
+    class_names: Mapping[int, str]
+    yolo_geometry: YoloGeometry
+    voc_counts_from_one: bool
+    flip_idx: tuple[int, ...] | None
+    splits: Mapping[PurePosixPath, Split]
+    coco_labels: Mapping[PurePosixPath, ImageLabels]
+    labels_without_image: tuple[PurePosixPath, ...]
+    problems: tuple[LabelProblem, ...]
+
+
+def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
+    """Find the (shallowest) dataset in a folder or archive, and decide how to read its labels.
+
+    Reads data.yaml, class lists, COCO files and, for the geometry, every YOLO and VOC file once.
+
+    Args:
+        paths: every file, relative to the top.
+        read: as for `read_dataset_labels`.
+    """
+    listed = list(paths)
+    # A file system may hold names with backslashes; the reader gets what it has listed.
+    listed_paths = {clean_path(path): path for path in listed}
+    layout = find_datasets(listed)[0]
+    log = ProblemLog(layout.root)
+
+    def content_of(path: PurePosixPath) -> bytes | None:
+        return _read(listed_paths[path], path, read, log)
+
+    config, lists, name_problems = _read_names(layout, content_of)
+    coco = CocoCollector(layout)
+    orphans = list(layout.labels_without_image)
+    label_folders = {image.labels[0].parent for image in layout.images if image.labels}
+    for path in layout.json_files:
+        content = content_of(path)
+        if content is None:
+            continue
+        silent = ProblemLog(path)
+        json_format = format_of_json(parse_json(content, silent))
+        if json_format is JsonFormat.COCO:
+            coco.add(content, path)
+        elif json_format is not None or path.parent in label_folders:
+            orphans.append(path)
+    for orphan in orphans:
+        log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", file=orphan)
+    names = lists[0].names if lists else {}
+    rows_by_values: Counter[int] = Counter()
+    voc_begins_at_zero: PurePosixPath | None = None
+    silent = ProblemLog(layout.root)
+    for image in layout.images:
+        source = image.labels[0] if image.labels else None
+        if source is None or source.suffix.lower() not in (".txt", ".xml"):
+            continue
+        # A file that cannot be read is reported when its labels are.
+        content = _read(listed_paths[source], source, read, silent)
+        if content is None or len(content) > MAX_LABEL_FILE_BYTES:
+            continue
+        if source.suffix.lower() == ".txt":
+            rows_by_values.update(count_values_per_row(content))
+        elif voc_begins_at_zero is None and begins_at_pixel_zero(content):
+            voc_begins_at_zero = source
+    if voc_begins_at_zero is not None:
+        reason = "a box begins at pixel 0: all VOC boxes are read as counted from 0"
+        log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, file=voc_begins_at_zero)
+    decision = decide_yolo_geometry(
+        rows_by_values,
+        keypoint_shape=config.keypoint_shape if config else None,
+        task=config.task if config else None,
+        dataset=config.file if config else layout.root,
+    )
+    splits, split_problems = find_splits(layout, config, content_of)
+    return DatasetPlan(
+        layout=layout,
+        listed_paths=listed_paths,
+        class_names=names or coco.class_names,
+        yolo_geometry=decision.geometry,
+        voc_counts_from_one=voc_begins_at_zero is None,
+        flip_idx=config.flip_idx if config else None,
+        splits=splits,
+        coco_labels=coco.labels,
+        labels_without_image=tuple(orphans),
+        problems=(
+            *layout.problems,
+            *name_problems,
+            *coco.problems,
+            *decision.problems,
+            *split_problems,
+            *log.entries(),
+        ),
+    )
+
+
+def read_bounded(
+    plan: DatasetPlan, read: FileReader, path: PurePosixPath, log: ProblemLog
+) -> bytes | None:
+    """Read the label file of one image; None, with a problem, where it is unusable or too large."""
+    content = _read(plan.listed_paths[path], path, read, log)
+    if content is not None and len(content) > MAX_LABEL_FILE_BYTES:
+        reason = f"{len(content)} bytes, more than {MAX_LABEL_FILE_BYTES}"
+        log.add(ProblemCode.FILE_TOO_LARGE, reason)
+        return None
+    return content
+
+
+def _read(listed: str, path: PurePosixPath, read: FileReader, log: ProblemLog) -> bytes | None:
+    """Read one file; None, with a problem, where that fails."""
+    try:
+        return read(listed)
+    except _READ_ERRORS as error:
+        log.add(ProblemCode.FILE_UNREADABLE, f"{type(error).__name__}: {error}"[:200], file=path)
+        return None
+
+
+def _read_names(
+    layout: DatasetLayout, content_of: Callable[[PurePosixPath], bytes | None]
+) -> tuple[DataYaml | None, list[ClassList], tuple[LabelProblem, ...]]:
+    """Read every file that names classes: data.yaml first, then lists, the nearest to the root."""
+    config: DataYaml | None = None
+    lists: list[ClassList] = []
+    problems: list[LabelProblem] = []
+    for path in layout.yaml_files:
+        content = content_of(path)
+        found = read_data_yaml(content, path) if content is not None else None
+        if found is None:
+            continue
+        problems += found.problems
+        if found.names:
+            lists.append(ClassList(path, found.names))
+            config = config or found
+    for path in layout.class_lists:
+        content = content_of(path)
+        if content is None:
+            continue
+        class_list = read_class_list(content, path)
+        problems += class_list.problems
+        if class_list.names:
+            lists.append(class_list)
+    return config, lists, (*problems, *compare_class_names(lists))

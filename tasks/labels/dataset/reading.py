@@ -1,0 +1,272 @@
+"""All labels of a dataset in one call, whatever its layout and its format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from tasks.labels.annotations import GeometryKind, ImageLabels, LabelProblem
+from tasks.labels.dataset.addresses import LayoutKind, Split
+from tasks.labels.dataset.plan import DatasetPlan, FileReader, plan_dataset, read_bounded
+from tasks.labels.formats.coco import read_coco
+from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
+from tasks.labels.formats.labelme import read_labelme
+from tasks.labels.formats.pascal_voc import read_pascal_voc
+from tasks.labels.formats.project_json import read_project_json
+from tasks.labels.formats.yolo import read_yolo
+from tasks.labels.geometry import ImageSize
+from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+
+SizeOfImage = Callable[[PurePosixPath], ImageSize | None]
+
+
+class LabelFormat(StrEnum):
+    """The formats of label files."""
+
+    YOLO = "yolo"
+    LABELME = "labelme"
+    PROJECT_JSON = "project_json"
+    COCO = "coco"
+    PASCAL_VOC = "pascal_voc"
+
+
+@dataclass(frozen=True)
+class DatasetImage:
+    """One image of a dataset.
+
+    Attributes:
+        path: the image.
+        split: None where neither its folder nor data.yaml nor a list names one.
+        labels: None where the image has no label file; without entries where its label file is
+            empty, which makes it a background picture.
+        format: the format of the label file; None without one, or where it is not recognised.
+    """
+
+    path: PurePosixPath
+    split: Split | None
+    labels: ImageLabels | None
+    format: LabelFormat | None
+
+
+@dataclass(frozen=True)
+class DatasetLabels:
+    """All labels of a dataset.
+
+    Attributes:
+        root: the folder that holds the dataset; "." where nothing wraps it.
+        layout: how its folders are arranged.
+        class_names: names by id, in the order of the ids. Names of formats without ids are
+            numbered in alphabetical order after the others; without any names, the ids that labels
+            use stand for themselves.
+        images: all images in the order of their paths.
+        labels_without_image: label files that belong to no image.
+        problems: what concerns no single image; `all_problems` has the others too.
+    """
+
+    root: PurePosixPath
+    layout: LayoutKind
+    class_names: Mapping[int, str]
+    images: tuple[DatasetImage, ...]
+    labels_without_image: tuple[PurePosixPath, ...]
+    problems: tuple[LabelProblem, ...]
+
+    @property
+    def images_without_label(self) -> tuple[PurePosixPath, ...]:
+        """The images that have no label file."""
+        return tuple(image.path for image in self.images if image.labels is None)
+
+    @property
+    def formats(self) -> frozenset[LabelFormat]:
+        """The formats of all label files."""
+        return frozenset(image.format for image in self.images if image.format is not None)
+
+    def all_problems(self) -> Iterator[LabelProblem]:
+        """Yield the problems of the dataset, then those of each image."""
+        yield from self.problems
+        for image in self.images:
+            if image.labels is not None:
+                yield from image.labels.problems
+
+
+def read_dataset_labels(
+    paths: Iterable[str], read: FileReader, *, size_of_image: SizeOfImage | None = None
+) -> DatasetLabels:
+    """Read all labels of the (shallowest) dataset in a folder or archive.
+
+    Nothing in the files raises: what cannot be used is a problem of the result.
+
+    Args:
+        paths: every file, relative to the top.
+        read: returns the bytes of one of these paths, exactly as listed. An OSError, ValueError,
+            KeyError, RuntimeError, EOFError or an error of `zipfile` and `zlib` makes that file a
+            problem; any other error (a cancelled job) passes through.
+        size_of_image: looks up the size of an image whose label file has pixels but no size.
+    """
+    plan = plan_dataset(paths, read)
+    names = _NamesInUse(plan)
+    images = []
+    for image in iterate_images(plan, read, size_of_image=size_of_image):
+        names.look_at(image)
+        images.append(image)
+    pixels = _pixels_not_normalised(plan, images)
+    return DatasetLabels(
+        root=plan.layout.root,
+        layout=plan.layout.kind,
+        class_names=names.result(),
+        images=tuple(images),
+        labels_without_image=plan.labels_without_image,
+        problems=(*plan.problems, *names.problems(), *pixels),
+    )
+
+
+def iterate_images(
+    plan: DatasetPlan, read: FileReader, *, size_of_image: SizeOfImage | None = None
+) -> Iterator[DatasetImage]:
+    """Read the labels of one image after the other, in the order of the paths, in bounded memory.
+
+    Args:
+        plan: from `plan_dataset` with the same files.
+        read: as for `read_dataset_labels`.
+        size_of_image: as for `read_dataset_labels`.
+    """
+    for image in plan.layout.images:
+        labels: ImageLabels | None = plan.coco_labels.get(image.path)
+        label_format = LabelFormat.COCO if labels is not None else None
+        # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
+        own = image.labels[0] if image.labels else None
+        if own is not None and (labels is None or own.suffix.lower() == ".json"):
+            labels, label_format = _read_own_file(plan, read, own, image.path, size_of_image)
+        yield DatasetImage(image.path, plan.splits.get(image.path), labels, label_format)
+
+
+def _read_own_file(
+    plan: DatasetPlan,
+    read: FileReader,
+    source: PurePosixPath,
+    image: PurePosixPath,
+    size_of_image: SizeOfImage | None,
+) -> tuple[ImageLabels, LabelFormat | None]:
+    """Read the label file of one image in the format that its suffix and content tell."""
+    log = ProblemLog(source)
+    content = read_bounded(plan, read, source, log)
+    if content is None:
+        return ImageLabels(image, source, (), log.entries()), None
+    suffix = source.suffix.lower()
+    if suffix == ".txt":
+        labels = read_yolo(
+            content, source=source, image=image, geometry=plan.yolo_geometry, names=plan.class_names
+        )
+        return labels, LabelFormat.YOLO
+    size = size_of_image(image) if size_of_image is not None else None
+    if suffix == ".xml":
+        labels = read_pascal_voc(
+            content,
+            source=source,
+            image=image,
+            image_size=size,
+            counts_from_one=plan.voc_counts_from_one,
+        )
+        return labels, LabelFormat.PASCAL_VOC
+    document = parse_json(content, log)
+    match format_of_json(document):
+        case JsonFormat.LABELME:
+            labels = read_labelme(content, source=source, image=image, image_size=size)
+            return labels, LabelFormat.LABELME
+        case JsonFormat.PROJECT:
+            labels = read_project_json(
+                content, source=source, names=plan.class_names, image=image, image_size=size
+            )
+            return labels, LabelFormat.PROJECT_JSON
+        case JsonFormat.COCO:
+            return _read_single_coco(content, source, image), LabelFormat.COCO
+        case None:
+            if document is not None:
+                log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "none of the known label formats")
+            return ImageLabels(image, source, (), log.entries()), None
+
+
+def _read_single_coco(content: bytes, source: PurePosixPath, image: PurePosixPath) -> ImageLabels:
+    """Read a COCO file that is called like the image."""
+    coco = read_coco(content, source=source)
+    named = [one for one in coco.images if one.image.name == image.name]
+    found = named or [one for one in coco.images if len(coco.images) == 1]
+    if not found:
+        log = ProblemLog(source)
+        log.add(ProblemCode.IMAGE_UNKNOWN, f"does not list the image {image.name}")
+        return ImageLabels(image, source, (), (*coco.problems, *log.entries()))
+    return ImageLabels(image, source, found[0].labels, (*coco.problems, *found[0].problems))
+
+
+class _NamesInUse:
+    """Collects the class names that labels bring along, and where they disagree."""
+
+    def __init__(self, plan: DatasetPlan) -> None:
+        self._declared = dict(plan.class_names)
+        self._by_id: dict[int, str] = {}
+        self._without_id: set[str] = set()
+        self._log = ProblemLog(plan.layout.root)
+        self._reported: set[tuple[int, str]] = set()
+
+    def look_at(self, image: DatasetImage) -> None:
+        """Take the names of one image's labels."""
+        if image.labels is None:
+            return
+        for label in image.labels.labels:
+            if label.class_id is None:
+                self._without_id.add(label.class_name)
+                continue
+            first = self._by_id.setdefault(label.class_id, label.class_name)
+            key = (label.class_id, label.class_name)
+            if first != label.class_name and key not in self._reported:
+                self._reported.add(key)
+                reason = (
+                    f"class {label.class_id} is {quoted(label.class_name)} here and "
+                    f"{quoted(first)} in an earlier file"
+                )
+                source = image.labels.source
+                self._log.add(ProblemCode.CLASS_NAMES_DIFFER, reason, file=source)
+
+    def result(self) -> dict[int, str]:
+        """Return names by id, in the order of the ids."""
+        names = dict(self._declared)
+        for class_id, name in self._by_id.items():
+            # A number outside the declared names is a problem of its row, not a class.
+            if not self._declared or name != str(class_id):
+                names.setdefault(class_id, name)
+        next_id = max(names, default=-1) + 1
+        known = set(names.values())
+        new_names = sorted(self._without_id - known)
+        names.update(enumerate(new_names, start=next_id))
+        return dict(sorted(names.items()))
+
+    def problems(self) -> tuple[LabelProblem, ...]:
+        """Return the disagreements between label files, and between them and the declared names."""
+        undeclared = ProblemLog(self._log.file)
+        for name in sorted(self._without_id - set(self._declared.values())):
+            if self._declared:
+                reason = f"labels name the class {quoted(name)}, which is not declared"
+                undeclared.add(ProblemCode.CLASS_NAMES_DIFFER, reason)
+        return (*self._log.entries(), *undeclared.entries())
+
+
+def _pixels_not_normalised(
+    plan: DatasetPlan, images: list[DatasetImage]
+) -> tuple[LabelProblem, ...]:
+    """Find out whether the YOLO rows of a dataset are in pixels: most are over 1."""
+    rows = over = 0
+    for image in images:
+        if image.format is LabelFormat.YOLO and image.labels is not None:
+            rows += len(image.labels.labels)
+            over += sum(
+                problem.count
+                for problem in image.labels.problems
+                if problem.code == ProblemCode.COORD_OVER_ONE
+            )
+    if over * 2 <= rows or plan.yolo_geometry.kind is GeometryKind.KEYPOINTS:
+        return ()
+    log = ProblemLog(plan.layout.root)
+    reason = f"{over} of {rows} rows have coordinates over 1: they look like pixels"
+    log.add(ProblemCode.PIXELS_NOT_NORMALISED, reason)
+    return log.entries()

@@ -1,0 +1,1 @@
+"""One module per label file format, and the registry of them."""

@@ -1,0 +1,246 @@
+"""COCO files: one JSON document for many images, shapes in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tasks.labels.annotations import Geometry, ImageLabels, Label, LabelProblem, Polygon
+from tasks.labels.annotations import Keypoints as KeypointsGeometry
+from tasks.labels.formats.class_files import class_id_of, class_name_of
+from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
+from tasks.labels.formats.masks import MaskError, decode_run_lengths, outlines_of_mask
+from tasks.labels.geometry import (
+    ImageSize,
+    finite_number,
+    image_size_of,
+    is_acceptable,
+    keypoints_of,
+    pairs_of_numbers,
+    polygon_of,
+)
+from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+
+
+@dataclass(frozen=True)
+class CocoLabels:
+    """What a COCO file says.
+
+    Attributes:
+        images: one entry for every image of the file, also without labels, in the order of the
+            file. `ImageLabels.image` is the `file_name` as written, with forward slashes.
+        sizes: width and height by `ImageLabels.image`, where the file has them.
+        class_names: names by category id, in the order of the ids, which may begin anywhere.
+        problems: what concerns no single image.
+    """
+
+    images: tuple[ImageLabels, ...]
+    sizes: Mapping[PurePosixPath, ImageSize]
+    class_names: Mapping[int, str]
+    problems: tuple[LabelProblem, ...]
+
+
+@dataclass
+class _OpenImage:
+    """An image of the file while its annotations are collected."""
+
+    name: PurePosixPath
+    size: ImageSize | None
+    labels: list[Label]
+    log: ProblemLog
+    instances: int = 0
+
+
+def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
+    """Read a COCO file.
+
+    The most detailed geometry of an annotation counts: keypoints, else the segmentation, else the
+    box. Keypoints that are all unlabelled do not count. An object of several polygons becomes
+    several labels with the same `instance`. Run lengths, compressed or not, become the outlines of
+    their parts along the pixel edges; holes are filled and noted.
+
+    Args:
+        content: the whole file.
+        source: the file.
+    """
+    log = ProblemLog(source)
+    document = parse_json(content, log)
+    if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.COCO:
+        if not log.entries():
+            log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "not a COCO document")
+        return CocoLabels((), {}, {}, log.entries())
+    names = _names_of_categories(document.get("categories"), log)
+    images = _images_by_id(document["images"], source, log)
+    annotations = document.get("annotations")
+    for position, entry in enumerate(annotations if isinstance(annotations, list) else [], start=1):
+        image_id = entry.get("image_id") if isinstance(entry, dict) else None
+        image = images.get(image_id) if isinstance(image_id, (int, str)) else None
+        if image is None:
+            reason = (
+                f"annotation {position} is of the image {quoted(image_id)}, which is not listed"
+            )
+            log.add(ProblemCode.IMAGE_UNKNOWN, reason)
+            continue
+        image.labels += _labels_of_annotation(entry, f"annotation {position}", image, names)
+    results = tuple(
+        ImageLabels(image.name, source, tuple(image.labels), image.log.entries())
+        for image in images.values()
+    )
+    sizes = {image.name: image.size for image in images.values() if image.size is not None}
+    return CocoLabels(results, sizes, names, log.entries())
+
+
+def _names_of_categories(value: object, log: ProblemLog) -> dict[int, str]:
+    """Read the categories: names by id."""
+    names: dict[int, str] = {}
+    for entry in value if isinstance(value, list) else []:
+        class_id = class_id_of(entry.get("id")) if isinstance(entry, dict) else None
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if class_id is None or not isinstance(name, str) or not name.strip():
+            log.add(ProblemCode.CLASS_NAME_INVALID, "a category without a usable id and name")
+        elif names.setdefault(class_id, name.strip()) != name.strip():
+            reason = f"class {class_id} is {quoted(names[class_id])} and {quoted(name)} in one file"
+            log.add(ProblemCode.CLASS_NAMES_DIFFER, reason)
+    return dict(sorted(names.items()))
+
+
+def _images_by_id(
+    entries: list[object], source: PurePosixPath, log: ProblemLog
+) -> dict[int | str, _OpenImage]:
+    """Read the list of images; ids are whole numbers, or texts in some exports."""
+    images: dict[int | str, _OpenImage] = {}
+    for position, entry in enumerate(entries, start=1):
+        name = entry.get("file_name") if isinstance(entry, dict) else None
+        image_id = entry.get("id") if isinstance(entry, dict) else None
+        if not isinstance(entry, dict) or not isinstance(name, str) or not name.strip():
+            log.add(ProblemCode.OBJECT_MALFORMED, f"image {position} has no file_name")
+        elif not isinstance(image_id, (int, str)):
+            log.add(ProblemCode.OBJECT_MALFORMED, f"image {position} has the id {quoted(image_id)}")
+        elif image_id in images:
+            log.add(ProblemCode.OBJECT_MALFORMED, f"the image id {quoted(image_id)} occurs twice")
+        else:
+            size = image_size_of(entry.get("width"), entry.get("height"))
+            path = PurePosixPath(name.strip().replace("\\", "/"))
+            images[image_id] = _OpenImage(path, size, [], ProblemLog(source))
+    return images
+
+
+def _labels_of_annotation(
+    entry: Mapping[str, object], where: str, image: _OpenImage, names: Mapping[int, str]
+) -> list[Label]:
+    """Make the labels of one annotation; none where it cannot be used."""
+    log = image.log
+    class_id = class_id_of(entry.get("category_id"))
+    if class_id is None:
+        log.add(
+            ProblemCode.CLASS_UNKNOWN,
+            f"{where} has the category_id {quoted(entry.get('category_id'))}",
+        )
+        return []
+    if image.size is None:
+        log.add(ProblemCode.IMAGE_SIZE_MISSING, f"the image of {where} has no width and height")
+        return []
+    if names and class_id not in names:
+        log.add(ProblemCode.CLASS_OUT_OF_RANGE, f"{where} has class {class_id}, which has no name")
+    geometries = [
+        geometry
+        for geometry in _geometries_of_annotation(entry, where, image.size, log)
+        if is_acceptable(geometry, log, where)
+    ]
+    instance = None
+    if len(geometries) > 1:
+        image.instances += 1
+        instance = image.instances
+    is_crowd = entry.get("iscrowd") in (1, True)
+    name = class_name_of(names, class_id)
+    return [Label(name, geometry, class_id, instance, is_crowd=is_crowd) for geometry in geometries]
+
+
+def _geometries_of_annotation(
+    entry: Mapping[str, object], where: str, size: ImageSize, log: ProblemLog
+) -> list[Geometry]:
+    """Return the most detailed geometry of an annotation, in its parts."""
+    keypoints, segmentation, edges = (
+        entry.get("keypoints"),
+        entry.get("segmentation"),
+        entry.get("bbox"),
+    )
+    box = None
+    if edges is not None:
+        numbers = [finite_number(edge) for edge in edges] if isinstance(edges, list) else []
+        checked = [number for number in numbers if number is not None]
+        if len(numbers) == len(checked) == 4:
+            left, top, width, height = checked
+            box = size.normalised_box(left, top, left + width, top + height)
+        elif numbers or not isinstance(edges, list):
+            log.add(ProblemCode.COORD_NOT_NUMBER, f"the bbox of {where} is not four numbers")
+    if isinstance(keypoints, list) and any(keypoints):
+        values = [finite_number(value) for value in keypoints]
+        checked = [value for value in values if value is not None]
+        if len(checked) == len(values) and len(values) % 3 == 0 and box is not None:
+            for start in range(0, len(checked), 3):
+                x, y = size.normalised_point(checked[start], checked[start + 1])
+                checked[start : start + 2] = (x, y)
+            return [KeypointsGeometry(box, keypoints_of(checked, 3, log, where))]
+        log.add(
+            ProblemCode.OBJECT_MALFORMED, f"the keypoints of {where} are not triples with a bbox"
+        )
+    if isinstance(segmentation, dict):
+        return list(_polygons_of_mask(segmentation, where, size, log))
+    if isinstance(segmentation, list) and segmentation:
+        return list(_polygons_of_parts(segmentation, where, size, log))
+    if box is None:
+        log.add(ProblemCode.OBJECT_MALFORMED, f"{where} has no bbox and no segmentation")
+        return []
+    return [box]
+
+
+def _polygons_of_parts(
+    parts: list[object], where: str, size: ImageSize, log: ProblemLog
+) -> list[Polygon]:
+    """Make the polygons of a segmentation, each [x1, y1, x2, y2, ...] in pixels."""
+    # One flat list instead of a list of lists is a common mistake of exporters.
+    if all(isinstance(part, (int, float)) for part in parts):
+        parts = [parts]
+    polygons = []
+    for part in parts:
+        points = pairs_of_numbers(part)
+        if points is None:
+            log.add(ProblemCode.COORD_NOT_NUMBER, f"a part of {where} is not pairs of numbers")
+            continue
+        polygon = polygon_of([size.normalised_point(*point) for point in points])
+        if polygon is None:
+            reason = f"a part of {where} has fewer than three different points"
+            log.add(ProblemCode.POLYGON_TOO_FEW_POINTS, reason)
+        else:
+            polygons.append(polygon)
+    return polygons
+
+
+def _polygons_of_mask(
+    segmentation: Mapping[str, object], where: str, size: ImageSize, log: ProblemLog
+) -> list[Polygon]:
+    """Make polygons of the outlines of a mask in run lengths."""
+    shape = segmentation.get("size")
+    # A mask of another size than the image is stretched over it.
+    if not isinstance(shape, list) or len(shape) != 2 or any(type(n) is not int for n in shape):
+        log.add(ProblemCode.MASK_UNREADABLE, f"the mask of {where} has no size")
+        return []
+    mask_size = image_size_of(shape[1], shape[0])
+    try:
+        outlines, holes = outlines_of_mask(
+            decode_run_lengths(segmentation.get("counts"), shape[0], shape[1])
+        )
+    except MaskError as error:
+        log.add(ProblemCode.MASK_UNREADABLE, f"the mask of {where} cannot be read: {error}")
+        return []
+    if holes:
+        log.add(ProblemCode.MASK_HOLES_FILLED, f"the mask of {where} has {holes} holes")
+    if not outlines:
+        log.add(ProblemCode.MASK_UNREADABLE, f"the mask of {where} is empty")
+    scale = mask_size or size
+    polygons = [
+        polygon_of([scale.normalised_point(*point) for point in points]) for points in outlines
+    ]
+    return [polygon for polygon in polygons if polygon is not None]

@@ -1,0 +1,1 @@
+"""Images that are made of a project's own: augmented, tiled, resized."""

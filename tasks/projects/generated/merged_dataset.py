@@ -1,0 +1,103 @@
+"""The dataset that a project will hold after an ingest, read before anything is committed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from storage.errors import ImageError
+from tasks.images.decoding import read_image_facts
+from tasks.labels.annotations import LabelProblem
+from tasks.labels.dataset.plan import plan_dataset
+from tasks.labels.dataset.reading import DatasetImage, iterate_images
+from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.geometry import ImageSize, image_size_of
+from tasks.projects.generated.label_files import LabelConventions
+from tasks.projects.sources.source import FileSource
+
+
+@dataclass(frozen=True)
+class MergedDataset:
+    """A dataset whose files lie partly in the project and partly in the source.
+
+    Attributes:
+        images: by path; each with its split and labels.
+        paths: all files.
+        conventions: what its label files have in common.
+        flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
+        problems: what is wrong with its labels.
+    """
+
+    images: Mapping[str, DatasetImage]
+    paths: frozenset[str]
+    conventions: LabelConventions
+    flip_idx: tuple[int, ...] | None
+    problems: tuple[LabelProblem, ...]
+
+    @cached_property
+    def _images_by_stem(self) -> Counter[str]:
+        return Counter(str(PurePosixPath(path).with_suffix("")) for path in self.images)
+
+    def shares_stem(self, path: str) -> bool:
+        """Whether another image differs from this one in its suffix only."""
+        return self._images_by_stem[str(PurePosixPath(path).with_suffix(""))] > 1
+
+    @property
+    def yolo_geometry(self) -> YoloGeometry:
+        """What the rows of its YOLO files hold."""
+        return self.conventions.yolo_geometry
+
+
+def read_merged_dataset(
+    folder: Path,
+    folder_paths: frozenset[str],
+    source: FileSource | None,
+    source_paths: frozenset[str],
+    sizes: Mapping[str, ImageSize],
+) -> MergedDataset:
+    """Read all labels of the dataset that there will be.
+
+    Args:
+        folder: of the project.
+        folder_paths: the files in it.
+        source: of the ingest, None without one.
+        source_paths: its files; they count before those of the project.
+        sizes: of images, where they are known; label files in pixels may need them.
+    """
+
+    def size_of(path: PurePosixPath) -> ImageSize | None:
+        known = sizes.get(path.as_posix())
+        if known is not None:
+            return known
+        try:
+            facts = read_image_facts(read(path.as_posix()))
+        except (ImageError, OSError):
+            return None
+        return image_size_of(facts.width, facts.height)
+
+    def read(path: str) -> bytes:
+        if source is not None and path in source_paths:
+            with source.open(path) as stream:
+                return stream.read()
+        return (folder / path).read_bytes()
+
+    paths = folder_paths | source_paths
+    plan = plan_dataset(sorted(paths), read)
+    images = {
+        image.path.as_posix(): image for image in iterate_images(plan, read, size_of_image=size_of)
+    }
+    own = tuple(
+        problem for image in images.values() if image.labels for problem in image.labels.problems
+    )
+    return MergedDataset(
+        images=images,
+        paths=paths,
+        conventions=LabelConventions(
+            plan.yolo_geometry, plan.class_names, plan.voc_counts_from_one
+        ),
+        flip_idx=plan.flip_idx,
+        problems=(*plan.problems, *own),
+    )

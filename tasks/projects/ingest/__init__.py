@@ -1,0 +1,1 @@
+"""One ingest: target, plan, staging, commit, report."""

@@ -1,0 +1,72 @@
+"""Label files that people have changed in a project are not written over by older ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tasks.images.folder_scan import FoundFile
+from tasks.projects.sources.source import FileSource, SourceListing
+
+
+def without_labels_changed_since(
+    listing: SourceListing, source: FileSource, folder: Path, there: Mapping[str, FoundFile]
+) -> SourceListing:
+    """Leave out label files that were changed in the project after those of the source.
+
+    Labels of another picture than the project has are taken, however old they are.
+
+    Args:
+        listing: the files of the source.
+        source: opened where sizes do not tell.
+        folder: of the project.
+        there: the files in it by relative path.
+    """
+
+    def is_there(file: FoundFile) -> bool:
+        return there.get(file.relative_path) == file
+
+    arriving = [file for file in listing.images if not is_there(file)]
+    of_arriving = _label_stems(arriving)
+    of_known = _label_stems(file for file in listing.images if is_there(file)) - of_arriving
+
+    def stays(file: FoundFile) -> bool:
+        # Files for many images, such as COCO and lists of splits, must know the arriving ones.
+        is_for_known = not arriving or Path(file.relative_path).stem in of_known
+        found = there.get(file.relative_path)
+        return is_for_known and found is not None and _is_newer(found, file, source, folder)
+
+    kept = {file.relative_path for file in listing.label_files if stays(file)}
+    if not kept:
+        return listing
+    return SourceListing(
+        listing.images,
+        [file for file in listing.label_files if file.relative_path not in kept],
+        [
+            *listing.problems,
+            *(
+                f"{path}: was changed in the project since, and stays; remove it there to take "
+                "that of the source"
+                for path in sorted(kept)
+            ),
+        ],
+    )
+
+
+def _label_stems(images: Iterable[FoundFile]) -> set[str]:
+    """What the label files of images may be called: `a.txt` or `a.jpg.txt`."""
+    paths = [Path(file.relative_path) for file in images]
+    return {path.stem for path in paths} | {path.name for path in paths}
+
+
+def _is_newer(found: FoundFile, file: FoundFile, source: FileSource, folder: Path) -> bool:
+    """Whether a file of the project has another content than that of the source, and is newer."""
+    if found.modified_at_ns <= file.modified_at_ns:
+        return False
+    if found.size != file.size:
+        return True
+    try:
+        with source.open(file.relative_path) as stream:
+            return stream.read() != (folder / file.relative_path).read_bytes()
+    except OSError:
+        return False  # staging says why it cannot be read

@@ -1,0 +1,282 @@
+"""Staging the files of an ingest chunk by chunk."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from storage.database.connection import Database, open_database
+from storage.errors import ImageError, JobTakenOverError
+from storage.jobs.records import ChunkClaim, JobReference, claim_chunk, record_batch, should_stop
+from storage.projects.ingests import (
+    GeneratedFile,
+    StagedFileRecord,
+    StagedResult,
+    load_staged_files,
+    store_staged_files,
+)
+from storage.settings import get_settings
+from tasks.images.decoding import DecodedImage, decode_image
+from tasks.images.files import ImageLimits, read_image_file
+from tasks.projects.generated.generation import GeneratedContent, generate_contents
+from tasks.projects.ingest.copying import (
+    CopiedFile,
+    UnreadableFileError,
+    check_image,
+    copy_file,
+    read_content,
+    write_content,
+)
+from tasks.projects.ingest.plan_steps import StagedDataset
+from tasks.projects.ingest.target_steps import IngestTarget, project_folders
+from tasks.projects.sources.source import FileSource, open_source
+from tasks.running.decorators import task
+
+_BATCH_SIZE = 50
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class StagingReport:
+    """What one attempt at a chunk has staged."""
+
+    number: int
+    processed: int
+    failed: int
+    problems: tuple[str, ...]
+
+
+@task(run_name="stage chunk {number}")
+def stage_chunk(job: JobReference, number: int, target: IngestTarget) -> StagingReport:
+    """Copy the files of a chunk, read every image whole, and generate what is wanted of it.
+
+    An attempt goes on where the last one stopped. A file that cannot be used is failed with the
+    reason, and the others are staged.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        claim = claim_chunk(connection, job, number)
+        if claim is None:
+            return StagingReport(number, 0, 0, ())
+        rows = load_staged_files(connection, claim.items[claim.position :])
+    start = claim
+    work = _ChunkWork(database, claim, {row.id: row for row in rows}, target)
+    # Finished, cancelled or taken over: whoever holds the job now does the rest.
+    with suppress(JobTakenOverError):
+        work.run()
+    return StagingReport(
+        number,
+        work.claim.processed - start.processed,
+        work.claim.failed - start.failed,
+        tuple(work.problems),
+    )
+
+
+class _ChunkWork:
+    """One attempt at a chunk."""
+
+    def __init__(
+        self,
+        database: Database,
+        claim: ChunkClaim,
+        rows: dict[UUID, StagedFileRecord],
+        target: IngestTarget,
+    ) -> None:
+        self.claim = claim
+        self.problems: list[str] = []
+        self._database = database
+        self._rows = rows
+        self._target = target
+        self._staging = project_folders().staging(target.project_id)
+        settings = get_settings()
+        self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+        self._next_look = time.monotonic()
+        self._stopped = False
+
+    def run(self) -> None:
+        """Stage batch after batch."""
+        source = None
+        if self._target.source is not None:
+            with _opening:
+                source = _source_of(self.claim.job, self._target.source)
+        while self.claim.position < len(self.claim.items) and not self._stopped:
+            self._stage_batch(source)
+
+    def _stage_batch(self, source: FileSource | None) -> None:
+        results: list[StagedResult] = []
+        generated: list[GeneratedFile] = []
+        position = self.claim.position
+        for item in self.claim.items[position : position + _BATCH_SIZE]:
+            if self._should_stop():
+                break
+            row = self._rows[item]
+            try:
+                result, made = self._stage(row, source)
+            except UnreadableFileError as error:
+                result, made = StagedResult(row.id, error_message=str(error)), []
+            results.append(result)
+            generated += made
+        if not results:
+            return
+        failed = sum(result.error_message is not None for result in results)
+        with self._database.transaction() as connection:
+            moved = record_batch(
+                connection,
+                self.claim,
+                position=position + len(results),
+                processed=self.claim.processed + len(results) - failed,
+                failed=self.claim.failed + failed,
+            )
+            store_staged_files(connection, self._target.project_id, results, generated)
+        self.claim = moved
+
+    def _should_stop(self) -> bool:
+        if not self._stopped and time.monotonic() >= self._next_look:
+            self._stopped = should_stop(self._database, self.claim.job)
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        return self._stopped
+
+    def _stage(
+        self, row: StagedFileRecord, source: FileSource | None
+    ) -> tuple[StagedResult, list[GeneratedFile]]:
+        assert row.source_size is not None and row.source_modified_at_ns is not None
+        size, modified_at_ns = row.source_size, row.source_modified_at_ns
+        wanted = tuple((row.generation or {}).get("wanted", ()))
+        target = self._staging / row.relative_path
+        if row.is_known:
+            content = self._read_known(row)
+            sha256 = hashlib.sha256(content).hexdigest()
+            files, nothing = self._generate(row, sha256, self._decode(content), wanted)
+            return StagedResult(row.id, sha256=sha256, file_size=size, nothing=nothing), files
+        assert source is not None and row.source_path is not None
+        try:
+            stream = source.open(row.source_path)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            raise UnreadableFileError(reason) from error
+        with stream:
+            if not row.is_image:
+                copied = copy_file(stream, target, size=size, modified_at_ns=modified_at_ns)
+                return _copied_result(row.id, copied), []
+            content = read_content(stream, size=size, limits=self._limits)
+        copied = write_content(content, target, modified_at_ns=modified_at_ns)
+        try:
+            facts, decoded_here = check_image(content, target, self._limits)
+            result = StagedResult(
+                row.id,
+                copied.sha256,
+                facts.width,
+                facts.height,
+                facts.format,
+                size,
+                copied.modified_at_ns,
+            )
+            if not wanted:
+                return result, []
+            decoded = decoded_here or self._decode(content)
+            files, nothing = self._generate(row, copied.sha256, decoded, wanted)
+            return replace(result, nothing=nothing), files
+        except UnreadableFileError:
+            target.unlink(missing_ok=True)
+            raise
+
+    def _generate(
+        self, row: StagedFileRecord, sha256: str, decoded: DecodedImage, wanted: tuple[str, ...]
+    ) -> tuple[list[GeneratedFile], dict[str, Any]]:
+        """Make what is wanted of one image, and write it to the staging folder."""
+        with _reading_labels:
+            dataset = _dataset_of(self.claim.job, self._target)
+        made, nothing = generate_contents(
+            row.relative_path,
+            sha256,
+            decoded,
+            wanted,
+            self._target.generate,
+            dataset.merged,
+            dataset.generated_at,
+            self.problems,
+        )
+        # Each time another time of change: that is how other content of the same size is seen.
+        now = time.time_ns()
+        files = []
+        for image, *labels in made:
+            generation = image.generation
+            for file in labels:
+                copied = write_content(file.content, self._staging / file.path, modified_at_ns=now)
+                files.append(_generated_file(file, row.relative_path, copied, generation))
+                # By this the label file is known again, and an edited one told from our own.
+                generation = {
+                    **generation,
+                    "label_path": file.path,
+                    **{f"label_{name}": value for name, value in vars(copied).items()},
+                }
+            copied = write_content(image.content, self._staging / image.path, modified_at_ns=now)
+            files.append(_generated_file(image, row.relative_path, copied, generation))
+        return files, nothing
+
+    def _decode(self, content: bytes) -> DecodedImage:
+        try:
+            return decode_image(content, self._limits)
+        except ImageError as error:
+            raise UnreadableFileError(error.reason) from error
+
+    def _read_known(self, row: StagedFileRecord) -> bytes:
+        try:
+            return read_image_file(
+                self._target.path / row.relative_path,
+                self._limits,
+                expected_size=row.source_size,
+                expected_modified_at_ns=row.source_modified_at_ns,
+            ).content
+        except ImageError as error:
+            raise UnreadableFileError(error.reason) from error
+
+
+def _copied_result(row_id: UUID, copied: CopiedFile) -> StagedResult:
+    return StagedResult(
+        row_id, copied.sha256, file_size=copied.size, modified_at_ns=copied.modified_at_ns
+    )
+
+
+def _generated_file(
+    file: GeneratedContent, source: str, copied: CopiedFile, generation: dict[str, Any]
+) -> GeneratedFile:
+    size = file.size
+    suffix = PurePosixPath(file.path).suffix.lower()
+    return GeneratedFile(
+        relative_path=file.path,
+        is_image=size is not None,
+        generated_from=source,
+        generation=generation,
+        sha256=copied.sha256,
+        width=None if size is None else int(size.width),
+        height=None if size is None else int(size.height),
+        format=None if size is None else ("PNG" if suffix == ".png" else "JPEG"),
+        file_size=copied.size,
+        modified_at_ns=copied.modified_at_ns,
+    )
+
+
+_opening = threading.Lock()
+_reading_labels = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _source_of(_job: JobReference, path: Path) -> FileSource:
+    """The source, opened once by each process: listing a large archive takes seconds."""
+    source = open_source(path)
+    source.list_files()
+    return source
+
+
+@lru_cache(maxsize=1)
+def _dataset_of(_job: JobReference, target: IngestTarget) -> StagedDataset:
+    """The labels of everything, read once by each process that generates images."""
+    return StagedDataset(open_database(), target)

@@ -1,0 +1,1 @@
+"""Where the files of an ingest come from: a folder or an archive."""

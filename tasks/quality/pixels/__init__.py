@@ -1,0 +1,1 @@
+"""What the pixels of one image say: measurements and the perceptual hash."""

@@ -1,0 +1,92 @@
+"""The worker process of `isolated_measurement`: `python -m tasks.quality.pixels.isolated_worker`.
+
+Answers one request after another over an inherited connection and ends when it closes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ImageError, ImageErrorCode
+from tasks.images.files import ImageLimits
+from tasks.quality.pixels.measurements import measure_image, prepare_worker_thread
+
+# The parent stops a slow worker itself; this is for a parent that is gone.
+_GRACE_S = 10.0
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the parent closes the connection.
+
+    Args:
+        arguments: file descriptor of the connection, time limit in seconds, and
+            "module:function" to call with each path first, or "".
+    """
+    descriptor, time_limit_s, before_each = arguments
+    connection = Connection(int(descriptor))
+    prepare_worker_thread()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    hook = _load(before_each)
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    connection.send_bytes(b"ready")
+    threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
+    while True:
+        request = requests.get()
+        connection.send_bytes(b"begun")
+        # Ends this process even if a decoder hangs with Python's lock held and nobody is left
+        # to kill it: the default action of the signal needs no Python.
+        signal.setitimer(signal.ITIMER_REAL, float(time_limit_s) + _GRACE_S)
+        answer = _answer(request, hook)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        connection.send_bytes(json.dumps(answer).encode())
+
+
+def _listen(connection: Connection, requests: queue.SimpleQueue[dict[str, Any]]) -> None:
+    """Pass requests on; end the process, busy or not, once the parent is gone."""
+    while True:
+        try:
+            requests.put(json.loads(connection.recv_bytes()))
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _answer(request: dict[str, Any], hook: Callable[[Path], object] | None) -> dict[str, Any]:
+    path = Path(request["path"])
+    try:
+        if hook is not None:
+            hook(path)
+        measurement = measure_image(
+            path,
+            ImageLimits(**request["limits"]),
+            expected_size=request["expected_size"],
+            expected_modified_at_ns=request["expected_modified_at_ns"],
+        )
+    except ImageError as error:
+        return {"error": error.code.value, "reason": error.reason}
+    except Exception as error:  # the parent reports it for this image and goes on
+        reason = f"measuring failed unexpectedly ({type(error).__name__}: {error})"
+        return {"error": ImageErrorCode.DECODER_CRASHED.value, "reason": reason}
+    return {"measurement": asdict(measurement)}
+
+
+def _load(name: str) -> Callable[[Path], object] | None:
+    if not name:
+        return None
+    module, _, function = name.partition(":")
+    loaded: Callable[[Path], object] = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,274 @@
+"""All measurements of one image, from one decode.
+
+Colour metrics are over 8-bit R, G and B as Pillow's `convert("RGB")` gives them: transparency is
+dropped, palettes and CMYK are resolved, 32-bit and floating-point grey is clipped to 0..255 (Pillow
+does not scale). 16-bit grey is divided by 256, where Pillow would clip it. Grey is OpenCV's 8-bit
+grey of these values, (9798 R + 19235 G + 3735 B + 2^14) / 2^15 rounded down. The hash alone uses
+Pillow's grey of the image as stored, because its reference does.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.errors import ImageError, ImageErrorCode
+from tasks.images.decoding import DecodedImage, open_image
+from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
+from tasks.quality.pixels.perceptual_hash import (
+    ExactReduction,
+    ImageHashes,
+    hashes_of_reduction,
+    reduce_with_pillow,
+)
+from tasks.quality.pixels.strip_sums import PixelSums, ReducedGrey, focus_factor, sum_pixels
+
+METRICS_VERSION = 1
+"""Raised whenever a formula here changes, which makes stored rows stale."""
+
+DEFAULT_SHARPNESS_REFERENCE = 500.0
+"""Laplacian variance that counts as fully sharp."""
+
+DEFAULT_FOCUS_THRESHOLD = 1.0
+"""An image whose `focus` is lower is called blurred; see docs/focus-calibration.md."""
+
+FOCUS_FLOOR = 0.5
+"""Gradient energy, in squared grey levels per pixel, that keeps rounding from passing as detail."""
+
+LARGE_IMAGE_PIXELS = 50_000_000
+_one_large_image_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMeasurement:
+    """What the pixels of one image say; they alone, not the company it keeps.
+
+    Attributes:
+        sharpness_variance: population variance of the 3x3 Laplacian of grey at full resolution.
+        sharpness: sharpness_variance / 500, at most 1.
+        brightness: mean of all R, G and B values / 255.
+        contrast: population standard deviation of all R, G and B values / 127.5, at most 1.
+        red_avg: mean of R / 255; green_avg and blue_avg likewise.
+        green_avg: mean of G / 255.
+        blue_avg: mean of B / 255.
+        perceptual_hash: 16 hexadecimal digits, equal to `imagehash.phash` of the displayed image.
+        difference_hash: 16 hexadecimal digits, an independent second hash.
+        low_information: the image is flat; its hashes mean nothing.
+        focus: see `focus_of`; comparable between resolutions.
+        p1: 1st percentile of grey, 0..255: the lowest level that at least 1 % of the pixels do not
+            exceed. p5, p95 and p99 likewise.
+        p5: 5th percentile of grey.
+        p95: 95th percentile of grey.
+        p99: 99th percentile of grey.
+        clipped_black: share of pixels with grey 0, 0..1.
+        clipped_white: share of pixels with grey 255, 0..1.
+        entropy: of the grey levels, in bits, 0..8.
+        width: pixels as displayed.
+        height: pixels as displayed.
+        format: Pillow's name of the format.
+        mode: Pillow's name of the stored pixel layout.
+        exif_orientation: 1..8.
+        file_size: bytes.
+    """
+
+    sharpness_variance: float
+    sharpness: float
+    brightness: float
+    contrast: float
+    red_avg: float
+    green_avg: float
+    blue_avg: float
+    perceptual_hash: str
+    difference_hash: str
+    low_information: bool
+    focus: float
+    p1: int
+    p5: int
+    p95: int
+    p99: int
+    clipped_black: float
+    clipped_white: float
+    entropy: float
+    width: int
+    height: int
+    format: str
+    mode: str
+    exif_orientation: int
+    file_size: int
+
+
+def prepare_worker_thread() -> None:
+    """Keep OpenCV on the calling thread; call once before a pool of measuring threads starts.
+
+    One image per thread is faster than one image on all cores. The matrix products here are small,
+    but OpenBLAS would still wake its own threads for some of them: the command line sets
+    OPENBLAS_NUM_THREADS=1 (and OMP_NUM_THREADS=1) before NumPy is imported, the only moment at
+    which it can be set without another dependency. Results do not depend on it.
+    """
+    cv2.setNumThreads(1)
+
+
+def measure_image(
+    path: Path,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    *,
+    expected_size: int | None = None,
+    expected_modified_at_ns: int | None = None,
+) -> ImageMeasurement:
+    """Measure one image file in this process.
+
+    Formats other than JPEG and PNG should go through
+    `tasks.quality.pixels.isolated.measure_image_safely`, which survives their decoders.
+
+    Args:
+        path: the file.
+        limits: refuse larger files and images before decoding.
+        expected_size: bytes when the file was registered; another size is an error.
+        expected_modified_at_ns: modification time then, in nanoseconds since the epoch.
+
+    Raises:
+        ImageError: with a code and a reason; no other exception leaves.
+    """
+    file = read_image_file(
+        path,
+        limits,
+        expected_size=expected_size,
+        expected_modified_at_ns=expected_modified_at_ns,
+    )
+    return measure_content(file.content, limits)
+
+
+def measure_content(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageMeasurement:
+    """Measure an image whose file has been read.
+
+    Raises:
+        ImageError: with a code and a reason; no other exception leaves.
+    """
+    try:
+        opened = open_image(content, limits)
+        pixels = opened.facts.width * opened.facts.height
+        with _one_large_image_at_a_time if pixels > LARGE_IMAGE_PIXELS else nullcontext():
+            return _measure(opened.decode(), len(content))
+    except MemoryError:
+        raise ImageError(
+            ImageErrorCode.OUT_OF_MEMORY, "not enough memory to measure the image"
+        ) from None
+    except cv2.error as error:
+        code = (
+            ImageErrorCode.OUT_OF_MEMORY
+            if error.code == cv2.Error.StsNoMem
+            else ImageErrorCode.UNSUPPORTED
+        )
+        raise ImageError(code, f"measuring failed ({error.err})") from error
+
+
+def _measure(image: DecodedImage, file_size: int) -> ImageMeasurement:
+    rows, columns = image.pixel_shape
+    reduction = None
+    if image.stored is not None and ExactReduction.is_possible(
+        rows, columns, image.pixel_orientation
+    ):
+        reduction = ExactReduction(rows, columns, image.pixel_orientation)
+    sums = sum_pixels(image, reduction)
+    small = reduce_with_pillow(image.to_grey_picture()) if reduction is None else reduction.finish()
+    return _assemble(image, sums, hashes_of_reduction(small), file_size)
+
+
+def _assemble(
+    image: DecodedImage, sums: PixelSums, hashes: ImageHashes, file_size: int
+) -> ImageMeasurement:
+    pixels, values = sums.pixels, 3 * sums.pixels
+    variance = _variance(sums.laplacian_sum, sums.laplacian_square_sum, pixels)
+    red, green, blue = sums.channel_sums
+    deviation = math.sqrt(_variance(red + green + blue, sums.square_sum, values))
+    p1, p5, p95, p99 = percentiles_of(sums.histogram, (1, 5, 95, 99))
+    return ImageMeasurement(
+        sharpness_variance=variance,
+        sharpness=min(variance / DEFAULT_SHARPNESS_REFERENCE, 1.0),
+        brightness=(red + green + blue) / (255 * values),
+        contrast=min(deviation / 127.5, 1.0),
+        red_avg=red / (255 * pixels),
+        green_avg=green / (255 * pixels),
+        blue_avg=blue / (255 * pixels),
+        perceptual_hash=hashes.perceptual_hash,
+        difference_hash=hashes.difference_hash,
+        low_information=hashes.low_information,
+        focus=focus_of(sums.reduced_grey, focus_factor(image.facts.height, image.facts.width)),
+        p1=p1,
+        p5=p5,
+        p95=p95,
+        p99=p99,
+        clipped_black=int(sums.histogram[0]) / pixels,
+        clipped_white=int(sums.histogram[255]) / pixels,
+        entropy=entropy_of(sums.histogram),
+        width=image.facts.width,
+        height=image.facts.height,
+        format=image.facts.format,
+        mode=image.facts.mode,
+        exif_orientation=image.facts.exif_orientation,
+        file_size=file_size,
+    )
+
+
+def _variance(total: int, square_total: int, count: int) -> float:
+    """Population variance from exact sums, rounded only once."""
+    return float(Fraction(count * square_total - total * total, count * count))
+
+
+def percentiles_of(histogram: NDArray[np.int64], percents: tuple[int, ...]) -> list[int]:
+    """For each percent, the lowest level at or below which at least that share of pixels lies."""
+    cumulated = np.cumsum(histogram)
+    total = int(cumulated[-1])
+    # Compared as whole numbers: 100 * cumulated >= percent * total.
+    return [int(np.searchsorted(100 * cumulated, percent * total)) for percent in percents]
+
+
+def entropy_of(histogram: NDArray[np.int64]) -> float:
+    """Shannon entropy of the levels in bits: -sum of p log2 p, 0 for a single level."""
+    shares = histogram[histogram > 0] / histogram.sum()
+    return max(0.0, float(-(shares * np.log2(shares)).sum()))
+
+
+def focus_of(grey: ReducedGrey, factor: int = 1) -> float:
+    """How much of the picture's change from pixel to pixel is fine detail.
+
+    `grey` is the image reduced by the whole factor max(1, round(long side / 640)), at most the
+    short side: the mean of each square of factor x factor pixels as displayed, squares counted from
+    the top left and incomplete ones left out. With I the reduced grey and over all its pixels that
+    have four neighbours,
+
+        L = I(x+1, y) + I(x-1, y) + I(x, y+1) + I(x, y-1) - 4 I(x, y)
+        G = ((I(x+1, y) - I(x-1, y)) / 2,  (I(x, y+1) - I(x, y-1)) / 2)
+
+    focus = mean of L^2 / (mean of |G|^2 + FOCUS_FLOOR)
+
+    Blur takes L down much faster than G, while contrast cancels out but for the small floor, which
+    keeps the rounding of nearly flat images from passing as detail. Straight edges give 4, white
+    noise 20, an image without change 0. Turning and mirroring the image leave the value as it is.
+
+    Args:
+        grey: means of the squares times factor squared (sums), float32, or grey itself, uint8.
+        factor: side of the squares in pixels.
+
+    Returns:
+        The ratio, not negative; 0.0 for an image without inner pixels.
+    """
+    if min(grey.shape) < 3:
+        return 0.0
+    depth = cv2.CV_16S if grey.dtype == np.uint8 else cv2.CV_32F
+    laplacian = cv2.Laplacian(grey, depth)[1:-1, 1:-1]
+    detail: float = cv2.norm(laplacian, cv2.NORM_L2SQR)
+    # Differences over two pixels, squared and summed without being stored: four times |G|^2.
+    across = cv2.norm(grey[1:-1, 2:], grey[1:-1, :-2], cv2.NORM_L2SQR)
+    down = cv2.norm(grey[2:, 1:-1], grey[:-2, 1:-1], cv2.NORM_L2SQR)
+    change: float = (across + down) / 4
+    floor = FOCUS_FLOOR * float(factor**4 * (grey.shape[0] - 2) * (grey.shape[1] - 2))
+    return detail / (change + floor)

@@ -1,0 +1,1 @@
+"""What the hashes of many images say: nearest images and duplicate groups."""

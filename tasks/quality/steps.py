@@ -1,0 +1,428 @@
+"""The steps of quality-metrics: plan, measure in chunks, compare, write a snapshot, report."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+import cv2
+import numpy as np
+import PIL
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from storage.database.connection import Database, open_database
+from storage.database.stored_values import storable_text
+from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
+from storage.errors import ImageError, ImageErrorCode, JobTakenOverError
+from storage.jobs.records import (
+    ChunkClaim,
+    JobReference,
+    claim_chunk,
+    list_open_chunks,
+    lock_own_job,
+    plan_job,
+    record_batch,
+    should_stop,
+)
+from storage.projects.projects import ProjectRecord
+from storage.projects.quality import (
+    IMAGE_QUALITY_SCHEMA,
+    ComparedImage,
+    ImageFile,
+    MeasuredImage,
+    MeasurementVersions,
+    digest_image_quality,
+    fill_image_facts,
+    list_unmeasured_images,
+    load_image_files,
+    load_measured_images,
+    load_quality_overview,
+    read_image_quality,
+    store_comparisons,
+    store_measurements,
+)
+from storage.settings import get_settings
+from storage.snapshots import (
+    SnapshotSubject,
+    latest_snapshot,
+    prune_snapshots,
+    snapshot_metadata,
+    write_snapshot,
+)
+from tasks.images.files import ImageLimits
+from tasks.quality.issues import QualityThresholds
+from tasks.quality.pixels.isolated import IsolatedMeasurer, measure_image_safely
+from tasks.quality.pixels.measurements import (
+    METRICS_VERSION,
+    ImageMeasurement,
+    prepare_worker_thread,
+)
+from tasks.quality.report import (
+    artifact_key,
+    duplicate_group_rows,
+    escape,
+    summary_markdown,
+)
+from tasks.quality.similar.comparison import (
+    Comparison,
+    EarlierComparison,
+    ProjectMeasurements,
+    compare_measurements,
+)
+from tasks.running.chunks import cut_into_chunks
+from tasks.running.decorators import task
+
+# For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
+_SECONDS_PER_IMAGE = 0.002
+_BYTES_PER_SECOND = 40e6
+_LOOK_SECONDS = 1.0
+_REPORT_ROWS = 50
+_LONGEST_MESSAGE = 500
+_FINAL_ERROR_CODES = [code.value for code in ImageErrorCode if code.is_about_the_content]
+_METRICS_COLUMNS = tuple(
+    column.name
+    for column in ImageQualityMetrics.__table__.columns  # type: ignore[attr-defined]
+    if column.name != "computed_at"
+)
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What one attempt at a chunk has done."""
+
+    number: int
+    processed: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """What comparing the images of a project found, and whether any row changed by it."""
+
+    measured: int
+    changed_rows: int
+    duplicate_groups: int
+    issues: dict[str, int]
+    mean_overall_quality: float | None
+
+
+def present_versions() -> MeasurementVersions:
+    """The versions that decide what a measurement gives."""
+    return MeasurementVersions(METRICS_VERSION, PIL.__version__, cv2.__version__)
+
+
+@task(run_name="plan")
+def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> list[int]:
+    """Fix which images are to be measured and cut them into chunks; the numbers of the chunks."""
+    database = open_database()
+    images = list_unmeasured_images(
+        database,
+        project_id,
+        present_versions(),
+        final_error_codes=_FINAL_ERROR_CODES,
+        force=force,
+    )
+    chunks = cut_into_chunks(
+        [image.shared_image_id for image in images],
+        [_SECONDS_PER_IMAGE + image.file_size / _BYTES_PER_SECOND for image in images],
+        workers=get_settings().workers,
+        shortest_seconds=get_settings().shortest_chunk_seconds,
+    )
+    ids = [image.project_image_id for image in images]
+    plan_job(database, job, [ids[chunk] for chunk in chunks])
+    return list_open_chunks(database, job)
+
+
+@task(run_name="measure chunk {number}")
+def measure_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
+    """Measure the images of a chunk and store them batch by batch.
+
+    An attempt goes on where the last one stopped. It ends early, with what it has measured stored,
+    when the job is cancelled.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        claim = claim_chunk(connection, job, number)
+        if claim is None:
+            return ChunkReport(number, 0, 0)
+        files = load_image_files(connection, claim.items[claim.position :])
+    work = _ChunkWork(database, claim, {file.project_image_id: file for file in files})
+    start = claim
+    try:
+        while work.claim.position < len(claim.items) and not work.stopped:
+            work.measure_batch(batch_size)
+    except JobTakenOverError:
+        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
+    return ChunkReport(
+        number, work.claim.processed - start.processed, work.claim.failed - start.failed
+    )
+
+
+@lru_cache(maxsize=1)
+def _isolated_measurer() -> IsolatedMeasurer:
+    """The processes for formats whose decoders may crash or hang, as many as there are workers."""
+    settings = get_settings()
+    measurer = IsolatedMeasurer(settings.workers, settings.max_image_seconds)
+    atexit.register(measurer.close)
+    return measurer
+
+
+class _ChunkWork:
+    """One attempt at a chunk: measures batches, remembers contents it has measured already."""
+
+    def __init__(self, database: Database, claim: ChunkClaim, files: dict[UUID, ImageFile]) -> None:
+        self.claim = claim
+        self.stopped = False
+        self._database = database
+        self._files = files
+        self._succeeded: dict[UUID, bool] = {}
+        # At once: a chunk that waited in the queue while the job was cancelled measures nothing.
+        self._next_look = time.monotonic()
+        settings = get_settings()
+        self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+        prepare_worker_thread()
+
+    def measure_batch(self, batch_size: int) -> None:
+        """Measure up to `batch_size` images and store them with the new position at once."""
+        rows: list[dict[str, Any]] = []
+        facts: list[dict[str, Any]] = []
+        position, processed, failed = (
+            self.claim.position,
+            self.claim.processed,
+            self.claim.failed,
+        )
+        for item in self.claim.items[position : position + batch_size]:
+            if self._should_stop():
+                break
+            file = self._files.get(item)
+            if file is None:
+                succeeded = False  # deleted from the project since the job was planned
+            elif file.shared_image_id in self._succeeded:
+                succeeded = self._succeeded[file.shared_image_id]
+            else:
+                row = self._measure(file)
+                succeeded = row["status"] is MeasurementStatus.COMPLETED
+                rows.append({name: row.get(name) for name in _METRICS_COLUMNS})
+                if succeeded:
+                    facts.append({name: row[name] for name in _FACTS})
+                if succeeded or row["error_code"] in _FINAL_ERROR_CODES:
+                    # The same bytes give the same again; a missing file says nothing of its copy.
+                    self._succeeded[file.shared_image_id] = succeeded
+            position += 1
+            processed += succeeded
+            failed += not succeeded
+        if position == self.claim.position:
+            return
+        with self._database.transaction() as connection:
+            moved = record_batch(
+                connection, self.claim, position=position, processed=processed, failed=failed
+            )
+            store_measurements(connection, rows)
+            fill_image_facts(connection, facts)
+        self.claim = moved
+
+    def _should_stop(self) -> bool:
+        """Look at most once a second whether the job was cancelled."""
+        if not self.stopped and time.monotonic() >= self._next_look:
+            self.stopped = should_stop(self._database, self.claim.job)
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        return self.stopped
+
+    def _measure(self, file: ImageFile) -> dict[str, Any]:
+        versions = present_versions()
+        row: dict[str, Any] = {
+            "shared_image_id": file.shared_image_id,
+            "metrics_version": versions.metrics,
+            "pillow_version": versions.pillow,
+            "opencv_version": versions.opencv,
+        }
+        try:
+            measurement = measure_image_safely(
+                file.path,
+                self._limits,
+                expected_size=file.size,
+                expected_modified_at_ns=file.modified_at_ns,
+                measurer=_isolated_measurer(),
+            )
+        except ImageError as error:
+            # Decoders quote the bytes of broken files.
+            message = storable_text(f"{file.path.name}: {error.reason}", longest=_LONGEST_MESSAGE)
+            return row | {
+                "status": MeasurementStatus.FAILED,
+                "error_code": error.code.value,
+                "error_message": message,
+            }
+        return row | {"status": MeasurementStatus.COMPLETED} | _as_row(measurement)
+
+
+_FACTS = ("shared_image_id", "width", "height", "format")
+
+
+def _as_row(measurement: ImageMeasurement) -> dict[str, Any]:
+    row = {field.name: getattr(measurement, field.name) for field in fields(measurement)}
+    if row["focus"] is not None and np.isnan(row["focus"]):
+        row["focus"] = None
+    return row
+
+
+@task(run_name="compare images")
+def compare_project_images(
+    job: JobReference, project_id: UUID, thresholds: QualityThresholds
+) -> ComparisonReport:
+    """Compare all measured images of a project and store what that decides about each."""
+    database = open_database()
+    with database.reading() as connection:
+        images = load_measured_images(connection, project_id)
+    comparison = compare_measurements(
+        _measurements(images),
+        thresholds,
+        threads=get_settings().workers,
+        earlier=_earlier_comparison(images),
+    )
+    with database.transaction() as connection:
+        lock_own_job(connection, job)
+        changed = store_comparisons(
+            connection,
+            project_id,
+            _compared_images(images, comparison),
+            sharpness_reference=thresholds.sharpness_reference,
+        )
+    issues = Counter(issue for found in comparison.issues for issue in found)
+    return ComparisonReport(
+        measured=len(images),
+        changed_rows=changed,
+        duplicate_groups=int(comparison.duplicate_group.max(initial=0)),
+        issues=dict(issues),
+        mean_overall_quality=float(comparison.overall_quality.mean()) if images else None,
+    )
+
+
+def _measurements(images: list[MeasuredImage]) -> ProjectMeasurements:
+    def floats(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([getattr(image, name) for image in images], dtype=np.float64)
+
+    return ProjectMeasurements(
+        sharpness_variance=floats("sharpness_variance"),
+        focus=floats("focus"),  # None becomes NaN
+        brightness=floats("brightness"),
+        contrast=floats("contrast"),
+        perceptual_hash=[image.perceptual_hash for image in images],
+        difference_hash=[image.difference_hash for image in images],
+        low_information=np.array([image.low_information for image in images], dtype=np.bool_),
+    )
+
+
+def _hash_to_compare(image: MeasuredImage) -> str | None:
+    return None if image.low_information else image.perceptual_hash
+
+
+def _earlier_comparison(images: list[MeasuredImage]) -> EarlierComparison:
+    index = {image.project_image_id: place for place, image in enumerate(images)}
+    return EarlierComparison(
+        is_new=np.array(
+            [
+                image.compared_hash is None or image.compared_hash != _hash_to_compare(image)
+                for image in images
+            ],
+            dtype=np.bool_,
+        ),
+        nearest_index=np.array(
+            [
+                -1 if image.nearest_image_id is None else index.get(image.nearest_image_id, -1)
+                for image in images
+            ],
+            dtype=np.int64,
+        ),
+    )
+
+
+def _compared_images(
+    images: list[MeasuredImage], comparison: Comparison
+) -> Iterator[ComparedImage]:
+    for place, image in enumerate(images):
+        nearest = int(comparison.nearest_index[place])
+        group = int(comparison.duplicate_group[place])
+        yield ComparedImage(
+            project_image_id=image.project_image_id,
+            uniqueness=float(comparison.uniqueness[place]),
+            nearest_image_id=None if nearest < 0 else images[nearest].project_image_id,
+            nearest_distance=None if nearest < 0 else int(comparison.nearest_distance[place]),
+            duplicate_group=group or None,
+            overall_quality=float(comparison.overall_quality[place]),
+            issues=comparison.issues[place],
+            compared_hash=_hash_to_compare(image),
+        )
+
+
+@task(run_name="write snapshot")
+def write_quality_snapshot(
+    project: ProjectRecord, job: JobReference, parameters: dict[str, str]
+) -> str:
+    """Write the quality of all images of a project as a snapshot; its path.
+
+    When the newest snapshot holds these very rows it still tells the truth, and is kept.
+    """
+    settings = get_settings()
+    root = settings.snapshots_folder
+    subject = SnapshotSubject("image_quality", "project", project.id)
+    newest = latest_snapshot(root, subject)
+    with open_database().reading() as connection:
+        content = digest_image_quality(connection, project.id)
+        if newest is not None and snapshot_metadata(newest).get("content") == content:
+            return str(newest)
+        path = write_snapshot(
+            root,
+            subject,
+            IMAGE_QUALITY_SCHEMA,
+            read_image_quality(connection, project.id),
+            run_id=job.id,
+            metadata={
+                "flow": "quality-metrics",
+                "version": version("visionflows"),
+                "project": project.name,
+                "taken_at": datetime.now(UTC).isoformat(),
+                "content": content,
+                **parameters,
+            },
+        )
+    prune_snapshots(root, subject, keep=settings.snapshots_kept)
+    return str(path)
+
+
+@task(run_name="publish report")
+def publish_quality_report(project: ProjectRecord, snapshot: str) -> None:
+    """Show the quality of a project in Prefect: a summary, and a table of duplicate groups."""
+    overview = load_quality_overview(open_database(), project.id, most_rows=_REPORT_ROWS)
+    create_markdown_artifact(
+        summary_markdown(
+            project.name,
+            images=overview.images,
+            completed=overview.completed,
+            failed=overview.failed,
+            mean_overall_quality=overview.mean_overall_quality,
+            issues=overview.issues,
+            histograms=overview.histograms,
+            worst=overview.worst[:10],
+            failures=overview.failures,
+            snapshot=snapshot,
+        ),
+        key=artifact_key("quality-summary", project.name, str(project.id)),
+        description=f"Quality of {escape(project.name)}",
+    )
+    create_table_artifact(
+        duplicate_group_rows(overview.duplicate_groups),
+        key=artifact_key("quality-duplicates", project.name, str(project.id)),
+        description=(
+            f"{overview.duplicate_group_count} groups of near-duplicates in "
+            f"{escape(project.name)}; "
+            f"the first {len(overview.duplicate_groups)} are shown"
+        ),
+    )

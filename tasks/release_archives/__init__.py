@@ -1,1 +1,0 @@
-"""Making release archives: which images and labels go in, under which names, and the bytes."""

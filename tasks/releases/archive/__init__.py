@@ -1,0 +1,1 @@
+"""Reading a ZIP without unpacking it: directory, members, checks, limits."""

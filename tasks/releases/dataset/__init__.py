@@ -1,0 +1,1 @@
+"""The dataset in an archive: its folders, files, splits, pairs and leaks."""

@@ -1,0 +1,226 @@
+"""The files of a release's dataset: images, labels, and the files that describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow.compute as pc
+
+from tasks.labels.annotations import LabelProblem
+from tasks.labels.dataset.addresses import Split, split_of_name
+from tasks.labels.formats.class_files import (
+    ClassList,
+    DataYaml,
+    compare_class_names,
+    read_class_list,
+    read_data_yaml,
+)
+from tasks.releases.archive.directory import Integers
+from tasks.releases.archive.limits import ArchiveLimits
+from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
+from tasks.releases.dataset.folders import DatasetFolders, read_folders
+
+Reader = Callable[[int], bytes | None]
+"""Returns the bytes of a member, None (with a problem noted) where it cannot be read."""
+
+_MOST_DESCRIPTIONS = 20
+# Text files that lie beside labels and are none: papers, class lists, lists of splits.
+_SPECIAL_STEM = (
+    r"(?i)^((readme|licen[cs]e|notice|requirements|notes?)([^0-9A-Za-z_].*)?"
+    r"|classes|labels|(train|training|val|valid|validation|test|testing)([0-9]{4})?)$"
+)
+_CLASS_LISTS = frozenset({"classes.txt", "obj.names", "_darknet.labels", "labels.txt"})
+_LABEL_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML)
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The members of the dataset that counts.
+
+    Attributes:
+        folders: what the folders say.
+        images: int64[n], members, ascending.
+        candidates: int64[m], members that may be labels, ascending.
+        yaml_files: candidates for data.yaml, the nearest to the root first.
+        class_lists: `classes.txt` and the like, the nearest to the root first.
+        split_lists: text files called after a split, with that split.
+        image_count_outside: images that belong to no dataset, or to another one.
+    """
+
+    folders: DatasetFolders
+    images: Integers
+    candidates: Integers
+    yaml_files: list[int]
+    class_lists: list[int]
+    split_lists: list[tuple[int, Split]]
+    image_count_outside: int
+
+
+def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -> DatasetFiles:
+    """Sort the members of an archive.
+
+    Args:
+        names: their names.
+        used: which of them are files of a dataset at all.
+        limits: for the number of folders.
+
+    Raises:
+        ReleaseError: there are too many folders.
+    """
+    is_image = used & (names.kinds == MemberKind.IMAGE)
+    is_label = used & np.isin(names.kinds, _LABEL_KINDS)
+    special = _special_texts(names, np.flatnonzero(is_label))
+    is_label[special] = False
+    describes = used & np.isin(names.kinds, (MemberKind.YAML, MemberKind.NAMES))
+    describes[special] = True
+    size = len(names.folders)
+    is_described = np.zeros(size, bool)
+    is_described[names.folder_ids[describes]] = True
+    folders = read_folders(
+        names.folders,
+        np.bincount(names.folder_ids[is_image], minlength=size),
+        np.bincount(names.folder_ids[is_label], minlength=size),
+        is_described,
+        limits.folders,
+    )
+    inside = folders.is_inside[names.folder_ids] if size else np.zeros(len(used), bool)
+    near = inside | folders.is_above[names.folder_ids] if size else inside
+    described = np.flatnonzero(used & near & (names.kinds == MemberKind.YAML))
+    named = np.flatnonzero(used & near & (names.kinds == MemberKind.NAMES))
+    class_lists, split_lists = [], []
+    for member in [*special[near[special]].tolist(), *named.tolist()]:
+        name = names.name(member).rpartition(b"/")[2].decode("utf-8", "replace").lower()
+        folder = names.folder_ids[member]
+        split = split_of_name(name.removesuffix(".txt"))
+        if name in _CLASS_LISTS:
+            class_lists.append(member)
+        elif split and not folders.is_label_folder[folder] and folders.splits[folder] == 3:
+            split_lists.append((member, split))
+    return DatasetFiles(
+        folders=folders,
+        images=np.flatnonzero(is_image & inside),
+        candidates=np.flatnonzero(is_label & inside),
+        yaml_files=_nearest_first(names, described.tolist()),
+        class_lists=_nearest_first(names, class_lists),
+        split_lists=sorted(split_lists, key=lambda one: _depth(names, one[0])),
+        image_count_outside=int((is_image & ~inside).sum()),
+    )
+
+
+def _special_texts(names: MemberNames, labels: Integers) -> Integers:
+    """Return the text files among possible labels that are something else by their names."""
+    texts: Integers = labels[names.kinds[labels] == MemberKind.TEXT]
+    if not len(texts):
+        return texts
+    matches = pc.match_substring_regex(names.stems(texts), _SPECIAL_STEM)
+    is_special: Flags = matches.to_numpy(zero_copy_only=False)
+    return texts[is_special]
+
+
+def _depth(names: MemberNames, member: int) -> tuple[int, bytes]:
+    """Order members by their depth, then by their names."""
+    name = names.name(member)
+    return name.count(b"/"), name
+
+
+def _nearest_first(names: MemberNames, members: list[int]) -> list[int]:
+    """Return the members nearest to the top, at most `_MOST_DESCRIPTIONS`."""
+    return sorted(members, key=lambda member: _depth(names, member))[:_MOST_DESCRIPTIONS]
+
+
+@dataclass(frozen=True)
+class DatasetNames:
+    """What the describing files say.
+
+    Attributes:
+        config: the data.yaml that counts; None where there is none.
+        names: class names by id, ascending.
+        source: the member with the names; None where there are none.
+        problems: of all describing files.
+    """
+
+    config: DataYaml | None
+    names: dict[int, str]
+    source: int | None
+    problems: tuple[LabelProblem, ...]
+
+
+def read_dataset_names(
+    files: DatasetFiles, path_of: Callable[[int], str], read: Reader
+) -> DatasetNames:
+    """Read every file that names classes: data.yaml first, then lists, the nearest to the root.
+
+    Args:
+        files: the dataset's files.
+        path_of: returns the name of a member for people.
+        read: see `Reader`.
+    """
+    config: DataYaml | None = None
+    lists: list[tuple[int, ClassList]] = []
+    problems: list[LabelProblem] = []
+    for member in files.yaml_files:
+        content = read(member)
+        file = PurePosixPath(path_of(member))
+        found = read_data_yaml(content, file) if content is not None else None
+        if found is None:
+            continue
+        problems += found.problems
+        if found.names:
+            lists.append((member, ClassList(file, found.names)))
+            config = config or found
+    for member in files.class_lists:
+        content = read(member)
+        if content is None:
+            continue
+        class_list = read_class_list(content, PurePosixPath(path_of(member)))
+        problems += class_list.problems
+        if class_list.names:
+            lists.append((member, class_list))
+    names = dict(sorted(lists[0][1].names.items())) if lists else {}
+    problems += compare_class_names([one for _, one in lists])
+    return DatasetNames(config, names, lists[0][0] if lists else None, tuple(problems))
+
+
+def class_folders_of(names: MemberNames, files: DatasetFiles) -> Integers | None:
+    """Find out whether a dataset without labels has a folder for each class, for classification.
+
+    Texts and metadata that are no labels may lie about; a folder for labels may not.
+
+    Args:
+        names: the names of the members.
+        files: those of a dataset in which no image has a label.
+
+    Returns:
+        int64[n], for each image the position of its class among the sorted names of the class
+        folders (see `class_folder_names`); None where it is no such dataset.
+    """
+    folders = files.folders
+    of_labels = folders.is_label_folder[names.folder_ids[files.candidates]]
+    if of_labels.any() or not len(files.images):
+        return None
+    used = np.unique(names.folder_ids[files.images]).tolist()
+    split = {int(folders.splits[folder]) for folder in used} - {3}
+    for folder in used:
+        rest, parts = folders.class_folders[folder], folders.parts[folder]
+        own_split = int(folders.splits[folder] != 3)
+        # A folder called `images` belongs to a dataset with labels.
+        if not rest or len(parts) != len(folders.root) + own_split + len(rest):
+            return None
+    found = class_folder_names(names, files)
+    if len(found) < 2 and not split:
+        return None
+    numbers = {name: number for number, name in enumerate(found)}
+    by_folder = np.full(len(folders.parts), -1, np.int64)
+    for folder in used:
+        by_folder[folder] = numbers[folders.class_folders[folder][0]]
+    return by_folder[names.folder_ids[files.images]]
+
+
+def class_folder_names(names: MemberNames, files: DatasetFiles) -> list[str]:
+    """Return the names of the class folders, sorted as trainers number them."""
+    used = np.unique(names.folder_ids[files.images]).tolist()
+    rests = [files.folders.class_folders[folder] for folder in used]
+    return sorted({rest[0] for rest in rests if rest})

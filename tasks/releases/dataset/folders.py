@@ -1,0 +1,197 @@
+"""Which folders of an archive belong to its dataset, and what each of them says about its files.
+
+The rules are those of `tasks.labels.dataset.addresses`, applied once for each folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.labels.dataset.addresses import Address, LayoutKind, Split, address_of
+from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
+from tasks.releases.statistics import SPLIT_NAMES
+
+Parts = tuple[str, ...]
+UNSPLIT_NUMBER = len(SPLIT_NAMES)
+_NUMBERS = {Split.TRAIN: 0, Split.VAL: 1, Split.TEST: 2, None: UNSPLIT_NUMBER}
+
+# Stand for the folders of no interest.
+_OTHER: Parts = ("",)
+_NOWHERE = Address(None, None, (), LayoutKind.FLAT, False)
+
+
+@dataclass(frozen=True)
+class DatasetFolders:
+    """The folders of an archive, seen from the dataset that counts.
+
+    All arrays have one element for each folder of the archive.
+
+    Attributes:
+        root: the dataset's folder; () where nothing wraps it.
+        kind: how most of its images are arranged.
+        other_roots: further datasets beside it, with their numbers of images.
+        parts: the steps of each folder.
+        is_inside: bool, folders of the dataset.
+        is_above: bool, folders that contain the dataset's.
+        splits: int8, 0 train, 1 val, 2 test, 3 none.
+        is_label_folder: bool, by the name.
+        keys: int32, equal for folders whose images and labels belong together.
+        splitless_keys: int32, the key of a folder of labels of all splits.
+        trainer_ids: int32, the folder where Ultralytics looks for the labels of a folder's images;
+            -1 where there is no such folder.
+        class_folders: what is left of each path below root and split.
+    """
+
+    root: Parts
+    kind: LayoutKind
+    other_roots: tuple[tuple[Parts, int], ...]
+    parts: list[Parts]
+    is_inside: NDArray[np.bool_]
+    is_above: NDArray[np.bool_]
+    splits: NDArray[np.int8]
+    is_label_folder: NDArray[np.bool_]
+    keys: NDArray[np.int32]
+    splitless_keys: NDArray[np.int32]
+    trainer_ids: NDArray[np.int32]
+    class_folders: list[Parts]
+
+
+def read_folders(
+    folders: list[bytes],
+    image_counts: NDArray[np.int64],
+    label_counts: NDArray[np.int64],
+    is_described: NDArray[np.bool_],
+    most: int,
+) -> DatasetFolders:
+    """Find the dataset among the folders of an archive.
+
+    The shallowest dataset that shows a split or has labels counts; the others are listed.
+
+    Args:
+        folders: every folder once, with forward slashes.
+        image_counts: images directly in each.
+        label_counts: label files directly in each.
+        is_described: folders with files that name classes or splits.
+        most: how many of these folders are looked at; the others are of no interest.
+
+    Raises:
+        ReleaseError: there are more.
+    """
+    wanted = (image_counts > 0) | (label_counts > 0) | is_described
+    if int(wanted.sum()) > most:
+        message = f"Images and labels lie in {int(wanted.sum())} folders; {most} are allowed."
+        raise ReleaseError(ReleaseErrorCode.TOO_MANY_MEMBERS, message)
+    parts = [
+        _parts_of(folder) if one else _OTHER
+        for folder, one in zip(folders, wanted.tolist(), strict=True)
+    ]
+    addresses = [_NOWHERE if one is _OTHER else address_of(one) for one in parts]
+    roots = _roots(parts, addresses, image_counts, label_counts)
+    root = roots[0][0]
+    other_roots = tuple(roots[1:])
+    every_root = {one for one, _ in roots}
+    owners = map(_owner, parts, addresses, repeat(every_root))
+    is_inside = np.array([owner == root for owner in owners], bool)
+    keys: dict[tuple[object, ...], int] = {}
+    numbers = np.empty((2, len(folders)), np.int32)
+    class_folders = []
+    for index, address in enumerate(addresses):
+        rest = address.rest[len(root) :] if address.root is None else address.rest
+        own_root = root if address.root is None else address.root
+        class_folders.append(rest)
+        for row, split in enumerate((address.split, None)):
+            numbers[row, index] = keys.setdefault((own_root, split, rest), len(keys))
+    kinds: Counter[LayoutKind] = Counter()
+    for index in np.flatnonzero(is_inside).tolist():
+        kinds[addresses[index].kind] += int(image_counts[index])
+    return DatasetFolders(
+        root=root,
+        kind=kinds.most_common(1)[0][0] if kinds.total() else LayoutKind.FLAT,
+        other_roots=other_roots,
+        parts=parts,
+        is_inside=is_inside,
+        is_above=np.array([one == root[: len(one)] for one in parts], bool),
+        splits=np.array([_NUMBERS[address.split] for address in addresses], np.int8),
+        is_label_folder=np.array([address.is_label_folder for address in addresses], bool),
+        keys=numbers[0],
+        splitless_keys=numbers[1],
+        trainer_ids=_trainer_ids(folders),
+        class_folders=class_folders,
+    )
+
+
+def _parts_of(folder: bytes) -> Parts:
+    """Return the steps of a folder; bytes that are no UTF-8 stay distinct."""
+    return tuple(step for step in os.fsdecode(folder).split("/") if step)
+
+
+def _trainer_ids(folders: list[bytes]) -> NDArray[np.int32]:
+    """Find the folder in which Ultralytics looks for labels: the last `images` becomes `labels`."""
+    numbers = {folder: number for number, folder in enumerate(folders)}
+    ids = np.empty(len(folders), np.int32)
+    for index, folder in enumerate(folders):
+        # The archive is extracted into some folder, so that a slash always comes before.
+        head, found, tail = (b"/" + folder + b"/").rpartition(b"/images/")
+        looked_in = head + b"/labels/" + tail if found else b"/" + folder + b"/"
+        ids[index] = numbers.get(looked_in[1:-1], -1)
+    return ids
+
+
+def _roots(
+    parts: list[Parts],
+    addresses: list[Address],
+    image_counts: NDArray[np.int64],
+    label_counts: NDArray[np.int64],
+) -> list[tuple[Parts, int]]:
+    """Return the roots of datasets with their numbers of images, the one that counts first."""
+    structured: Counter[Parts] = Counter()
+    plain: Counter[Parts] = Counter()
+    shown: set[Parts] = set()
+    for one, address, images, labels in zip(
+        parts, addresses, image_counts.tolist(), label_counts.tolist(), strict=True
+    ):
+        if address.root is None:
+            if images:
+                plain[one] += images
+            continue
+        if images:
+            structured[address.root] += images
+        if (images and address.split) or (labels and address.is_label_folder):
+            shown.add(address.root)
+    if not structured and not plain:
+        structured.update(dict.fromkeys(shown, 0))
+    if plain.total() > structured.total():
+        above = _common_folder(list(plain))
+        nested = {root: count for root, count in structured.items() if root[: len(above)] != above}
+        inside = plain.total() + structured.total() - sum(nested.values())
+        rest = sorted(nested.items(), key=lambda item: (len(item[0]), item[0]))
+        return [(above, inside), *rest]
+    order = sorted(
+        structured.items(), key=lambda item: (item[0] not in shown, len(item[0]), item[0])
+    )
+    return order or [((), 0)]
+
+
+def _common_folder(folders: list[Parts]) -> Parts:
+    """Return the deepest folder that contains all the given ones."""
+    lowest, highest = min(folders), max(folders)
+    shared = 0
+    while shared < min(len(lowest), len(highest)) and lowest[shared] == highest[shared]:
+        shared += 1
+    return lowest[:shared]
+
+
+def _owner(folder: Parts, address: Address, roots: set[Parts]) -> Parts | None:
+    """Return the root that a folder belongs to: its own, else the deepest one above it."""
+    if address.root in roots:
+        return address.root
+    for length in range(len(folder), -1, -1):
+        if folder[:length] in roots:
+            return folder[:length]
+    return None

@@ -1,0 +1,1 @@
+"""The label rows of an archive as columns: numbers, verdicts, counts."""

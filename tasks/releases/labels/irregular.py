@@ -1,0 +1,106 @@
+"""Label files with more than plain numbers, read line by line.
+
+Byte order marks, UTF-16, comments, class names, commas, NaN, old line ends: rare, and exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tasks.labels.formats.class_files import class_id_of
+from tasks.labels.formats.text_files import decode_text
+from tasks.labels.formats.yolo_geometry import BOX_VALUES, rows_of
+from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+
+_NO_FILE = PurePosixPath()
+
+
+@dataclass(frozen=True)
+class IrregularRows:
+    """The rows of one file that are numbers after all, and what is wrong with the others.
+
+    Attributes:
+        rows: line from 1, and the values of the row, class included.
+        problems: code, line (None for the file) and what is wrong.
+        bad_rows: how many rows gave no values.
+    """
+
+    rows: list[tuple[int, list[float]]]
+    problems: list[tuple[str, int | None, str]]
+    bad_rows: int
+
+
+def read_irregular(content: bytes, ids_by_name: Mapping[str, int]) -> IrregularRows:
+    """Read one label file line by line.
+
+    Args:
+        content: the whole file.
+        ids_by_name: class ids by name: a row may begin with the name.
+    """
+    log = ProblemLog(_NO_FILE)
+    text = decode_text(content, log)
+    problems: list[tuple[str, int | None, str]] = [
+        (entry.code, entry.line, entry.reason) for entry in log.entries()
+    ]
+    rows: list[tuple[int, list[float]]] = []
+    bad_rows = 0
+    for line, row, words in rows_of(text):
+        values, problem = _row(row, words, ids_by_name)
+        if problem is not None:
+            problems.append((problem[0], line, problem[1]))
+            bad_rows += 1
+        else:
+            rows.append((line, values))
+    return IrregularRows(rows, problems, bad_rows)
+
+
+def _row(
+    row: str, words: list[str], ids_by_name: Mapping[str, int]
+) -> tuple[list[float], tuple[str, str] | None]:
+    """Read one row: its values, or code and reason why there are none."""
+    if len(words) < BOX_VALUES:
+        code = ProblemCode.SEPARATOR_COMMA if "," in row else ProblemCode.ROW_TOO_SHORT
+        return [], (code, f"{len(words)} values, not at least {BOX_VALUES}")
+    class_id = class_id_of(words[0])
+    if class_id is None:
+        class_id = ids_by_name.get(words[0])
+    if class_id is None:
+        return [], _class_problem(words[0])
+    values = [float(class_id)]
+    for word in words[1:]:
+        try:
+            values.append(float(word))
+        except ValueError:
+            code = ProblemCode.SEPARATOR_COMMA if "," in word else ProblemCode.COORD_NOT_NUMBER
+            return [], (code, f"{quoted(word)} is not a number")
+    for word, value in zip(words[1:], values[1:], strict=True):
+        if not math.isfinite(value):
+            return [], (ProblemCode.COORD_NOT_FINITE, f"{quoted(word)} is not finite")
+    return values, None
+
+
+def _class_problem(word: str) -> tuple[str, str]:
+    """Say what is wrong with the first word of a row."""
+    try:
+        float(word)
+    except ValueError:
+        code = ProblemCode.SEPARATOR_COMMA if "," in word else ProblemCode.CLASS_UNKNOWN
+        return code, f"{quoted(word)} is neither a class id nor a known class name"
+    return ProblemCode.CLASS_NOT_INTEGER, f"the class {quoted(word)} is no id"
+
+
+def read_like_trainer(content: bytes) -> list[list[float]] | None:
+    """Read one label file as Ultralytics does.
+
+    Returns:
+        The values of each row; None where it cannot read the file and drops the image.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").strip().splitlines()
+        return [[float(word) for word in line.split()] for line in lines if line.strip()]
+    except ValueError:
+        return None

@@ -1,0 +1,326 @@
+"""All YOLO label files of a release, read, judged and summed in one pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.errors import JobCancelledError
+from tasks.labels.annotations import GeometryKind, LabelProblem
+from tasks.labels.formats.yolo_geometry import BOX_VALUES, YoloGeometry, decide_yolo_geometry
+from tasks.releases.archive.directory import Integers, ZipDirectory
+from tasks.releases.archive.limits import ArchiveLimits
+from tasks.releases.archive.member_names import Flags
+from tasks.releases.archive.members import MemberBatch, read_batches
+from tasks.releases.labels.irregular import read_irregular, read_like_trainer
+from tasks.releases.labels.numbers import LabelRows, parse_label_files
+from tasks.releases.labels.row_counts import RowCounts
+from tasks.releases.labels.rows import geometries_of_counts, judge_rows, merge_rows
+from tasks.releases.labels.trainer_view import keep_as_trainer
+from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+
+Progress = Callable[[int, int], None]
+_FEWEST_POSE_VALUES = 11
+"""Two keypoints with visibility: rows of fewer values are no evidence for keypoints."""
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """What is read, and how.
+
+    Attributes:
+        labels: int64[n], the members with labels, ascending.
+        splits: int64[n], the split of each.
+        uses: int64[n], how many images use each when Ultralytics trains.
+        names: class names by id.
+        keypoint_shape: `kpt_shape` of data.yaml.
+        task: `task` of data.yaml.
+    """
+
+    labels: Integers
+    splits: Integers
+    uses: Integers
+    names: Mapping[int, str]
+    keypoint_shape: tuple[int, int] | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelSums:
+    """What the label files of a release hold; arrays have one element for each of them.
+
+    Attributes:
+        labels: int64, the members.
+        geometry: what the rows of the dataset hold.
+        row_count: how many rows have values.
+        decision_problems: about how that was decided.
+        counts: sums over all rows.
+        instances: int32, usable rows.
+        problem_rows: int32, rows that cannot be used.
+        repeated: int32, usable rows that repeat another.
+        kept: int32, rows that the trainer keeps.
+        has_rows: bool, files that are not empty.
+        is_read: bool, files that could be read.
+        is_kept: bool, files for which the trainer does not drop the image.
+    """
+
+    labels: Integers
+    geometry: YoloGeometry
+    row_count: int
+    decision_problems: tuple[LabelProblem, ...]
+    counts: RowCounts
+    instances: NDArray[np.int32]
+    problem_rows: NDArray[np.int32]
+    repeated: NDArray[np.int32]
+    kept: NDArray[np.int32]
+    has_rows: Flags
+    is_read: Flags
+    is_kept: Flags
+
+
+def scan_labels(
+    descriptor: int,
+    directory: ZipDirectory,
+    task: LabelTask,
+    limits: ArchiveLimits,
+    log: ReleaseProblemLog,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> LabelSums:
+    """Read all label files.
+
+    What the rows hold is decided for the dataset. It is known after the first batch; in the rare
+    case that a later one contradicts, everything is read once more.
+
+    Raises:
+        JobCancelledError: `should_stop` said so.
+    """
+    lengths: set[int] = set()
+    while True:
+        attempt = _Pass(directory, task, limits, lengths)
+        if attempt.run(descriptor, progress, should_stop):
+            log.absorb(attempt.log)
+            return attempt.result()
+
+
+def decide(
+    lengths: Mapping[int, int], task: LabelTask
+) -> tuple[YoloGeometry, tuple[LabelProblem, ...]]:
+    """Decide what the rows of a dataset hold, from the number of rows of each length.
+
+    As `decide_yolo_geometry`; and rows that all have one length that no box or outline has are
+    keypoints with visibility, where that fits.
+    """
+    declared = task.task
+    long = {length for length, rows in lengths.items() if rows and length > BOX_VALUES + 1}
+    if task.keypoint_shape is None and declared is None and len(long) == 1:
+        (length,) = long
+        fits = length % 2 == 0 and (length - BOX_VALUES) % 3 == 0
+        if fits and length >= _FEWEST_POSE_VALUES:
+            declared = "pose"
+    decision = decide_yolo_geometry(lengths, keypoint_shape=task.keypoint_shape, task=declared)
+    return decision.geometry, decision.problems
+
+
+class _Pass:
+    """One pass over all label files under one decision about their geometry.
+
+    Attributes:
+        log: the problems of rows and files.
+    """
+
+    def __init__(
+        self, directory: ZipDirectory, task: LabelTask, limits: ArchiveLimits, lengths: set[int]
+    ) -> None:
+        self.directory, self.task, self.limits = directory, task, limits
+        self.log = ReleaseProblemLog(limits.listed_per_code)
+        self.counts = RowCounts(4 * limits.classes)
+        # Of all passes; rows are counted in this one.
+        self.lengths = lengths
+        self.rows_by_length: Counter[int] = Counter()
+        self.geometry: YoloGeometry | None = None
+        self.named = frozenset(task.names) or None
+        self.ids_by_name = {name: class_id for class_id, name in task.names.items()}
+        self.irregular_bytes = 0
+        self.label_bytes = 0
+        size = len(task.labels)
+        self.instances, self.problem_rows, self.repeated, self.kept = (
+            np.zeros(size, np.int32) for _ in range(4)
+        )
+        self.has_rows, self.is_read, self.is_kept = (np.zeros(size, bool) for _ in range(3))
+
+    def run(
+        self,
+        descriptor: int,
+        progress: Progress | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> bool:
+        """Read everything; False where a batch contradicts what was decided before it."""
+        done, total = 0, len(self.task.labels)
+        batches = read_batches(
+            descriptor,
+            self.directory,
+            self.task.labels,
+            self.limits.label_member_bytes,
+            self.limits,
+        )
+        for batch in batches:
+            if should_stop is not None and should_stop():
+                raise JobCancelledError("The scan was cancelled.")
+            if not self._add(batch):
+                return False
+            done += len(batch.members)
+            if progress is not None:
+                progress(done, total)
+            if self.label_bytes > self.limits.label_bytes:
+                detail = (
+                    f"more than {self.limits.label_bytes} bytes of labels; the rest is not read"
+                )
+                self.log.add(ReleaseProblemCode.LABELS_NOT_READ, detail, count=total - done)
+                break
+        return True
+
+    def _add(self, batch: MemberBatch) -> bool:
+        """Read one batch; False where its rows contradict the decision."""
+        numbers = np.searchsorted(self.task.labels, batch.members)
+        for position, error in batch.errors.items():
+            self.log.add(error.code, error.reason, member=self._shown(batch.members, position))
+        rows, irregular = parse_label_files(batch.contents)
+        written: list[tuple[int, int, list[float]]] = []
+        trained: list[tuple[int, int, list[float]]] = []
+        is_read = np.ones(len(numbers), bool)
+        is_read[list(batch.errors)] = False
+        is_kept = is_read.copy()
+        bad_rows = np.zeros(len(numbers), np.int64)
+        for position in irregular:
+            content = batch.contents[position]
+            self.irregular_bytes += len(content)
+            if self.irregular_bytes > self.limits.irregular_label_bytes:
+                detail = (
+                    f"more than {self.limits.irregular_label_bytes} bytes of unusual label files"
+                )
+                shown = self._shown(batch.members, position)
+                self.log.add(ReleaseProblemCode.LABELS_NOT_READ, detail, member=shown)
+                is_read[position] = is_kept[position] = False
+                continue
+            bad_rows[position] = self._add_irregular(
+                position, content, batch.members, written, trained, is_kept
+            )
+        self.label_bytes += sum(map(len, batch.contents))
+        rows_as_written = merge_rows(rows, written)
+        if not self._decide(rows_as_written):
+            return False
+        self.is_read[numbers] = is_read
+        rows_as_trained = merge_rows(rows, trained) if irregular else rows_as_written
+        has_repeats = self._sum_trained(rows_as_trained, numbers, is_kept)
+        self._sum_written(
+            rows_as_written, numbers, batch.members, bad_rows, has_repeats or bool(irregular)
+        )
+        return True
+
+    def _shown(self, members: Integers, position: int) -> str:
+        """Return the name of a member for people."""
+        return self.directory.shown_name(int(members[position]))
+
+    def _add_irregular(
+        self,
+        position: int,
+        content: bytes,
+        members: Integers,
+        written: list[tuple[int, int, list[float]]],
+        trained: list[tuple[int, int, list[float]]],
+        is_kept: Flags,
+    ) -> int:
+        """Read one file line by line; return how many of its rows are no numbers."""
+        found = read_irregular(content, self.ids_by_name)
+        written += [(position, line, values) for line, values in found.rows]
+        as_trained = read_like_trainer(content)
+        is_kept[position] = as_trained is not None
+        trained += [(position, 0, values) for values in as_trained or ()]
+        shown = self._shown(members, position)
+        for code, line, detail in found.problems:
+            self.log.add(code, detail, member=shown, line=line)
+        return found.bad_rows
+
+    def _decide(self, rows: LabelRows) -> bool:
+        """Take the lengths of rows into account; False where they contradict the decision."""
+        lengths, amounts = np.unique(rows.counts, return_counts=True)
+        self.rows_by_length.update(dict(zip(lengths.tolist(), amounts.tolist(), strict=True)))
+        self.lengths.update(lengths.tolist())
+        geometry, _ = decide(dict.fromkeys(self.lengths, 1), self.task)
+        before, self.geometry = self.geometry, geometry
+        return before is None or _reads_alike(before, geometry)
+
+    def _sum_written(
+        self,
+        rows: LabelRows,
+        numbers: Integers,
+        members: Integers,
+        bad_rows: Integers,
+        may_repeat: bool,
+    ) -> None:
+        """Judge the rows of a batch and add them up."""
+        if self.geometry is None:
+            return
+        judged = judge_rows(rows, self.geometry, self.named, may_repeat=may_repeat)
+        for code, which, detail in judged.problems:
+            for row in which[: self.log.room(code)].tolist():
+                self.log.add(
+                    code, detail(row), member=self._shown(members, rows.files[row]),
+                    line=int(rows.lines[row]),
+                )  # fmt: skip
+                which = which[1:]
+            self.log.count(code, len(which))
+        usable = np.bincount(rows.files[judged.is_usable], minlength=len(numbers))
+        every = np.bincount(rows.files, minlength=len(numbers))
+        self.instances[numbers] = usable
+        self.problem_rows[numbers] = every - usable + bad_rows
+        self.repeated[numbers] = np.bincount(rows.files[judged.repeats], minlength=len(numbers))
+        self.has_rows[numbers] = every + bad_rows > 0
+        self.counts.add_written(judged, rows.files, self.task.splits[numbers])
+
+    def _sum_trained(self, rows: LabelRows, numbers: Integers, is_kept: Flags) -> bool:
+        """Add up what the trainer keeps of a batch; return whether rows repeat others."""
+        if self.geometry is None:
+            return True
+        shape = self.geometry.keypoint_shape
+        trainer = keep_as_trainer(
+            rows,
+            len(numbers),
+            class_count=max(self.named) + 1 if self.named else None,
+            keypoint_values=self.geometry.keypoint_values,
+            dimensions=shape[1] if shape else 3,
+        )
+        uses = self.task.uses[numbers]
+        self.is_kept[numbers] = trainer.is_file_kept & is_kept
+        kept = np.flatnonzero(trainer.is_row_kept & is_kept[rows.files])
+        self.kept[numbers] = np.bincount(rows.files[kept], minlength=len(numbers))
+        geometries = geometries_of_counts(rows.counts, self.geometry)[kept]
+        kept_classes = rows.values[rows.firsts[kept]].astype(np.int64)
+        self.counts.add_trainable(
+            np.maximum(kept_classes, 0),
+            geometries,
+            rows.files[kept],
+            self.task.splits[numbers],
+            uses,
+        )
+        return trainer.has_repeats
+
+    def result(self) -> LabelSums:
+        """Return the sums."""
+        geometry, problems = decide(self.rows_by_length, self.task)
+        return LabelSums(
+            self.task.labels, geometry, self.rows_by_length.total(), problems, self.counts,
+            self.instances, self.problem_rows, self.repeated,
+            self.kept, self.has_rows, self.is_read, self.is_kept,
+        )  # fmt: skip
+
+
+def _reads_alike(first: YoloGeometry, second: YoloGeometry) -> bool:
+    """Whether two decisions read every row in the same way: boxes and outlines go by length."""
+    by_length = (GeometryKind.BOX, GeometryKind.POLYGON)
+    return first == second or (first.kind in by_length and second.kind in by_length)

@@ -1,0 +1,1 @@
+"""Making a release: which images and labels go in, under which names, and the bytes."""

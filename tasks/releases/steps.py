@@ -1,0 +1,436 @@
+"""The step of build-release-stats: everything that is done for one release, as one job."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.metadata import version
+from typing import Any, cast
+from uuid import UUID
+
+import pyarrow as pa
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+
+from storage.database.connection import Database, is_transient, open_database
+from storage.database.tables.jobs import JobKind, JobStatus
+from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
+from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
+from storage.jobs.counted import begin_counted_job, record_count
+from storage.jobs.held import HeldJob, start_job
+from storage.jobs.records import JobRecord, lock_own_job
+from storage.projects.release_images import list_release_images
+from storage.releases import (
+    ArchiveFacts,
+    ComputedStatistics,
+    ReleaseRecord,
+    confirm_statistics,
+    find_release,
+    list_releases,
+    load_release_details,
+    mark_failed,
+    mark_to_be_built,
+    store_statistics,
+)
+from storage.settings import get_settings
+from storage.snapshots import (
+    SnapshotSubject,
+    latest_snapshot,
+    prune_snapshots,
+    snapshot_metadata,
+    write_snapshot,
+)
+from tasks.quality.report import artifact_key, escape
+from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
+from tasks.releases.dataset.leakage import find_near_leaks
+from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
+from tasks.releases.metadata import content_key, read_release_metadata
+from tasks.releases.problems import ReleaseProblem
+from tasks.releases.report import release_markdown
+from tasks.releases.scan import scan_release
+from tasks.releases.statistics import (
+    CLASS_ROWS_SCHEMA,
+    IMAGE_ROWS_SCHEMA,
+    STATISTICS_VERSION,
+    ReleaseStatistics,
+    StatisticsSource,
+)
+from tasks.releases.verification import compare_statistics
+from tasks.running.decorators import task
+
+_log = logging.getLogger(__name__)
+
+METADATA_DIFFERS = "metadata_differs"
+"""The code of problems that `verify` finds."""
+
+_RECORD_SECONDS = 1.0
+_SHOW_SECONDS = 2.0
+
+
+class BuildOutcome(StrEnum):
+    """How building the statistics of one release ended."""
+
+    BUILT = "built"
+    UNCHANGED = "unchanged"
+    ALREADY_RUNNING = "already_running"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    NOT_STARTED = "not_started"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What is wanted of a build.
+
+    Attributes:
+        force: compute although the archive has not changed.
+        verify: count the members also where the archive tells its own figures, and report every
+            difference.
+        flow_run_id: the flow run that asks; one cancelled build ends its run.
+    """
+
+    force: bool = False
+    verify: bool = False
+    flow_run_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was done for one release."""
+
+    release_id: UUID
+    name: str
+    outcome: BuildOutcome
+    job_id: UUID | None = None
+    message: str | None = None
+
+
+@task(run_name="build {name}")
+def build_release(release_id: UUID, name: str, options: BuildOptions) -> BuildReport:
+    """Compute and store the statistics of one release, as a job of its own.
+
+    What is wrong with the release is written into its row and reported; it does not raise.
+    """
+    if options.flow_run_id in _cancelled_runs:
+        return BuildReport(release_id, name, BuildOutcome.NOT_STARTED)
+    database = open_database()
+    job = start_job(
+        database,
+        JobKind.RELEASE_STATS,
+        str(release_id),
+        parameters={"force": options.force, "verify": options.verify},
+        flow_run_id=options.flow_run_id,
+    )
+    if isinstance(job, JobRecord):
+        return BuildReport(release_id, name, BuildOutcome.ALREADY_RUNNING, job.id)
+    try:
+        with job:
+            # Only now: what an earlier holder of the job has just stored is seen.
+            release = find_release(database, str(release_id))
+            outcome = _build_or_note_failure(database, job, release, options)
+    except JobCancelledError:
+        outcome = BuildOutcome.CANCELLED
+    except Exception as error:
+        if is_transient(error):
+            raise
+        if not isinstance(error, VisionflowsError):
+            _log.exception("Building the statistics of release %s failed.", name)
+        return BuildReport(release_id, name, BuildOutcome.FAILED, job.id, _message(error))
+    if outcome is BuildOutcome.CANCELLED and options.flow_run_id is not None:
+        _cancelled_runs.add(options.flow_run_id)
+    if outcome is BuildOutcome.BUILT:
+        _publish(database, release_id)
+    return BuildReport(release_id, name, outcome, job.id)
+
+
+# Builds of these flow runs that still wait for a thread are not begun.
+_cancelled_runs: set[UUID] = set()
+
+
+def _message(error: Exception) -> str:
+    return str(error) if isinstance(error, VisionflowsError) else f"{type(error).__name__}: {error}"
+
+
+def _build_or_note_failure(
+    database: Database, job: HeldJob, release: ReleaseRecord, options: BuildOptions
+) -> BuildOutcome:
+    """Build; a failure is written beside the earlier statistics, as long as the job is ours."""
+    try:
+        return _build(database, job, release, options)
+    except (JobCancelledError, JobTakenOverError):
+        raise
+    except Exception as error:
+        begin_counted_job(database, job.reference, 1)
+        with database.transaction() as connection:
+            lock_own_job(connection, job.reference)
+            mark_failed(connection, release.id, _message(error))
+        raise
+
+
+def _build(
+    database: Database, job: HeldJob, release: ReleaseRecord, options: BuildOptions
+) -> BuildOutcome:
+    facts = _look_at(release)
+    if _is_known(release, content_key(release.model_path), options):
+        begin_counted_job(database, job.reference, 0)
+        with database.transaction() as connection:
+            lock_own_job(connection, job.reference)
+            confirm_statistics(connection, release.id, facts)
+        return _finish(job, BuildOutcome.UNCHANGED, {})
+    progress = _Progress(database, job, release)
+    statistics = _compute(job, release, options, progress)
+    if statistics.source is StatisticsSource.SCAN:
+        statistics = statistics.with_problems(_near_leaks(database, release, statistics))
+    progress.begin(0)
+    job.raise_if_stopped()
+    # Before the row: a row that says completed has its snapshots.
+    snapshots = write_release_snapshots(release, statistics, job.id)
+    with database.transaction() as connection:
+        lock_own_job(connection, job.reference)
+        store_statistics(connection, release.id, _as_columns(statistics, facts))
+    progress.end()
+    return _finish(
+        job,
+        BuildOutcome.BUILT,
+        {
+            "source": statistics.source.value,
+            "images": statistics.image_count,
+            "classes": statistics.class_count,
+            "problems": statistics.problem_totals,
+            "snapshots": snapshots,
+        },
+    )
+
+
+def _finish(job: HeldJob, outcome: BuildOutcome, result: dict[str, Any]) -> BuildOutcome:
+    status = job.finish({"outcome": outcome.value, **result})
+    return BuildOutcome.CANCELLED if status is JobStatus.CANCELLED else outcome
+
+
+def _look_at(release: ReleaseRecord) -> ArchiveFacts:
+    try:
+        return ArchiveFacts.of(release.model_path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ReleaseError(
+            ReleaseErrorCode.MISSING,
+            f"The archive {release.model_path} is gone; put it back and build again.",
+        ) from None
+
+
+def _is_known(release: ReleaseRecord, key: str, options: BuildOptions) -> bool:
+    """Whether the stored statistics are what would be computed now."""
+    return (
+        not options.force
+        and release.has_statistics
+        and release.content_key == key
+        and release.stats_version == STATISTICS_VERSION
+        and (not options.verify or release.stats_source is ReleaseStatsSource.SCAN)
+    )
+
+
+def _compute(
+    job: HeldJob, release: ReleaseRecord, options: BuildOptions, progress: _Progress
+) -> ReleaseStatistics:
+    """Take what the archive says of itself, or count its members."""
+    told = read_release_metadata(release.model_path)
+    if told is not None and not options.verify:
+        return told
+    counted = scan_release(
+        release.model_path, progress=progress, should_stop=lambda: job.should_stop
+    )
+    if told is None:
+        return counted
+    return counted.with_problems(
+        [
+            ReleaseProblem(
+                METADATA_DIFFERS,
+                None,
+                None,
+                f"{difference.what}: the metadata says {_shown(difference.metadata)}, the members "
+                f"{_shown(difference.scan)}",
+            )
+            for difference in compare_statistics(told, counted)
+        ]
+    )
+
+
+def _near_leaks(
+    database: Database, release: ReleaseRecord, statistics: ReleaseStatistics
+) -> tuple[ReleaseProblem, ...]:
+    """Near-duplicates in two splits, where the images of the release's project were measured."""
+    if release.project_id is None:
+        return ()
+    images = [
+        MeasuredImage(
+            image.relative_path.rpartition("/")[2],
+            image.sha256,
+            image.file_size,
+            image.perceptual_hash,
+        )
+        for image in list_release_images(database, release.project_id)
+        if image.perceptual_hash is not None
+    ]
+    if not images:
+        return ()
+    found = find_measured_members(statistics.image_batches(), images)
+    return find_near_leaks(found.members, found.splits, found.hashes)
+
+
+def _shown(value: int | str | None) -> str:
+    return "nothing" if value is None else str(value)
+
+
+def _as_columns(statistics: ReleaseStatistics, facts: ArchiveFacts) -> ComputedStatistics:
+    return ComputedStatistics(
+        source=ReleaseStatsSource(statistics.source.value),
+        train_image_count=statistics.train_image_count,
+        val_image_count=statistics.val_image_count,
+        test_image_count=statistics.test_image_count,
+        class_count=statistics.class_count,
+        classes=statistics.classes_json(),
+        shapes=statistics.shapes_json(),
+        problems=statistics.problems_json(),
+        archive=facts,
+        content_key=statistics.content_key,
+        version=STATISTICS_VERSION,
+    )
+
+
+@dataclass
+class _Progress:
+    """The progress of a scan: in the job's row each second, in Prefect every two seconds.
+
+    What is counted are the label files, and one more for the release itself.
+    """
+
+    database: Database
+    job: HeldJob
+    release: ReleaseRecord
+    _total: int | None = None
+    _next_record: float = 0.0
+    _next_show: float = field(default_factory=lambda: time.monotonic() + _SHOW_SECONDS)
+    _artifact_id: UUID | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        self.begin(total)
+        now = time.monotonic()
+        if now >= self._next_record:
+            record_count(self.database, self.job.reference, min(done, total))
+            self._next_record = now + _RECORD_SECONDS
+        if now >= self._next_show:
+            self._show(done, total)
+            self._next_show = time.monotonic() + _SHOW_SECONDS
+
+    def begin(self, label_files: int) -> None:
+        """Fix the total; only the first call counts."""
+        if self._total is None:
+            self._total = label_files + 1
+            begin_counted_job(self.database, self.job.reference, self._total)
+
+    def end(self) -> None:
+        """All is done and stored."""
+        assert self._total is not None
+        record_count(self.database, self.job.reference, self._total)
+        if self._artifact_id is not None:
+            self._show(self._total, self._total)
+
+    def _show(self, done: int, total: int) -> None:
+        """Show it in Prefect; the window must not break the work behind it."""
+        percent = 100.0 * done / max(total, 1)
+        text = f"Statistics of {escape(self.release.name)}: {done} of {total} label files"
+        try:
+            if self._artifact_id is None:
+                key = artifact_key("release-progress", self.release.name, str(self.release.id))
+                made = create_progress_artifact(percent, key=key, description=text)
+                self._artifact_id = cast(UUID, made)  # a coroutine only inside of async code
+            else:
+                update_progress_artifact(self._artifact_id, percent, description=text)
+        except Exception as error:
+            _log.warning("Progress of release %s could not be shown: %s", self.release.name, error)
+
+
+@task(run_name="queue outdated releases")
+def queue_outdated_releases() -> list[ReleaseRecord]:
+    """Queue every release whose statistics are missing, failed, or not those of its archive."""
+    database = open_database()
+    outdated = [release for release in list_releases(database) if _is_outdated(release)]
+    mark_to_be_built(database, [release.id for release in outdated])
+    return outdated
+
+
+def _is_outdated(release: ReleaseRecord) -> bool:
+    if release.stats_status is not ReleaseStatsStatus.COMPLETED:
+        return True
+    if release.stats_version != STATISTICS_VERSION:
+        return True
+    try:
+        return ArchiveFacts.of(release.model_path) != release.archive_facts
+    except OSError:
+        return True  # building tells what is the matter with it
+
+
+def write_release_snapshots(
+    release: ReleaseRecord, statistics: ReleaseStatistics, run_id: UUID
+) -> dict[str, str]:
+    """Write the rows of a release: `release_classes`, and after a scan `release_images`.
+
+    Where the newest snapshot holds these very rows it still tells the truth, and is kept.
+
+    Returns:
+        The path of each by the name of its dataset.
+    """
+    parameters = {
+        "flow": "build-release-stats",
+        "version": version("visionflows"),
+        "release": release.name,
+        "archive": str(release.model_path),
+        "source": statistics.source.value,
+        "content": f"{STATISTICS_VERSION} {statistics.source.value} {statistics.content_key}",
+    }
+    datasets: dict[str, tuple[pa.Schema, Any]] = {
+        "release_classes": (CLASS_ROWS_SCHEMA, lambda: statistics.class_rows().to_batches()),
+    }
+    if statistics.source is StatisticsSource.SCAN:
+        datasets["release_images"] = (IMAGE_ROWS_SCHEMA, statistics.image_batches)
+    settings = get_settings()
+    root = settings.snapshots_folder
+    paths = {}
+    for dataset, (schema, batches) in datasets.items():
+        subject = SnapshotSubject(dataset, "release", release.id)
+        newest = latest_snapshot(root, subject)
+        if newest is None or snapshot_metadata(newest).get("content") != parameters["content"]:
+            newest = write_snapshot(
+                root, subject, schema, batches(), run_id=run_id, metadata=parameters
+            )
+            prune_snapshots(root, subject, keep=settings.snapshots_kept)
+        paths[dataset] = str(newest)
+    return paths
+
+
+def _publish(database: Database, release_id: UUID) -> None:
+    """Show the statistics in Prefect; the window must not break the work behind it."""
+    try:
+        release = find_release(database, str(release_id))
+        details = load_release_details(database, release_id)
+        if details is None or release.stats_source is None:
+            return
+        create_markdown_artifact(
+            release_markdown(
+                release.name,
+                archive=str(release.model_path),
+                source=release.stats_source.value,
+                split_counts=release.split_counts(details),
+                classes=details.classes,
+                shapes=details.shapes,
+                problems=details.problems,
+            ),
+            key=artifact_key("release-statistics", release.name, str(release.id)),
+            description=f"Statistics of release {escape(release.name)}",
+        )
+    except Exception as error:
+        _log.warning("The report of release %s could not be shown: %s", release_id, error)

@@ -1,1 +1,0 @@
-"""Comparing two runs: which objects both have found, and where they disagree."""

@@ -1,0 +1,1 @@
+"""How a task runs: decorators, retries, runners, chunks."""

@@ -1,0 +1,1 @@
+"""Finding session folders and what lies in them."""

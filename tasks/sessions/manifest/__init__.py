@@ -1,0 +1,1 @@
+"""What a manifest promises: reading it, mending it, counting what it expects."""

@@ -1,0 +1,65 @@
+"""Whether a manifest lists what its folder holds."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tasks.sessions.manifest.files import ListedImages
+from tasks.sessions.problems import ProblemLog, SessionProblemCode, some_names
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """How a list of images and a folder agree.
+
+    Attributes:
+        listed: images that are listed, each counted once.
+        absent: how many of them are not in the folder.
+        unlisted: images in the folder that are not listed; None where the list was not read to its
+            end.
+    """
+
+    listed: int
+    absent: int
+    unlisted: int | None
+
+
+def compare_with_folder(
+    images: ListedImages, names: Collection[str], log: ProblemLog
+) -> Consistency:
+    """Compare the images that a manifest lists with those of its folder.
+
+    Names that differ only in the way accents are composed are the same (macOS decomposes them).
+
+    Args:
+        images: what the manifest lists.
+        names: the images in the folder.
+        log: gets an entry for each kind of disagreement.
+    """
+    code = SessionProblemCode
+    listed, present = set(images.names), set(names)
+    if len(listed) < len(images.names):
+        twice = len(images.names) - len(listed)
+        log.add(code.LISTED_TWICE, "", "entries of images that are listed already", twice)
+    absent, unlisted = listed - present, present - listed
+    if absent and unlisted:
+        absent_composed = {_composed(name): name for name in absent}
+        unlisted_composed = {_composed(name): name for name in unlisted}
+        for name in absent_composed.keys() & unlisted_composed.keys():
+            absent.discard(absent_composed[name])
+            unlisted.discard(unlisted_composed[name])
+    if absent:
+        reason = f"listed, but not in the folder: {some_names(sorted(absent))}"
+        log.add(code.LISTED_BUT_ABSENT, "", reason, len(absent))
+    if not images.is_whole:
+        return Consistency(len(listed), len(absent), None)
+    if unlisted:
+        reason = f"in the folder, but not listed: {some_names(sorted(unlisted))}"
+        log.add(code.PRESENT_BUT_UNLISTED, "", reason, len(unlisted))
+    return Consistency(len(listed), len(absent), len(unlisted))
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

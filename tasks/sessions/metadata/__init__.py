@@ -1,0 +1,1 @@
+"""What the images of a session say themselves: generation metadata in their headers."""

@@ -1,0 +1,437 @@
+"""The steps of compute-session-stats: plan, compute in chunks, write a snapshot, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from storage.database.connection import Database, is_transient, open_database
+from storage.database.tables.sessions import SessionStats
+from storage.errors import InvalidInputError, JobTakenOverError
+from storage.jobs.records import (
+    ChunkClaim,
+    JobReference,
+    claim_chunk,
+    list_open_chunks,
+    plan_job,
+    record_batch,
+    should_stop,
+)
+from storage.session_queries import (
+    SESSION_STATS_SCHEMA,
+    digest_session_stats,
+    load_session_overview,
+    read_session_stats,
+)
+from storage.sessions import (
+    FolderRegistration,
+    KnownSession,
+    PlannedFolder,
+    StoredSession,
+    find_session_paths,
+    known_sessions,
+    load_planned_folders,
+    register_session_folders,
+    store_sessions,
+)
+from storage.settings import get_settings
+from storage.snapshots import (
+    SnapshotSubject,
+    latest_snapshot,
+    prune_snapshots,
+    snapshot_metadata,
+    write_snapshot,
+)
+from tasks.quality.report import artifact_key, escape
+from tasks.running.chunks import cut_into_chunks
+from tasks.running.decorators import task
+from tasks.sessions.computation import compute_session_statistics
+from tasks.sessions.folders.finding import find_sessions, fingerprint_session
+from tasks.sessions.folders.names import time_in_name
+from tasks.sessions.folders.plan import (
+    NEVER_SEEN,
+    EarlierSession,
+    SessionPlan,
+    closed_sessions,
+    estimate_seconds,
+    plan_sessions,
+)
+from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.sessions.report import incomplete_session_rows, sessions_markdown
+from tasks.sessions.statistics import (
+    STATS_VERSION,
+    FoundSessions,
+    SessionFingerprint,
+    SessionFolder,
+    SessionStatistics,
+)
+
+_LOOK_SECONDS = 1.0
+_REPORT_ROWS = 50
+_STATS_COLUMNS = tuple(
+    column.name
+    for column in SessionStats.__table__.columns  # type: ignore[attr-defined]
+    if column.name != "session_id"
+)
+# Not read whole: what an earlier look has found stays.
+_FAILURES = {
+    SessionProblemCode.FOLDER_MISSING,
+    SessionProblemCode.FOLDER_UNREADABLE,
+    SessionProblemCode.IMAGE_UNREADABLE,
+    SessionProblemCode.MANIFEST_UNREADABLE,
+    SessionProblemCode.UNEXPECTED_ERROR,
+}
+
+
+@dataclass(frozen=True)
+class SessionsChosen:
+    """Which sessions a run is about.
+
+    Attributes:
+        root: the resolved sessions' root.
+        session_ids: ids or relative paths; None for all below the root.
+        force: read all again.
+        without_manifest: also sessions that have no `manifest.json`.
+        accept_losses: go on although most of the known sessions are gone.
+    """
+
+    root: str
+    session_ids: tuple[str, ...] | None = None
+    force: bool = False
+    without_manifest: bool = True
+    accept_losses: bool = False
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What a look at a root has found.
+
+    Attributes:
+        chunks: the numbers of the chunks to compute.
+        counts: how many sessions were `found`, and are `new`, `moved`, `returned`, `gone`,
+            `unchanged`.
+        left_out: folders that were left out, and why; the first ones.
+    """
+
+    chunks: list[int]
+    counts: dict[str, int]
+    left_out: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What one attempt at a chunk has done."""
+
+    number: int
+    processed: int
+    failed: int
+
+
+@task(run_name="plan")
+def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
+    """Find the sessions, see which have changed without opening any, and cut them into chunks."""
+    database = open_database()
+    earlier = known_sessions(database)
+    found = _find(database, chosen, earlier)
+    plan = plan_sessions(
+        chosen.root,
+        found.sessions,
+        [_earlier(session) for session in earlier],
+        stats_version=STATS_VERSION,
+        force=chosen.force,
+        whole=chosen.session_ids is None,
+        could_not_look_at={
+            problem.place
+            for problem in found.problems
+            if problem.code is SessionProblemCode.FOLDER_UNREADABLE
+        },
+        is_there=lambda session: (Path(session.root) / session.relative_path).is_dir(),
+    )
+    if plan.loses_too_many and not chosen.accept_losses:
+        raise InvalidInputError(
+            f"{len(plan.gone)} of {plan.known_before} sessions are gone from {chosen.root}. "
+            "Nothing was changed. If that is intended, run again with --accept-losses."
+        )
+    with database.transaction() as connection:
+        folder_ids = register_session_folders(
+            connection,
+            chosen.root,
+            FolderRegistration(plan.new, plan.moved, plan.returned, plan.gone),
+        )
+    by_path = {folder.session_id: folder for folder in found.sessions}
+    to_compute = [
+        by_path[path]
+        for path in plan.to_compute
+        if path in folder_ids
+        and (chosen.without_manifest or by_path[path].fingerprint.has_manifest)
+    ]
+    ids = [folder_ids[folder.session_id] for folder in to_compute]
+    chunks = cut_into_chunks(
+        ids,
+        [estimate_seconds(folder) for folder in to_compute],
+        workers=get_settings().workers,
+        shortest_seconds=get_settings().shortest_chunk_seconds,
+    )
+    plan_job(database, job, [ids[chunk] for chunk in chunks])
+    return PlanReport(
+        list_open_chunks(database, job),
+        _plan_counts(plan, found=len(found.sessions), to_compute=len(to_compute)),
+        [(problem.place, problem.reason) for problem in found.problems[:_REPORT_ROWS]],
+    )
+
+
+def _plan_counts(plan: SessionPlan, *, found: int, to_compute: int) -> dict[str, int]:
+    return {
+        "found": found,
+        "new": len(plan.new),
+        "moved": len(plan.moved),
+        "returned": len(plan.returned),
+        "gone": len(plan.gone),
+        "unchanged": found - to_compute,
+    }
+
+
+def _find(
+    database: Database, chosen: SessionsChosen, earlier: Sequence[KnownSession]
+) -> FoundSessions:
+    """The sessions that a run is about, as they lie on the disk now."""
+    root = Path(chosen.root)
+    paths: list[str] | None = None
+    if chosen.session_ids is not None:
+        with database.reading() as connection:
+            known = find_session_paths(connection, chosen.session_ids, chosen.root)
+        paths = [known.get(name, name) for name in chosen.session_ids]
+    found = find_sessions(root, paths)
+    known_paths = {s.relative_path for s in earlier if s.sessions_root == chosen.root}
+    closed = closed_sessions(root, found.problems, known_paths)
+    # Known sessions without a manifest stay in it even where they are not read: they are not gone.
+    sessions = [
+        folder
+        for folder in found.sessions
+        if chosen.without_manifest
+        or folder.fingerprint.has_manifest
+        or folder.session_id in known_paths
+    ]
+    return FoundSessions(
+        tuple(sorted((*sessions, *closed), key=lambda folder: folder.session_id)), found.problems
+    )
+
+
+def _fingerprint(path: Path) -> SessionFingerprint:
+    try:
+        return fingerprint_session(path)
+    except InvalidInputError:
+        return NEVER_SEEN
+
+
+def _earlier(session: KnownSession) -> EarlierSession:
+    folder_time = session.folder_modified_at_ns
+    return EarlierSession(
+        folder_id=session.folder_id,
+        root=session.sessions_root,
+        relative_path=session.relative_path,
+        is_missing=session.is_missing,
+        fingerprint=None
+        if folder_time is None
+        else SessionFingerprint(
+            folder_time, session.manifest_modified_at_ns, session.manifest_size
+        ),
+        stats_version=session.stats_version,
+        look_again=session.look_again or session.has_failed,
+    )
+
+
+@task(run_name="compute chunk {number}")
+def compute_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
+    """Compute the statistics of the sessions of a chunk and store them batch by batch.
+
+    An attempt goes on where the last one stopped. It ends early, with what it has computed stored,
+    when the job is cancelled.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        claim = claim_chunk(connection, job, number)
+        if claim is None:
+            return ChunkReport(number, 0, 0)
+        folders = load_planned_folders(connection, claim.items[claim.position :])
+    work = _ChunkWork(database, claim, folders)
+    try:
+        while work.claim.position < len(claim.items) and not work.stopped:
+            work.compute_batch(batch_size)
+    except JobTakenOverError:
+        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
+    return ChunkReport(
+        number, work.claim.processed - claim.processed, work.claim.failed - claim.failed
+    )
+
+
+class _ChunkWork:
+    """One attempt at a chunk."""
+
+    def __init__(
+        self, database: Database, claim: ChunkClaim, folders: dict[UUID, PlannedFolder]
+    ) -> None:
+        self.claim = claim
+        self.stopped = False
+        self._database = database
+        self._folders = folders
+        # At once: a chunk that waited in the queue while the job was cancelled reads nothing.
+        self._next_look = time.monotonic()
+
+    def compute_batch(self, batch_size: int) -> None:
+        """Look at up to `batch_size` sessions and store them with the new position at once."""
+        sessions: list[StoredSession] = []
+        position, failed = self.claim.position, self.claim.failed
+        for item in self.claim.items[position : position + batch_size]:
+            if self._should_stop():
+                break
+            folder = self._folders.get(item)
+            position += 1
+            if folder is None:
+                failed += 1  # somebody has deleted it since the job was planned
+                continue
+            sessions.append(_look_at(folder))
+            failed += sessions[-1].error_message is not None
+        if position == self.claim.position:
+            return
+        with self._database.transaction() as connection:
+            moved = record_batch(
+                connection,
+                self.claim,
+                position=position,
+                processed=position - failed,
+                failed=failed,
+            )
+            store_sessions(connection, sessions)
+        self.claim = moved
+
+    def _should_stop(self) -> bool:
+        """Look at most once a second whether the job was cancelled."""
+        if not self.stopped and time.monotonic() >= self._next_look:
+            self.stopped = should_stop(self._database, self.claim.job)
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        return self.stopped
+
+
+def _look_at(planned: PlannedFolder) -> StoredSession:
+    """Compute the statistics of one session; whatever is wrong with it stays with it."""
+    path = Path(planned.sessions_root) / planned.relative_path
+    # Before it is read: what changes meanwhile shows at the next look.
+    fingerprint = _fingerprint(path)
+    now = datetime.now(UTC)
+    folder = SessionFolder(planned.session_id, path, fingerprint)
+    try:
+        statistics = compute_session_statistics(folder, now)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        problem = SessionProblem(SessionProblemCode.UNEXPECTED_ERROR, "", reason)
+        statistics = SessionStatistics(
+            session_id=planned.session_id,
+            session_path=str(path),
+            session_created_at=time_in_name(path.name),
+            stats_computed_at=now,
+            problems=(problem,),
+            fingerprint=fingerprint,
+        )
+    failure = next((p for p in statistics.problems if p.code in _FAILURES), None)
+    return StoredSession(
+        planned.folder_id,
+        _stats_columns(statistics),
+        (
+            statistics.fingerprint.folder_mtime_ns,
+            statistics.fingerprint.manifest_mtime_ns,
+            statistics.fingerprint.manifest_size,
+        ),
+        error_message=None if failure is None else f"{path / failure.place}: {failure.reason}",
+        is_missing=failure is not None and failure.code is SessionProblemCode.FOLDER_MISSING,
+        is_partial=statistics.is_readable,
+    )
+
+
+def _stats_columns(statistics: SessionStatistics) -> dict[str, Any]:
+    values = {name: getattr(statistics, name) for name in _STATS_COLUMNS}
+    values["placeholders_json"] = dict(statistics.placeholders_json)
+    values["variations_summary_json"] = dict(statistics.variations_summary_json)
+    values["problems"] = [asdict(problem) for problem in statistics.problems]
+    return values
+
+
+def snapshot_subject(root: str) -> SnapshotSubject:
+    """What the snapshots of a sessions' root are about; the same id for the same root."""
+    return SnapshotSubject("session_stats", "root", uuid5(NAMESPACE_URL, Path(root).as_uri()))
+
+
+@task(run_name="write snapshot")
+def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, str]) -> str:
+    """Write the statistics of all sessions of a root as a snapshot; its path.
+
+    When the newest snapshot holds these very rows it still tells the truth, and is kept.
+    """
+    settings = get_settings()
+    folder, subject = settings.snapshots_folder, snapshot_subject(root)
+    newest = latest_snapshot(folder, subject)
+    with open_database().reading() as connection:
+        content = digest_session_stats(connection, root)
+        if newest is not None and snapshot_metadata(newest).get("content") == content:
+            return str(newest)
+        path = write_snapshot(
+            folder,
+            subject,
+            SESSION_STATS_SCHEMA,
+            read_session_stats(connection, root),
+            run_id=job.id,
+            metadata={
+                "flow": "compute-session-stats",
+                "version": version("visionflows"),
+                "sessions_root": root,
+                "taken_at": datetime.now(UTC).isoformat(),
+                "content": content,
+                **parameters,
+            },
+        )
+    prune_snapshots(folder, subject, keep=settings.snapshots_kept)
+    return str(path)
+
+
+@task(run_name="publish report")
+def publish_session_report(root: str, left_out: list[tuple[str, str]], snapshot: str) -> None:
+    """Show the sessions of a root in Prefect: summary, models, and those that are incomplete."""
+    overview = load_session_overview(open_database(), root, most_rows=_REPORT_ROWS)
+    fallback = str(snapshot_subject(root).id)
+    counts = {name: getattr(overview, name) for name in _SHOWN_COUNTS}
+    create_markdown_artifact(
+        sessions_markdown(
+            root,
+            counts=counts,
+            mean_completion=overview.mean_completion,
+            models=[asdict(model) for model in overview.models],
+            sources=overview.sources,
+            problems=overview.problems,
+            failures=overview.failures,
+            left_out=left_out,
+            snapshot=snapshot,
+        ),
+        key=artifact_key("sessions-summary", root, fallback),
+        description=f"Sessions in {escape(root)}",
+    )
+    create_table_artifact(
+        incomplete_session_rows(overview.incomplete_sessions),
+        key=artifact_key("sessions-incomplete", root, fallback),
+        description=(
+            f"{overview.incomplete} incomplete sessions in {escape(root)}; "
+            f"the first {len(overview.incomplete_sessions)} are shown"
+        ),
+    )
+
+
+_SHOWN_COUNTS = ("sessions", "missing", "images", "expected", "incomplete", "ongoing", "sweeps")

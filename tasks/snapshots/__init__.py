@@ -1,1 +1,0 @@
-"""Keeping the folder of Parquet snapshots small."""

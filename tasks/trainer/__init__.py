@@ -1,0 +1,1 @@
+"""What the Ultralytics trainer takes: geometry, classes, data.yaml, file names, splits."""

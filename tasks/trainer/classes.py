@@ -1,0 +1,144 @@
+"""One list of classes for several projects, and what does not fit together in theirs.
+
+Where the class lists and labels of one project disagree is found when its labels are read
+(`tasks.labels.formats.class_files.compare_class_names`, `tasks.labels.dataset.reading`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tasks.labels.annotations import ImageLabels, Label, LabelProblem
+from tasks.labels.problems import ProblemCode
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectClasses:
+    """The classes of one project.
+
+    Attributes:
+        project: its name, unique among those that are merged.
+        names: the class of each number in its label files, in any order and with any gaps.
+        further_names: classes that have no number there, from labels in formats with names only.
+    """
+
+    project: str
+    names: Mapping[int, str]
+    further_names: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassProblem:
+    """Something in the lists of classes that should be looked at.
+
+    Attributes:
+        code: "class_name_empty" or "class_duplicate".
+        project: where.
+        class_id: which number.
+        reason: what is wrong, in words.
+    """
+
+    code: str
+    project: str
+    class_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergedClasses:
+    """One list of classes for all projects.
+
+    Attributes:
+        names: normalised, each once; the position is the number in the training set.
+        id_maps: for each project, the new number of each of its numbers.
+        problems: what to look at in the projects' lists.
+    """
+
+    names: tuple[str, ...]
+    id_maps: Mapping[str, Mapping[int, int]]
+    problems: tuple[ClassProblem, ...] = ()
+
+
+def normalise_class_name(name: str) -> str:
+    """Make names comparable: without white space at the ends, in lower case."""
+    return name.strip().lower()
+
+
+def merge_classes(projects: Iterable[ProjectClasses]) -> MergedClasses:
+    """Merge the classes of several projects in the order in which they are first seen.
+
+    Projects are gone through as given, in each its numbers from the lowest and then its further
+    names. Names that are the same after `normalise_class_name` are one class. An empty
+    name becomes its number as text, or is left out where it has none.
+
+    Args:
+        projects: each once.
+
+    Raises:
+        ValueError: a project occurs twice.
+    """
+    numbers: dict[str, int] = {}
+    id_maps: dict[str, dict[int, int]] = {}
+    problems: list[ClassProblem] = []
+    for one in projects:
+        if one.project in id_maps:
+            raise ValueError(f"The classes of project {one.project!r} are given twice.")
+        id_map = id_maps[one.project] = {}
+        first_ids: dict[str, int] = {}
+        for class_id, raw_name in sorted(one.names.items()):
+            name = normalise_class_name(raw_name)
+            if not name:
+                name = str(class_id)
+                reason = f"Class {class_id} has no name; it is called {name!r}."
+                problems.append(ClassProblem("class_name_empty", one.project, class_id, reason))
+            first_id = first_ids.setdefault(name, class_id)
+            if first_id != class_id:
+                reason = f"Classes {first_id} and {class_id} are both called {name!r}: one class."
+                problems.append(ClassProblem("class_duplicate", one.project, class_id, reason))
+            id_map[class_id] = numbers.setdefault(name, len(numbers))
+        for raw_name in one.further_names:
+            if name := normalise_class_name(raw_name):
+                numbers.setdefault(name, len(numbers))
+    return MergedClasses(tuple(numbers), id_maps, tuple(problems))
+
+
+def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> ImageLabels:
+    """Give the labels of an image the names and numbers of the merged classes.
+
+    A label with a number is known by its number, one without by its name. Labels of a class that
+    the project does not have are left out and reported, with their lines: "class_out_of_range" for
+    a number, "class_unknown" for a name.
+
+    Args:
+        image: with the project's own classes.
+        project: one of those that were merged.
+        merged: what `merge_classes` gave.
+
+    Returns:
+        The labels that could be renamed, in their order; the problems so far, and the new ones
+        unless the same code and line are among them.
+
+    Raises:
+        KeyError: the project was not merged.
+    """
+    id_map = merged.id_maps[project]
+    numbers = {name: number for number, name in enumerate(merged.names)}
+    labels: list[Label] = []
+    problems = list(image.problems)
+    # the reader may have said so already
+    known = {(problem.code, problem.line) for problem in problems if problem.line is not None}
+    for label in image.labels:
+        if label.class_id is not None:
+            number = id_map.get(label.class_id)
+            code = str(ProblemCode.CLASS_OUT_OF_RANGE)
+            reason = f"Class {label.class_id} is none of the {len(id_map)} classes of the project."
+        else:
+            number = numbers.get(normalise_class_name(label.class_name))
+            code = str(ProblemCode.CLASS_UNKNOWN)
+            reason = f"Class {label.class_name!r} is none of the classes of the training set."
+        if number is not None:
+            labels.append(replace(label, class_name=merged.names[number], class_id=number))
+        elif (code, label.line) not in known:
+            problems.append(LabelProblem(code, image.source, label.line, reason))
+    return replace(image, labels=tuple(labels), problems=tuple(problems))

@@ -1,0 +1,310 @@
+"""The steps of prepare-training-set: plan, begin, write in chunks, finish, snapshot, report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from prefect.artifacts import create_markdown_artifact
+
+from storage.database.connection import Database, open_database
+from storage.errors import InvalidInputError, JobTakenOverError
+from storage.files import remove_leftovers
+from storage.jobs.records import (
+    JobReference,
+    claim_chunk,
+    list_open_chunks,
+    lock_own_job,
+    plan_job,
+    record_batch,
+    should_stop,
+)
+from storage.projects.projects import ProjectRecord
+from storage.projects.training_sets import load_registered_images
+from storage.settings import get_settings
+from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
+from tasks.images.folder_scan import scan_image_folder
+from tasks.labels.dataset.reading import read_dataset_labels
+from tasks.labels.geometry import image_size_of
+from tasks.quality.report import artifact_key
+from tasks.running.chunks import cut_into_chunks
+from tasks.running.decorators import task
+from tasks.trainer.file_names import name_of_set
+from tasks.training_sets.candidates import select_candidates
+from tasks.training_sets.plan import plan_training_set
+from tasks.training_sets.planned_images import ProjectCandidates, TrainingSetOptions
+from tasks.training_sets.report import TrainingSetReport, report_markdown
+from tasks.training_sets.writer import (
+    MANIFEST_SCHEMA,
+    begin_folder,
+    content_key,
+    finish_folder,
+    is_finished,
+    planned_ids,
+    planned_rows,
+    read_manifest,
+    write_images,
+    write_plan,
+)
+
+_KEY_DIGITS = 12
+# For cutting chunks only: a link and a label file, and bytes copied in a second.
+_SECONDS_PER_IMAGE = 0.001
+_BYTES_PER_SECOND = 500e6
+_BATCH = 200
+_LOOK_SECONDS = 1.0
+_LEFTOVER_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class PlannedSet:
+    """A training set whose plan lies on disk.
+
+    Attributes:
+        output: the folder that it will be.
+        plan_file: the plan, until the work begins.
+        key: the digest of its content.
+        images: how many.
+        report: what there is to know.
+    """
+
+    output: Path
+    plan_file: Path
+    key: str
+    images: int
+    report: TrainingSetReport
+
+    def building_folder(self, job_id: UUID) -> Path:
+        """Where a job builds the set: no two jobs write into the same folder."""
+        return self.output.with_name(f".{self.output.name}.{job_id}.building")
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What one attempt at a chunk has done."""
+
+    number: int
+    linked: int
+    copied: int
+
+
+@task(run_name="plan")
+def plan_set(
+    projects: list[ProjectRecord], output: Path | None, options: TrainingSetOptions
+) -> PlannedSet:
+    """Read images and labels of the projects, decide every file of the set, and store the plan."""
+    database = open_database()
+    settings = get_settings()
+    offers = [_candidates_of(database, project) for project in projects]
+    plan = plan_training_set(offers, options, threads=settings.workers)
+    if output is None:
+        name = name_of_set(project.name for project in projects)
+        output = settings.training_sets_folder / f"{name}-{plan.key[:_KEY_DIGITS]}"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(output)
+    chunks = cut_into_chunks(
+        [image.candidate.key for image in plan.images],
+        [
+            _SECONDS_PER_IMAGE + image.candidate.registered.file_size / _BYTES_PER_SECOND
+            for image in plan.images
+        ],
+        workers=settings.workers,
+        shortest_seconds=settings.shortest_chunk_seconds,
+    )
+    plan_file = output.with_name(f".{output.name}.{uuid4()}.tmp")
+    metadata = {
+        "flow": "prepare-training-set",
+        "version": version("visionflows"),
+        "projects": ", ".join(project.name for project in projects),
+        "task": plan.report.task,
+        "seed": str(options.seed),
+        "ratios": f"{options.ratios.train:g} {options.ratios.val:g} {options.ratios.test:g}",
+        "keep_splits": str(options.keep_splits),
+        "background_ratio": f"{options.background_ratio:g}",
+    }
+    folders = {project.name: project.path for project in projects}
+    try:
+        write_plan(plan_file, plan, folders, chunks, metadata)
+    except BaseException:
+        plan_file.unlink(missing_ok=True)
+        raise
+    return PlannedSet(output, plan_file, plan.key, len(plan.images), plan.report)
+
+
+def _candidates_of(database: Database, project: ProjectRecord) -> ProjectCandidates:
+    """Read the folder of a project: which images are there, and what their labels say now."""
+    registered = load_registered_images(database, project.id)
+    sizes = {image.relative_path: image_size_of(image.width, image.height) for image in registered}
+    scan = scan_image_folder(project.path)
+    dataset = read_dataset_labels(
+        [file.relative_path for file in (*scan.files, *scan.label_files)],
+        lambda path: (project.path / path).read_bytes(),
+        size_of_image=lambda path: sizes.get(path.as_posix()),
+    )
+    candidates, left_out = select_candidates(
+        project.name,
+        registered,
+        {file.relative_path: file for file in scan.files},
+        {image.path.as_posix(): image for image in dataset.images},
+    )
+    return ProjectCandidates(
+        project.name,
+        dataset.class_names,
+        candidates,
+        left_out,
+        dataset.problems,
+        sum(file.relative_path not in sizes for file in scan.files),
+    )
+
+
+def resolve_output(output: str | None) -> Path | None:
+    """The folder that a person has named, without `~`, links and `..`.
+
+    Raises:
+        InvalidInputError: it is no path, or its name begins with a dot.
+    """
+    if output is None:
+        return None
+    try:
+        path = Path(output).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InvalidInputError(f"{output!r} is not a folder: {error}.") from error
+    if not path.name or path.name.startswith("."):
+        raise InvalidInputError(f"{output!r} cannot be the name of a training set.")
+    return path
+
+
+def training_set_exists(planned: PlannedSet) -> bool:
+    """Whether the very set that is planned is there already, whole.
+
+    Raises:
+        InvalidInputError: something else has its name.
+    """
+    return is_finished(planned.output, planned.key)
+
+
+@task(run_name="begin")
+def begin_writing(job: JobReference, planned: PlannedSet) -> list[int]:
+    """Make the folder in which the set is built, and fix the work; the numbers of the chunks."""
+    folder = planned.building_folder(job.id)
+    if not folder.exists():
+        # This job has the subject: whoever built the set before is not at work any more.
+        _remove_building_folders(planned.output)
+    begin_folder(folder, planned.plan_file)
+    database = open_database()
+    chunks = [[UUID(text) for text in chunk] for chunk in planned_ids(folder)]
+    plan_job(database, job, chunks)
+    return list_open_chunks(database, job)
+
+
+@task(run_name="nothing to write")
+def begin_nothing(job: JobReference) -> None:
+    """Plan a job without work, for a set that is there already."""
+    plan_job(open_database(), job, [])
+
+
+@task(run_name="write chunk {number}")
+def write_chunk(job: JobReference, number: int, planned: PlannedSet) -> ChunkReport:
+    """Link or copy the images of a chunk and write their labels, batch by batch.
+
+    An attempt goes on where the last one stopped. It ends early when the job is cancelled.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        claim = claim_chunk(connection, job, number)
+    if claim is None:
+        return ChunkReport(number, 0, 0)
+    folder = planned.building_folder(job.id)
+    rows = planned_rows(folder, number)
+    linked = copied = 0
+    next_look = time.monotonic()
+    try:
+        while claim.position < len(rows):
+            if time.monotonic() >= next_look:
+                if should_stop(database, job):
+                    break
+                next_look = time.monotonic() + _LOOK_SECONDS
+            done = claim.position + len(rows[claim.position : claim.position + _BATCH])
+            written = write_images(folder, rows[claim.position : done])
+            linked, copied = linked + written.linked, copied + written.copied
+            with database.transaction() as connection:
+                claim = record_batch(connection, claim, position=done, processed=done, failed=0)
+    except JobTakenOverError:
+        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
+    return ChunkReport(number, linked, copied)
+
+
+@task(run_name="finish")
+def finish_writing(job: JobReference, planned: PlannedSet) -> None:
+    """Write data.yaml, classes.txt and the manifest, and give the set its name."""
+    folder = planned.building_folder(job.id)
+    if not folder.exists() and content_key(planned.output) == planned.key:
+        return  # an attempt whose answer was lost
+    with open_database().transaction() as connection:
+        lock_own_job(connection, job)
+        finish_folder(folder, planned.output)
+
+
+def discard_unfinished(planned: PlannedSet, job_id: UUID | None = None) -> None:
+    """Remove what a run has left that does not become a set."""
+    planned.plan_file.unlink(missing_ok=True)
+    if job_id is not None:
+        shutil.rmtree(planned.building_folder(job_id), ignore_errors=True)
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Remove what killed runs have left in our own folder; in others a name alone proves little."""
+    own = get_settings().training_sets_folder
+    now = time.time()
+    if output.parent == own:
+        remove_leftovers(own, older_than_seconds=_LEFTOVER_SECONDS, now=now)
+        for folder in own.glob(".*.building"):
+            if now - folder.stat().st_mtime > _LEFTOVER_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_building_folders(output: Path) -> None:
+    for folder in output.parent.glob(".*.building"):
+        # The name of a set may hold characters that mean something in a pattern.
+        if folder.name.startswith(f".{output.name}."):
+            shutil.rmtree(folder)
+
+
+@task(run_name="write snapshot")
+def write_manifest_snapshot(job: JobReference, planned: PlannedSet, projects: Sequence[str]) -> str:
+    """Keep the manifest of the set as a snapshot; its path. One set has one snapshot."""
+    root = get_settings().snapshots_folder
+    subject = SnapshotSubject("training_set_images", "training_set", UUID(planned.key[:32]))
+    newest = latest_snapshot(root, subject)
+    if newest is not None:
+        return str(newest)
+    path = write_snapshot(
+        root,
+        subject,
+        MANIFEST_SCHEMA,
+        read_manifest(planned.output),
+        run_id=job.id,
+        metadata={
+            "flow": "prepare-training-set",
+            "version": version("visionflows"),
+            "projects": ", ".join(projects),
+            "output": str(planned.output),
+            "content": planned.key,
+        },
+    )
+    return str(path)
+
+
+@task(run_name="publish report")
+def publish_set_report(planned: PlannedSet) -> None:
+    """Show in Prefect what is in the set and what is not."""
+    create_markdown_artifact(
+        report_markdown(planned.report, str(planned.output)),
+        key=artifact_key("training-set", planned.output.name, planned.key),
+        description=f"Training set of {planned.images} images",
+    )

@@ -1,0 +1,47 @@
+"""Parameters as they are typed: what is text stays text, the rest is JSON."""
+
+from __future__ import annotations
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+from deployments.cli.run.remote import parse_parameters
+from deployments.registry import find_deployed_flow
+from deployments.server.deploy import load_flow
+from storage.errors import InvalidInputError
+
+
+def parse(name, *pairs):
+    flow = load_flow(find_deployed_flow(name))
+    return parse_parameters(parameter_schema(flow).model_dump_for_openapi(), pairs)
+
+
+def test_a_name_of_digits_is_text_also_where_it_may_be_left_out():
+    assert parse("quality-metrics", "project=2024") == {"project": "2024"}
+    assert parse("ingest-project", "project=2024", "source=true") == {
+        "project": "2024",
+        "source": "true",
+    }
+    assert parse("ingest-project", "source=null", "project=a=b") == {
+        "source": None,
+        "project": "a=b",
+    }
+
+
+def test_everything_else_is_json():
+    assert parse("quality-metrics", "batch_size=20", "force=true") == {
+        "batch_size": 20,
+        "force": True,
+    }
+    assert parse("ingest-project", 'generate={"tile": 640}', "mode=link") == {
+        "generate": {"tile": 640},
+        "mode": "link",
+    }
+    assert parse("collection-inference", "batch_size=8") == {"batch_size": 8}
+    assert parse("collection-inference", "batch_size=null") == {"batch_size": None}
+    assert parse("compute-session-stats", 'session_ids=["7"]') == {"session_ids": ["7"]}
+
+
+def test_a_pair_without_a_value_is_refused():
+    with pytest.raises(InvalidInputError, match="'project' should be NAME=VALUE"):
+        parse("quality-metrics", "project")

@@ -1,0 +1,68 @@
+"""quality-metrics after moves, losses and interrupted runs: the rows and the snapshot stay true."""
+
+from __future__ import annotations
+
+import shutil
+
+import pyarrow.parquet as pq
+
+from storage.jobs.records import list_jobs
+from tasks.projects.registration_steps import register_project
+from tests.conftest import DATA
+
+
+def paths_in(snapshot):
+    return pq.read_table(snapshot, columns=["relative_path"])["relative_path"].to_pylist()
+
+
+def test_a_snapshot_missed_by_a_killed_run_is_written_by_the_next(
+    small_photographs, tmp_path, database, flow_runner
+):
+    register_project(database, "p", small_photographs, workers=2)
+    first = flow_runner("p").result()["snapshot"]
+    shutil.copy(DATA / "exif-orientation" / "Portrait_1.jpg", small_photographs / "new.jpg")
+    register_project(database, "p", small_photographs, workers=2)
+    second = flow_runner("p").result()["snapshot"]
+    # As if the second run had been killed between its comparison and its snapshot.
+    shutil.move(second, tmp_path / "lost.parquet")
+    third = flow_runner("p").result()["snapshot"]
+    assert third not in (first, second)
+    assert "new.jpg" in paths_in(third)
+    assert flow_runner("p").result()["snapshot"] == third
+
+
+def test_a_moved_image_is_compared_anew_and_its_new_path_is_in_the_snapshot(
+    tmp_path, database, flow_runner, quality_rows
+):
+    folder = tmp_path / "p"
+    folder.mkdir()
+    source = DATA / "exif-orientation" / "Landscape_1.jpg"
+    for name in ("m", "x", "z"):
+        # One picture in three files: every two are nearest, and the first path counts.
+        (folder / f"{name}.jpg").write_bytes(source.read_bytes() + name.encode())
+    register_project(database, "p", folder, workers=1)
+    flow_runner("p")
+    nearest = {row["relative_path"]: row["nearest_relative_path"] for row in quality_rows("p")}
+    assert nearest == {"m.jpg": "x.jpg", "x.jpg": "m.jpg", "z.jpg": "m.jpg"}
+
+    (folder / "z.jpg").rename(folder / "a.jpg")
+    assert register_project(database, "p", folder, workers=1).counts.moved == 1
+    snapshot = flow_runner("p").result()["snapshot"]
+    assert list_jobs(database)[0].total == 0, "no picture was decoded again"
+    nearest = {row["relative_path"]: row["nearest_relative_path"] for row in quality_rows("p")}
+    assert nearest == {"a.jpg": "m.jpg", "m.jpg": "a.jpg", "x.jpg": "a.jpg"}
+    assert paths_in(snapshot) == ["a.jpg", "m.jpg", "x.jpg"]
+
+
+def test_a_lost_copy_does_not_fail_the_other_copies(tmp_path, database, flow_runner, quality_rows):
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(DATA / "dark-retinexnet" / "data" / "eval" / "low" / "1.png", folder / name)
+    register_project(database, "p", folder, workers=1)
+    (folder / "a.png").unlink()
+    assert flow_runner("p").is_completed()
+    job = list_jobs(database)[0]
+    assert (job.processed, job.failed, job.total) == (1, 1, 2)
+    # One content has one measurement, and there is a file that gives it.
+    assert {row["status"] for row in quality_rows("p")} == {"completed"}

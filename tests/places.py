@@ -1,0 +1,9 @@
+"""Where tests find the checkout and its data."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "tests" / "data"
+SAMPLES = ROOT / "samples"
+MUSSELS = SAMPLES / "mussels"
+EMPIRE = DATA / "roboflow-empire"

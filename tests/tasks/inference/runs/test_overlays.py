@@ -1,0 +1,42 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.inference.detections import Detection, ImageDetections
+from tasks.inference.runs.overlays import color_of_class, draw_overlay, overlay_jpeg
+
+SQUARE = np.array([[20, 40], [80, 40], [80, 100], [20, 100]], np.float32)
+
+
+def overlay_of(picture, **options):
+    height, width = picture.shape[:2]
+    found = ImageDetections(width, height, (Detection(1, 0.87, (20, 40, 80, 100), (SQUARE,)),))
+    return draw_overlay(picture, found, ("live", "dead"), **options)
+
+
+@pytest.mark.parametrize("channels", [None, 3, 4])
+def test_outlines_are_drawn_in_the_colour_of_their_class(channels):
+    shape = (120, 160) if channels is None else (120, 160, channels)
+    overlay = overlay_of(np.full(shape, 100, np.uint8))
+    assert overlay.shape == (120, 160, 3)
+    assert overlay[70, 20].tolist() == pytest.approx(color_of_class(1), abs=40)
+    assert overlay[110, 150].tolist() == [100, 100, 100]
+    inside = overlay[70, 50].astype(int)
+    assert inside.tolist() == pytest.approx(0.65 * 100 + 0.35 * np.array(color_of_class(1)), abs=2)
+
+
+def test_large_pictures_are_reduced_and_texts_stay_inside():
+    overlay = overlay_of(np.zeros((1000, 2000, 3), np.uint8), longest_side=500)
+    assert overlay.shape == (250, 500, 3)
+    tiny = overlay_of(np.zeros((101, 81, 3), np.uint8))
+    assert tiny.shape == (101, 81, 3)
+
+
+def test_an_overlay_is_written_as_jpeg_with_its_colours():
+    overlay = overlay_of(np.full((120, 160, 3), (10, 20, 200), np.uint8))
+    picture = Image.open(io.BytesIO(overlay_jpeg(overlay, quality=95)))
+    assert (picture.format, picture.size) == ("JPEG", (160, 120))
+    difference = np.asarray(picture).astype(int) - overlay
+    assert np.abs(difference).mean() < 6

@@ -1,0 +1,208 @@
+"""ZIP files as sources: what is taken, what is left out and why, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+from contextlib import closing
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.errors import InvalidInputError
+from tasks.images.files import DEFAULT_LIMITS
+from tasks.projects.ingest.copying import UnreadableFileError, copy_file, read_content
+from tasks.projects.sources.archive import ArchiveLimits, ArchiveSource
+
+
+def archive(path, *members, compression=zipfile.ZIP_DEFLATED):
+    """Write a ZIP of (name or ZipInfo, content)."""
+    with zipfile.ZipFile(path, "w", compression) as made:
+        for name, content in members:
+            made.writestr(name, content)
+    return path
+
+
+def listed(path, **limits):
+    with closing(ArchiveSource(path, ArchiveLimits(**limits))) as source:
+        listing = source.list_files()
+        return [file.relative_path for file in listing.images], listing.problems
+
+
+def with_flags(path, offset_in_entry, value):
+    """Change a 16-bit field of every entry of the table of contents."""
+    content = bytearray(path.read_bytes())
+    place = content.find(b"PK\x01\x02")
+    while place >= 0:
+        struct.pack_into("<H", content, place + offset_in_entry, value)
+        place = content.find(b"PK\x01\x02", place + 4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.jpg",
+        "a/../../evil.jpg",
+        "/etc/evil.jpg",
+        "C:/evil.jpg",
+        "c:evil.jpg",
+        "..\\evil.jpg",
+        "\\\\server\\share\\evil.jpg",
+        "D:\\evil.jpg",
+    ],
+)
+def test_names_that_lead_outside_are_left_out_and_reported(tmp_path, name):
+    images, problems = listed(archive(tmp_path / "a.zip", (name, b"x"), ("good.jpg", b"y")))
+    assert images == ["good.jpg"]
+    assert len(problems) == 1
+    assert "leads outside" in problems[0]
+
+
+def test_odd_members_are_left_out_with_the_reason(tmp_path):
+    link = zipfile.ZipInfo("link.jpg")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = archive(
+            tmp_path / "a.zip",
+            (link, b"/etc/passwd"),
+            ("twice.jpg", b"first"),
+            ("twice.jpg", b"the last one"),
+            ("a.jpg", b"x"),
+            ("a.jpg/b.jpg", b"x"),
+            ("n" * 256 + ".jpg", b"x"),
+            ("/".join(["deep" * 10] * 60) + "/c.jpg", b"x"),
+            ("sub\\d.jpg", b"x"),
+            ("__MACOSX/._e.jpg", b"x"),
+            (".hidden/f.jpg", b"x"),
+            ("readme.md", b"x"),
+            ("folder.jpg/", b""),
+        )
+    images, problems = listed(path)
+    assert images == ["a.jpg/b.jpg", "sub/d.jpg", "twice.jpg"]
+    found = {problem.rpartition(": ")[0][:8]: problem.rpartition(": ")[2] for problem in problems}
+    assert found == {
+        "link.jpg": "is a link; links in archives are not followed",
+        "twice.jp": "is there more than once; the last one counts",
+        "a.jpg": "is a file and a folder in the archive",
+        "n" * 8: "has a name that is too long for a file system",
+        "deepdeep": "has a name that is too long for a file system",
+    }
+    with closing(ArchiveSource(path)) as source, source.open("twice.jpg") as stream:
+        assert stream.read() == b"the last one"
+
+
+def test_encrypted_members_and_unknown_compressions_are_left_out(tmp_path):
+    path = with_flags(archive(tmp_path / "a.zip", ("a.jpg", b"x")), 8, 1)
+    assert listed(path) == (
+        [],
+        ["a.jpg: is encrypted; unpack it with its password and ingest the folder"],
+    )
+    path = with_flags(archive(tmp_path / "b.zip", ("a.jpg", b"x")), 10, 97)
+    assert listed(path) == ([], ["a.jpg: has the compression 97, which is not supported"])
+
+
+def test_bombs_are_refused_or_left_out_before_anything_is_inflated(tmp_path):
+    path = archive(tmp_path / "a.zip", ("a.jpg", bytes(2000)), ("b.jpg", bytes(2000)))
+    with pytest.raises(InvalidInputError, match="has 2 entries, more than the limit of 1"):
+        listed(path, max_entries=1)
+    with pytest.raises(InvalidInputError, match="declares 4,000 bytes"):
+        listed(path, max_total_bytes=3999)
+    assert listed(path, max_file_bytes=1999)[1] == [
+        "a.jpg: declares 2,000 bytes, more than the limit",
+        "b.jpg: declares 2,000 bytes, more than the limit",
+    ]
+    # One kernel of deflated zeros in both entries: the second begins inside of the first.
+    content = bytearray(path.read_bytes())
+    second = content.rfind(b"PK\x01\x02")
+    struct.pack_into("<I", content, second + 42, 10)
+    (tmp_path / "overlap.zip").write_bytes(content)
+    with pytest.raises(InvalidInputError, match="share bytes"):
+        listed(tmp_path / "overlap.zip")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, content.find(b"PK\x01\x02") + 24, 1 << 29)
+    (tmp_path / "ratio.zip").write_bytes(content)
+    assert listed(tmp_path / "ratio.zip") == (
+        ["b.jpg"],
+        ["a.jpg: declares more bytes than its compression can give"],
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"not a ZIP", b"PK\x03\x04 cut", b"PK\x05\x06"])
+def test_what_is_no_archive_is_refused_by_its_name(tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"a\.zip cannot be read as a ZIP archive"):
+        ArchiveSource(tmp_path / "a.zip")
+
+
+def test_a_truncated_archive_is_refused_and_an_empty_one_has_nothing(tmp_path):
+    whole = archive(tmp_path / "a.zip", ("a.jpg", b"x" * 100)).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[:-30])
+    with pytest.raises(InvalidInputError, match="cannot be read as a ZIP archive"):
+        ArchiveSource(tmp_path / "cut.zip")
+    assert listed(archive(tmp_path / "empty.zip")) == ([], [])
+
+
+def test_a_member_that_is_damaged_fails_alone(tmp_path):
+    path = archive(
+        tmp_path / "a.zip",
+        ("bad.jpg", b"0123456789" * 50),
+        ("good.jpg", b"fine"),
+        compression=zipfile.ZIP_STORED,
+    )
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF
+    path.write_bytes(content)
+    with closing(ArchiveSource(path)) as source:
+        with (
+            source.open("bad.jpg") as stream,
+            pytest.raises(UnreadableFileError, match="damaged in the archive: Bad CRC-32"),
+        ):
+            read_content(stream, size=500, limits=DEFAULT_LIMITS)
+        with source.open("good.jpg") as stream:
+            assert read_content(stream, size=4, limits=DEFAULT_LIMITS) == b"fine"
+        with pytest.raises(OSError, match="not in the archive any more"):
+            source.open("gone.jpg")
+
+
+names = st.lists(
+    st.sampled_from(
+        ["..", ".", "", "a", "b.jpg", "C:", "x.txt", "~", "CON", "ä 鳥.png", ".h", " ", "*.jpg"]
+    )
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
+    min_size=1,
+    max_size=5,
+)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # which archives may hold
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(names, st.sampled_from("/\\")), min_size=1, max_size=8))
+def test_nothing_is_ever_written_outside_of_the_staging_folder(tmp_path_factory, members):
+    folder = tmp_path_factory.mktemp("property")
+    staging = folder / "inner" / "staging"
+    staging.mkdir(parents=True)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as made:
+        for number, (parts, slash) in enumerate(members):
+            made.writestr(zipfile.ZipInfo(slash.join(parts) or "x"), str(number))
+    (folder / "a.zip").write_bytes(content.getvalue())
+    with closing(ArchiveSource(folder / "a.zip")) as source:
+        listing = source.list_files()
+        files = [*listing.images, *listing.label_files]
+        for file in files:
+            assert ".." not in PurePosixPath(file.relative_path).parts
+            with source.open(file.relative_path) as stream:
+                copy_file(
+                    stream,
+                    staging / file.relative_path,
+                    size=file.size,
+                    modified_at_ns=file.modified_at_ns,
+                )
+    written = {path for path in folder.rglob("*") if path.is_file()}
+    assert written == {folder / "a.zip", *(staging / file.relative_path for file in files)}

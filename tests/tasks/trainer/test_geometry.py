@@ -1,0 +1,232 @@
+"""Labels of any geometry become rows that the trainer takes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.errors import InvalidInputError
+from tasks.labels.annotations import (
+    Box,
+    GeometryKind,
+    Keypoint,
+    Keypoints,
+    Label,
+    OrientedBox,
+    Polygon,
+)
+from tasks.labels.formats.yolo import write_yolo
+from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.trainer.geometry import (
+    Adjustment,
+    TaskGeometry,
+    TrainingTask,
+    adapt_labels,
+    decide_task_geometry,
+)
+
+BOX = Box(0.5, 0.5, 0.2, 0.4)
+SQUARE = Polygon(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)))
+# A square of 100 pixels stood on its corner, in an image of 400 x 200.
+DIAMOND = OrientedBox(((0.5, 0.25), (0.625, 0.5), (0.5, 0.75), (0.375, 0.5)))
+POSE = Keypoints(BOX, (Keypoint(0.5, 0.4, 2), Keypoint(0.5, 0.6, 1)))
+
+
+def wanted(task: TrainingTask, shape=None) -> TaskGeometry:
+    kinds = {
+        TrainingTask.DETECT: GeometryKind.BOX,
+        TrainingTask.SEGMENT: GeometryKind.POLYGON,
+        TrainingTask.OBB: GeometryKind.ORIENTED_BOX,
+        TrainingTask.POSE: GeometryKind.KEYPOINTS,
+    }
+    return TaskGeometry(task, YoloGeometry(kinds[task], shape))
+
+
+def adapt(geometry, task, **more):
+    labels, done = adapt_labels([Label("a", geometry, 0, **more)], wanted(task), 400, 200)
+    return [one.geometry for one in labels], dict(done)
+
+
+@pytest.mark.parametrize(
+    ("geometries", "task"),
+    [
+        ([BOX], TrainingTask.DETECT),
+        ([SQUARE], TrainingTask.SEGMENT),
+        ([SQUARE, DIAMOND], TrainingTask.SEGMENT),
+        ([DIAMOND], TrainingTask.OBB),
+        ([POSE], TrainingTask.POSE),
+        ([BOX, SQUARE], TrainingTask.DETECT),
+        ([POSE, BOX], TrainingTask.DETECT),
+        ([DIAMOND, BOX], TrainingTask.DETECT),
+    ],
+)
+def test_the_finest_task_that_all_labels_can_serve(geometries, task):
+    assert decide_task_geometry(geometries).task is task
+
+
+def test_poses_have_the_number_of_keypoints_of_the_labels():
+    seen = decide_task_geometry([POSE])
+    unseen = Keypoints(BOX, (Keypoint(0.1, 0.1, None),))
+    assert seen.yolo.keypoint_shape == (2, 3)
+    assert decide_task_geometry([unseen]).yolo.keypoint_shape == (1, 2)
+    assert decide_task_geometry([unseen, BOX], TrainingTask.POSE).yolo.keypoint_shape == (1, 3)
+    with pytest.raises(InvalidInputError, match=r"\[1, 2\] keypoints"):
+        decide_task_geometry([POSE, unseen])
+    with pytest.raises(InvalidInputError, match="no label with keypoints"):
+        decide_task_geometry([BOX], TrainingTask.POSE)
+
+
+def test_what_has_the_geometry_already_is_kept_to_the_last_digit():
+    odd = Polygon(((0.1, 1 / 3), (2 / 3, 0.7), (0.30000000000000004, 0.9)))
+    for task, geometry in (
+        (TrainingTask.DETECT, Box(1 / 3, 1 / 7, 1 / 9, 1 / 11)),
+        (TrainingTask.SEGMENT, odd),
+        (TrainingTask.OBB, DIAMOND),
+    ):
+        assert adapt(geometry, task) == ([geometry], {})
+    labels, done = adapt_labels([Label("a", POSE, 0)], wanted(TrainingTask.POSE, (2, 3)), 400, 200)
+    assert ([one.geometry for one in labels], done) == ([POSE], {})
+
+
+def test_boxes_around_outlines():
+    assert adapt(SQUARE, TrainingTask.DETECT) == (
+        [Box(0.5, 0.5, 0.5, 0.5)],
+        {Adjustment.BOX_OF_OUTLINE: 1},
+    )
+    assert adapt(DIAMOND, TrainingTask.DETECT)[0] == [Box(0.5, 0.5, 0.25, 0.5)]
+    assert adapt(POSE, TrainingTask.DETECT)[0] == [BOX]
+
+
+def test_corners_of_boxes():
+    corners = ((0.4, 0.3), (0.6, 0.3), (0.6, 0.7), (0.4, 0.7))
+    (polygon,), done = adapt(BOX, TrainingTask.SEGMENT)
+    assert np.allclose(polygon.points, corners)
+    assert done == {Adjustment.RECTANGLE_OF_BOX: 1}
+    (oriented,), _ = adapt(BOX, TrainingTask.OBB)
+    assert np.allclose(oriented.corners, corners)
+    assert adapt(DIAMOND, TrainingTask.SEGMENT) == (
+        [Polygon(DIAMOND.corners)],
+        {Adjustment.POLYGON_OF_RECTANGLE: 1},
+    )
+
+
+def test_the_smallest_rectangle_is_found_in_pixels():
+    """In normalised coordinates the diamond is no rectangle, so a wrong unit would show."""
+    with_middle = Polygon((*DIAMOND.corners, (0.4375, 0.375)))
+    (oriented,), done = adapt(with_middle, TrainingTask.OBB)
+    found = {(round(x, 9), round(y, 9)) for x, y in oriented.corners}
+    assert found == set(DIAMOND.corners)
+    assert done == {Adjustment.RECTANGLE_OF_POLYGON: 1}
+
+
+def test_labels_without_keypoints_get_some_that_are_not_labelled():
+    labels, done = adapt_labels([Label("a", BOX, 0)], wanted(TrainingTask.POSE, (2, 3)), 400, 200)
+    assert labels[0].geometry.points == (Keypoint(0.0, 0.0, 0),) * 2
+    assert np.allclose([labels[0].geometry.box.center_x, labels[0].geometry.box.height], [0.5, 0.4])
+    assert done == {Adjustment.NO_KEYPOINTS: 1}
+
+
+def test_what_sticks_out_is_cut_off():
+    (box,), done = adapt(Box(0.0, 0.5, 0.5, 0.5), TrainingTask.DETECT)
+    assert box == Box(0.125, 0.5, 0.25, 0.5)
+    assert done == {Adjustment.CLIPPED: 1}
+    assert adapt(Box(1.5, 0.5, 0.5, 0.5), TrainingTask.DETECT) == ([], {Adjustment.NO_AREA: 1})
+    outside = Polygon(((1.1, 0.5), (1.5, 0.5), (1.3, 0.9)))
+    assert adapt(outside, TrainingTask.SEGMENT) == ([], {Adjustment.NO_AREA: 1})
+    comb = Polygon(
+        ((0.1, -0.5), (0.9, -0.5), (0.9, 0.5), (0.7, 0.5), (0.7, -0.2), (0.3, -0.2), (0.3, 0.5),
+         (0.1, 0.5))
+    )  # fmt: skip
+    parts, done = adapt(comb, TrainingTask.SEGMENT)
+    assert len(parts) == 2, "two teeth"
+    assert done == {Adjustment.CLIPPED: 1}
+    (box,), _ = adapt(comb, TrainingTask.DETECT)
+    assert np.allclose((box.center_x, box.center_y, box.width, box.height), (0.5, 0.25, 0.8, 0.5))
+
+
+def test_rounding_at_the_edge_is_not_cut():
+    touching = Box(0.05, 0.5, 0.1000001, 0.5)
+    assert adapt(touching, TrainingTask.DETECT) == ([touching], {})
+
+
+def test_parts_of_one_object_are_one_box():
+    left, right = Box(0.2, 0.5, 0.2, 0.2), Box(0.8, 0.5, 0.2, 0.2)
+    parts = [
+        Label("a", left, 0, instance=4),
+        Label("b", BOX, 1),
+        Label("a", right, 0, instance=4),
+    ]
+    labels, done = adapt_labels(parts, wanted(TrainingTask.DETECT), 400, 200)
+    assert [one.class_id for one in labels] == [0, 1]
+    found = labels[0].geometry
+    expected = (0.5, 0.5, 0.8, 0.2)
+    assert np.allclose((found.center_x, found.center_y, found.width, found.height), expected)
+    assert done[Adjustment.PARTS_JOINED] == 1
+
+
+def test_crowds_empty_and_equal_labels_are_left_out():
+    nearly = Box(0.5 + 1e-12, 0.5, 0.2, 0.4)
+    labels = [
+        Label("a", BOX, 0),
+        Label("a", nearly, 0),
+        Label("b", BOX, 1),
+        Label("a", Box(0.5, 0.5, 0.0, 0.4), 0),
+        Label("a", BOX, 0, is_crowd=True),
+    ]
+    kept, done = adapt_labels(labels, wanted(TrainingTask.DETECT), 400, 200)
+    assert kept == [labels[0], labels[2]], "equal as float32, in which the trainer compares"
+    assert done == Counter({Adjustment.DUPLICATE: 1, Adjustment.NO_AREA: 1, Adjustment.CROWD: 1})
+
+
+NUMBERS = st.floats(-0.5, 1.5, allow_subnormal=False)
+POINTS = st.tuples(NUMBERS, NUMBERS)
+GEOMETRIES = st.one_of(
+    st.builds(Box, NUMBERS, NUMBERS, st.floats(0, 1), st.floats(0, 1)),
+    st.lists(POINTS, min_size=3, max_size=7).map(lambda points: Polygon(tuple(points))),
+    st.tuples(POINTS, POINTS, POINTS, POINTS).map(OrientedBox),
+    st.builds(
+        Keypoints,
+        st.builds(Box, NUMBERS, NUMBERS, st.floats(0, 1), st.floats(0, 1)),
+        st.tuples(*[st.builds(Keypoint, NUMBERS, NUMBERS, st.sampled_from([0, 1, 2]))] * 2),
+    ),
+)
+LABELS = st.lists(
+    st.builds(
+        Label,
+        st.just("a"),
+        GEOMETRIES,
+        st.integers(0, 2),
+        instance=st.none() | st.integers(0, 2),
+        is_crowd=st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(LABELS, st.sampled_from(list(TrainingTask)))
+def test_every_row_is_one_that_the_trainer_takes(labels, task):
+    """The trainer's own checks, in the words of its `verify_image_label`."""
+    shape = (2, 3) if task is TrainingTask.POSE else None
+    geometry = wanted(task, shape)
+    kept, _ = adapt_labels(labels, geometry, 400, 200)
+    rows = [line.split() for line in write_yolo(kept, geometry.yolo).decode().splitlines()]
+    lengths = {TrainingTask.DETECT: {5}, TrainingTask.OBB: {9}, TrainingTask.POSE: {11}}
+    for row in rows:
+        if task is TrainingTask.SEGMENT:
+            assert len(row) >= 7 and len(row) % 2 == 1
+        else:
+            assert {len(row)} == lengths[task]
+        assert all(math.isfinite(float(value)) for value in row)
+        positions = [float(value) for value in row[1:]]
+        if task is TrainingTask.POSE:
+            positions = [*positions[:4], *positions[4::3], *positions[5::3]]
+        assert max(positions) <= 1.01
+        assert min(positions) >= -0.01
+    as_float32 = {tuple(np.array(row, dtype=np.float32).tolist()) for row in rows}
+    assert len(as_float32) == len(rows)
