@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deployments.cli.main import main
-from tests.conftest import DATA
+from tests.places import DATA
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pytest
 
 from storage.database.connection import Database
 from storage.jobs.records import JobRecord, list_jobs
-from tests.conftest import DATA
+from tests.places import DATA
 from tests.prefect_server import copy_prefect_database, running_prefect_server
 
 COMMAND = Path(sys.executable).with_name("visionflows")

@@ -30,11 +30,11 @@ from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError
 from storage.jobs.records import find_job_of_run, list_jobs
 from storage.projects.projects import find_project
-from tests.conftest import DATA
 from tests.end_to_end.browser import NAMES as BROWSERS
 from tests.end_to_end.browser import find_browser, opened_page
 from tests.end_to_end.conftest import COMMAND
 from tests.end_to_end.local_stack import LocalStack, remove_home, wait_for
+from tests.places import DATA
 
 SLOW = 160
 QUALITY = "quality-metrics"

@@ -200,7 +200,7 @@ def test_without_a_server_of_its_own_the_command_brings_one(
 
 @pytest.fixture
 def small_project_folder(tmp_path):
-    from tests.conftest import DATA
+    from tests.places import DATA
 
     folder = tmp_path / "small"
     folder.mkdir()

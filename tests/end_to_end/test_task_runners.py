@@ -14,8 +14,8 @@ from storage.errors import ConfigurationError
 from storage.jobs.records import list_jobs
 from storage.settings import Settings
 from tasks.running.decorators import make_task_runner
-from tests.conftest import DATA
 from tests.end_to_end.test_quality_metrics_command import VALUES
+from tests.places import DATA
 
 PHOTOGRAPHS = DATA / "davis-frames/examples/label-transformers/bounding-boxes/data/JPEGImages"
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from storage.database.connection import Database
-from tests.conftest import DATA
+from tests.places import DATA
 from tests.session_folders import make_documented_sessions
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from tests.conftest import DATA
+from tests.places import DATA
 
 EMPIRE = DATA / "roboflow-empire"
 ROWS = "0 0.5 0.5 0.25 0.5\n1 0.25 0.375 0.125 0.25\n"

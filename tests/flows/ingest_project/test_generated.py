@@ -17,7 +17,6 @@ from tasks.labels.augmentation import transform_labels
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import image_size_of
 from tasks.labels.tiling import clip_labels_to_tiles
-from tests.conftest import DATA
 from tests.flows.ingest_project.ingest_samples import (
     NAMES,
     ROWS,
@@ -27,6 +26,7 @@ from tests.flows.ingest_project.ingest_samples import (
     yolo_dataset,
 )
 from tests.flows.ingest_project.test_formats import FORMATS, write_dataset
+from tests.places import DATA
 from tests.tasks.labels.label_samples import assert_same_labels
 
 EVERYTHING = {

@@ -15,7 +15,6 @@ from sqlalchemy import text
 from storage.database.tables.jobs import JobStatus
 from storage.jobs.records import list_jobs
 from storage.projects.projects import list_projects
-from tests.conftest import DATA
 from tests.flows.ingest_project.ingest_samples import (
     EMPIRE,
     NAMES,
@@ -27,6 +26,7 @@ from tests.flows.ingest_project.ingest_samples import (
     yolo_dataset,
     zipped,
 )
+from tests.places import DATA
 
 
 def count(database, table):

@@ -18,9 +18,8 @@ from storage.settings import get_settings
 from tasks.projects.generated.options import GenerationOptions
 from tasks.projects.ingest.plan_steps import make_plan
 from tasks.projects.ingest.target_steps import find_target
-from tests.conftest import DATA
 from tests.flows.ingest_project.ingest_samples import picture, tree, write, yolo_dataset
-from tests.places import ROOT
+from tests.places import DATA, ROOT
 
 HEIF = DATA / "heif"
 MALFORMED = sorted(

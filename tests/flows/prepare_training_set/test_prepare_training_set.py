@@ -19,8 +19,8 @@ from storage.jobs.records import cancel_job, list_jobs
 from storage.settings import get_settings
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.projects.registration_steps import register_project
-from tests.conftest import DATA
 from tests.flows.labeled_projects import make_river, make_sea, read_set, write_picture
+from tests.places import DATA
 from tests.storage.processes import kill, read_line, start_python
 
 ROBOFLOW = DATA / "roboflow-empire"

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.projects.registration_steps import register_project
-from tests.conftest import DATA
 from tests.flows.labeled_projects import make_river, make_sea, make_yolo
 from tests.flows.prepare_training_set import ultralytics_trainer
+from tests.places import DATA
 
 ROBOFLOW = DATA / "roboflow-empire"
 POSES = [

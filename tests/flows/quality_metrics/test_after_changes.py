@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from storage.jobs.records import list_jobs
 from tasks.projects.registration_steps import register_project
-from tests.conftest import DATA
+from tests.places import DATA
 
 
 def paths_in(snapshot):

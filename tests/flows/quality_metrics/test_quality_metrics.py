@@ -17,9 +17,9 @@ from storage.jobs.records import list_jobs
 from tasks.images.folder_scan import IMAGE_SUFFIXES
 from tasks.projects.registration_steps import register_project
 from tasks.quality.issues import BlurRule, QualityThresholds
-from tests.conftest import DATA
 from tests.flows.artifacts import artifacts_of
 from tests.flows.quality_metrics import reference
+from tests.places import DATA
 
 # What may differ between two runs that found the same: ids are drawn at random, times go on.
 UNSTABLE = {

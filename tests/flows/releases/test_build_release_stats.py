@@ -18,9 +18,9 @@ from storage.jobs.records import cancel_job, list_jobs
 from storage.releases import find_release, list_releases, load_release_details, register_release
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject, list_snapshots, snapshot_metadata
-from tests.conftest import DATA
 from tests.flows.artifacts import artifacts_of
 from tests.flows.releases.release_runs import count_members, long_archive, read_row, thread_of_flow
+from tests.places import DATA
 from tests.storage.processes import kill, start_python, wait_until
 from tests.tasks.releases.archives import sound_dataset, write_zip
 

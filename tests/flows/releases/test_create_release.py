@@ -18,8 +18,8 @@ from tasks.projects.registration_steps import register_project
 from tasks.releases.metadata import read_release_metadata
 from tasks.releases.scan import scan_release
 from tasks.releases.verification import compare_statistics
-from tests.conftest import DATA
 from tests.flows.releases.release_runs import count_members, read_row, thread_of_flow
+from tests.places import DATA
 from tests.storage.processes import kill, start_python, wait_until
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from storage.projects.training_sets import load_registered_images
 from tasks.projects.registration_steps import register_project
-from tests.conftest import DATA
+from tests.places import DATA
 
 PHOTOGRAPHS = DATA / "dark-retinexnet" / "data" / "eval" / "low"
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from tasks.projects.registration_steps import register_project
-from tests.conftest import DATA
+from tests.places import DATA
 
 ROBOFLOW = DATA / "roboflow-empire"
 

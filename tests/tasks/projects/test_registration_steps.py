@@ -14,7 +14,7 @@ from storage.errors import InvalidInputError
 from storage.projects.images import RegistrationCounts
 from storage.projects.projects import list_projects
 from tasks.projects.registration_steps import register_project
-from tests.conftest import DATA
+from tests.places import DATA
 from tests.tasks.images.test_folder_scan import as_ordinary_user, put
 
 PHOTOGRAPH = DATA / "exif-orientation" / "Landscape_6.jpg"

@@ -12,7 +12,7 @@ from pathlib import Path
 from tasks.sessions.computation import compute_session_statistics
 from tasks.sessions.folders.finding import fingerprint_session
 from tasks.sessions.statistics import SessionFolder, SessionOptions
-from tests.conftest import DATA
+from tests.places import DATA
 
 SD_PARSERS = DATA / "sd-parsers" / "tests" / "resources"
 COMFYUI = DATA / "comfyui-examples"

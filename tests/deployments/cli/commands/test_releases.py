@@ -11,8 +11,8 @@ from deployments.cli.output.releases import as_sentence
 from storage.database.tables.jobs import JobStatus
 from storage.jobs.records import list_jobs
 from storage.releases import find_release, register_release
-from tests.conftest import DATA
 from tests.end_to_end.conftest import Command
+from tests.places import DATA
 from tests.tasks.releases.archives import sound_dataset, write_zip
 
 NAME = "[red]gulls[/red] [x]"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tasks.images.decoding import decode_image
 from tasks.inference.detection.letterbox import apply_letterbox, displayed_pixels, fit_letterbox
-from tests.conftest import DATA
+from tests.places import DATA
 
 
 @pytest.mark.parametrize(
