@@ -214,7 +214,8 @@ def run(folder: Path, images: int, workers: int, repeat: int) -> None:
             assert state.is_completed(), state.message
             with timed(turns["unchanged"]):
                 quality_metrics("benchmark", return_state=True)
-            from storage.jobs.records import JobReference, list_jobs
+            from storage.jobs.locks import JobReference
+            from storage.jobs.records import list_jobs
 
             project = find_project(database, "benchmark")
             job = list_jobs(database)[0]

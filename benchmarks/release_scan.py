@@ -87,7 +87,8 @@ def list_here(path: Path) -> str:
     """List the members."""
     import os
 
-    from tasks.releases.archive.directory import open_archive, read_zip_directory
+    from tasks.releases.archive.directory import read_zip_directory
+    from tasks.releases.archive.source import open_archive
     from tasks.releases.problems import ReleaseProblemLog
 
     descriptor, size = open_archive(path)

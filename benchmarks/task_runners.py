@@ -18,7 +18,8 @@ import prefect
 import psutil
 
 from storage.settings import Settings, TaskRunnerKind
-from tasks.running.decorators import make_task_runner, task
+from tasks.running.decorators import task
+from tasks.running.runners import make_task_runner
 
 _PACKAGES = {TaskRunnerKind.DASK: "prefect_dask", TaskRunnerKind.RAY: "prefect_ray"}
 _WORKERS = 2

@@ -26,7 +26,7 @@ from tasks.inference.runs.order import RunOrder
 from tasks.inference.runs.order_steps import order_run
 from tasks.inference.runs.report_steps import publish_run_report, write_run_snapshot
 from tasks.inference.runs.steps import add_up_run, infer_chunk, load_run_model, plan_run
-from tasks.quality.report import artifact_key
+from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 
 Meaning = Literal["live", "dead"]

@@ -21,7 +21,7 @@ from storage.jobs.held import HeldJob, start_job
 from storage.jobs.records import JobRecord, find_job
 from storage.sessions import find_sessions_root, gather_planner_statistics
 from storage.settings import get_settings
-from tasks.quality.report import artifact_key
+from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 from tasks.sessions.steps import (
     SessionsChosen,

@@ -43,7 +43,7 @@ from tasks.projects.ingest.target_steps import (
     find_targets_of_all_projects,
     target_as_it_is_now,
 )
-from tasks.quality.report import artifact_key
+from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 
 

@@ -21,7 +21,7 @@ from storage.jobs.held import HeldJob, start_job
 from storage.jobs.records import JobRecord, find_job
 from storage.projects.projects import ProjectRecord, find_project
 from storage.settings import get_settings
-from tasks.quality.report import artifact_key
+from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios

@@ -21,7 +21,6 @@ from storage.jobs.records import JobRecord, find_job
 from storage.projects.projects import ProjectRecord, find_project
 from storage.settings import get_settings
 from tasks.quality.issues import QualityThresholds
-from tasks.quality.report import artifact_key
 from tasks.quality.steps import (
     compare_project_images,
     measure_chunk,
@@ -29,6 +28,7 @@ from tasks.quality.steps import (
     publish_quality_report,
     write_quality_snapshot,
 )
+from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 
 

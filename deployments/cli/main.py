@@ -24,10 +24,10 @@ from deployments.cli.output.terminal import print_problem
 from deployments.cli.run import collection_inference as command_run_inference
 from deployments.cli.run import compare_runs as command_compare_runs
 from deployments.cli.run import ingest_project as command_run_ingest
-from deployments.cli.run import quality_metrics as command_run
 from deployments.cli.run import releases as command_run_releases
 from deployments.cli.run import session_stats as command_run_sessions
 from deployments.cli.run import training_set as command_training_sets
+from deployments.cli.run.app import app as run_app
 from storage.errors import VisionflowsError
 
 app = typer.Typer(
@@ -51,15 +51,15 @@ app.add_typer(command_sessions.app, name="sessions")
 app.add_typer(command_collections.app, name="collections")
 app.add_typer(command_models.app, name="models")
 app.add_typer(command_runs.app, name="runs")
-app.add_typer(command_run.app, name="run")
-command_run.app.command("ingest-project")(command_run_ingest.ingest_project)
-command_run.app.command("prepare-training-set")(command_training_sets.prepare_training_set)
-command_run.app.command("build-release-stats")(command_run_releases.build_release_stats)
-command_run.app.command("check-release-stats")(command_run_releases.check_release_stats)
-command_run.app.command("create-release")(command_run_releases.create_release)
-command_run.app.command("compute-session-stats")(command_run_sessions.compute_session_stats)
-command_run.app.command("collection-inference")(command_run_inference.collection_inference)
-command_run.app.command("compare-runs")(command_compare_runs.compare_runs)
+app.add_typer(run_app, name="run")
+run_app.command("ingest-project")(command_run_ingest.ingest_project)
+run_app.command("prepare-training-set")(command_training_sets.prepare_training_set)
+run_app.command("build-release-stats")(command_run_releases.build_release_stats)
+run_app.command("check-release-stats")(command_run_releases.check_release_stats)
+run_app.command("create-release")(command_run_releases.create_release)
+run_app.command("compute-session-stats")(command_run_sessions.compute_session_stats)
+run_app.command("collection-inference")(command_run_inference.collection_inference)
+run_app.command("compare-runs")(command_compare_runs.compare_runs)
 command_runs.app.command("compare")(command_compare_runs.compare_runs)
 app.command("compute-stats")(command_run_sessions.compute_stats)
 app.add_typer(command_database.app, name="db")

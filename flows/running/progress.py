@@ -12,7 +12,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobStatus
 from storage.jobs.records import JobRecord, find_job
-from tasks.quality.report import escape
+from tasks.reports.markdown import escape
 
 _log = logging.getLogger(__name__)
 _UPDATE_SECONDS = 2.0

@@ -14,7 +14,8 @@ from storage.database.connection import Database
 from storage.database.stored_values import storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, NotFoundError
-from storage.jobs.records import JobReference, list_jobs, lock_own_job
+from storage.jobs.locks import JobReference, lock_own_job
+from storage.jobs.records import list_jobs
 
 _LONGEST_MESSAGE = 500
 

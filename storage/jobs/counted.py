@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from storage.database.connection import Database
 from storage.errors import JobTakenOverError
-from storage.jobs.records import JobReference, lock_own_job
+from storage.jobs.locks import JobReference, lock_own_job
 
 
 def begin_counted_job(database: Database, job: JobReference, total: int) -> None:

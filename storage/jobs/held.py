@@ -17,16 +17,15 @@ from storage.database.connection import Database, driver_connection, is_transien
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
-from storage.jobs.records import (
-    JobRecord,
+from storage.jobs.locks import (
     JobReference,
     close_interrupted,
     connect_alone,
-    list_jobs,
     lock_job,
     release_chunks,
     try_lock_subject,
 )
+from storage.jobs.records import JobRecord, list_jobs
 
 _log = logging.getLogger(__name__)
 

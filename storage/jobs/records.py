@@ -1,4 +1,4 @@
-"""The life of a job: its states, its counters, its cancellation. storage/held_job.py holds one.
+"""The life of a job: its states, its counters, its cancellation. `storage.jobs.held` holds one.
 
     pending -> processing -> completed | completed_with_errors | failed | cancelled
 
@@ -15,22 +15,17 @@ The database is the truth. What makes it hold, whatever is killed and whenever:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import RowMapping, text
 
-from storage.database.connection import Database, driver_connection
+from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import JobTakenOverError, NotFoundError
-
-# One key per kind and subject, computed by the server so that every caller agrees on it.
-_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s || ' ' || %s, 0))"
-_LOCK_JOB = "SELECT pg_advisory_lock(hashtextextended('job ' || %s::text, 0))"
+from storage.errors import NotFoundError
+from storage.jobs.locks import JobReference, close_interrupted, connect_alone, try_lock_subject
 
 
 @dataclass(frozen=True)
@@ -71,27 +66,6 @@ class JobRecord:
     def is_interrupted(self) -> bool:
         """Whether the job looks active while nobody is at work on it any more."""
         return self.status.is_active and not self.is_held
-
-
-@dataclass(frozen=True)
-class JobReference:
-    """What a task needs to write for a job: its id, and the token that proves whose it is."""
-
-    id: UUID
-    fencing_token: int = 1
-
-
-@dataclass(frozen=True)
-class ChunkClaim:
-    """A chunk that a task has begun: what is left of it starts at `position`."""
-
-    job: JobReference
-    number: int
-    attempt: int
-    items: list[UUID]
-    position: int
-    processed: int
-    failed: int
 
 
 _RECORD = """
@@ -205,134 +179,6 @@ def close_if_interrupted(database: Database, kind: JobKind, subject: str) -> boo
         )
 
 
-def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UUID]]) -> None:
-    """Fix the work list and begin: from here on `total` does not change.
-
-    Doing it again, after an attempt whose answer was lost, changes nothing.
-
-    Args:
-        database: the database.
-        job: the job, still pending.
-        chunks: the items of each chunk; no chunk is empty.
-
-    Raises:
-        JobTakenOverError: another run has closed this job.
-    """
-    with database.transaction() as connection:
-        begun = connection.execute(
-            text(
-                "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
-                "WHERE id = :id AND status = 'pending' AND fencing_token = :token"
-            ),
-            {
-                "id": job.id,
-                "token": job.fencing_token,
-                "total": sum(len(chunk) for chunk in chunks),
-            },
-        )
-        if begun.rowcount != 1:
-            lock_own_job(connection, job)
-            return
-        with (
-            driver_connection(connection).cursor() as cursor,
-            cursor.copy(
-                "COPY job_chunks (job_id, number, items, state, attempt, position, processed, "
-                "failed) FROM STDIN"
-            ) as copy,
-        ):
-            for number, items in enumerate(chunks):
-                copy.write_row((job.id, number, list(items), "pending", 0, 0, 0, 0))
-
-
-def list_open_chunks(database: Database, job: JobReference) -> list[int]:
-    """The numbers of the chunks of a job that are not completed."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT number FROM job_chunks WHERE job_id = :id AND state <> 'completed' "
-                "ORDER BY number"
-            ),
-            {"id": job.id},
-        )
-        return [row[0] for row in rows]
-
-
-def claim_chunk(connection: Connection, job: JobReference, number: int) -> ChunkClaim | None:
-    """Begin a chunk, or go on where an earlier attempt stopped.
-
-    Returns:
-        What is to be done; None if the chunk is done already.
-
-    Raises:
-        JobTakenOverError: the job is not held by this run any more.
-    """
-    lock_own_job(connection, job)
-    row = (
-        connection.execute(
-            text(
-                "UPDATE job_chunks SET state = 'processing', attempt = attempt + 1, "
-                "updated_at = now() WHERE job_id = :job_id AND number = :number "
-                "AND state <> 'completed' RETURNING attempt, items, position, processed, failed"
-            ),
-            {"job_id": job.id, "number": number},
-        )
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else ChunkClaim(job, number, **dict(row))
-
-
-def record_batch(
-    connection: Connection, claim: ChunkClaim, *, position: int, processed: int, failed: int
-) -> ChunkClaim:
-    """Move a chunk forward, in the transaction that stores the results of the batch.
-
-    Args:
-        connection: the transaction of the results.
-        claim: the chunk as the last call left it.
-        position: how many of its items are done now.
-        processed: how many of these succeeded, counted from the chunk's start.
-        failed: how many of these failed, counted from the chunk's start.
-
-    Returns:
-        The claim to hand to the next call.
-
-    Raises:
-        JobTakenOverError: the job, or this chunk of it, is worked on by another run.
-    """
-    # The row lock makes recorders of one job take turns. Without it, two that commit together
-    # would each sum over chunks without seeing the other's, and the counters would lag behind.
-    lock_own_job(connection, claim.job)
-    moved = connection.execute(
-        text(
-            "UPDATE job_chunks SET position = :position, processed = :processed, failed = :failed, "
-            "state = CASE WHEN :position = cardinality(items) THEN 'completed'::job_chunk_state "
-            "ELSE state END, updated_at = now() "
-            "WHERE job_id = :job_id AND number = :number "
-            "AND position = :known AND attempt = :attempt"
-        ),
-        {
-            "job_id": claim.job.id,
-            "number": claim.number,
-            "attempt": claim.attempt,
-            "known": claim.position,
-            "position": position,
-            "processed": processed,
-            "failed": failed,
-        },
-    )
-    if moved.rowcount != 1:
-        raise JobTakenOverError(f"Chunk {claim.number} of job {claim.job.id} is done by another.")
-    connection.execute(
-        text(
-            "UPDATE jobs SET (processed, failed) = (SELECT sum(processed), sum(failed) "
-            "FROM job_chunks WHERE job_id = :job_id), updated_at = now() WHERE id = :job_id"
-        ),
-        {"job_id": claim.job.id},
-    )
-    return replace(claim, position=position, processed=processed, failed=failed)
-
-
 def should_stop(database: Database, job: JobReference) -> bool:
     """Whether work on a job should end: cancelled, finished, or taken over."""
     with database.transaction() as connection:
@@ -344,66 +190,3 @@ def should_stop(database: Database, job: JobReference) -> bool:
             {"id": job.id, "token": job.fencing_token},
         ).one_or_none()
     return row is None or bool(row[0])
-
-
-def lock_own_job(connection: Connection, job: JobReference) -> None:
-    """Hold the job's row for the rest of a transaction that writes for it.
-
-    Raises:
-        JobTakenOverError: the job is not held by this run any more.
-    """
-    row = connection.execute(
-        text("SELECT status, fencing_token FROM jobs WHERE id = :id FOR UPDATE"), {"id": job.id}
-    ).one_or_none()
-    if row is None or row.status != JobStatus.PROCESSING or row.fencing_token != job.fencing_token:
-        state = "deleted" if row is None else row.status
-        raise JobTakenOverError(f"Job {job.id} is {state} and no longer held by this run.")
-
-
-def connect_alone(database: Database) -> psycopg.Connection[Any]:
-    """A connection outside the pool: its life is the life of the lock that it holds."""
-    # Not the URL as text: SQLAlchemy writes a blank as +, which libpq takes for a plus sign.
-    url = database.engine.url
-    options: dict[str, Any] = {
-        **url.translate_connect_args(database="dbname", username="user"),
-        **url.query,
-        "connect_timeout": 10,
-        "application_name": "visionflows job",
-    }
-    return psycopg.connect(autocommit=True, **options)
-
-
-def try_lock_subject(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:
-    """Take the lock on a kind and subject for the life of a connection; False if it is taken."""
-    row = connection.execute(_TRY_LOCK, [kind.value, subject]).fetchone()
-    return bool(row and row[0])
-
-
-def lock_job(connection: psycopg.Connection[Any], job_id: UUID) -> None:
-    """Show that a job is being worked on, for the life of a connection that has its subject."""
-    connection.execute(_LOCK_JOB, [job_id])
-
-
-def close_interrupted(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:
-    """Close the active job of a subject whose lock this connection holds."""
-    with connection.transaction():
-        closed = connection.execute(
-            "UPDATE jobs SET status = CASE WHEN cancel_requested THEN 'cancelled'::job_status "
-            "ELSE 'failed'::job_status END, fencing_token = fencing_token + 1, "
-            "error_message = CASE WHEN cancel_requested THEN NULL ELSE "
-            "'interrupted: the process at work on it ended; start it again to do the rest' END, "
-            "completed_at = now(), updated_at = now() "
-            "WHERE kind = %s AND subject = %s AND status IN ('pending', 'processing') RETURNING id",
-            [kind.value, subject],
-        ).fetchall()
-        for (job_id,) in closed:
-            release_chunks(connection, job_id)
-    return bool(closed)
-
-
-def release_chunks(connection: psycopg.Connection[Any], job_id: UUID) -> None:
-    """Leave no chunk of a finished job in `processing`."""
-    connection.execute(
-        "UPDATE job_chunks SET state = 'pending' WHERE job_id = %s AND state = 'processing'",
-        [job_id],
-    )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from storage.database.connection import Database, driver_connection
 from storage.database.stored_values import storable_json, storable_text
 from storage.errors import InvalidInputError
-from storage.jobs.records import JobReference, lock_own_job
+from storage.jobs.locks import JobReference, lock_own_job
 from storage.projects.images import copy_into
 
 

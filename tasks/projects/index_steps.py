@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from storage.database.connection import open_database
-from storage.jobs.records import JobReference
+from storage.jobs.locks import JobReference
 from storage.projects.image_listings import IndexedImage, read_image_index
 from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_BAR = "▁▂▃▄▅▆▇█"
-# Points and colons are markup only in web addresses, and look better without a backslash.
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+|~&!@$^=]|(?<=www)\.|:(?=//))", re.IGNORECASE)
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_LONGEST_SLUG = 60
-
-
-def escape(value: str) -> str:
-    """A file name or message as Markdown text: nothing in it is read as markup, a link or a line.
-
-    Control characters become blanks.
-    """
-    return _MARKDOWN.sub(r"\\\1", _NOT_PRINTABLE.sub(" ", value))
-
-
-def histogram_line(counts: Sequence[int]) -> str:
-    """Counts as a line of bars, the highest count full and blanks for counts of 0.
-
-    The smallest count above 0 shows at least the lowest bar.
-    """
-    highest = max(counts, default=0)
-    return "".join(
-        " " if count == 0 else _BAR[round((len(_BAR) - 1) * count / highest)] for count in counts
-    )
+from tasks.reports.charts import histogram_line
+from tasks.reports.markdown import escape
 
 
 def summary_markdown(
@@ -111,17 +88,3 @@ def duplicate_group_rows(groups: Mapping[int, Sequence[str]]) -> list[dict[str, 
         {"group": number, "images": len(paths), "paths": ", ".join(paths)}
         for number, paths in groups.items()
     ]
-
-
-def artifact_key(kind: str, name: str, fallback: str) -> str:
-    """A key that Prefect accepts: lower-case letters, digits and dashes; not too long to show.
-
-    Args:
-        kind: what the artifact shows.
-        name: the subject's name.
-        fallback: an id, added where the name alone would not tell subjects apart.
-    """
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_LONGEST_SLUG].strip("-")
-    if slug != name:
-        slug = f"{slug}-{fallback[:8]}".strip("-")
-    return f"{kind}-{slug}"

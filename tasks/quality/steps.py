@@ -22,16 +22,9 @@ from storage.database.connection import Database, open_database
 from storage.database.stored_values import storable_text
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
 from storage.errors import ImageError, ImageErrorCode, JobTakenOverError
-from storage.jobs.records import (
-    ChunkClaim,
-    JobReference,
-    claim_chunk,
-    list_open_chunks,
-    lock_own_job,
-    plan_job,
-    record_batch,
-    should_stop,
-)
+from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.jobs.locks import JobReference, lock_own_job
+from storage.jobs.records import should_stop
 from storage.projects.projects import ProjectRecord
 from storage.projects.quality import (
     IMAGE_QUALITY_SCHEMA,
@@ -65,18 +58,15 @@ from tasks.quality.pixels.measurements import (
     ImageMeasurement,
     prepare_worker_thread,
 )
-from tasks.quality.report import (
-    artifact_key,
-    duplicate_group_rows,
-    escape,
-    summary_markdown,
-)
+from tasks.quality.report import duplicate_group_rows, summary_markdown
 from tasks.quality.similar.comparison import (
     Comparison,
     EarlierComparison,
     ProjectMeasurements,
     compare_measurements,
 )
+from tasks.reports.keys import artifact_key
+from tasks.reports.markdown import escape
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 

@@ -22,13 +22,13 @@ import numpy as np
 from tasks.releases.archive.directory import (
     FLAG_ENCRYPTED,
     key_of_directory,
-    open_archive,
     read_directory_bytes,
     sizes_and_offsets,
 )
 from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
 from tasks.releases.archive.members import MemberError, MemberPlace, read_member
+from tasks.releases.archive.source import open_archive
 from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
 from tasks.releases.statistics import (
     ALL_SPLITS,

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.quality.report import escape
+from tasks.reports.charts import share_bar
+from tasks.reports.markdown import escape
 
-_BAR_WIDTH = 24
-_FULL, _PARTS = "█", "▏▎▍▌▋▊▉"
 NOT_LOOKED_FOR = (
     "Problems were not looked for: the members were not read (`--force --verify` reads them)."
 )
@@ -105,15 +104,6 @@ def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[Spl
             )
         rows.append(SplitRow(split, images, share, share_bar(share), *figures))
     return rows
-
-
-def share_bar(share: float) -> str:
-    """Draw a share of 0..1 in eighths of blocks; every share above 0 shows at least one."""
-    eighths = round(share * _BAR_WIDTH * 8)
-    if share > 0:
-        eighths = max(eighths, 1)
-    rest = eighths % 8
-    return _FULL * (eighths // 8) + (_PARTS[rest - 1] if rest else "")
 
 
 def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassRow]:

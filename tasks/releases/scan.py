@@ -11,16 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.labels.problems import ProblemCode
-from tasks.releases.archive.directory import (
-    Integers,
-    ZipDirectory,
-    open_archive,
-    read_zip_directory,
-)
+from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_directory
 from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from tasks.releases.archive.member_checks import note_case_conflicts, usable_members
 from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames, take_names_apart
 from tasks.releases.archive.members import MemberError, place_of, read_member
+from tasks.releases.archive.source import open_archive
 from tasks.releases.dataset.files import (
     DatasetFiles,
     DatasetNames,

@@ -23,7 +23,8 @@ from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsSta
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
 from storage.jobs.counted import begin_counted_job, record_count
 from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import JobRecord, lock_own_job
+from storage.jobs.locks import lock_own_job
+from storage.jobs.records import JobRecord
 from storage.projects.release_images import list_release_images
 from storage.releases import (
     ArchiveFacts,
@@ -45,7 +46,6 @@ from storage.snapshots import (
     snapshot_metadata,
     write_snapshot,
 )
-from tasks.quality.report import artifact_key, escape
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
@@ -61,6 +61,8 @@ from tasks.releases.statistics import (
     StatisticsSource,
 )
 from tasks.releases.verification import compare_statistics
+from tasks.reports.keys import artifact_key
+from tasks.reports.markdown import escape
 from tasks.running.decorators import task
 
 _log = logging.getLogger(__name__)

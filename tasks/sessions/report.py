@@ -5,24 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tasks.quality.report import escape
-
-_BAR_CELLS = 10
-_FULL, _EMPTY = "█", "░"
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-
-
-def completion_bar(percentage: float, cells: int = _BAR_CELLS) -> str:
-    """A percentage as a bar of `cells` characters, full at 100 and above.
-
-    Anything above 0 shows at least the thinnest stroke, and anything below 100 is not full.
-    """
-    eighths = int(min(max(percentage, 0.0), 100.0) / 100.0 * cells * 8)
-    if percentage > 0:
-        eighths = max(eighths, 1)
-    whole, part = divmod(eighths, 8)
-    bar = _FULL * whole + (_EIGHTHS[part] if part else "")
-    return bar + _EMPTY * (cells - len(bar))
+from tasks.reports.charts import completion_bar
+from tasks.reports.markdown import escape
 
 
 def session_state(session: Mapping[str, Any]) -> str:

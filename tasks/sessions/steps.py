@@ -16,15 +16,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from storage.database.connection import Database, is_transient, open_database
 from storage.database.tables.sessions import SessionStats
 from storage.errors import InvalidInputError, JobTakenOverError
-from storage.jobs.records import (
-    ChunkClaim,
-    JobReference,
-    claim_chunk,
-    list_open_chunks,
-    plan_job,
-    record_batch,
-    should_stop,
-)
+from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.jobs.locks import JobReference
+from storage.jobs.records import should_stop
 from storage.session_queries import (
     SESSION_STATS_SCHEMA,
     digest_session_stats,
@@ -50,7 +44,8 @@ from storage.snapshots import (
     snapshot_metadata,
     write_snapshot,
 )
-from tasks.quality.report import artifact_key, escape
+from tasks.reports.keys import artifact_key
+from tasks.reports.markdown import escape
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 from tasks.sessions.computation import compute_session_statistics

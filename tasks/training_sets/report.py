@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tasks.labels.annotations import LabelProblem
 from tasks.labels.problems import ProblemCode
-from tasks.quality.report import escape
+from tasks.reports.markdown import escape
 from tasks.training_sets.candidates import LeftOut
 
 _MOST_EXAMPLES = 50

@@ -15,15 +15,9 @@ from prefect.artifacts import create_markdown_artifact
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, JobTakenOverError
 from storage.files import remove_leftovers
-from storage.jobs.records import (
-    JobReference,
-    claim_chunk,
-    list_open_chunks,
-    lock_own_job,
-    plan_job,
-    record_batch,
-    should_stop,
-)
+from storage.jobs.chunks import claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.jobs.locks import JobReference, lock_own_job
+from storage.jobs.records import should_stop
 from storage.projects.projects import ProjectRecord
 from storage.projects.training_sets import load_registered_images
 from storage.settings import get_settings
@@ -31,7 +25,7 @@ from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
 from tasks.images.folder_scan import scan_image_folder
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import image_size_of
-from tasks.quality.report import artifact_key
+from tasks.reports.keys import artifact_key
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 from tasks.trainer.file_names import name_of_set

@@ -13,7 +13,7 @@ from storage.database.tables.jobs import JobStatus
 from storage.errors import ConfigurationError
 from storage.jobs.records import list_jobs
 from storage.settings import Settings
-from tasks.running.decorators import make_task_runner
+from tasks.running.runners import make_task_runner
 from tests.end_to_end.test_quality_metrics_command import VALUES
 from tests.places import DATA
 

@@ -11,15 +11,8 @@ import typer
 from rich.progress import TaskID
 from rich.table import Table
 
-from deployments.cli.output.terminal import (
-    as_description,
-    console,
-    new_progress_bar,
-    plain,
-    print_json,
-    print_plain,
-    print_problem,
-)
+from deployments.cli.output.progress import as_description, new_progress_bar
+from deployments.cli.output.terminal import console, plain, print_json, print_plain, print_problem
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.inference.collections import find_collection, list_collections, remove_collection

@@ -10,7 +10,8 @@ from uuid import UUID
 import typer
 from rich.live import Live
 
-from deployments.cli.output.terminal import console, job_as_json, job_table, print_json, print_plain
+from deployments.cli.output.jobs import job_as_json, job_table
+from deployments.cli.output.terminal import console, print_json, print_plain
 from deployments.server.state import read_stack_state, running_stack, stack_folder
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError

@@ -11,15 +11,8 @@ import typer
 from rich.progress import TaskID
 from rich.table import Table
 
-from deployments.cli.output.terminal import (
-    as_description,
-    console,
-    new_progress_bar,
-    plain,
-    print_json,
-    print_plain,
-    print_problem,
-)
+from deployments.cli.output.progress import as_description, new_progress_bar
+from deployments.cli.output.terminal import console, plain, print_json, print_plain, print_problem
 from storage.database.connection import open_database
 from storage.projects.projects import list_projects
 from storage.settings import get_settings

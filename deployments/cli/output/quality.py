@@ -13,12 +13,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from deployments.cli.output.terminal import console, job_as_json, plain, print_plain, printable
+from deployments.cli.output.jobs import job_as_json
+from deployments.cli.output.terminal import console, plain, print_plain, printable
 from storage.database.connection import Database
 from storage.jobs.records import JobRecord
 from storage.projects.projects import ProjectRecord
 from storage.projects.quality import QualityOverview, load_quality_overview
-from tasks.quality.report import histogram_line
+from tasks.reports.charts import histogram_line
 
 _ROWS = 10
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from rich.table import Table
 
-from deployments.cli.output.terminal import console, job_as_json, plain, print_plain
+from deployments.cli.output.jobs import job_as_json
+from deployments.cli.output.terminal import console, plain, print_plain
 from storage.database.connection import Database
 from storage.jobs.records import JobRecord
 from storage.session_queries import ModelSessions, load_session_overview, model_files
-from tasks.sessions.report import completion_bar, session_state
+from tasks.reports.charts import completion_bar
+from tasks.sessions.report import session_state
 
 _ROWS = 10
 _LONGEST_TEXT = 300

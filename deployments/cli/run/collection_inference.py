@@ -6,8 +6,10 @@ from typing import Annotated, Literal, cast
 
 import typer
 
+from deployments.cli.output.jobs import job_as_json
+from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.runs import print_run, run_as_json
-from deployments.cli.output.terminal import job_as_json, live_job_bar, print_json, print_plain
+from deployments.cli.output.terminal import print_json, print_plain
 from deployments.cli.run.here import result_of, run_here, run_remotely
 from deployments.server.environment import prepare_prefect_environment
 from storage.database.connection import open_database

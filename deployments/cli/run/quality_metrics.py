@@ -8,8 +8,10 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
+from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.quality import print_quality, quality_as_json
-from deployments.cli.output.terminal import live_job_bar, print_json, print_plain
+from deployments.cli.output.terminal import print_json, print_plain
+from deployments.cli.run.app import app
 from deployments.cli.run.here import result_of, run_here, run_remotely
 from deployments.server.environment import prepare_prefect_environment
 from storage.database.connection import open_database
@@ -17,18 +19,6 @@ from storage.database.tables.jobs import JobKind
 from storage.jobs.records import find_job, find_job_of_run
 from storage.projects.projects import find_project
 from storage.settings import get_settings
-
-app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def run() -> None:
-    """Run a flow in this process. Ctrl-C cancels it within a batch; what is done stays.
-
-    For example:
-
-      visionflows run quality-metrics --project mussels
-    """
 
 
 @app.command("quality-metrics")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
+from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.releases import (
     as_sentence,
     print_release,
     print_releases,
     release_as_json,
 )
-from deployments.cli.output.terminal import live_job_bar, print_json, print_plain, print_problem
+from deployments.cli.output.terminal import print_json, print_plain, print_problem
 from deployments.cli.run.here import run_here
 from deployments.server.environment import prepare_prefect_environment
 from storage.data_roots import check_within_data_roots

@@ -21,7 +21,8 @@ from prefect.states import Cancelling
 from rich.progress import Progress, TaskID
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments.cli.output.terminal import as_description, new_progress_bar, print_problem
+from deployments.cli.output.progress import as_description, new_progress_bar
+from deployments.cli.output.terminal import print_problem
 from deployments.registry import WORK_POOL, find_deployed_flow
 from deployments.server.api import has_live_worker
 from storage.database.connection import Database

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import typer
 
+from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.sessions import print_sessions_run, sessions_run_as_json
-from deployments.cli.output.terminal import live_job_bar, print_json, print_plain
+from deployments.cli.output.terminal import print_json, print_plain
 from deployments.cli.run.here import result_of, run_here
 from deployments.server.environment import prepare_prefect_environment
 from storage.database.connection import open_database

@@ -32,7 +32,7 @@ from tasks.inference.runs.comparison import (
 )
 from tasks.inference.runs.matching import MATCH_IOU
 from tasks.inference.runs.report_steps import overlay_of, publish_report
-from tasks.quality.report import artifact_key
+from tasks.reports.keys import artifact_key
 from tasks.reports.report import Picture, Report, Table
 from tasks.running.decorators import task
 

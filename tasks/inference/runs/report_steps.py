@@ -25,7 +25,7 @@ from storage.inference.results import (
     read_results,
 )
 from storage.inference.runs import RunRecord, RunTotals, find_run, sum_up_run
-from storage.jobs.records import JobReference
+from storage.jobs.locks import JobReference
 from storage.settings import get_settings
 from storage.snapshots import (
     SnapshotSubject,
@@ -45,8 +45,10 @@ from tasks.inference.runs.order import RunOrder
 from tasks.inference.runs.overlays import draw_overlay, overlay_jpeg
 from tasks.inference.runs.polygon_document import polygon_document
 from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
-from tasks.quality.report import artifact_key
-from tasks.reports.report import Picture, Report, Table, report_html, report_markdown
+from tasks.reports.html_page import report_html
+from tasks.reports.keys import artifact_key
+from tasks.reports.markdown import report_markdown
+from tasks.reports.report import Picture, Report, Table
 from tasks.running.decorators import task
 
 _MOST_FAILURES = 50

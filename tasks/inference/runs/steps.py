@@ -31,15 +31,9 @@ from storage.inference.results import (
     store_results,
 )
 from storage.inference.runs import RunTotals, begin_run, store_totals
-from storage.jobs.records import (
-    ChunkClaim,
-    JobReference,
-    claim_chunk,
-    list_open_chunks,
-    plan_job,
-    record_batch,
-    should_stop,
-)
+from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.jobs.locks import JobReference
+from storage.jobs.records import should_stop
 from storage.settings import get_settings
 from tasks.images.files import ImageLimits
 from tasks.inference.detection.detection_records import from_record, to_record

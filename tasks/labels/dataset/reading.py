@@ -4,32 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import GeometryKind, ImageLabels, LabelProblem
 from tasks.labels.dataset.addresses import LayoutKind, Split
 from tasks.labels.dataset.plan import DatasetPlan, FileReader, plan_dataset, read_bounded
-from tasks.labels.formats.coco import read_coco
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
 from tasks.labels.formats.labelme import read_labelme
 from tasks.labels.formats.pascal_voc import read_pascal_voc
 from tasks.labels.formats.project_json import read_project_json
+from tasks.labels.formats.registry import LabelFormat, read_single_coco
 from tasks.labels.formats.yolo import read_yolo
 from tasks.labels.geometry import ImageSize
 from tasks.labels.problems import ProblemCode, ProblemLog, quoted
 
 SizeOfImage = Callable[[PurePosixPath], ImageSize | None]
-
-
-class LabelFormat(StrEnum):
-    """The formats of label files."""
-
-    YOLO = "yolo"
-    LABELME = "labelme"
-    PROJECT_JSON = "project_json"
-    COCO = "coco"
-    PASCAL_VOC = "pascal_voc"
 
 
 @dataclass(frozen=True)
@@ -180,23 +169,11 @@ def _read_own_file(
             )
             return labels, LabelFormat.PROJECT_JSON
         case JsonFormat.COCO:
-            return _read_single_coco(content, source, image), LabelFormat.COCO
+            return read_single_coco(content, source, image), LabelFormat.COCO
         case None:
             if document is not None:
                 log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "none of the known label formats")
             return ImageLabels(image, source, (), log.entries()), None
-
-
-def _read_single_coco(content: bytes, source: PurePosixPath, image: PurePosixPath) -> ImageLabels:
-    """Read a COCO file that is called like the image."""
-    coco = read_coco(content, source=source)
-    named = [one for one in coco.images if one.image.name == image.name]
-    found = named or [one for one in coco.images if len(coco.images) == 1]
-    if not found:
-        log = ProblemLog(source)
-        log.add(ProblemCode.IMAGE_UNKNOWN, f"does not list the image {image.name}")
-        return ImageLabels(image, source, (), (*coco.problems, *log.entries()))
-    return ImageLabels(image, source, found[0].labels, (*coco.problems, *found[0].problems))
 
 
 class _NamesInUse:

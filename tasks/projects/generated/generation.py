@@ -12,7 +12,8 @@ from storage.errors import InvalidInputError
 from tasks.images.decoding import DecodedImage
 from tasks.images.displayed_pixels import displayed_rgb, encode_rgb
 from tasks.labels.annotations import Label
-from tasks.labels.dataset.reading import DatasetImage, LabelFormat
+from tasks.labels.dataset.reading import DatasetImage
+from tasks.labels.formats.registry import LabelFormat, write_label_file
 from tasks.labels.geometry import ImageSize
 from tasks.projects.generated.images import (
     CannotGenerateError,
@@ -25,7 +26,7 @@ from tasks.projects.generated.images import (
     holds_only_oriented_boxes,
     labels_digest,
 )
-from tasks.projects.generated.label_files import label_path_beside, write_label_file
+from tasks.projects.generated.label_files import label_path_beside
 from tasks.projects.generated.merged_dataset import MergedDataset
 from tasks.projects.generated.options import GenerationOptions, kind_of_key
 

@@ -13,9 +13,9 @@ from tasks.images.decoding import read_image_facts
 from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.dataset.reading import DatasetImage, iterate_images
+from tasks.labels.formats.registry import LabelConventions
 from tasks.labels.formats.yolo_geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize, image_size_of
-from tasks.projects.generated.label_files import LabelConventions
 from tasks.projects.sources.source import FileSource
 
 

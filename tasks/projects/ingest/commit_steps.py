@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, VisionflowsError
 from storage.files import atomic_file
-from storage.jobs.records import JobReference
+from storage.jobs.locks import JobReference
 from storage.projects.images import RegisteredFile
 from storage.projects.ingests import (
     GenerationRecord,

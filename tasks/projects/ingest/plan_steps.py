@@ -12,7 +12,8 @@ from uuid import UUID
 
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
-from storage.jobs.records import JobReference, list_open_chunks, plan_job
+from storage.jobs.chunks import list_open_chunks, plan_job
+from storage.jobs.locks import JobReference
 from storage.projects.images import known_files, known_labels_fingerprint, known_sizes
 from storage.projects.ingests import (
     IngestRecord,
@@ -35,7 +36,8 @@ from tasks.projects.generated.records import has_edited_label
 from tasks.projects.ingest.kept_labels import without_labels_changed_since
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
 from tasks.projects.registration_steps import labels_fingerprint
-from tasks.projects.sources.source import FileSource, SourceListing, open_source
+from tasks.projects.sources.opening import open_source
+from tasks.projects.sources.source import FileSource, SourceListing
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 

@@ -14,7 +14,9 @@ from uuid import UUID
 
 from storage.database.connection import Database, open_database
 from storage.errors import ImageError, JobTakenOverError
-from storage.jobs.records import ChunkClaim, JobReference, claim_chunk, record_batch, should_stop
+from storage.jobs.chunks import ChunkClaim, claim_chunk, record_batch
+from storage.jobs.locks import JobReference
+from storage.jobs.records import should_stop
 from storage.projects.ingests import (
     GeneratedFile,
     StagedFileRecord,
@@ -36,7 +38,8 @@ from tasks.projects.ingest.copying import (
 )
 from tasks.projects.ingest.plan_steps import StagedDataset
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
-from tasks.projects.sources.source import FileSource, open_source
+from tasks.projects.sources.opening import open_source
+from tasks.projects.sources.source import FileSource
 from tasks.running.decorators import task
 
 _BATCH_SIZE = 50

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from storage.errors import InvalidInputError
-from tasks.images.folder_scan import FoundFile
+from tasks.images.folder_scan import LABEL_SUFFIXES, FoundFile
 from tasks.labels.dataset.listed_files import ListedFile, clean_listing, clean_path
 from tasks.labels.problems import ProblemCode, ProblemLog
-from tasks.projects.sources.source import LABEL_SUFFIXES, SourceListing
+from tasks.projects.sources.source import SourceListing
 
 _ENCRYPTED = 0x1
 # Raw deflate cannot do better than about 1032 to 1.

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.quality.issues import (
+from tasks.quality.issues import QualityThresholds, find_issues
+from tasks.quality.score import (
     Floats,
-    QualityThresholds,
-    find_issues,
     overall_quality,
     sharpness_from_variance,
     uniqueness_from_distance,

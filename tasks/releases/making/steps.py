@@ -11,7 +11,8 @@ from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, JobCancelledError
 from storage.files import atomic_file, remove_leftovers
 from storage.jobs.counted import begin_counted_job, record_count
-from storage.jobs.records import JobReference, find_job, lock_own_job
+from storage.jobs.locks import JobReference, lock_own_job
+from storage.jobs.records import find_job
 from storage.projects.projects import ProjectRecord
 from storage.projects.release_images import list_release_images
 from storage.releases import register_release

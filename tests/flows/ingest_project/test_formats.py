@@ -8,11 +8,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.labels.annotations import Box, GeometryKind, ImageLabels, Label, Polygon
-from tasks.labels.dataset.reading import LabelFormat
 from tasks.labels.formats.coco_writer import write_coco
+from tasks.labels.formats.registry import LabelConventions, LabelFormat, write_label_file
 from tasks.labels.formats.yolo_geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize
-from tasks.projects.generated.label_files import LabelConventions, write_label_file
 from tests.flows.ingest_project.ingest_samples import ROWS, as_json, index_of, picture, write
 
 NAMES = {0: "Möwe", 1: "貝 shell"}

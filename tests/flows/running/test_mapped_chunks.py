@@ -16,16 +16,9 @@ from flows.running.mapped_chunks import map_chunks
 from flows.running.progress import JobProgress
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError, JobTakenOverError
+from storage.jobs.chunks import claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.held import start_job
-from storage.jobs.records import (
-    cancel_job,
-    claim_chunk,
-    find_job,
-    list_jobs,
-    list_open_chunks,
-    plan_job,
-    record_batch,
-)
+from storage.jobs.records import cancel_job, find_job, list_jobs
 from tasks.running.decorators import flow, task
 from tests.flows.artifacts import artifacts_of
 

@@ -19,8 +19,9 @@ from storage.database.connection import Database, open_database
 from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import DatabaseError
+from storage.jobs.chunks import plan_job
 from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import find_job, plan_job
+from storage.jobs.records import find_job
 from storage.settings import Settings
 from tests.storage.processes import kill, read_line, start_python, wait_until
 

@@ -9,7 +9,8 @@ from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobTakenOverError, VisionflowsError
 from storage.jobs.counted import begin_counted_job, record_count
 from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import JobReference, find_job
+from storage.jobs.locks import JobReference
+from storage.jobs.records import find_job
 
 
 def start(database: Database) -> HeldJob:

@@ -12,20 +12,10 @@ from sqlalchemy import text
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
+from storage.jobs.chunks import claim_chunk, plan_job, record_batch
 from storage.jobs.held import HeldJob, jobs_held_here, start_job
-from storage.jobs.records import (
-    JobRecord,
-    JobReference,
-    cancel_job,
-    claim_chunk,
-    connect_alone,
-    find_job,
-    list_jobs,
-    plan_job,
-    record_batch,
-    should_stop,
-    try_lock_subject,
-)
+from storage.jobs.locks import JobReference, connect_alone, try_lock_subject
+from storage.jobs.records import JobRecord, cancel_job, find_job, list_jobs, should_stop
 from tests.storage.processes import kill, read_line, run_together, start_python, wait_until
 
 KIND = JobKind.QUALITY_METRICS

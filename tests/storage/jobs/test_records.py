@@ -15,17 +15,10 @@ from sqlalchemy import text
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobTakenOverError, NotFoundError
+from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import (
-    ChunkClaim,
-    JobReference,
-    claim_chunk,
-    find_job,
-    list_jobs,
-    list_open_chunks,
-    plan_job,
-    record_batch,
-)
+from storage.jobs.locks import JobReference
+from storage.jobs.records import find_job, list_jobs
 
 
 def planned(database: Database, sizes: list[int]) -> HeldJob:

@@ -16,8 +16,8 @@ from sqlalchemy.exc import IntegrityError
 
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
+from storage.jobs.chunks import claim_chunk, plan_job, record_batch
 from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import claim_chunk, plan_job, record_batch
 from storage.projects.images import register_files
 from storage.projects.quality import (
     IMAGE_QUALITY_SCHEMA,

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tasks.quality.issues import (
-    BlurRule,
-    Issue,
-    QualityThresholds,
-    find_issues,
-    overall_quality,
-    sharpness_from_variance,
-    uniqueness_from_distance,
-)
+from tasks.quality.issues import BlurRule, Issue, QualityThresholds, find_issues
 from tasks.quality.pixels.measurements import DEFAULT_FOCUS_THRESHOLD
+from tasks.quality.score import overall_quality, sharpness_from_variance, uniqueness_from_distance
 
 SHARP_FOCUS = 6.0
 

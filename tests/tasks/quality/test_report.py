@@ -10,13 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from prefect.client.schemas.actions import ArtifactCreate
 
-from tasks.quality.report import (
-    artifact_key,
-    duplicate_group_rows,
-    escape,
-    histogram_line,
-    summary_markdown,
-)
+from tasks.quality.report import duplicate_group_rows, summary_markdown
+from tasks.reports.charts import histogram_line
+from tasks.reports.keys import artifact_key
+from tasks.reports.markdown import escape
 
 EMPTY = {
     "images": 0,

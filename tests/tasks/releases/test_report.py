@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.releases.report import class_rows, problem_rows, release_markdown, share_bar, split_rows
+from tasks.releases.report import class_rows, problem_rows, release_markdown, split_rows
+from tasks.reports.charts import share_bar
 
 
 def entry(split, class_id, name, geometry, instances, images):

@@ -5,7 +5,9 @@ import xml.etree.ElementTree as ElementTree
 import pyarrow as pa
 
 from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
-from tasks.reports.report import Picture, Report, Table, report_html, report_markdown
+from tasks.reports.html_page import report_html
+from tasks.reports.markdown import report_markdown
+from tasks.reports.report import Picture, Report, Table
 
 NASTY = '<script>alert("x")</script> & | [b](c) `d` \n e'
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.sessions.report import completion_bar, incomplete_session_rows, sessions_markdown
+from tasks.reports.charts import completion_bar
+from tasks.sessions.report import incomplete_session_rows, sessions_markdown
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 from tasks.images.folder_scan import FoundFile
 from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split
-from tasks.labels.dataset.reading import DatasetImage, LabelFormat
+from tasks.labels.dataset.reading import DatasetImage
+from tasks.labels.formats.registry import LabelFormat
 from tasks.training_sets.candidates import LeftOutReason, select_candidates, trainer_suffix
 from tests.tasks.training_sets.candidate_samples import known, label
 

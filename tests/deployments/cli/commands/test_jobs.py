@@ -8,8 +8,9 @@ import uuid
 import pytest
 
 from storage.database.tables.jobs import JobKind, JobStatus
+from storage.jobs.chunks import claim_chunk, plan_job, record_batch
 from storage.jobs.held import start_job
-from storage.jobs.records import claim_chunk, find_job, plan_job, record_batch
+from storage.jobs.records import find_job
 from storage.projects.projects import find_project
 
 JOB_KEYS = {

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.releases.archive.directory import open_archive, read_zip_directory
+from tasks.releases.archive.directory import read_zip_directory
 from tasks.releases.archive.errors import ReleaseError
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_checks import usable_members
 from tasks.releases.archive.member_names import take_names_apart
 from tasks.releases.archive.members import MemberError, place_of, read_batches, read_member
+from tasks.releases.archive.source import open_archive
 from tasks.releases.metadata import read_release_metadata
 from tasks.releases.problems import ReleaseProblemLog
 from tasks.releases.scan import scan_release

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.releases.archive.directory import open_archive, read_zip_directory
+from tasks.releases.archive.directory import read_zip_directory
 from tasks.releases.archive.errors import ReleaseError
 from tasks.releases.archive.members import MemberError, place_of, read_batches, read_member
+from tasks.releases.archive.source import open_archive
 from tasks.releases.metadata import content_key, read_release_metadata
 from tasks.releases.problems import ReleaseProblemLog
 from tasks.releases.scan import scan_release
