@@ -95,7 +95,7 @@ def test_an_unknown_name_is_told_with_those_that_exist(database: Database) -> No
 REGISTER = """
     import sys
     from pathlib import Path
-    from storage.database import open_database
+    from storage.database.connection import open_database
     from storage.releases import register_release
     database = open_database()
     print("ready", flush=True)

@@ -10,7 +10,7 @@ import pytest
 
 PRINT_ENVIRONMENT = """
 import os, sys
-from deployments.prefect_environment import prepare_prefect_environment
+from deployments.server.environment import prepare_prefect_environment
 from storage.settings import get_settings
 prepare_prefect_environment(get_settings(), log_level="ERROR")
 assert "prefect" not in sys.modules
@@ -19,10 +19,10 @@ for name in sys.argv[1:]:
 """
 
 FIRST_START = """
-from deployments.prefect_environment import prepare_prefect_environment
+from deployments.server.environment import prepare_prefect_environment
 from storage.settings import get_settings
 prepare_prefect_environment(get_settings(), log_level="ERROR")
-from deployments.temporary_server import start_temporary_server
+from deployments.server.temporary import start_temporary_server
 start_temporary_server()
 from prefect.server.api.server import SubprocessASGIServer
 print("started" if SubprocessASGIServer().running else "left to Prefect")

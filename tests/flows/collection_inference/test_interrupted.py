@@ -17,7 +17,7 @@ from tests.storage.processes import start_python
 # The flow, files and database are real; one function ends the process at its n-th call.
 PROGRAM = """
 import os, signal, sys
-import tasks.inference.tasks as module
+import tasks.inference.runs.steps as module
 name, count = sys.argv[1:3]
 mapping = dict(part.split("=") for part in sys.argv[3:]) or None
 original, calls = getattr(module, name), []

@@ -30,7 +30,7 @@ from tests.storage.processes import run_together
 MIGRATE = """
     import sys
     from sqlalchemy import create_engine
-    from storage.database import parse_database_url, upgrade_schema
+    from storage.database.connection import parse_database_url, upgrade_schema
     import storage.database.migrations.upgrade
     engine = create_engine(parse_database_url(sys.argv[1]))
     print("ready", flush=True)

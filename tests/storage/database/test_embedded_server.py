@@ -29,7 +29,7 @@ USE = """
     import sys
     from pathlib import Path
     import psycopg
-    from storage.embedded_postgresql import EmbeddedPostgreSQL
+    from storage.database.embedded_server import EmbeddedPostgreSQL
     server = EmbeddedPostgreSQL(Path(sys.argv[1]))
     server.acquire()
     with psycopg.connect(server.url("postgres")) as connection:
@@ -313,9 +313,10 @@ def test_relative_folders_are_those_of_the_start(
 JOB = """
     import sys
     from pathlib import Path
-    from storage.database import open_database
-    from storage.held_job import start_job
-    from storage.jobs import find_job, plan_job
+    from storage.database.connection import open_database
+    from storage.jobs.held import start_job
+    from storage.jobs.chunks import plan_job
+    from storage.jobs.records import find_job
     from storage.settings import Settings
     from storage.database.tables.jobs import JobKind
     database = open_database(Settings(postgresql_folder=Path(sys.argv[1])))

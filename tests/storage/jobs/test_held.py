@@ -22,8 +22,8 @@ KIND = JobKind.QUALITY_METRICS
 
 START_TOGETHER = """
     import sys
-    from storage.database import open_database
-    from storage.held_job import HeldJob, start_job
+    from storage.database.connection import open_database
+    from storage.jobs.held import HeldJob, start_job
     from storage.database.tables.jobs import JobKind
     database = open_database()
     print("ready", flush=True)
@@ -36,9 +36,9 @@ START_TOGETHER = """
 
 HOLD_AND_MEASURE = """
     import sys, uuid
-    from storage.database import open_database
-    from storage.held_job import start_job
-    from storage.jobs import claim_chunk, plan_job, record_batch
+    from storage.database.connection import open_database
+    from storage.jobs.held import start_job
+    from storage.jobs.chunks import claim_chunk, plan_job, record_batch
     from storage.database.tables.jobs import JobKind
     database = open_database()
     job = start_job(database, JobKind.QUALITY_METRICS, sys.argv[1])

@@ -238,8 +238,8 @@ import subprocess
 subprocess.run = subprocess.Popen = refuse
 
 from tasks.inference.detections import InferenceSettings
-from tasks.inference.engine import load_model, sha256_of_weights
-from tasks.inference.image_stream import detect_in_files
+from tasks.inference.detection.engine import load_model, sha256_of_weights
+from tasks.inference.detection.image_stream import detect_in_files
 weights, cache, must_be_known = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "known"
 model = load_model(
     weights, sha256_of_weights(weights), InferenceSettings(320), cache_folder=cache

@@ -11,7 +11,7 @@ from tests.places import ROOT
 PROGRAM = """
 import importlib.util, sys
 from pathlib import Path
-from tasks.inference.torchvision_operators import ensure_torchvision_operators
+from tasks.inference.model.torchvision_operators import ensure_torchvision_operators
 import torch
 ours = ensure_torchvision_operators()
 assert ensure_torchvision_operators() == ours

@@ -56,7 +56,7 @@ def test_jpeg_and_png_start_no_worker():
     script = """
         import os, psutil
         from pathlib import Path
-        from tasks.quality.isolated_measurement import measure_image_safely
+        from tasks.quality.pixels.isolated import measure_image_safely
         for name in ("hopper.jpg", "hopper.png"):
             measure_image_safely(Path("tests/data/pillow") / name)
         print(len(psutil.Process(os.getpid()).children()))
@@ -76,7 +76,7 @@ def test_neither_the_caller_nor_the_worker_imports_prefect(tmp_path):
             import os, sys, psutil
             from pathlib import Path
             print("main runs")
-            from tasks.quality.isolated_measurement import measure_image_safely
+            from tasks.quality.pixels.isolated import measure_image_safely
             measure_image_safely(Path({str(PILLOW / "hopper.webp")!r}))
             assert "prefect" not in sys.modules
             [worker] = psutil.Process(os.getpid()).children()
@@ -181,7 +181,7 @@ def test_closing_ends_the_workers_and_measuring_again_starts_new_ones(tmp_path):
 PARENT = """
     import os, sys, threading, time
     from pathlib import Path
-    from tasks.quality.isolated_measurement import IsolatedMeasurer, measure_image_safely
+    from tasks.quality.pixels.isolated import IsolatedMeasurer, measure_image_safely
     measure_image_safely(Path({fine!r}))
     measurer = IsolatedMeasurer(workers=1, time_limit_s=600, before_each={hook!r})
     measurer.measure(Path({fine!r}))

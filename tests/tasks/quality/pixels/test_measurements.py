@@ -283,7 +283,7 @@ def test_two_threads_stay_below_400_mib_at_12_megapixels(tmp_path):
         import sys
         from concurrent.futures import ThreadPoolExecutor
         from pathlib import Path
-        from tasks.quality.measurements import measure_image
+        from tasks.quality.pixels.measurements import measure_image
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(measure_image, [Path(sys.argv[1])] * 6))
         # Not getrusage: its maximum survives exec, so it would be that of the tests.

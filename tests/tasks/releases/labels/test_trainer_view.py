@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tasks.inference.model.quiet_ultralytics import import_ultralytics
 from tasks.releases.labels.irregular import read_like_trainer
 from tasks.releases.labels.numbers import LabelRows, parse_label_files
 from tasks.releases.labels.rows import merge_rows
@@ -49,19 +48,12 @@ FILES = st.one_of(
 
 @pytest.fixture(scope="module")
 def verify(tmp_path_factory):
-    """`verify_image_label` of Ultralytics.
+    """`verify_image_label` of Ultralytics."""
+    import_ultralytics(tmp_path_factory.mktemp("ultralytics"))
 
-    Its module is loaded by its path: the package around it asks for compiled operators of
-    torchvision, which not every machine can load and this function does not use.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
-        package = importlib.util.find_spec("ultralytics")
-        path = Path(package.origin).parent / "data" / "utils.py"
-        spec = importlib.util.spec_from_file_location("ultralytics_data_utils", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module.verify_image_label
+    from ultralytics.data.utils import verify_image_label
+
+    return verify_image_label
 
 
 def ours(texts, keypoint_shape):
