@@ -51,10 +51,12 @@ def test_the_package_holds_every_module_and_nothing_else(installed):
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for path in (ROOT / package).rglob("*.py")
+        for pattern in ("*.py", "*.sql")
+        for path in (ROOT / package).rglob(pattern)
     }
     assert names == expected
     assert "storage/database/migrations/versions/__init__.py" in names
+    assert any(name.endswith(".sql") for name in names)
 
 
 def test_the_installed_command_works_far_from_the_checkout(

@@ -85,34 +85,24 @@ def test_processes_that_migrate_an_empty_database_together_all_succeed(
         ]
 
 
-def test_migrations_can_be_taken_back(make_database_url: Callable[[str], str]) -> None:
-    from alembic import command
-
-    engine = empty_engine(make_database_url)
-    upgrade_schema(engine)
-    with engine.begin() as connection:
-        command.downgrade(alembic_config(connection), "base")
-        left = connection.scalars(
-            text("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
-        ).all()
-        types = connection.scalar(text("SELECT count(*) FROM pg_type WHERE typtype = 'e'"))
-    assert {name for name in left if not name.startswith("alembic")} == set()
-    assert types == 0
-    upgrade_schema(engine)
-    engine.dispose()
-
-
-def test_a_newer_database_is_refused_and_left_alone(
-    make_database_url: Callable[[str], str],
+@pytest.mark.parametrize(
+    ("revision", "message"),
+    [
+        ("9999_01_01", r"newer visionflows \(revision 9999_01_01\)"),
+        ("0007", r"trial version of visionflows \(revision 0007\).*use another database"),
+    ],
+)
+def test_a_database_of_another_version_is_refused_and_left_alone(
+    revision: str, message: str, make_database_url: Callable[[str], str]
 ) -> None:
     engine = empty_engine(make_database_url)
     upgrade_schema(engine)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DatabaseError, match=r"newer visionflows \(revision 9999\)"):
+        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+    with pytest.raises(DatabaseError, match=message):
         upgrade_schema(engine)
     with engine.begin() as connection:
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == revision
     engine.dispose()
 
 
