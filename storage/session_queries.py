@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import pyarrow as pa
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database
@@ -291,109 +290,3 @@ def load_session_overview(database: Database, root: str, *, most_rows: int = 50)
         problems={row[0]: row[1] for row in problems},
         failures=[(row[0], row[1]) for row in failures],
     )
-
-
-_TIME = pa.timestamp("us", tz="UTC")
-_SEED_TYPE = pa.decimal128(20, 0)
-_PROBLEM = pa.struct(
-    [
-        pa.field("code", pa.string()),
-        pa.field("place", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("count", pa.int64()),
-    ]
-)
-
-SESSION_STATS_SCHEMA = pa.schema(
-    [
-        pa.field("session_id", pa.string(), nullable=False),
-        pa.field("session_path", pa.string(), nullable=False),
-        *(
-            pa.field(name, pa.string())
-            for name in ("sd_model", "sd_model_hash", "template_version", "generation_mode")
-        ),
-        pa.field("seed_mode", pa.string()),
-        pa.field("seed_base", _SEED_TYPE),
-        pa.field("resolved_prompt", pa.string()),
-        pa.field("negative_prompt", pa.string()),
-        *(pa.field(name, pa.int32()) for name in ("width", "height", "steps")),
-        pa.field("cfg_scale", pa.float64()),
-        pa.field("sampler_name", pa.string()),
-        pa.field("images_expected", pa.int64()),
-        pa.field("images_actual", pa.int64()),
-        pa.field("completion_percentage", pa.float64()),
-        pa.field("is_seed_sweep", pa.bool_()),
-        pa.field("placeholders_json", pa.map_(pa.string(), pa.int64())),
-        pa.field("variations_summary_json", pa.map_(pa.string(), pa.list_(pa.string()))),
-        *(
-            pa.field(name, _TIME)
-            for name in (
-                *("session_created_at", "manifest_generated_at", "first_image_created_at"),
-                *("last_image_created_at", "stats_computed_at"),
-            )
-        ),
-        pa.field("stats_version", pa.int32()),
-        pa.field("stats_source", pa.string()),
-        pa.field("manifest_status", pa.string()),
-        pa.field("seed_min", _SEED_TYPE),
-        pa.field("seed_max", _SEED_TYPE),
-        pa.field("is_ongoing", pa.bool_()),
-        *(
-            pa.field(name, pa.int64())
-            for name in ("images_listed", "images_listed_absent", "images_unlisted")
-        ),
-        pa.field("images_sampled", pa.int32()),
-        pa.field("problems", pa.list_(_PROBLEM)),
-        pa.field("folder_state", pa.string()),
-        pa.field("error_message", pa.string()),
-        pa.field("tags", pa.list_(pa.string())),
-        pa.field("flags", pa.list_(pa.string())),
-        pa.field("rating", pa.int16()),
-        pa.field("note", pa.string()),
-    ]
-)
-
-
-def digest_session_stats(connection: Connection, root: str) -> str:
-    """A digest of the rows that `read_session_stats` gives: the same for the same rows.
-
-    When they were computed does not count: reading a session again that is the same is no news.
-    """
-    fields = [field.name for field in SESSION_STATS_SCHEMA if field.name != "stats_computed_at"]
-    names = ", ".join(fields)
-    digest = connection.scalar(
-        text(
-            "SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.session_id "
-            f"COLLATE \"C\"), '')) FROM (SELECT {names} FROM sessions "
-            "WHERE sessions_root = :root) r"
-        ),
-        {"root": root},
-    )
-    return str(digest)
-
-
-def read_session_stats(
-    connection: Connection, root: str, *, batch_rows: int = 2_000
-) -> Iterator[pa.RecordBatch]:
-    """The view `sessions` of a root in the order of the ids, `batch_rows` at a time."""
-    names = ", ".join(field.name for field in SESSION_STATS_SCHEMA)
-    result = connection.execute(
-        text(
-            f"SELECT {names} FROM sessions WHERE sessions_root = :root "
-            'ORDER BY session_id COLLATE "C"'
-        ),
-        {"root": root},
-        execution_options={"stream_results": True, "yield_per": batch_rows},
-    )
-    for rows in result.partitions(batch_rows):
-        columns = list(zip(*rows, strict=True))
-        arrays = [
-            pa.array([_as_stored(value, field) for value in column], type=field.type)
-            for column, field in zip(columns, SESSION_STATS_SCHEMA, strict=True)
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, schema=SESSION_STATS_SCHEMA)
-
-
-def _as_stored(value: Any, field: pa.Field) -> Any:  # noqa: ANN401 - any column
-    """A JSON object as the pairs that an Arrow map is made of; anything else unchanged."""
-    return list(value.items()) if pa.types.is_map(field.type) and value is not None else value

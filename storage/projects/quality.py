@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pyarrow as pa
 from sqlalchemy import Connection, or_, text
 from sqlalchemy.dialects.postgresql import insert
 
@@ -270,85 +269,6 @@ def store_comparisons(
         {"project_id": project_id},
     ).rowcount
     return written + removed
-
-
-_TEXT_COLUMNS = ("relative_path", "filename", "split", "state", "sha256", "format", "status")
-
-IMAGE_QUALITY_SCHEMA = pa.schema(
-    [
-        pa.field("project_image_id", pa.string(), nullable=False),
-        pa.field("shared_image_id", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in _TEXT_COLUMNS),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("file_size", pa.int64()),
-        *(
-            pa.field(name, pa.float64())
-            for name in ("sharpness", "sharpness_variance", "focus", "brightness", "contrast")
-        ),
-        *(pa.field(name, pa.float64()) for name in ("red_avg", "green_avg", "blue_avg")),
-        pa.field("perceptual_hash", pa.string()),
-        pa.field("difference_hash", pa.string()),
-        pa.field("low_information", pa.bool_()),
-        *(pa.field(name, pa.int16()) for name in ("p1", "p5", "p95", "p99")),
-        *(pa.field(name, pa.float64()) for name in ("clipped_black", "clipped_white", "entropy")),
-        pa.field("mode", pa.string()),
-        pa.field("exif_orientation", pa.int16()),
-        pa.field("uniqueness", pa.float64()),
-        pa.field("nearest_image_id", pa.string()),
-        pa.field("nearest_relative_path", pa.string()),
-        pa.field("nearest_distance", pa.int16()),
-        pa.field("duplicate_group", pa.int32()),
-        pa.field("overall_quality", pa.float64()),
-        pa.field("issues", pa.list_(pa.string())),
-        pa.field("error_code", pa.string()),
-        pa.field("error_message", pa.string()),
-        pa.field("metrics_version", pa.int32()),
-        pa.field("pillow_version", pa.string()),
-        pa.field("opencv_version", pa.string()),
-        pa.field("computed_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
-
-
-def digest_image_quality(connection: Connection, project_id: UUID) -> str:
-    """A digest of the rows that `read_image_quality` gives: the same for the same rows."""
-    names = ", ".join(field.name for field in IMAGE_QUALITY_SCHEMA)
-    digest = connection.scalar(
-        text(
-            "SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.relative_path "
-            f"COLLATE \"C\"), '')) FROM (SELECT {names} FROM image_quality "
-            "WHERE project_id = :project_id) r"
-        ),
-        {"project_id": project_id},
-    )
-    return str(digest)
-
-
-def read_image_quality(
-    connection: Connection, project_id: UUID, *, batch_rows: int = 10_000
-) -> Iterator[pa.RecordBatch]:
-    """The view `image_quality` of a project in the order of the paths, `batch_rows` at a time."""
-    names = [
-        f"{field.name}::text" if field.name.endswith("_id") else field.name
-        for field in IMAGE_QUALITY_SCHEMA
-    ]
-    query = text(
-        f"SELECT {', '.join(names)} FROM image_quality WHERE project_id = :project_id "
-        'ORDER BY relative_path COLLATE "C"'
-    )
-    result = connection.execute(
-        query,
-        {"project_id": project_id},
-        execution_options={"stream_results": True, "yield_per": batch_rows},
-    )
-    for rows in result.partitions(batch_rows):
-        columns = list(zip(*rows, strict=True))
-        arrays = [
-            pa.array(column, type=field.type)
-            for column, field in zip(columns, IMAGE_QUALITY_SCHEMA, strict=True)
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, schema=IMAGE_QUALITY_SCHEMA)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import PIL
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from storage.database.connection import Database, open_database
+from storage.database.snapshot_views import IMAGE_QUALITY
 from storage.database.stored_values import storable_text
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
 from storage.errors import ImageError, ImageErrorCode, JobTakenOverError
@@ -27,18 +28,15 @@ from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import should_stop
 from storage.projects.projects import ProjectRecord
 from storage.projects.quality import (
-    IMAGE_QUALITY_SCHEMA,
     ComparedImage,
     ImageFile,
     MeasuredImage,
     MeasurementVersions,
-    digest_image_quality,
     fill_image_facts,
     list_unmeasured_images,
     load_image_files,
     load_measured_images,
     load_quality_overview,
-    read_image_quality,
     store_comparisons,
     store_measurements,
 )
@@ -365,14 +363,14 @@ def write_quality_snapshot(
     subject = SnapshotSubject("image_quality", "project", project.id)
     newest = latest_snapshot(root, subject)
     with open_database().reading() as connection:
-        content = digest_image_quality(connection, project.id)
+        content = IMAGE_QUALITY.digest(connection, project.id)
         if newest is not None and snapshot_metadata(newest).get("content") == content:
             return str(newest)
         path = write_snapshot(
             root,
             subject,
-            IMAGE_QUALITY_SCHEMA,
-            read_image_quality(connection, project.id),
+            IMAGE_QUALITY.schema,
+            IMAGE_QUALITY.read(connection, project.id),
             run_id=job.id,
             metadata={
                 "flow": "quality-metrics",

@@ -114,50 +114,8 @@ class SessionStatistics:
     Texts may hold any characters that a file can hold (also NUL and half surrogates) and are of
     bounded length. All times carry their zone (UTC).
 
-    Attributes:
-        session_id: its path below the sessions' root.
-        session_path: its absolute path.
-        sd_model: the checkpoint's file name, without the hash; at most 500 characters.
-        sd_model_hash: the hash that stands behind it in brackets.
-        template_version: version of the template system that wrote the manifest.
-        generation_mode: `combinatorial`, `random`, or what else is stated.
-        seed_mode: `fixed`, `progressive`, `random`, or what else is stated.
-        seed_base: the seed asked for; -1 asks for random ones. `SMALLEST_SEED` to `LARGEST_SEED`.
-        resolved_prompt: the prompt, with placeholders where it comes from a manifest; from images,
-            the prompt of the first that tells one.
-        negative_prompt: the negative prompt, likewise.
-        width: pixels asked for, before any enlargement; 1 to 2**31 - 1.
-        height: likewise.
-        steps: sampling steps, 0 to 2**31 - 1.
-        cfg_scale: classifier-free guidance scale, finite.
-        sampler_name: the sampler.
-        images_expected: how many images were promised; 0 where nothing tells. At most 2**63 - 1.
-        images_actual: how many images the folder holds.
-        completion_percentage: actual of expected in percent, two decimals; 0 where nothing is
-            expected, above 100 where there are more than expected.
-        is_seed_sweep: whether the session varies little but the seed.
-        placeholders_json: number of used values by placeholder.
-        variations_summary_json: the first `SUMMARY_VALUES` used values by placeholder.
-        session_created_at: the time in the folder's name.
-        manifest_generated_at: the time that the manifest states.
-        first_image_created_at: when the oldest image was written last.
-        last_image_created_at: when the newest image was written last.
-        stats_computed_at: when these statistics were made.
-        stats_version: `STATS_VERSION`.
-        stats_source: where all but the counts come from.
-        manifest_status: what the generator says, beside the computed completion.
-        seed_min: smallest seed of the images that tell theirs.
-        seed_max: largest seed of them.
-        is_ongoing: images or the manifest were written minutes ago, and the manifest does not say
-            that the session is over.
-        look_again: something was written minutes ago: the statistics may be of a moment in between,
-            whatever the fingerprint says next time.
-        images_listed: images that the manifest lists; None without a readable list.
-        images_listed_absent: how many of them are not in the folder; None likewise.
-        images_unlisted: images in the folder that the manifest does not list; None likewise.
-        images_sampled: images that were opened.
-        problems: what was wrong.
-        fingerprint: what the folder looked like before it was read.
+    The columns of the table `session_stats`, which says what each is, and `fingerprint`: what the
+    folder looked like before it was read.
     """
 
     session_id: str

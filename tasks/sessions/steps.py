@@ -14,16 +14,14 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from storage.database.connection import Database, is_transient, open_database
+from storage.database.snapshot_views import SESSIONS
 from storage.database.tables.sessions import SessionStats
 from storage.errors import InvalidInputError, JobTakenOverError
 from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.locks import JobReference
 from storage.jobs.records import should_stop
 from storage.session_queries import (
-    SESSION_STATS_SCHEMA,
-    digest_session_stats,
     load_session_overview,
-    read_session_stats,
 )
 from storage.sessions import (
     FolderRegistration,
@@ -376,14 +374,14 @@ def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, s
     folder, subject = settings.snapshots_folder, snapshot_subject(root)
     newest = latest_snapshot(folder, subject)
     with open_database().reading() as connection:
-        content = digest_session_stats(connection, root)
+        content = SESSIONS.digest(connection, root)
         if newest is not None and snapshot_metadata(newest).get("content") == content:
             return str(newest)
         path = write_snapshot(
             folder,
             subject,
-            SESSION_STATS_SCHEMA,
-            read_session_stats(connection, root),
+            SESSIONS.schema,
+            SESSIONS.read(connection, root),
             run_id=job.id,
             metadata={
                 "flow": "compute-session-stats",

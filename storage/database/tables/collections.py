@@ -14,20 +14,36 @@ from storage.database.tables.columns import created_at_field
 
 
 class Collection(SQLModel, table=True):
-    """Images under one name, with where they come from, so that they can be gathered again."""
+    """Images under one name, with where they come from, so that they can be gathered again.
+
+    Columns:
+        id: of the collection.
+        name: unique.
+        source: a folder, or a query over projects; see `tasks/inference/collection_sources.py`.
+    """
 
     __tablename__ = "collections"
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
     name: str = Field(sa_type=Text, unique=True)
-    # A folder or a query over projects; see tasks/collections/sources.py.
     source: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     created_at: datetime = created_at_field()
     updated_at: datetime = created_at_field()
 
 
 class CollectionImage(SQLModel, table=True):
-    """One distinct content in a collection, and the first place where it was found."""
+    """One distinct content in a collection, and the first place where it was found.
+
+    Columns:
+        collection_id: the collection.
+        shared_image_id: the content.
+        position: of the image in it, from 0.
+        name: how people know the image: its path in its folder, behind the project where there
+            are several.
+        file_path: the first place where it was found, absolute.
+        file_size: in bytes.
+        modified_at_ns: time of change there.
+    """
 
     __tablename__ = "collection_images"
     __table_args__ = (Index("ix_collection_images_shared_image_id", "shared_image_id"),)
@@ -37,7 +53,6 @@ class CollectionImage(SQLModel, table=True):
         foreign_key="shared_images.id", ondelete="CASCADE", primary_key=True
     )
     position: int = Field(sa_type=Integer)
-    # How people know the image: its path in its folder, behind the project where there are several.
     name: str = Field(sa_type=Text)
     file_path: str = Field(sa_type=Text)
     file_size: int = Field(sa_type=BigInteger)

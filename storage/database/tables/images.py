@@ -32,7 +32,17 @@ class ProjectImageState(StrEnum):
 
 
 class SharedImage(SQLModel, table=True):
-    """One distinct content, known by the sha256 of its bytes, wherever it lies."""
+    """One distinct content, known by the sha256 of its bytes, wherever it lies.
+
+    Columns:
+        id: of the content.
+        sha256: of its bytes; unique.
+        file_path: a place where it lies, absolute.
+        width: of the displayed picture in pixels; null where the header tells none.
+        height: likewise.
+        file_size: in bytes.
+        format: Pillow's name of the format; null where the header tells none.
+    """
 
     __tablename__ = "shared_images"
 
@@ -47,7 +57,28 @@ class SharedImage(SQLModel, table=True):
 
 
 class ProjectImage(SQLModel, table=True):
-    """One image file of a project."""
+    """One image file of a project.
+
+    Columns:
+        id: of this place.
+        project_id: the project.
+        shared_image_id: the content.
+        relative_path: below the folder of the project; unique in it.
+        filename: its last part.
+        is_labeled: whether a label file belongs to it.
+        label_path: of that file, below the folder of the project.
+        label_format: of that file: yolo, coco, ....
+        label_count: how many objects it holds.
+        split: train, val or test; null where the dataset names none.
+        missing_since: when the file was first found to be gone.
+        generated_from_id: of an image that visionflows has made: from which. This record
+            decides what may be removed or made anew, never the name of the file.
+        generation: and how it was made.
+        file_size: in bytes.
+        modified_at_ns: nanoseconds since the epoch, as the file system tells them: a float or a
+            timestamp would lose the digits that tell a rewritten file from an unchanged one.
+        state: present, or missing at the last look.
+    """
 
     __tablename__ = "project_images"
     __table_args__ = (
@@ -73,15 +104,11 @@ class ProjectImage(SQLModel, table=True):
     label_count: int | None = Field(default=None, sa_type=Integer)
     split: str | None = Field(default=None, sa_type=Text)
     missing_since: datetime | None = time_field()
-    # Of an image that visionflows has made: from which image, and how. The record decides what may
-    # be removed or made anew, never the name of the file.
     generated_from_id: UUID | None = Field(
         default=None, foreign_key="project_images.id", ondelete="CASCADE"
     )
     generation: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
     file_size: int = Field(sa_type=BigInteger)
-    # Nanoseconds since the epoch, as the file system tells them: a float or a timestamp would lose
-    # the digits that tell a rewritten file from an unchanged one.
     modified_at_ns: int = Field(sa_type=BigInteger)
     state: ProjectImageState = Field(
         default=ProjectImageState.PRESENT,

@@ -25,7 +25,18 @@ from storage.database.tables.jobs import JobStatus
 
 
 class DetectionModel(SQLModel, table=True):
-    """Weights that somebody has registered, known by their digest wherever they lie."""
+    """Weights that somebody has registered, known by their digest wherever they lie.
+
+    Columns:
+        id: of the model.
+        name: unique.
+        weights_path: of the file or folder, absolute.
+        sha256: of the weights; unique: they are known by it wherever they lie.
+        task: detect, segment or obb.
+        class_names: by class id, without gaps from 0.
+        format: of the weights: pt, onnx or openvino.
+        image_size: in pixels, that it was trained or exported for.
+    """
 
     __tablename__ = "models"
 
@@ -34,7 +45,6 @@ class DetectionModel(SQLModel, table=True):
     weights_path: str = Field(sa_type=Text)
     sha256: str = Field(sa_type=Text, unique=True)
     task: str = Field(sa_type=Text)
-    # By class id, without gaps from 0.
     class_names: list[str] = Field(sa_column=Column(ARRAY(Text()), nullable=False))
     format: str = Field(sa_type=Text)
     image_size: int = Field(sa_type=Integer)
@@ -47,6 +57,27 @@ class InferenceRun(SQLModel, table=True):
 
     The counts of images are over the whole collection, not over the last job: `total` is its size,
     `processed_count` how many have a good result, `failed_count` how many were tried in vain.
+
+    Columns:
+        id: of the run.
+        collection_id: what it looks at.
+        model_id: with what.
+        threshold: smallest confidence that counts, 0 to 1.
+        threshold_thousandths: thresholds that agree in it are one run.
+        image_size: in pixels, that pictures are brought to.
+        class_mapping: from class names to "live" or "dead"; null for the classes of these
+            names.
+        status: of its newest job, by a trigger.
+        total: images of the collection.
+        processed_count: how many have a good result.
+        failed_count: how many were tried in vain.
+        live_mussel_count: sum over the images.
+        dead_mussel_count: likewise.
+        class_counts: objects by class name, likewise.
+        runtime: what has executed the model.
+        error_msg: why the newest job failed; at most 500 characters.
+        started_at: when the newest job began.
+        completed_at: when it ended.
     """
 
     __tablename__ = "runs"
@@ -67,14 +98,12 @@ class InferenceRun(SQLModel, table=True):
     collection_id: UUID = Field(foreign_key="collections.id", ondelete="CASCADE")
     model_id: UUID = Field(foreign_key="models.id", ondelete="CASCADE")
     threshold: float = Field(sa_type=Float(53))
-    # Thresholds that agree in it are one run.
     threshold_thousandths: int = Field(
         sa_column=Column(
             Integer, Computed("round(threshold * 1000)::int", persisted=True), nullable=False
         )
     )
     image_size: int = Field(sa_type=Integer)
-    # From class names to "live" or "dead"; null for the classes of these names.
     class_mapping: dict[str, str] | None = Field(
         default=None, sa_column=Column(JSONB(none_as_null=True))
     )
@@ -98,7 +127,23 @@ class InferenceRun(SQLModel, table=True):
 
 
 class ImageResult(SQLModel, table=True):
-    """What a run counted on one image, or why it could not."""
+    """What a run counted on one image, or why it could not.
+
+    Columns:
+        run_id: the run.
+        image_id: the content.
+        live_count: objects counted as live.
+        dead_count: objects counted as dead.
+        class_counts: objects by class name.
+        polygon_path: of the file with the outlines.
+        counted_classes: which class ids were counted as live and as dead: with others the row
+            is counted again.
+        settings: of the detections that it was counted from; null for a failure.
+        error_code: why it has no result, as a word.
+        error_msg: and as a sentence; at most 500 characters.
+        inference_ms: milliseconds of the model; null where kept detections have answered.
+        computed_at: when.
+    """
 
     __tablename__ = "image_results"
     __table_args__ = (
@@ -119,32 +164,41 @@ class ImageResult(SQLModel, table=True):
         default=None, sa_column=Column(JSONB(none_as_null=True))
     )
     polygon_path: str | None = Field(default=None, sa_type=Text)
-    # Which class ids were counted as live and as dead: with others the row is counted again.
     counted_classes: str = Field(sa_type=Text)
-    # Of the detections that it was counted from, see ImageDetections; null for a failure.
     settings: str | None = Field(default=None, sa_type=Text)
     error_code: str | None = Field(default=None, sa_type=Text)
     error_msg: str | None = Field(default=None, sa_type=Text)
-    # Null where the result was answered from detections that were kept.
     inference_ms: float | None = Field(default=None, sa_type=Float(53))
     computed_at: datetime = created_at_field()
 
 
 class ImageDetections(SQLModel, table=True):
-    """All that a model found on one content, down to a floor of confidence, with some settings."""
+    """All that a model found on one content, down to a floor of confidence, with some settings.
+
+    Columns:
+        model_id: the model.
+        image_id: the content.
+        settings: everything but the floor that decides what is found: image size, suppression,
+            precision.
+        floor_confidence: smallest confidence that was kept.
+        width: of the displayed picture in pixels.
+        height: likewise.
+        limit_reached: there may be more: the limit of objects an image was reached.
+        detections: a list of class_id, confidence, box and polygons, the most confident first.
+        inference_ms: milliseconds of the model.
+        computed_at: when.
+    """
 
     __tablename__ = "image_detections"
     __table_args__ = (Index("ix_image_detections_image_id", "image_id"),)
 
     model_id: UUID = Field(foreign_key="models.id", ondelete="CASCADE", primary_key=True)
     image_id: UUID = Field(foreign_key="shared_images.id", ondelete="CASCADE", primary_key=True)
-    # Everything but the floor that decides what is found: image size, suppression, precision.
     settings: str = Field(sa_type=Text, primary_key=True)
     floor_confidence: float = Field(sa_type=Float(53))
     width: int = Field(sa_type=Integer)
     height: int = Field(sa_type=Integer)
     limit_reached: bool = Field(sa_type=Boolean)
-    # A list of {class_id, confidence, box, polygons}, the most confident first.
     detections: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
     inference_ms: float = Field(sa_type=Float(53))
     computed_at: datetime = created_at_field()

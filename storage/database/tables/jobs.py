@@ -64,7 +64,27 @@ ACTIVE_JOB = text("status IN ('pending', 'processing')")
 
 
 class Job(SQLModel, table=True):
-    """One run of a flow over one subject (a project, release, session or run)."""
+    """One run of a flow over one subject (a project, release, session or run).
+
+    Columns:
+        id: of the job.
+        kind: the flow.
+        subject: what it is about: id of a project, run or release, root of sessions, or the
+            like.
+        status: pending, processing, completed, completed_with_errors, failed or cancelled.
+        total: items of the work list, fixed when the job is planned.
+        processed: items done; a sum over the chunks.
+        failed: items that could not be done; likewise.
+        flow_run_id: of Prefect.
+        fencing_token: proves whose the job is; writes with another one are refused.
+        error_message: why it failed; at most 500 characters.
+        parameters: of the flow.
+        result: what the flow has returned.
+        cancel_requested: somebody asked for it to be cancelled.
+        heartbeat_at: when its holder was last heard of.
+        started_at: when it was begun.
+        completed_at: when it ended, however.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -119,6 +139,16 @@ class JobChunk(SQLModel, table=True):
     """A part of a job's work list, done by one task in order.
 
     `position` says how many of `items` are done: the next attempt goes on there.
+
+    Columns:
+        job_id: the job.
+        number: of the chunk in it, from 0.
+        items: ids of its part of the work list, in order.
+        state: pending, processing or completed.
+        attempt: how many tasks have begun it.
+        position: how many of `items` are done: the next attempt goes on there.
+        processed: how many of these went well.
+        failed: how many did not.
     """
 
     __tablename__ = "job_chunks"

@@ -13,7 +13,16 @@ from storage.database.tables.columns import created_at_field
 
 
 class Project(SQLModel, table=True):
-    """A folder of images under one name."""
+    """A folder of images under one name.
+
+    Columns:
+        id: of the project.
+        name: unique, as people call it.
+        path: its folder, absolute; unique.
+        description: what people say of it.
+        class_names: names by class id, as JSON has keys: {"0": "open", "1": "closed"}.
+        labels_fingerprint: tells whether label files have changed without reading them.
+    """
 
     __tablename__ = "projects"
 
@@ -21,12 +30,10 @@ class Project(SQLModel, table=True):
     name: str = Field(sa_type=Text, unique=True)
     path: str = Field(sa_type=Text, unique=True)
     description: str = Field(default="", sa_type=Text)
-    # Names by class id, as JSON has keys: {"0": "open", "1": "closed"}.
     class_names: dict[str, str] = Field(
         default_factory=dict,
         sa_column=Column(JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     )
-    # Tells whether label files have changed without reading them.
     labels_fingerprint: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = created_at_field()
     updated_at: datetime = created_at_field()

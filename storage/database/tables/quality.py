@@ -33,7 +33,46 @@ def _measure() -> Any:  # noqa: ANN401 - SQLModel types its fields so
 
 
 class ImageQualityMetrics(SQLModel, table=True):
-    """What the pixels of one content alone decide. tasks/quality/measurements.py has formulas."""
+    """What the pixels of one content alone decide. tasks/quality/measurements.py has formulas.
+
+    Columns:
+        shared_image_id: the content.
+        status: completed or failed; an image without a row is pending, or processing while its
+            batch is at work, as the view `image_quality` says.
+        sharpness: `sharpness_variance` / 500, at most 1; the view `image_quality` takes the
+            reference of the last run of the project instead.
+        sharpness_variance: variance of the 3x3 Laplacian (4 neighbours) of the 8-bit grey
+            picture.
+        brightness: mean of all R, G and B values / 255.
+        contrast: standard deviation of all R, G and B values / 127.5, at most 1.
+        red_avg: mean of R / 255.
+        green_avg: mean of G / 255.
+        blue_avg: mean of B / 255.
+        perceptual_hash: `str(imagehash.phash(ImageOps.exif_transpose(Image.open(path))))`, bit
+            for bit.
+        difference_hash: a second hash of other make; confirms duplicates in projects of 100,000
+            images and more.
+        low_information: the picture is flat (black, white, one pixel): its hashes mean nothing.
+        focus: Laplacian energy over gradient energy of the grey picture reduced to about 640
+            pixels; see [focus-calibration.md](focus-calibration.md).
+        p1: 1st percentile of grey, 0 to 255.
+        p5: 5th percentile.
+        p95: 95th percentile.
+        p99: 99th percentile.
+        clipped_black: share of pixels with grey 0.
+        clipped_white: share of pixels with grey 255.
+        entropy: of the grey histogram in bits, 0 to 8.
+        mode: Pillow's name of the stored pixel layout.
+        exif_orientation: 1 to 8, as the file says.
+        error_code: why it could not be measured, as a word.
+        error_message: and as a sentence; at most 500 characters.
+        metrics_version: of the formulas: a new one makes the row stale, and the next run
+            measures again.
+        pillow_version: of the library that read the picture; 13 changed the hash of pictures
+            twice as high as wide.
+        opencv_version: likewise.
+        computed_at: when it was measured.
+    """
 
     __tablename__ = "image_quality_metrics"
     __table_args__ = (
@@ -89,7 +128,24 @@ class ImageQualityMetrics(SQLModel, table=True):
 
 
 class ProjectImageQuality(SQLModel, table=True):
-    """What the other images of the project decide about one of its images."""
+    """What the other images of the project decide about one of its images.
+
+    Columns:
+        project_image_id: the image.
+        uniqueness: smallest Hamming distance to another image of the project, over 64; 1 where
+            there is none.
+        nearest_image_id: the image at that distance; of several, the first in the order of the
+            paths.
+        nearest_distance: in bits.
+        duplicate_group: number of the group of near-duplicates; null in none.
+        overall_quality: 0.35 sharpness + 0.20 (1 - 2 |brightness - 0.5|) + 0.20 contrast + 0.25
+            uniqueness, 0 to 1.
+        issues: what is wrong, in the order of [quality-metrics.md](quality-metrics.md).
+        sharpness_reference: what `sharpness` was divided by.
+        compared_hash: the hash that was compared, null for a flat image: a later comparison
+            sees what is new.
+        computed_at: when that was decided.
+    """
 
     __tablename__ = "project_image_quality"
     __table_args__ = (
@@ -109,6 +165,5 @@ class ProjectImageQuality(SQLModel, table=True):
     overall_quality: float = Field(sa_type=Float(53))
     issues: list[str] = Field(sa_column=Column(ARRAY(Text()), nullable=False))
     sharpness_reference: float = Field(sa_type=Float(53))
-    # The hash that was compared, None for a flat image: a later comparison sees what is new.
     compared_hash: str | None = Field(default=None, sa_type=Text)
     computed_at: datetime = created_at_field()

@@ -34,7 +34,30 @@ class ReleaseStatsSource(StrEnum):
 
 
 class Release(SQLModel, table=True):
-    """One archive, with the newest statistics that could be computed."""
+    """One archive, with the newest statistics that could be computed.
+
+    Columns:
+        id: of the release.
+        project_id: the project that it was made from; an archive outlives it.
+        name: unique.
+        model_path: of the archive, absolute; unique.
+        train_image_count: images for training.
+        val_image_count: images for validation.
+        test_image_count: images for testing.
+        class_count: declared classes.
+        classes_json: their names in the order of the ids.
+        shapes_json: what the labels hold, see [releases.md](releases.md).
+        problems_json: what is wrong: code, member, line, detail, and totals.
+        stats_status: pending, completed, failed or stale.
+        stats_source: metadata of the archive, or a scan of its members.
+        stats_error: why the last attempt failed; what was computed before it stays.
+        archive_size: of the archive that the statistics are of, in bytes: another one makes
+            them stale.
+        archive_modified_at: its time of change: likewise.
+        content_key: hash of its central directory: the same for the same members.
+        stats_version: of the code that computed them.
+        stats_computed_at: when.
+    """
 
     __tablename__ = "releases"
     __table_args__ = (
@@ -60,7 +83,6 @@ class Release(SQLModel, table=True):
     )
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
-    # An archive outlives the project that it was made from.
     project_id: UUID | None = Field(default=None, foreign_key="projects.id", ondelete="SET NULL")
     name: str = Field(sa_type=Text, unique=True)
     model_path: str = Field(sa_type=Text, unique=True)
@@ -80,12 +102,9 @@ class Release(SQLModel, table=True):
         default=None, sa_type=enum_type(ReleaseStatsSource, "release_stats_source")
     )
     stats_error: str | None = Field(default=None, sa_type=Text)
-    # The archive that the statistics are of: a change of either makes them stale.
     archive_size: int | None = Field(default=None, sa_type=BigInteger)
     archive_modified_at: datetime | None = time_field()
-    # Hash of the central directory: the same for the same members.
     content_key: str | None = Field(default=None, sa_type=Text)
-    # The version of the code that computed them.
     stats_version: int | None = Field(default=None, sa_type=Integer)
     stats_computed_at: datetime | None = time_field()
     created_at: datetime = created_at_field()

@@ -73,7 +73,15 @@ def _seed() -> Any:  # noqa: ANN401
 
 
 class SessionMetadata(SQLModel, table=True):
-    """What people say of a session; no flow changes it."""
+    """What people say of a session; no flow changes it.
+
+    Columns:
+        session_id: see below.
+        tags: people's words for it.
+        flags: likewise.
+        rating: 1 to 5.
+        note: free text.
+    """
 
     __tablename__ = "session_metadata"
     __table_args__ = (
@@ -95,6 +103,18 @@ class SessionFolder(SQLModel, table=True):
 
     The times and the size tell without opening anything whether the statistics are still those of
     the folder. They are empty until the statistics have been computed for the first time.
+
+    Columns:
+        id: of the row.
+        session_id: of the session.
+        sessions_root: the folder that it was found in, absolute.
+        relative_path: below it.
+        state: present, or missing at the last look.
+        missing_since: when it was first found to be gone.
+        folder_modified_at_ns: time of change of the folder when it was read; null until then.
+        manifest_modified_at_ns: and of the manifest.
+        manifest_size: and its size in bytes.
+        error_message: why the last look failed; what was computed before it stays.
     """
 
     __tablename__ = "session_folders"
@@ -120,7 +140,6 @@ class SessionFolder(SQLModel, table=True):
     folder_modified_at_ns: int | None = Field(default=None, sa_type=BigInteger)
     manifest_modified_at_ns: int | None = Field(default=None, sa_type=BigInteger)
     manifest_size: int | None = Field(default=None, sa_type=BigInteger)
-    # Why the last look failed; what was computed before it stays.
     error_message: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = created_at_field()
 
@@ -131,7 +150,55 @@ def _newest_first(name: str, *columns: str) -> Index:
 
 
 class SessionStats(SQLModel, table=True):
-    """What a session promised and what its folder holds. docs/sessions.md defines the columns."""
+    """What a session promised and what its folder holds. docs/sessions.md defines the columns.
+
+    Columns:
+        session_id: the path of its folder below the root.
+        session_path: its absolute path.
+        sd_model: the checkpoint's file name, without the hash; at most 500 characters.
+        sd_model_hash: the hash that stands behind it in brackets.
+        template_version: version of the template system that wrote the manifest.
+        generation_mode: `combinatorial`, `random`, or what else is stated.
+        seed_mode: `fixed`, `progressive`, `random`, or what else is stated.
+        seed_base: the seed asked for, up to 2^64 - 1, hence `NUMERIC(20, 0)`; -1 asks for
+            random ones.
+        resolved_prompt: the prompt, with placeholders where it comes from a manifest; from
+            images, the prompt of the first that tells one.
+        negative_prompt: the negative prompt, likewise.
+        width: pixels asked for, before any enlargement; 1 to 2**31 - 1.
+        height: likewise.
+        steps: sampling steps, 0 to 2**31 - 1.
+        cfg_scale: classifier-free guidance scale, finite.
+        sampler_name: the sampler.
+        images_expected: how many images were promised; 0 where nothing tells. At most 2**63 -
+            1.
+        images_actual: how many images the folder holds.
+        completion_percentage: actual of expected in percent, two decimals; 0 where nothing is
+            expected, above 100 where there are more than expected.
+        is_seed_sweep: a list of seeds or a sweep mode; else progressive seeds and at most one
+            placeholder with more than one value.
+        placeholders_json: number of used values by placeholder.
+        variations_summary_json: the first ten used values by placeholder.
+        session_created_at: the time in the folder's name, on this machine's clock.
+        manifest_generated_at: the time that the manifest states.
+        first_image_created_at: when the oldest image was written last.
+        last_image_created_at: when the newest image was written last.
+        stats_computed_at: when these statistics were made.
+        stats_version: of the rules that computed them.
+        stats_source: manifest, image_metadata or filesystem: what told all but the counts.
+        manifest_status: what the generator says: ongoing, completed or aborted.
+        seed_min: smallest seed of the images that tell theirs.
+        seed_max: largest seed of them.
+        is_ongoing: something was written in the last five minutes, and the generator does not
+            say that it is over.
+        look_again: something was written in the last five minutes: the next run reads it
+            whatever it looks like.
+        images_listed: images that the manifest lists; None without a readable list.
+        images_listed_absent: how many of them are not in the folder; None likewise.
+        images_unlisted: images in the folder that the manifest does not list; None likewise.
+        images_sampled: images opened (their headers) where no manifest tells.
+        problems: what was wrong: a list of code, place, reason and count.
+    """
 
     __tablename__ = "session_stats"
     __table_args__ = (
@@ -186,7 +253,6 @@ class SessionStats(SQLModel, table=True):
     seed_min: int | None = _seed()
     seed_max: int | None = _seed()
     is_ongoing: bool
-    # The folder was written to minutes before: whatever it looks like, the next run reads it again.
     look_again: bool
     images_listed: int | None = Field(default=None, sa_type=BigInteger)
     images_listed_absent: int | None = Field(default=None, sa_type=BigInteger)

@@ -51,32 +51,8 @@ _one_large_image_at_a_time = threading.Lock()
 class ImageMeasurement:
     """What the pixels of one image say; they alone, not the company it keeps.
 
-    Attributes:
-        sharpness_variance: population variance of the 3x3 Laplacian of grey at full resolution.
-        sharpness: sharpness_variance / 500, at most 1.
-        brightness: mean of all R, G and B values / 255.
-        contrast: population standard deviation of all R, G and B values / 127.5, at most 1.
-        red_avg: mean of R / 255; green_avg and blue_avg likewise.
-        green_avg: mean of G / 255.
-        blue_avg: mean of B / 255.
-        perceptual_hash: 16 hexadecimal digits, equal to `imagehash.phash` of the displayed image.
-        difference_hash: 16 hexadecimal digits, an independent second hash.
-        low_information: the image is flat; its hashes mean nothing.
-        focus: see `focus_of`; comparable between resolutions.
-        p1: 1st percentile of grey, 0..255: the lowest level that at least 1 % of the pixels do not
-            exceed. p5, p95 and p99 likewise.
-        p5: 5th percentile of grey.
-        p95: 95th percentile of grey.
-        p99: 99th percentile of grey.
-        clipped_black: share of pixels with grey 0, 0..1.
-        clipped_white: share of pixels with grey 255, 0..1.
-        entropy: of the grey levels, in bits, 0..8.
-        width: pixels as displayed.
-        height: pixels as displayed.
-        format: Pillow's name of the format.
-        mode: Pillow's name of the stored pixel layout.
-        exif_orientation: 1..8.
-        file_size: bytes.
+    The columns of the table `image_quality_metrics`, which defines each; width and height in pixels
+    as displayed, file_size in bytes.
     """
 
     sharpness_variance: float

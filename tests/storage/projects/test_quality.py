@@ -15,12 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from storage.database.connection import Database
+from storage.database.snapshot_views import IMAGE_QUALITY
 from storage.database.tables.jobs import JobKind
 from storage.jobs.chunks import claim_chunk, plan_job, record_batch
 from storage.jobs.held import HeldJob, start_job
 from storage.projects.images import register_files
 from storage.projects.quality import (
-    IMAGE_QUALITY_SCHEMA,
     ComparedImage,
     MeasurementVersions,
     fill_image_facts,
@@ -28,7 +28,6 @@ from storage.projects.quality import (
     load_image_files,
     load_measured_images,
     load_quality_overview,
-    read_image_quality,
     store_comparisons,
     store_measurements,
 )
@@ -279,8 +278,8 @@ def test_the_stream_equals_the_rows_of_the_view(database: Database) -> None:
     near = compared(second, nearest_image_id=first, nearest_distance=3, issues=["dark", "blurry"])
     compare(database, project.id, near, compared(first), reference=400.0)
     with database.reading() as connection:
-        batches = list(read_image_quality(connection, project.id, batch_rows=7))
-        names = ", ".join(IMAGE_QUALITY_SCHEMA.names)
+        batches = list(IMAGE_QUALITY.read(connection, project.id, batch_rows=7))
+        names = ", ".join(IMAGE_QUALITY.schema.names)
         rows = connection.execute(
             text(
                 f"SELECT {names} FROM image_quality WHERE project_id = :id "
@@ -292,7 +291,7 @@ def test_the_stream_equals_the_rows_of_the_view(database: Database) -> None:
         # Reading in a stream leaves the connection as it was.
         assert "yield_per" not in connection.get_execution_options()
     assert [batch.num_rows for batch in batches] == [7, 7, 7, 4]
-    table = pa.Table.from_batches(batches, schema=IMAGE_QUALITY_SCHEMA)
+    table = pa.Table.from_batches(batches, schema=IMAGE_QUALITY.schema)
     for row in expected:
         for name, value in row.items():
             row[name] = str(value) if isinstance(value, UUID) else value
@@ -304,7 +303,7 @@ def test_the_stream_equals_the_rows_of_the_view(database: Database) -> None:
 
 def test_the_stream_of_no_images_is_empty(database: Database) -> None:
     with database.reading() as connection:
-        assert list(read_image_quality(connection, uuid4())) == []
+        assert list(IMAGE_QUALITY.read(connection, uuid4())) == []
 
 
 def test_the_overview_equals_figures_counted_by_hand(database: Database) -> None:

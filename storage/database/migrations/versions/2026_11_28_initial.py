@@ -4,6 +4,8 @@ from pathlib import Path
 
 from alembic import op
 
+from storage.database.connection import driver_connection
+
 revision = "2026_11_28"
 down_revision = None
 branch_labels = None
@@ -12,5 +14,6 @@ depends_on = None
 
 def upgrade() -> None:
     # The driver itself takes several statements at once, and no `%` for a parameter.
-    driver = op.get_bind().connection.driver_connection
-    driver.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+    driver_connection(op.get_bind()).execute(
+        Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    )
