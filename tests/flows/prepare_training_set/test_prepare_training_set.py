@@ -300,7 +300,7 @@ def test_cancelling_leaves_nothing(database, prepare, monkeypatch, sea_and_river
 RUN_AND_HANG = """
     import sys, time
     from flows.prepare_training_set import prepare_training_set
-    from tasks.training_sets import tasks, training_set_writer
+    from tasks.training_sets import steps as tasks, writer as training_set_writer
 
     def hang(*arguments, **options):
         print("here", flush=True)

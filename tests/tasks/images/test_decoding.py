@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from storage.errors import ImageError, ImageErrorCode
 from tasks.images.decoding import HEIF_IS_SUPPORTED, decode_image, read_image_facts
 from tasks.images.files import ImageLimits, read_image_file
+from tests.image_files import DAMAGED_BUT_SHOWN_BY_PILLOW, IMAGE_FILES, name_of
 from tests.places import DATA
 
 # pytest shows what our filters at import silence: Pillow's remarks on odd metadata.
@@ -23,14 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
 ]
 
-ALL_FILES = sorted(path for path in DATA.rglob("*") if path.is_file())
-JPEGS = [path for path in ALL_FILES if path.read_bytes()[:3] == b"\xff\xd8\xff"]
-# libjpeg lost its place in these: Pillow shows stripes of noise where a face should be.
-DAMAGED_BUT_SHOWN_BY_PILLOW = {"hopper_bad_exif.jpg"}
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(DATA))
+JPEGS = [path for path in IMAGE_FILES if path.read_bytes()[:3] == b"\xff\xd8\xff"]
 
 
 def pixels_of(content: bytes) -> np.ndarray:
@@ -79,29 +73,21 @@ def jpeg(width: int = 64, height: int = 48, **options) -> bytes:
     return target.getvalue()
 
 
-@pytest.mark.parametrize("path", ALL_FILES, ids=name_of)
+@pytest.mark.parametrize("path", IMAGE_FILES, ids=name_of)
 def test_every_file_gives_pillows_pixels_or_an_image_error(path):
+    content = path.read_bytes()
     expected = reference_of(path)
     if expected is None or path.name in DAMAGED_BUT_SHOWN_BY_PILLOW:
         with pytest.raises(ImageError) as caught:
-            pixels = decode_image(path.read_bytes())
+            pixels = decode_image(content)
             pixels.read_rows(0, pixels.pixel_shape[0])
             pixels.to_grey_picture()
         assert caught.value.reason
         return
-    assert np.array_equal(pixels_of(path.read_bytes()), np.asarray(expected))
-    facts = decode_image(path.read_bytes()).facts
+    assert np.array_equal(pixels_of(content), np.asarray(expected))
+    facts = decode_image(content).facts
     assert (facts.width, facts.height) == expected.size
-
-
-@pytest.mark.parametrize("path", ALL_FILES, ids=name_of)
-def test_facts_agree_with_the_decoded_image(path):
-    try:
-        decoded = decode_image(path.read_bytes()).facts
-    except ImageError:
-        return
-    assert read_image_facts(path) == read_image_facts(path.read_bytes())
-    assert read_image_facts(path) == decoded
+    assert read_image_facts(path) == read_image_facts(content) == facts
 
 
 def test_facts_come_from_the_header_alone():

@@ -10,6 +10,7 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,20 +28,14 @@ from tasks.quality.pixels.measurements import (
     measure_image,
     prepare_worker_thread,
 )
-from tests.places import ROOT
+from tests.image_files import DAMAGED_BUT_SHOWN_BY_PILLOW, IMAGE_FILES, name_of
+from tests.places import DATA, ROOT
+from tests.tasks.quality.pixels.both_ways import in_both_ways
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
 ]
-
-DATA = ROOT / "tests/data"
-ALL_FILES = sorted(path for path in DATA.rglob("*") if path.is_file())
-DAMAGED_BUT_SHOWN_BY_PILLOW = {"hopper_bad_exif.jpg"}
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(DATA))
 
 
 def grey_of(rgb: np.ndarray) -> np.ndarray:
@@ -114,26 +109,40 @@ def encoded(rgb: np.ndarray, kind: str = "PNG", **options) -> bytes:
     return target.getvalue()
 
 
-@pytest.mark.parametrize("path", ALL_FILES, ids=name_of)
-def test_every_file_has_the_values_of_the_plain_computation(path):
+def picture_of(path: Path) -> Image.Image | None:
+    """The displayed picture as Pillow and its reference hash see it; None where there is none."""
     try:
         picture = ImageOps.exif_transpose(Image.open(path))
         picture.convert("L")  # what the hash needs; impossible for one mode, LAB
-        if picture.mode.startswith("I;16"):
-            upper = np.asarray(picture).astype(np.int64) // 256
-            rgb = np.dstack([upper] * 3).astype(np.uint8)
-        else:
-            rgb = np.asarray(picture.convert("RGB"))
     except Exception:
-        rgb = None
-    if rgb is None or path.name in DAMAGED_BUT_SHOWN_BY_PILLOW:
-        with pytest.raises(ImageError) as caught:
-            measure_image(path)
-        assert caught.value.reason
+        return None
+    return None if path.name in DAMAGED_BUT_SHOWN_BY_PILLOW else picture
+
+
+def reason_of_refusal(path: Path) -> str:
+    with pytest.raises(ImageError) as caught:
+        measure_image(path)
+    return caught.value.reason
+
+
+def rgb_of(picture: Image.Image) -> np.ndarray:
+    if picture.mode.startswith("I;16"):
+        upper = np.asarray(picture).astype(np.int64) // 256
+        return np.dstack([upper] * 3).astype(np.uint8)
+    return np.asarray(picture.convert("RGB"))
+
+
+@pytest.mark.parametrize("path", IMAGE_FILES, ids=name_of)
+def test_every_file_has_the_values_of_the_plain_computation_and_the_reference_hash(path):
+    picture = picture_of(path)
+    if picture is None:
+        assert all(in_both_ways(lambda: reason_of_refusal(path)))
         return
-    measured = measure_image(path)
-    assert_equal_to(measured, rgb)
-    assert measured.file_size == path.stat().st_size
+    first, *others = in_both_ways(lambda: measure_image(path))
+    assert_equal_to(first, rgb_of(picture))
+    assert first.perceptual_hash == str(imagehash.phash(picture))
+    assert first.file_size == path.stat().st_size
+    assert all(other == first for other in others), "with the extension as without it"
 
 
 @settings(max_examples=60, deadline=None)

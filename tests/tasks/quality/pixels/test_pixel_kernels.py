@@ -1,13 +1,11 @@
 """The compiled passes and their fallback give the same numbers, bit for bit."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,26 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.errors import ImageError
 from tasks.images.decoding import DecodedImage, ImageFacts
-from tasks.quality.pixels import pixel_kernels, strip_sums
-from tasks.quality.pixels.measurements import ImageMeasurement, measure_image
+from tasks.quality.pixels import strip_sums
 from tasks.quality.pixels.perceptual_hash import ExactReduction
 from tests.places import ROOT
+from tests.tasks.quality.pixels.both_ways import compiled_passes, in_both_ways
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
 ]
-
-DATA = ROOT / "tests/data"
-ALL_FILES = sorted(path for path in DATA.rglob("*") if path.is_file())
-MODULE = "tasks.quality.pixels._pixel_kernels"
-
-
-def compiled_passes() -> list[ModuleType]:
-    """The extension, whatever the environment chose, or nothing where it was not built."""
-    return [importlib.import_module(MODULE)] if importlib.util.find_spec(MODULE) else []
 
 
 def has_compiler() -> bool:
@@ -49,7 +37,9 @@ def chosen_at_import(**environment: str) -> bool:
     inherited = {
         name: value for name, value in os.environ.items() if name != "VISIONFLOWS_COMPILED"
     }
-    script = "from tasks.quality import pixel_kernels; print(pixel_kernels.KERNELS is not None)"
+    script = (
+        "from tasks.quality.pixels import pixel_kernels; print(pixel_kernels.KERNELS is not None)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
@@ -71,29 +61,6 @@ def test_the_extension_is_built_where_a_compiler_is_and_used_where_it_is_built()
 
 def test_the_environment_chooses_the_fallback():
     assert not chosen_at_import(VISIONFLOWS_COMPILED="0")
-
-
-def in_both_ways(compute):
-    """The result with the fallback and, where it was built, with the extension."""
-    results = []
-    for kernels in [None, *compiled_passes()]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pixel_kernels, "KERNELS", kernels)
-            results.append(compute())
-    return results
-
-
-def measured_or_refused(path: Path) -> ImageMeasurement | str:
-    try:
-        return measure_image(path)
-    except ImageError as error:
-        return error.reason
-
-
-@pytest.mark.parametrize("path", ALL_FILES, ids=lambda path: str(path.relative_to(DATA)))
-def test_every_file_is_measured_alike(path):
-    first, *others = in_both_ways(lambda: measured_or_refused(path))
-    assert all(other == first for other in others)
 
 
 def pixels_of(rows: int, columns: int, channels: int, kind: str, seed: int) -> np.ndarray:
