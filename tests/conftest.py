@@ -1,14 +1,17 @@
-"""One real PostgreSQL for the whole test run, and a fresh database in it for every test."""
+"""One real PostgreSQL for each process of a test run, with empty tables for every test."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import create_engine
@@ -17,6 +20,7 @@ from storage.database.connection import Database, open_database, parse_database_
 from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.settings import get_settings
 from tests.prefect_server import copy_prefect_database, running_prefect_server
+from tests.watchdog import watch
 
 
 def pytest_configure() -> None:
@@ -30,6 +34,13 @@ def pytest_configure() -> None:
         "OMP_NUM_THREADS": "1",
     }.items():
         os.environ.setdefault(name, value)
+    # `nightly` looks longer for a counterexample: HYPOTHESIS_PROFILE=nightly make test
+    hypothesis.settings.register_profile("ci", deadline=None, max_examples=50)
+    hypothesis.settings.register_profile("nightly", deadline=None, max_examples=300)
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C does: fixtures stop what they have started.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +52,20 @@ def public_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+# What a power cut would lose, a test run may lose.
+_QUICK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+
+
 @pytest.fixture(scope="session")
 def postgresql(public_folder: Path) -> Iterator[EmbeddedPostgreSQL]:
     """A running server with a template database whose tables are up to date."""
     server = EmbeddedPostgreSQL(public_folder / "postgresql")
     server.acquire()
+    watch("postgresql", public_folder / "postgresql" / "data")
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        for setting in _QUICK:
+            connection.execute(f"ALTER SYSTEM SET {setting}")
+        connection.execute("SELECT pg_reload_conf()")
         connection.execute("CREATE DATABASE with_tables")
     engine = create_engine(parse_database_url(server.url("with_tables")))
     upgrade_schema(engine)
@@ -73,13 +92,39 @@ def make_database_url(postgresql: EmbeddedPostgreSQL) -> Iterator[Callable[[str]
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def shared_database_url(postgresql: EmbeddedPostgreSQL) -> str:
+    """The database of all tests of this process, each of which begins with empty tables."""
+    with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE shared TEMPLATE with_tables STRATEGY file_copy")
+    return postgresql.url("shared")
+
+
+def empty_tables(url: str) -> None:
+    """Take the database from whoever is still connected, and delete every row."""
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        names = connection.execute(
+            "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchall()
+        # Neither foreign keys nor triggers look at what goes altogether.
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for (name,) in names:
+            if name != "alembic_version":
+                connection.execute(f"DELETE FROM {name}")
+
+
 @pytest.fixture
 def home(
-    tmp_path: Path, make_database_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shared_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """A visionflows home of this test alone, with a fresh database; subprocesses inherit it."""
+    """A visionflows home of this test alone, with an empty database; subprocesses inherit it."""
+    empty_tables(shared_database_url)
     monkeypatch.setenv("VISIONFLOWS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("VISIONFLOWS_DATABASE_URL", make_database_url())
+    monkeypatch.setenv("VISIONFLOWS_DATABASE_URL", shared_database_url)
     monkeypatch.setenv("VISIONFLOWS_WORKERS", "2")
     get_settings.cache_clear()
     yield tmp_path / "home"
@@ -88,7 +133,7 @@ def home(
 
 @pytest.fixture
 def database(home: Path) -> Iterator[Database]:
-    """The fresh database of this test."""
+    """The empty database of this test."""
     opened = open_database()
     yield opened
     opened.engine.dispose()

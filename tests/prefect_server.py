@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tests.watchdog import watch
+
 _START_SECONDS = 180
 
 
@@ -51,6 +53,7 @@ def running_prefect_server(folder: Path) -> Iterator[str]:
             stderr=log,
             start_new_session=True,
         )
+    watch("process", process.pid)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while True:

@@ -24,6 +24,7 @@ from deployments.cli.output.terminal import print_problem
 from deployments.cli.run import collection_inference as command_run_inference
 from deployments.cli.run import compare_runs as command_compare_runs
 from deployments.cli.run import ingest_project as command_run_ingest
+from deployments.cli.run import quality_metrics as command_run_quality
 from deployments.cli.run import releases as command_run_releases
 from deployments.cli.run import session_stats as command_run_sessions
 from deployments.cli.run import training_set as command_training_sets
@@ -52,6 +53,7 @@ app.add_typer(command_collections.app, name="collections")
 app.add_typer(command_models.app, name="models")
 app.add_typer(command_runs.app, name="runs")
 app.add_typer(run_app, name="run")
+run_app.command("quality-metrics")(command_run_quality.quality_metrics)
 run_app.command("ingest-project")(command_run_ingest.ingest_project)
 run_app.command("prepare-training-set")(command_training_sets.prepare_training_set)
 run_app.command("build-release-stats")(command_run_releases.build_release_stats)

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.quality import print_quality, quality_as_json
 from deployments.cli.output.terminal import print_json, print_plain
-from deployments.cli.run.app import app
 from deployments.cli.run.here import result_of, run_here, run_remotely
 from deployments.server.environment import prepare_prefect_environment
 from storage.database.connection import open_database
@@ -21,7 +20,6 @@ from storage.projects.projects import find_project
 from storage.settings import get_settings
 
 
-@app.command("quality-metrics")
 def quality_metrics(
     project: Annotated[str, typer.Option(help="Name or id of the project.")],
     batch_size: Annotated[int, typer.Option(min=1, max=200, help="Images stored at a time.")] = 50,
