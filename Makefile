@@ -12,11 +12,10 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
   $(PIP) install --quiet --force-reinstall --no-deps \
     "$$(grep '^opencv-python==' constraints.txt | sed 's/python/python-headless/')"
 
-# Each process has a PostgreSQL and a Prefect server of its own: two fill two cores. In the order of
-# the files, so that the long ones come first.
-SIDE_BY_SIDE ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Each process has a PostgreSQL and a Prefect server of its own: two fill two cores.
+SIDE_BY_SIDE ?= --numprocesses 2 --dist worksteal
 
-.PHONY: help demo test coverage lint install install-dev clean
+.PHONY: help demo test test-fast coverage lint install install-dev clean
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +25,9 @@ demo: install ## set everything up and run every flow on the samples
 
 test: install-dev ## run all tests
 	"$(BIN)/python" -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGUMENTS)
+
+test-fast: install-dev ## run the tests that need neither a database nor a Prefect server
+	"$(BIN)/python" -m pytest -m "not services" $(SIDE_BY_SIDE) $(PYTEST_ARGUMENTS)
 
 coverage: install-dev ## run all tests and tell which lines they reach; takes half as long again
 	"$(BIN)/python" -m coverage erase

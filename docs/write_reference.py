@@ -1,6 +1,6 @@
 """Writes the reference pages from the code, so that the two cannot disagree.
 
-    python docs/write_reference.py
+    python docs/write_reference.py [FOLDER]
 
 A test fails when a page in docs/reference is not what this writes.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -165,4 +166,4 @@ def _parameter(parameter: Any) -> str:  # noqa: ANN401
 
 
 if __name__ == "__main__":
-    write_pages(REFERENCE)
+    write_pages(Path(sys.argv[1]) if len(sys.argv) > 1 else REFERENCE)

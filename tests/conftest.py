@@ -19,6 +19,7 @@ from sqlalchemy import create_engine
 from storage.database.connection import Database, open_database, parse_database_url, upgrade_schema
 from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.settings import get_settings
+from tests.places import TESTS
 from tests.prefect_server import copy_prefect_database, running_prefect_server
 from tests.watchdog import watch
 
@@ -41,6 +42,14 @@ def pytest_configure() -> None:
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C does: fixtures stop what they have started.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a database or a Prefect server: `make test-fast` leaves it out."""
+    for item in items:
+        needs = {"postgresql", "prefect_api"} & set(getattr(item, "fixturenames", ()))
+        if needs or item.path.is_relative_to(TESTS / "end_to_end"):
+            item.add_marker(pytest.mark.services)
 
 
 @pytest.fixture(scope="session")

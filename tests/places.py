@@ -3,7 +3,8 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT / "tests" / "data"
+TESTS = ROOT / "tests"
+DATA = TESTS / "data"
 SAMPLES = ROOT / "samples"
 MUSSELS = SAMPLES / "mussels"
 EMPIRE = DATA / "roboflow-empire"

@@ -6,42 +6,55 @@ import ast
 import re
 import subprocess
 import sys
-
-import pytest
+from collections import defaultdict
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 
 from tests.places import ROOT
 
 # Each may import itself and what stands after it.
-PACKAGES = ("deployments", "flows", "tasks", "storage")
-FOLDERS = (*PACKAGES, "benchmarks", "samples", "tests", "docs")
+LAYERS = ("deployments", "flows", "tasks", "storage")
+FOLDERS = (*LAYERS, "benchmarks", "samples", "tests", "docs")
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".sh", ".ini", ".cfg"}
 MOST_LINES = 450
-MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MOST_ENTRIES = 12
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for layer in LAYERS
+    for path in sorted((ROOT / layer).rglob("*.py"))
+}
 # In tasks/ only these know Prefect and the database: `steps.py`, `*_steps.py`, what runs them, and
 # what keeps snapshots.
-BINDING = re.compile(r"tasks/(running/.*|snapshots\.py|(.*/)?(\w+_)?steps\.py)")
+BINDING = re.compile(r"tasks\.(running\..*|snapshots|(.*\.)?(\w+_)?steps)")
 KEPT_OUT = {"prefect", "sqlmodel", "sqlalchemy", "psycopg"}
-PURE_MODULES = [
-    path
-    for path in MODULES
-    if path.is_relative_to(ROOT / "tasks")
-    and not BINDING.fullmatch(path.relative_to(ROOT).as_posix())
-]
+# What is pure in storage: errors, and how files are written.
+PURE_STORAGE = ("storage.errors", "storage.files")
+PURE = [name for name in FILES if name.startswith("tasks.") and not BINDING.fullmatch(name)]
 
 
-def name_of(path):
-    return path.relative_to(ROOT).as_posix()
+@cache
+def tree_of(name):
+    return ast.parse(FILES[name].read_text(encoding="utf-8"))
 
 
-def imported_modules(path):
-    """Every module that a file imports, also inside of functions."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imported_by(name):
+    """Every module that a module imports, also inside of functions."""
+    found = set()
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name_of(path)} imports relatively"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            assert node.level == 0, f"{name} imports relatively"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in FILES else node.module)
+    return found
+
+
+def own_imports(name):
+    """Those of the house."""
+    return {module for module in imported_by(name) if module in FILES} - {name}
 
 
 def own_files():
@@ -56,34 +69,62 @@ def own_files():
             yield path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_run_one_way(path):
-    allowed = PACKAGES[PACKAGES.index(path.relative_to(ROOT).parts[0]) :]
-    for module in imported_modules(path):
-        top = module.partition(".")[0]
-        assert top not in ("tests", "benchmarks", "samples"), module
-        assert top not in PACKAGES or top in allowed, f"{name_of(path)} imports {module}"
+def test_imports_run_one_way():
+    wrong = []
+    for name in FILES:
+        allowed = LAYERS[LAYERS.index(name.partition(".")[0]) :]
+        for module in imported_by(name):
+            top = module.partition(".")[0]
+            if top in FOLDERS and top not in allowed:
+                wrong.append((name, module))
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", PURE_MODULES, ids=name_of)
-def test_only_the_binding_module_of_a_package_knows_prefect_and_the_database(path):
-    for module in imported_modules(path):
-        assert module.partition(".")[0] not in KEPT_OUT, f"{name_of(path)} imports {module}"
-        if module == "storage" or module.startswith("storage."):
-            assert module.startswith("storage.errors"), f"{name_of(path)} imports {module}"
+def circles(arrows):
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_modules_import_each_other():
+    assert circles({name: own_imports(name) for name in FILES}) == []
+
+
+def test_no_sister_folders_import_each_other():
+    sisters = defaultdict(lambda: defaultdict(set))
+    for name in FILES:
+        for module in own_imports(name):
+            own, other = name.split("."), module.split(".")
+            shared = 0
+            while own[shared : shared + 1] == other[shared : shared + 1] and shared < len(own):
+                shared += 1
+            if 0 < shared < min(len(own), len(other)):
+                parent = ".".join(own[:shared])
+                sisters[parent][own[shared]].add(other[shared])
+    assert len(sisters) > 20
+    assert {parent: found for parent, among in sisters.items() if (found := circles(among))} == {}
+
+
+def test_only_steps_know_prefect_and_the_database():
+    assert len(PURE) > 100
+    wrong = []
+    for name in PURE:
+        for module in imported_by(name):
+            is_kept_out = module.partition(".")[0] in KEPT_OUT
+            is_storage = module.partition(".")[0] == "storage" and module not in PURE_STORAGE
+            if is_kept_out or is_storage or BINDING.fullmatch(module):
+                wrong.append((name, module))
+    assert wrong == []
 
 
 def test_pure_modules_load_neither_prefect_nor_a_database_driver():
-    modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in PURE_MODULES
-    ]
-    assert len(modules) > 10
     # One interpreter for all: whoever loads one of them is named.
     program = f"""
 import importlib, sys
 kept_out = {KEPT_OUT!r}
-for module in {modules!r}:
+for module in {PURE!r}:
     importlib.import_module(module)
     loaded = kept_out & set(sys.modules)
     assert not loaded, (module, loaded)
@@ -94,9 +135,26 @@ for module in {modules!r}:
     assert done.returncode == 0, done.stderr
 
 
+def test_folders_are_small_enough_to_be_read():
+    folders = {path.parent for path in FILES.values()}
+    entries = {
+        folder.relative_to(ROOT).as_posix(): [
+            entry
+            for entry in folder.iterdir()
+            if entry.name not in ("__init__.py", "__pycache__")
+            and entry.suffix not in (".so", ".pyd")
+        ]
+        for folder in folders
+    }
+    assert {name: len(found) for name, found in entries.items() if len(found) > MOST_ENTRIES} == {}
+
+
 def test_no_file_is_too_long_to_be_read():
     lengths = {
-        name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in own_files()
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in own_files()
+        # Pages that are written from the code are looked up, not read.
+        if path.parent != ROOT / "docs" / "reference"
     }
     assert len(lengths) > 50
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
@@ -116,20 +174,21 @@ def undocumented(node, prefix):
             yield from undocumented(child, name)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_everything_public_says_what_it_is(path):
-    if "versions" in path.parts:
-        return  # migrations have `upgrade` and `downgrade`, which Alembic documents
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree), "a module says what it is for"
-    assert list(undocumented(tree, name_of(path))) == []
+def test_everything_public_says_what_it_is():
+    silent = []
+    for name in FILES:
+        if not ast.get_docstring(tree_of(name)):
+            silent.append(name)
+        if ".migrations.versions." not in name:  # Alembic documents `upgrade`
+            silent += undocumented(tree_of(name), name)
+    assert silent == []
 
 
 def test_no_file_names_a_place_of_somebodys_machine():
     homes = re.compile(r"/(home|Users)/(?!user\b|you\b|me\b)\w|[A-Z]:\\Users\\")
     places = {str(ROOT), f"{ROOT.parent}/"} - {"/"}
     found = [
-        f"{name_of(path)}:{number}: {line.strip()}"
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in own_files()
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if homes.search(line) or any(place in line for place in places)
@@ -137,6 +196,11 @@ def test_no_file_names_a_place_of_somebodys_machine():
     assert found == []
 
 
-def test_every_test_module_mirrors_a_package():
+def test_tests_mirror_the_house():
+    """Below tests/ the folders of a layer are folders of that layer."""
     mirrored = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
     assert mirrored - {"data", "end_to_end", "__pycache__"} <= set(FOLDERS)
+    for layer in ("deployments", "tasks", "storage"):
+        for folder in (ROOT / "tests" / layer).rglob("*"):
+            if folder.is_dir() and folder.name != "__pycache__":
+                assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir(), folder

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.services
+
 PRINT_ENVIRONMENT = """
 import os, sys
 from deployments.server.environment import prepare_prefect_environment

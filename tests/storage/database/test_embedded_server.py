@@ -25,6 +25,8 @@ from storage.jobs.records import find_job
 from storage.settings import Settings
 from tests.storage.processes import kill, read_line, start_python, wait_until
 
+pytestmark = pytest.mark.services
+
 USE = """
     import sys
     from pathlib import Path

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from alembic import op
 
-from storage.database.connection import driver_connection
-
 revision = "2026_11_28"
 down_revision = None
 branch_labels = None
@@ -14,6 +12,6 @@ depends_on = None
 
 def upgrade() -> None:
     # The driver itself takes several statements at once, and no `%` for a parameter.
-    driver_connection(op.get_bind()).execute(
-        Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    )
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None
+    driver.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
