@@ -1,6 +1,6 @@
 """Finding objects on 1080p photographs, on two cores: Ultralytics' own loop, and ours.
 
-    python benchmarks/collection_inference.py [--pictures 48] [--batch 16] [--rounds 2]
+    python -m benchmarks.collection_inference [--pictures 48] [--batch 16] [--rounds 2]
 
 The ways take turns in one run: compare the ratios. Both find the same (that is checked): classes,
 boxes within a pixel, confidences within a thousandth. Models of the size of yolo11n stand in for
@@ -11,12 +11,8 @@ The mussel model of the samples is trained.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 # Read when the libraries are loaded. The command sets the first as well; torch may use both cores.
@@ -25,9 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.harness import Stopwatch, parse_arguments, print_table
 from tasks.inference.detection.detection_records import from_record, to_record
 from tasks.inference.detection.engine import load_model, settings_for_model, sha256_of_weights
 from tasks.inference.detection.image_stream import detect_in_files
@@ -43,22 +38,6 @@ MUSSELS = Path(__file__).parents[1] / "samples" / "mussels"
 CONFIDENCE = 0.25
 SIZE = (1920, 1080)
 THREADS = 2
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to do the work, with the seconds and CPU seconds of its best round."""
-
-    name: str
-    run: Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds by the clock and of the processors for one image."""
-
-    wall: float
-    cpu: float
 
 
 def make_pictures(folder: Path, count: int) -> list[Path]:
@@ -111,22 +90,6 @@ def make_random_model(definition: str, folder: Path, files: list[Path]) -> Path:
     return path
 
 
-def measure(ways: list[Way], images: int, rounds: int) -> list[Times]:
-    """Run the ways in turns and keep the best round of each, per image."""
-    best: list[Times] = []
-    for _ in range(rounds):
-        for number, way in enumerate(ways):
-            wall, cpu = time.perf_counter(), time.process_time()
-            way.run()
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            times = Times(wall / images, cpu / images)
-            if number == len(best):
-                best.append(times)
-            elif times.wall < best[number].wall:
-                best[number] = times
-    return best
-
-
 def compare_model(weights: Path, folder: Path, files: list[Path], batch: int, rounds: int) -> None:
     """Measure all ways for one model and print a table."""
     ultralytics = import_ultralytics(folder / "settings")
@@ -160,15 +123,24 @@ def compare_model(weights: Path, folder: Path, files: list[Path], batch: int, ro
             document = polygon_document(kept, description.class_names, classes, 0.5)
             polygon_document_bytes(document)
 
-    ways = [
-        Way(f"model.predict(paths, batch={batch})", predict),
-        Way(f"ours, {model.runtime}, {THREADS} threads", ours),
-        Way("ours, a new threshold from kept detections", new_threshold),
-    ]
-    times = measure(ways, len(files), rounds)
+    watch = Stopwatch()
+    for _ in range(rounds):
+        watch.measure(f"model.predict(paths, batch={batch})", predict)
+        watch.measure(f"ours, {model.runtime}, {THREADS} threads", ours)
+        watch.measure("ours, a new threshold from kept detections", new_threshold)
     objects = sum(len(entry.detections) for entry in found) / len(found)
     title = f"{weights.stem} ({description.task}), {size} px, {objects:.0f} objects a picture"
-    show(title, zip(ways, times, strict=True), times[0].wall)
+    reference = next(iter(watch.best.values())).wall
+    rows = [
+        [
+            way,
+            f"{len(files) / times.wall:,.1f}",
+            f"{times.cpu * 1000 / len(files):.2f}",
+            f"{reference / times.wall:,.1f}",
+        ]
+        for way, times in watch.best.items()
+    ]
+    print_table(title, ("way", "images/s", "CPU ms/image", "as fast"), rows)
 
 
 def check_agreement(found: list[ImageDetections], results: list[object]) -> None:
@@ -199,29 +171,9 @@ def _is_same(detection: Detection, box: object, confidence: float, class_id: flo
     )
 
 
-def show(title: str, rows: Iterable[tuple[Way, Times]], reference: float) -> None:
-    """Print one table."""
-    table = Table(title=title, title_justify="left")
-    for heading in ("way", "images/s", "wall ms", "CPU ms", "ratio"):
-        table.add_column(heading, justify="left" if heading == "way" else "right")
-    for way, times in rows:
-        table.add_row(
-            way.name,
-            f"{1 / times.wall:,.1f}",
-            f"{times.wall * 1000:.2f}",
-            f"{times.cpu * 1000:.2f}",
-            f"{reference / times.wall:,.1f}",
-        )
-    Console(width=110).print(table)
-
-
 def main() -> None:
     """Print one table for each model."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=48)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, pictures=48, batch=16, rounds=2)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="visionflows-benchmark-") as name:
         folder = Path(name)

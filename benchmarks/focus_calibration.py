@@ -1,6 +1,6 @@
 """How well `focus` tells blurred pictures from sharp ones, for several floors and thresholds.
 
-    python benchmarks/focus_calibration.py
+    python -m benchmarks.focus_calibration
 
 Uses the photographs of tests/data and prints the tables of docs/focus-calibration.md. Blurred
 pictures are Gaussian-blurred copies of the sharp ones, saved as JPEG at quality 90; `noisy` adds

@@ -1,6 +1,6 @@
 """Ingesting a dataset of many small files: the first time, again, and after small changes.
 
-    python benchmarks/ingest_project.py [--images 50000] [--workers 2]
+    python -m benchmarks.ingest_project [--images 50000] [--workers 2]
 
 Makes a YOLO dataset of so many small JPEGs, each of its own content, and as many label files, then
 takes turns: a bare look at all files (scandir and stat), `shutil.copytree`, the first ingest, the
@@ -10,17 +10,21 @@ images. Prints seconds, CPU seconds of this process, and ratios to the bare look
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
-import resource
 import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from benchmarks.harness import (
+    Stopwatch,
+    parse_arguments,
+    peak_memory,
+    print_times,
+    running_prefect,
+    scratch_home,
+)
+
+COPYING = "shutil.copytree"
 
 
 def make_dataset(folder: Path, first: int, images: int) -> None:
@@ -62,78 +66,44 @@ def look_at_all(folder: Path) -> int:
     return count
 
 
-Figures = dict[str, tuple[float, float]]
-
-
-@contextmanager
-def timed(figures: Figures, name: str) -> Iterator[None]:
-    """Note the wall and CPU seconds of a block."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    figures[name] = (time.perf_counter() - wall, time.process_time() - cpu)
-
-
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="visionflows-benchmark-") as temporary:
-        folder = Path(temporary)
-        folder.chmod(0o755)  # root's embedded PostgreSQL runs as another user
-        os.environ.update(
-            VISIONFLOWS_HOME=str(folder / "home"),
-            VISIONFLOWS_POSTGRESQL_FOLDER=str(folder / "postgresql"),
-            VISIONFLOWS_WORKERS=str(arguments.workers),
-        )
+    arguments = parse_arguments(__doc__, images=50_000, workers=2)
+    with scratch_home(arguments.workers) as folder:
         run(folder, arguments.images)
 
 
 def run(folder: Path, images: int) -> None:
     """Take turns and print the table."""
-    from deployments.server.environment import prepare_prefect_environment
-    from storage.settings import get_settings
-
-    prepare_prefect_environment(get_settings(), log_level="ERROR")
-    logging.disable(logging.WARNING)
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.objects import State
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from flows.ingest_project import ingest_project
-    from storage.database.connection import open_database
-
     dataset = folder / "dataset"
     make_dataset(dataset, 0, images)
-    open_database()
-    with get_client(sync_client=True) as client:
-        client.hello()  # the temporary server starts here, outside every figure
-    figures: Figures = {}
+    watch = Stopwatch()
 
     def ingest(name: str, expected: tuple[int, int], **parameters: str) -> None:
-        with timed(figures, name):
+        from prefect.client.schemas.objects import State
+
+        from flows.ingest_project import ingest_project
+
+        with watch.timed(name):
             state: State[Any] = ingest_project(project="benchmark", return_state=True, **parameters)
         assert state.is_completed(), state.message
         (report,) = state.result()
         assert (report["image_count"], report["added"]) == expected, report
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        with timed(figures, "a bare look at all files"):
-            files = look_at_all(dataset)
-        with timed(figures, "shutil.copytree"):
-            shutil.copytree(dataset, folder / "copy")
+    with running_prefect():
+        from storage.database.connection import open_database
+
+        open_database()
+        files = watch.measure("a bare look at all files", lambda: look_at_all(dataset))
+        watch.measure(COPYING, lambda: shutil.copytree(dataset, folder / "copy"))
         ingest("first ingest", (images, images), source=str(dataset))
         ingest("the same ingest again", (images, 0), source=str(dataset))
         ingest("a look at the project's folder", (images, 0))
         make_dataset(dataset, images, 100)
         ingest("ingest of 100 new images", (images + 100, 100), source=str(dataset))
-    look, copy = figures["a bare look at all files"], figures["shutil.copytree"]
-    print(f"{files} files, {images} of them images of 96 x 96 pixels")
-    print(f"{'way':<34}{'s':>8}{'CPU s':>8}{'looks':>8}{'copies':>8}")
-    for name, (wall, cpu) in figures.items():
-        print(f"{name:<34}{wall:>8.2f}{cpu:>8.2f}{cpu / look[1]:>8.1f}{cpu / copy[1]:>8.2f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
+    title = f"{files} files, {images} of them images of 96 x 96 pixels"
+    print_times(title, watch.best, COPYING)
+    print(f"peak memory {peak_memory():.0f} MiB")
 
 
 if __name__ == "__main__":

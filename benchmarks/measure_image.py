@@ -1,6 +1,6 @@
 """What measuring an image costs, beside decoding alone and what others do, in one run.
 
-    python benchmarks/measure_image.py [--images 8] [--repeat 5]
+    python -m benchmarks.measure_image [--images 8] [--repeat 5]
 
 Makes JPEGs of three sizes in a temporary folder (enlarged crops of the photographs in tests/data
 with light grain, quality 85 to 92, mostly 4:2:0). For every file the ways take turns, `--repeat`
@@ -17,7 +17,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,9 +27,8 @@ import imagehash
 import numpy as np
 import simplejpeg
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.harness import parse_arguments, print_table
 from tasks.quality.pixels.measurements import measure_image, prepare_worker_thread
 
 DATA = Path(__file__).resolve().parents[1] / "tests/data"
@@ -118,10 +116,7 @@ def compare(paths: list[Path], ways: dict[str, Way], repeat: int) -> dict[str, f
 
 def main() -> None:
     """Print one table: CPU ms per image and throughput relative to decoding."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--images", type=int, default=8, help="files of each size")
-    parser.add_argument("--repeat", type=int, default=5, help="turns of each way on each file")
-    options = parser.parse_args()
+    options = parse_arguments(__doc__, images=8, repeat=5)
     prepare_worker_thread()
     ways: dict[str, Way] = {
         "decode only, reused buffer": decode_only(),
@@ -131,19 +126,22 @@ def main() -> None:
     cleanvision = cleanvision_way()
     if cleanvision is not None:
         ways["CleanVision"] = cleanvision
-    table = Table("CPU ms per image (share of decoding's throughput)", *SIZES)
     columns = []
     with tempfile.TemporaryDirectory() as folder:
         for name in SIZES:
             paths = make_images(Path(folder), name, options.images)
             columns.append(compare(paths, ways, options.repeat))
-    for way in ways:
-        cells = [
-            f"{column[way]:.2f}  ({column['decode only, reused buffer'] / column[way]:.2f})"
-            for column in columns
+    rows = [
+        [
+            way,
+            *(
+                f"{column[way]:.2f}  ({column['decode only, reused buffer'] / column[way]:.2f})"
+                for column in columns
+            ),
         ]
-        table.add_row(way, *cells)
-    Console(width=100).print(table)
+        for way in ways
+    ]
+    print_table("CPU ms per image (share of decoding's throughput)", ("way", *SIZES), rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Compare ways to find every image's exact nearest neighbour by Hamming distance.
 
-Run `python benchmarks/nearest_images.py [--count 100000] [--large 1000000] [--threads 2]`.
+Run `python -m benchmarks.nearest_images [--count 100000] [--large 1000000] [--threads 2]`.
 
 All ways get the same synthetic hashes, one after another in one run, and their results are checked
 to be equal. Ratios are to the first row of a table, in CPU seconds. faiss is compared when it can
@@ -9,20 +9,14 @@ be imported.
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import TypeVar
 
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.harness import Stopwatch, Times, parse_arguments, print_times
 from tasks.quality.similar.duplicate_groups import find_duplicate_groups
 from tasks.quality.similar.hamming_blocks import hashes_to_hex
 from tasks.quality.similar.nearest_images import (
@@ -31,8 +25,8 @@ from tasks.quality.similar.nearest_images import (
     update_nearest_images,
 )
 
-Result = TypeVar("Result")
 Hashes = NDArray[np.uint64]
+OURS = "find_nearest_images"
 SEED = 7
 OBJECT_COUNT = 500
 """Images for the pairwise subtraction of objects, which is too slow for more."""
@@ -40,23 +34,6 @@ OBJECT_COUNT = 500
 NEW_COUNT = 1_000
 PART_COUNT = 10_000
 """New images, and images compared with all others to tell the time of a full search."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured way.
-
-    Attributes:
-        name: what was measured.
-        cpu: CPU seconds of all threads.
-        wall: seconds by the clock.
-        extrapolated: whether a part was measured and multiplied.
-    """
-
-    name: str
-    cpu: float
-    wall: float
-    extrapolated: bool = False
 
 
 def synthetic_hashes(count: int, seed: int = SEED) -> Hashes:
@@ -71,13 +48,6 @@ def synthetic_hashes(count: int, seed: int = SEED) -> Hashes:
         bit = np.uint64(1) << random.integers(0, 64, planted.size, dtype=np.uint64)
         hashes[planted] ^= np.where(flips > flip, bit, np.uint64(0))
     return hashes
-
-
-def measure(name: str, work: Callable[[], Result]) -> tuple[Row, Result]:
-    """Time one call."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    result = work()
-    return Row(name, time.process_time() - cpu, time.perf_counter() - wall), result
 
 
 def nearest_by_objects(hashes: Hashes) -> NearestImages:
@@ -118,40 +88,34 @@ def distances_by_faiss(faiss: ModuleType, hashes: Hashes, threads: int) -> NDArr
     return np.asarray(distances[:, 1], dtype=np.int16)
 
 
-def compare_ways(hashes: Hashes, threads: int) -> list[Row]:
+def compare_ways(hashes: Hashes, threads: int) -> dict[str, Times]:
     """Measure each way of a full search, and check that the results agree."""
-    row, ours = measure("find_nearest_images", lambda: find_nearest_images(hashes))
-    rows = [row]
-    row, threaded = measure(
-        f"find_nearest_images, {threads} threads",
-        lambda: find_nearest_images(hashes, threads=threads),
+    watch = Stopwatch()
+    ours = watch.measure(OURS, lambda: find_nearest_images(hashes))
+    threaded = watch.measure(
+        f"{OURS}, {threads} threads", lambda: find_nearest_images(hashes, threads=threads)
     )
-    rows.append(row)
     assert_equal(threaded, ours)
-    row, _ = measure("find_duplicate_groups", lambda: find_duplicate_groups(hashes))
-    rows.append(row)
-    row, square = measure("full square of blocks in NumPy", lambda: nearest_by_full_square(hashes))
-    rows.append(row)
+    watch.measure("find_duplicate_groups", lambda: find_duplicate_groups(hashes))
+    square = watch.measure("full square of blocks in NumPy", lambda: nearest_by_full_square(hashes))
     assert_equal(square, ours)
     try:
         import faiss
     except ImportError:
         print("faiss cannot be imported: its row is left out.")
     else:
-        row, distances = measure(
+        distances = watch.measure(
             "faiss IndexBinaryFlat, k=2", lambda: distances_by_faiss(faiss, hashes, threads=1)
         )
-        rows.append(row)
         np.testing.assert_array_equal(distances, ours.distance)
     few = hashes[:OBJECT_COUNT]
-    row, by_objects = measure("imagehash objects, pairwise", lambda: nearest_by_objects(few))
-    assert_equal(by_objects, find_nearest_images(few))
-    times = (hashes.size / few.size) ** 2
-    rows.append(Row(f"{row.name} (from {few.size})", row.cpu * times, row.wall * times, True))
-    return rows
+    way = f"imagehash objects, pairwise (x, from {few.size})"
+    assert_equal(watch.measure(way, lambda: nearest_by_objects(few)), find_nearest_images(few))
+    watch.best[way] = watch.best[way].times((hashes.size / few.size) ** 2)
+    return watch.best
 
 
-def compare_incremental(hashes: Hashes, threads: int) -> list[Row]:
+def compare_incremental(hashes: Hashes, threads: int) -> dict[str, Times]:
     """Measure the incremental form, and check it against a full search."""
     random = np.random.default_rng(SEED)
     is_new = np.zeros(hashes.size, dtype=np.bool_)
@@ -159,19 +123,18 @@ def compare_incremental(hashes: Hashes, threads: int) -> list[Row]:
     old = np.flatnonzero(~is_new)
     known = np.full(hashes.size, -1, dtype=np.int64)
     known[old] = old[find_nearest_images(hashes[old], threads=threads).index]
-    full_row, full = measure("find_nearest_images", lambda: find_nearest_images(hashes))
-    rows = [full_row]
+    watch = Stopwatch()
+    full = watch.measure(OURS, lambda: find_nearest_images(hashes))
     for count in dict.fromkeys((1, threads)):
-        row, updated = measure(
+        updated = watch.measure(
             f"update_nearest_images, {np.count_nonzero(is_new):,} new, {count} thread(s)",
             partial(update_nearest_images, hashes, is_new, known, threads=count),
         )
-        rows.append(row)
         assert_equal(updated, full)
-    return rows
+    return watch.best
 
 
-def measure_large(hashes: Hashes, threads: int) -> list[Row]:
+def measure_large(hashes: Hashes, threads: int) -> dict[str, Times]:
     """Measure parts of a search that would take minutes, and what they say about the whole."""
     # Time does not depend on the known nearest images being right. Two fixed old images serve
     # for all, so that only the new ones are searched.
@@ -179,24 +142,22 @@ def measure_large(hashes: Hashes, threads: int) -> list[Row]:
     known = np.full(size, size - 1, dtype=np.int64)
     known[size - 1] = size - 2
     random = np.random.default_rng(SEED)
+    watch = Stopwatch()
 
-    def update(new_count: int, thread_count: int) -> Row:
+    def update(way: str, new_count: int, thread_count: int) -> None:
         is_new = np.zeros(size, dtype=np.bool_)
         is_new[random.choice(size - 2, new_count, replace=False)] = True
-        return measure(
-            f"update_nearest_images, {new_count:,} new, {thread_count} thread(s)",
-            lambda: update_nearest_images(hashes, is_new, known, threads=thread_count),
-        )[0]
+        watch.measure(
+            way, lambda: update_nearest_images(hashes, is_new, known, threads=thread_count)
+        )
 
-    part = update(PART_COUNT, 1)
+    update(OURS, PART_COUNT, 1)
     # the part compares rows with everything; a full search compares half of everything
-    times = size / 2 / PART_COUNT
-    full = Row(
-        f"find_nearest_images (from {PART_COUNT:,} rows)", part.cpu * times, part.wall * times, True
-    )
-    rows = [full, update(NEW_COUNT, 1), update(NEW_COUNT, threads)]
-    rows.append(measure("find_duplicate_groups", lambda: find_duplicate_groups(hashes))[0])
-    return rows
+    watch.best[OURS] = watch.best[OURS].times(size / 2 / PART_COUNT)
+    for count in dict.fromkeys((1, threads)):
+        update(f"update_nearest_images, {NEW_COUNT:,} new, {count} thread(s)", NEW_COUNT, count)
+    watch.measure("find_duplicate_groups", lambda: find_duplicate_groups(hashes))
+    return watch.best
 
 
 def assert_equal(one: NearestImages, other: NearestImages) -> None:
@@ -205,38 +166,22 @@ def assert_equal(one: NearestImages, other: NearestImages) -> None:
     np.testing.assert_array_equal(one.index, other.index)
 
 
-def show(title: str, rows: list[Row]) -> None:
-    """Print one table; an extrapolated figure is marked by (x)."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("way", no_wrap=True)
-    for heading in ("CPU s", "wall s", "CPU ratio"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        mark = " (x)" if row.extrapolated else ""
-        ratio = row.cpu / rows[0].cpu
-        table.add_row(row.name, f"{row.cpu:.2f}{mark}", f"{row.wall:.2f}{mark}", f"{ratio:.3g}")
-    Console(width=100).print(table)
-
-
 def main() -> None:
     """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--count", type=int, default=100_000, help="hashes compared in every way")
-    parser.add_argument(
-        "--large", type=int, default=1_000_000, help="hashes searched in part; 0 leaves this out"
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, count=100_000, large=1_000_000, threads=2)
     if arguments.count < OBJECT_COUNT or 0 < arguments.large < 10 * PART_COUNT:
-        parser.error(f"--count from {OBJECT_COUNT}, --large from {10 * PART_COUNT:,} or 0")
+        raise SystemExit(f"--count from {OBJECT_COUNT}, --large from {10 * PART_COUNT:,} or 0")
     hashes = synthetic_hashes(arguments.count)
     find_nearest_images(hashes[:1_000])  # warm up
-    show(f"All of {hashes.size:,} hashes", compare_ways(hashes, arguments.threads))
-    show(f"Changes among {hashes.size:,} hashes", compare_incremental(hashes, arguments.threads))
+    ways = compare_ways(hashes, arguments.threads)
+    print_times(f"All of {hashes.size:,} hashes", ways, OURS)
+    ways = compare_incremental(hashes, arguments.threads)
+    print_times(f"Changes among {hashes.size:,} hashes", ways, OURS)
     if arguments.large:
         large = synthetic_hashes(arguments.large)
-        show(f"{large.size:,} hashes", measure_large(large, arguments.threads))
-    print("(x) extrapolated from a part; ratios are to the first row of each table.")
+        ways = measure_large(large, arguments.threads)
+        print_times(f"{large.size:,} hashes; {OURS} from {PART_COUNT:,} rows", ways, OURS)
+    print("(x) extrapolated from a part.")
 
 
 if __name__ == "__main__":

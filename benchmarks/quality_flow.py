@@ -1,6 +1,6 @@
 """The whole flow quality-metrics against pure strict decoding, in one run.
 
-    python benchmarks/quality_flow.py [--images 1000] [--workers 2] [--repeat 2]
+    python -m benchmarks.quality_flow [--images 1000] [--workers 2] [--repeat 2]
 
 Makes 1080p JPEGs from photographs (enlarged crops with light grain, quality 85 to 92, 4:2:0 or
 4:4:4), then takes turns: decode all of them strictly into reused buffers; measure all without
@@ -10,40 +10,33 @@ the flow's time goes beyond measuring.
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
-import resource
 import shutil
 import statistics
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness import (
+    Stopwatch,
+    Times,
+    parse_arguments,
+    peak_memory,
+    print_table,
+    running_prefect,
+    scratch_home,
+)
+
+DECODING = "pure strict decoding, reused buffer"
+MEASURING = "measuring alone, no Prefect, no database"
+FLOW = "whole flow quality-metrics"
+UNCHANGED = "run without anything to do"
+SNAPSHOT = "snapshot"
+REGISTERING = "registering (sha256 and headers)"
 PHOTOGRAPHS = Path(__file__).parents[1] / "tests" / "data"
-
-
-@dataclass
-class Turn:
-    """One measured way of going through all images."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-
-@contextmanager
-def timed(turn: Turn) -> Iterator[None]:
-    """Add the wall and CPU time of a block; CPU of this process, all its threads."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    turn.wall.append(time.perf_counter() - wall)
-    turn.cpu.append(time.process_time() - cpu)
 
 
 def make_photographs(folder: Path, count: int) -> list[Path]:
@@ -151,112 +144,73 @@ class DatabaseTime:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=2)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="visionflows-benchmark-") as temporary:
-        folder = Path(temporary)
-        folder.chmod(0o755)  # root's embedded PostgreSQL runs as another user
-        os.environ.update(
-            VISIONFLOWS_HOME=str(folder / "home"),
-            VISIONFLOWS_POSTGRESQL_FOLDER=str(folder / "postgresql"),
-            VISIONFLOWS_WORKERS=str(arguments.workers),
-        )
+    arguments = parse_arguments(__doc__, images=1000, workers=2, repeat=2)
+    with scratch_home(arguments.workers) as folder:
         run(folder, arguments.images, arguments.workers, arguments.repeat)
 
 
 def run(folder: Path, images: int, workers: int, repeat: int) -> None:
     """Take turns and print the table."""
-    from deployments.server.environment import prepare_prefect_environment
-    from storage.settings import get_settings
-
-    prepare_prefect_environment(get_settings(), log_level="ERROR")
-    logging.disable(logging.WARNING)
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from flows.quality_metrics import quality_metrics
-    from storage.database.connection import open_database
-    from storage.projects.projects import find_project
-    from tasks.projects.registration_steps import register_project
-    from tasks.quality.steps import write_quality_snapshot
-
     pictures = folder / "photographs"
     pictures.mkdir()
     paths = make_photographs(pictures, images)
-    size = statistics.mean(path.stat().st_size for path in paths)
-    database = open_database()
-    registering = Turn()
-    with timed(registering):
-        register_project(database, "benchmark", pictures, workers=workers)
-    with get_client(sync_client=True) as client:
-        client.hello()  # the temporary server starts here, outside every figure
-
+    watch = Stopwatch()
     database_time = DatabaseTime()
-    database_time.follow(database.engine)
-    turns = {name: Turn() for name in ("decode", "measure", "flow", "unchanged", "snapshot")}
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with running_prefect():
+        from flows.quality_metrics import quality_metrics
+        from storage.database.connection import open_database
+        from storage.jobs.locks import JobReference
+        from storage.jobs.records import list_jobs
+        from storage.projects.projects import find_project
+        from storage.settings import get_settings
+        from tasks.projects.registration_steps import register_project
+        from tasks.quality.steps import write_quality_snapshot
+
+        database = open_database()
+        with watch.timed(REGISTERING):
+            register_project(database, "benchmark", pictures, workers=workers)
+        database_time.follow(database.engine)
         for _ in range(repeat):
-            with timed(turns["decode"]):
-                decode_all(paths, workers)
-            with timed(turns["measure"]):
-                measure_all(paths, workers)
+            watch.measure(DECODING, lambda: decode_all(paths, workers))
+            watch.measure(MEASURING, lambda: measure_all(paths, workers))
             with database.transaction() as connection:
                 connection.exec_driver_sql(
                     "TRUNCATE image_quality_metrics, project_image_quality, jobs CASCADE"
                 )
             before = database_time.seconds
-            with timed(turns["flow"]):
+            with watch.timed(FLOW):
                 state = quality_metrics("benchmark", return_state=True)
             in_database = database_time.seconds - before
             assert state.is_completed(), state.message
-            with timed(turns["unchanged"]):
+            with watch.timed(UNCHANGED):
                 quality_metrics("benchmark", return_state=True)
-            from storage.jobs.locks import JobReference
-            from storage.jobs.records import list_jobs
-
             project = find_project(database, "benchmark")
             job = list_jobs(database)[0]
             shutil.rmtree(get_settings().snapshots_folder)
-            with timed(turns["snapshot"]):
+            with watch.timed(SNAPSHOT):
                 write_quality_snapshot.fn(project, JobReference(job.id), {})
-    print_table(turns, images, size, registering, in_database, workers)
+    size = statistics.mean(path.stat().st_size for path in paths) / 1024
+    print_figures(watch.best, images, f"{size:.0f} KiB on average, {workers} threads")
+    print(f"waiting for the database in the flow {in_database:.2f} s, all threads added")
+    print(f"peak memory {peak_memory():.0f} MiB")
 
 
-def print_table(
-    turns: dict[str, Turn],
-    images: int,
-    size: float,
-    registering: Turn,
-    in_database: float,
-    workers: int,
-) -> None:
-    """The figures, the best of all turns, and their ratios."""
-    decode = min(turns["decode"].wall)
-    print(f"{images} JPEGs of 1920x1080, {size / 1024:.0f} KiB on average, {workers} threads")
-    print(f"{'way':<42}{'images/s':>10}{'CPU ms/image':>14}{'of decode':>11}")
-    for name, title in (
-        ("decode", "pure strict decode, reused buffer"),
-        ("measure", "measuring alone, no Prefect, no database"),
-        ("flow", "whole flow quality-metrics"),
-    ):
-        wall, cpu = min(turns[name].wall), min(turns[name].cpu)
-        print(
-            f"{title:<42}{images / wall:>10.1f}{1000 * cpu / images:>14.2f}{decode / wall:>11.2f}"
-        )
-    flow, measure = min(turns["flow"].wall), min(turns["measure"].wall)
-    snapshot = min(turns["snapshot"].wall)
-    print()
-    print(f"flow beyond measuring      {flow - measure:6.2f} s = {1 - measure / flow:.1%} of it")
-    print(f"  waiting for the database {in_database:6.2f} s, all threads added")
-    print(f"  snapshot                 {snapshot:6.2f} s = {snapshot / flow:.1%}")
-    print(f"run without anything to do {min(turns['unchanged'].wall):6.2f} s")
-    print(f"registering (sha256)       {registering.wall[0]:6.2f} s")
-    print(
-        f"peak memory                {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB"
-    )
+def print_figures(best: dict[str, Times], images: int, how: str) -> None:
+    """The best of all turns, and their ratios to decoding."""
+    rows = [
+        [
+            way,
+            f"{images / times.wall:,.1f}",
+            f"{1000 * times.cpu / images:.2f}",
+            f"{times.wall:.2f}",
+            f"{best[DECODING].wall / times.wall:.2f}",
+        ]
+        for way, times in best.items()
+    ]
+    title = f"{images} JPEGs of 1920x1080, {how}"
+    print_table(title, ("way", "images/s", "CPU ms/image", "s", "of decoding"), rows)
+    beyond = best[FLOW].wall - best[MEASURING].wall
+    print(f"flow beyond measuring {beyond:.2f} s = {beyond / best[FLOW].wall:.1%} of it")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Compare reading a release in place with the standard library's way.
 
-Run `python benchmarks/release_scan.py [--labels 50000] [--members 1000000] [--repeat 3]`.
+Run `python -m benchmarks.release_scan [--labels 50000] [--members 1000000] [--repeat 3]`.
 
 Makes archives of small JPEG-like files and YOLO labels in a temporary folder, then measures, each
 in a process of its own: listing the members, the fast path, and the whole scan, against plain
@@ -11,42 +11,18 @@ table.
 
 from __future__ import annotations
 
-import argparse
 import json
-import multiprocessing
 import random
-import resource
 import tempfile
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks.harness import measure_apart, parse_arguments, print_table
 
+Way = Callable[[Path], str]
 SEED = 5
-MEGABYTE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured way.
-
-    Attributes:
-        name: what was measured.
-        cpu: CPU seconds beyond start-up.
-        growth: megabytes by which the process grew.
-        result: what it found, as a check.
-    """
-
-    name: str
-    cpu: float
-    growth: float
-    result: str
 
 
 def make_release(path: Path, labels: int) -> None:
@@ -137,86 +113,53 @@ def numbers_with_zipfile(path: Path) -> str:
     return f"{rows} objects"
 
 
-def peak_megabytes() -> float:
-    """Return the most memory that this process has had."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # The usual call tells of the parent before this program was started.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
-
-
-def _child(way: Callable[[Path], str], path: Path, tiny: Path, answer: Connection) -> None:
-    """Run one way on a tiny archive first, so that imports are done, then on the real one."""
-    way(tiny)
-    memory = peak_megabytes()
-    start = time.process_time()
-    result = way(path)
-    cpu = time.process_time() - start
-    answer.send((cpu, peak_megabytes() - memory, result))
-
-
-def measure(name: str, way: Callable[[Path], str], path: Path, tiny: Path, repeat: int) -> Row:
-    """Measure one way in fresh processes; the best CPU time counts."""
-    context = multiprocessing.get_context("spawn")
-    found = []
-    for _ in range(repeat):
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(way, path, tiny, sender))
-        process.start()
-        sender.close()
-        found.append(receiver.recv())
-        process.join()
-    cpu, growth, result = min(found)
-    return Row(name, cpu, growth, result)
-
-
-def print_table(title: str, rows: list[Row]) -> None:
-    """Print measured ways with their ratios to the first one."""
-    table = Table(title=title)
-    for column in ("way", "CPU s", "ratio", "MB", "found"):
-        table.add_column(column, justify="left" if column in ("way", "found") else "right")
-    for row in rows:
-        ratio = f"{rows[0].cpu / row.cpu:.1f}x" if row.cpu else "-"
-        table.add_row(row.name, f"{row.cpu:.3f}", ratio, f"{row.growth:.0f}", row.result)
-    Console(width=100).print(table)
+def compare(title: str, path: Path, tiny: Path, turns: int, ways: dict[str, Way]) -> None:
+    """Measure each way in fresh processes, and print them with their ratios to the first one."""
+    found = {
+        name: measure_apart(way, path, warm_up=tiny, turns=turns) for name, way in ways.items()
+    }
+    first = next(iter(found.values())).times.cpu
+    rows = [
+        [
+            name,
+            f"{one.times.cpu:.3f}",
+            f"{first / one.times.cpu:.1f}x",
+            f"{one.growth:.0f}",
+            one.result,
+        ]
+        for name, one in found.items()
+    ]
+    print_table(title, ("way", "CPU s", "as fast", "MiB", "found"), rows)
 
 
 def main() -> None:
     """Make the archives, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--labels", type=int, default=50_000, help="images with a label each")
-    parser.add_argument("--members", type=int, default=1_000_000, help="empty members to list")
-    parser.add_argument("--repeat", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, labels=50_000, members=1_000_000, repeat=3)
     with tempfile.TemporaryDirectory() as folder:
         tiny, release, many = (Path(folder) / f"{name}.zip" for name in ("tiny", "release", "many"))
         make_release(tiny, 20)
         make_release(release, arguments.labels)
         make_empty_members(many, arguments.members)
-
-        def rows(path: Path, ways: dict[str, Callable[[Path], str]]) -> list[Row]:
-            return [measure(name, way, path, tiny, arguments.repeat) for name, way in ways.items()]
-
-        members = 2 * arguments.labels + 2
-        print_table(
-            f"{members} members, {arguments.labels} labels",
-            rows(
-                release,
-                {
-                    "zipfile, every number": numbers_with_zipfile,
-                    "zipfile, class ids": count_with_zipfile,
-                    "zipfile, list": list_with_zipfile,
-                    "whole scan": scan,
-                    "list": list_here,
-                    "fast path": fast_path,
-                },
-            ),
+        compare(
+            f"{2 * arguments.labels + 2} members, {arguments.labels} labels",
+            release,
+            tiny,
+            arguments.repeat,
+            {
+                "zipfile, every number": numbers_with_zipfile,
+                "zipfile, class ids": count_with_zipfile,
+                "zipfile, list": list_with_zipfile,
+                "whole scan": scan,
+                "list": list_here,
+                "fast path": fast_path,
+            },
         )
-        print_table(
+        compare(
             f"{arguments.members} empty members",
-            rows(many, {"zipfile, list": list_with_zipfile, "list": list_here, "whole scan": scan}),
+            many,
+            tiny,
+            arguments.repeat,
+            {"zipfile, list": list_with_zipfile, "list": list_here, "whole scan": scan},
         )
 
 

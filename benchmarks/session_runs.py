@@ -1,6 +1,6 @@
 """The whole flow compute-session-stats over many sessions, and again when nothing has changed.
 
-    python benchmarks/session_runs.py [--sessions 10000] [--images 100] [--workers 2] [--repeat 2]
+    python -m benchmarks.session_runs [--sessions 10000] [--images 100] [--workers 2] [--repeat 2]
 
 Makes a tree of sessions with manifests as generators write them, then takes turns: read every
 session the plain way (the json module and one pattern per suffix); compute all statistics without
@@ -10,44 +10,24 @@ manifest. Prints CPU and wall times with their ratios, and how long listing take
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 import os
-import resource
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-WAYS = {
-    "plain": "json module and patterns",
-    "compute": "computing alone, no Prefect, no database",
-    "flow": "whole flow, all new",
-    "unchanged": "whole flow, nothing changed",
-    "look": "two calls of stat per session",
-}
+from benchmarks.harness import (
+    Stopwatch,
+    parse_arguments,
+    peak_memory,
+    print_times,
+    running_prefect,
+    scratch_home,
+)
 
-
-@dataclass
-class Turn:
-    """One measured way of going through all sessions."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-
-@contextmanager
-def timed(turn: Turn) -> Iterator[None]:
-    """Add the wall and CPU time of a block; CPU of this process, all its threads."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    turn.wall.append(time.perf_counter() - wall)
-    turn.cpu.append(time.process_time() - cpu)
+ALONE = "computing alone, no Prefect, no database"
 
 
 def make_sessions(root: Path, count: int, images: int) -> list[Path]:
@@ -143,70 +123,38 @@ def look(folders: list[Path]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=2)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="visionflows-benchmark-") as temporary:
-        folder = Path(temporary)
-        folder.chmod(0o755)  # root's embedded PostgreSQL runs as another user
-        os.environ.update(
-            VISIONFLOWS_HOME=str(folder / "home"),
-            VISIONFLOWS_POSTGRESQL_FOLDER=str(folder / "postgresql"),
-            VISIONFLOWS_WORKERS=str(arguments.workers),
-        )
+    arguments = parse_arguments(__doc__, sessions=10_000, images=100, workers=2, repeat=2)
+    with scratch_home(arguments.workers) as folder:
         folders = make_sessions(folder / "sessions", arguments.sessions, arguments.images)
         run(folder / "sessions", folders, arguments.repeat)
 
 
 def run(root: Path, folders: list[Path], repeat: int) -> None:
     """Take turns and print the tables."""
-    from deployments.server.environment import prepare_prefect_environment
-    from storage.settings import get_settings
+    watch = Stopwatch()
+    with running_prefect():
+        from flows.compute_session_stats import compute_session_stats
+        from storage.database.connection import open_database
+        from storage.jobs.records import list_jobs
 
-    prepare_prefect_environment(get_settings(), log_level="ERROR")
-    logging.disable(logging.WARNING)
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from flows.compute_session_stats import compute_session_stats
-    from storage.database.connection import open_database
-    from storage.jobs.records import list_jobs
-
-    database = open_database()
-    with get_client(sync_client=True) as client:
-        client.hello()  # the temporary server starts here, outside every figure
-    turns = {way: Turn() for way in WAYS}
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        database = open_database()
         for _ in range(repeat):
             with database.transaction() as connection:
                 connection.exec_driver_sql("TRUNCATE session_metadata, jobs CASCADE")
-            with timed(turns["plain"]):
-                images = read_plainly(folders)
-            with timed(turns["compute"]):
-                assert compute_alone(folders) == images
-            for way, computed in (("flow", len(folders)), ("unchanged", 0)):
-                with timed(turns[way]):
+            images = watch.measure("json module and patterns", lambda: read_plainly(folders))
+            assert watch.measure(ALONE, lambda: compute_alone(folders)) == images
+            for way, computed in (
+                ("whole flow, all new", len(folders)),
+                ("whole flow, nothing changed", 0),
+            ):
+                with watch.timed(way):
                     state = compute_session_stats(str(root), return_state=True)
                 assert state.is_completed(), state.message
                 assert list_jobs(database)[0].processed == computed
-            with timed(turns["look"]):
-                look(folders)
-    print(f"{len(folders)} sessions, {images} images")
-    print(f"{'way':<44}{'CPU s':>8}{'wall s':>8}{'CPU ms/session':>16}{'of computing':>14}")
-    alone = min(turns["compute"].cpu)
-    for way, title in WAYS.items():
-        wall, cpu = min(turns[way].wall), min(turns[way].cpu)
-        print(
-            f"{title:<44}{cpu:>8.2f}{wall:>8.2f}{1000 * cpu / len(folders):>16.3f}"
-            f"{cpu / alone:>14.3f}"
-        )
-    print(
-        f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB, with Prefect"
-    )
-    print()
+            watch.measure("two calls of stat per session", lambda: look(folders))
+    title = f"{len(folders)} sessions, {images} images; of one session"
+    print_times(title, watch.best, ALONE, unit=len(folders))
+    print(f"peak memory {peak_memory():.0f} MiB, with Prefect\n")
     print_listing(root)
 
 
@@ -230,17 +178,12 @@ def print_listing(root: Path) -> None:
         ),
         "one root": SessionFilter(root=str(root)),
     }
-    print(f"{'listed':<20}{'wall ms':>10}{'rows':>6}")
+    watch = Stopwatch()
     for title, chosen in filters.items():
-        best, rows = float("inf"), 0
         for _ in range(20):
-            started = time.perf_counter()
-            rows = len(list_sessions(database, chosen))
-            best = min(best, time.perf_counter() - started)
-        print(f"{title:<20}{1000 * best:>10.2f}{rows:>6}")
-    started = time.perf_counter()
-    rows = len(list_models(database))
-    print(f"{'models':<20}{1000 * (time.perf_counter() - started):>10.2f}{rows:>6}")
+            watch.measure(title, partial(list_sessions, database, chosen))
+    watch.measure("models", lambda: list_models(database))
+    print_times("listed", watch.best, "the newest 50")
 
 
 if __name__ == "__main__":

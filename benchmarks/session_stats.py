@@ -1,6 +1,6 @@
 """Measure the statistics of one session: a hundred, a thousand and a hundred thousand images.
 
-Run `python benchmarks/session_stats.py [--images 100 1000 100000] [--turns 3]`.
+Run `python -m benchmarks.session_stats [--images 100 1000 100000] [--turns 3]`.
 
 For each number a folder of small files and a manifest as generators write it (indented, with the
 prompts of every image) are made. Every way runs in a process of its own, in turns; the best of the
@@ -13,18 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.harness import measure_apart, print_table
 from tasks.sessions.computation import compute_session_statistics
 from tasks.sessions.folders.content import scan_folder
 from tasks.sessions.folders.finding import fingerprint_session
@@ -43,23 +38,6 @@ NEGATIVE = (
     "cropped, out of frame, duplicate, deformed hands, extra fingers"
 )
 Figures = dict[str, int]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One way over one session.
-
-    Attributes:
-        cpu: CPU seconds of a call.
-        wall: seconds by the clock.
-        peak: mebibytes that the process had at most, with the interpreter.
-        figures: what was found, for comparing the ways.
-    """
-
-    cpu: float
-    wall: float
-    peak: float
-    figures: Figures
 
 
 def make_session(folder: Path, count: int) -> None:
@@ -180,72 +158,39 @@ WAYS: dict[str, Callable[[Path], Figures]] = {
 }
 
 
-def measure_here(way: str, folder: Path, calls: int) -> Measured:
-    """Call a way some times in this process; the best time counts."""
-    best_cpu = best_wall = float("inf")
-    figures: Figures = {}
-    for _ in range(calls):
-        cpu, wall = time.process_time(), time.perf_counter()
-        figures = WAYS[way](folder)
-        best_cpu = min(best_cpu, time.process_time() - cpu)
-        best_wall = min(best_wall, time.perf_counter() - wall)
-    return Measured(best_cpu, best_wall, peak_memory(), figures)
-
-
-def peak_memory() -> float:
-    """Mebibytes that this process had at most; its parent's do not count, as they would in rusage.
-
-    Only Linux tells; elsewhere 0.
-    """
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
-    peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
-    return peaks[0] / 1024 if peaks else 0.0
-
-
-def measure(way: str, folder: Path, calls: int) -> Measured:
-    """Call a way in a process of its own."""
-    command = [sys.executable, __file__, "--way", way, "--folder", str(folder)]
-    command += ["--calls", str(calls)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    return Measured(**json.loads(done.stdout))
-
-
-def compare(count: int, turns: int, scratch: Path) -> Table:
+def compare(count: int, turns: int, scratch: Path) -> None:
     """Measure every way over a session of so many images."""
-    folder = scratch / f"20251014_173320-{count}"
-    make_session(folder, count)
-    content = (folder / "manifest.json").read_bytes()
-    (folder / "truncated").mkdir()
-    (folder / "truncated" / "manifest.json").write_bytes(content[: len(content) * 9 // 10])
-    os.utime(folder / "truncated" / "manifest.json", (1_700_000_000, 1_700_000_000))
+    folder, small = scratch / f"20251014_173320-{count}", scratch / f"20251014_173320-{count}-small"
+    for place, images in ((folder, count), (small, 3)):
+        make_session(place, images)
+        content = (place / "manifest.json").read_bytes()
+        cut = place / "truncated" / "manifest.json"
+        cut.parent.mkdir()
+        cut.write_bytes(content[: len(content) * 9 // 10])
+        os.utime(cut, (1_700_000_000, 1_700_000_000))
     calls = max(1, 2000 // count)
-    best: dict[str, Measured] = {}
-    for _ in range(turns):
-        for way in WAYS:
-            found = measure(way, folder, calls)
-            if way not in best or found.cpu < best[way].cpu:
-                best[way] = found
+    found = {
+        name: measure_apart(way, folder, warm_up=small, calls=calls, turns=turns)
+        for name, way in WAYS.items()
+    }
     known: Figures = {}
-    for way, found in best.items():
-        for name, value in found.figures.items():
-            assert known.setdefault(name, value) == value, f"{way} finds another {name}"
-    table = Table(
-        title=f"{count:,} images, manifest of {len(content) / 1e6:.1f} MB", title_justify="left"
-    )
-    table.add_column("way", no_wrap=True)
-    for heading in ("CPU ms", "wall ms", "CPU ratio", "peak MiB"):
-        table.add_column(heading, justify="right")
-    first = next(iter(best.values()))
-    for way, found in best.items():
-        table.add_row(
-            way,
-            f"{found.cpu * 1e3:.2f}",
-            f"{found.wall * 1e3:.2f}",
-            f"{found.cpu / first.cpu:.2f}",
-            f"{found.peak:.0f}",
-        )
-    return table
+    for name, one in found.items():
+        for figure, value in one.result.items():
+            assert known.setdefault(figure, value) == value, f"{name} finds another {figure}"
+    first = next(iter(found.values())).times.cpu
+    rows = [
+        [
+            name,
+            f"{one.times.cpu * 1e3:.2f}",
+            f"{one.times.wall * 1e3:.2f}",
+            f"{one.times.cpu / first:.2f}",
+            f"{one.peak:.0f}",
+        ]
+        for name, one in found.items()
+    ]
+    size = (folder / "manifest.json").stat().st_size
+    title = f"{count:,} images, manifest of {size / 1e6:.1f} MB"
+    print_table(title, ("way", "CPU ms", "wall ms", "CPU ratio", "peak MiB"), rows)
 
 
 def measure_headers(sample: Path, times: int = 2000) -> str:
@@ -263,20 +208,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[100, 1_000, 100_000])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--header", type=Path, nargs="*", default=[], help="images to open")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--calls", type=int, default=1, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.way:
-        measured = measure_here(arguments.way, arguments.folder, arguments.calls)
-        print(json.dumps(asdict(measured)))
-        return
-    console = Console(width=100)
     with tempfile.TemporaryDirectory() as scratch:
         for count in arguments.images:
-            console.print(compare(count, arguments.turns, Path(scratch)))
+            compare(count, arguments.turns, Path(scratch))
     for sample in arguments.header:
-        console.print(measure_headers(sample))
+        print(measure_headers(sample))
 
 
 if __name__ == "__main__":
