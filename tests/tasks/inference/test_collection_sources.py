@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -45,7 +45,6 @@ def like(pattern: str, value: str) -> bool:
 
 
 @given(st.text("ab*?%_\\/.", min_size=1).filter(lambda text: not text.startswith("/")))
-@settings(deadline=None)
 def test_only_star_and_question_mark_stand_for_others(glob):
     value = glob.replace("*", "xyz").replace("?", "q")
     assert like(like_pattern(glob), value)

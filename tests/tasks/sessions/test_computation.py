@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.sessions.computation import compute_session_statistics
@@ -316,7 +316,6 @@ def test_names_of_any_bytes(tmp_path):
     assert "unexpected_error" not in codes_of(statistics)
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.sampled_from(PLACES[1:]), json_values)
 def test_any_value_anywhere_gives_statistics(tmp_path_factory, place, value):
     folder = tmp_path_factory.getbasetemp() / "any_value"

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -208,7 +208,6 @@ LABELS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(LABELS, st.sampled_from(list(TrainingTask)))
 def test_every_row_is_one_that_the_trainer_takes(labels, task):
     """The trainer's own checks, in the words of its `verify_image_label`."""

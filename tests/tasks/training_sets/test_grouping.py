@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid5
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.labels.dataset.addresses import Split
@@ -84,7 +84,6 @@ SPLITS = st.dictionaries(st.integers(0, 19).map("i{:02}".format), st.sampled_fro
 RATIOS = st.sampled_from([SplitRatios(), SplitRatios(0.6, 0.2, 0.2), SplitRatios(1, 0, 0)])
 
 
-@settings(deadline=None)
 @given(IMAGES, RATIOS, st.integers(0, 5))
 def test_no_group_lies_in_two_splits(images, ratios, seed):
     division = divide(images, ratios, seed)
@@ -105,7 +104,6 @@ def test_no_group_lies_in_two_splits(images, ratios, seed):
                 assert division.splits[one.key] is division.splits[other.key]
 
 
-@settings(deadline=None)
 @given(IMAGES, RATIOS, SPLITS)
 def test_kept_splits_are_kept_and_what_they_part_is_told(images, ratios, kept):
     division = divide(images, ratios, 0, kept)

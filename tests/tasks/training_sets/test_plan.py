@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -181,7 +181,6 @@ OFFERS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(OFFERS, st.integers(0, 3), st.randoms())
 def test_the_same_images_give_the_same_set_in_any_order(facts, seed, random):
     images = [candidate("always.jpg", FISH)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.images.decoding import decode_image
@@ -31,7 +31,6 @@ def test_pictures_are_fitted_centred_and_padded(size, fixed, shape, inner, left,
     assert (letterbox.left, letterbox.top) == (left, top)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([64, 320, 640]))
 def test_corners_come_back_to_where_they_were(width, height, image_size):
     letterbox = fit_letterbox(width, height, image_size)

@@ -58,7 +58,6 @@ def test_the_largest_part_is_there_however_small():
     assert outlines_of_object(np.zeros((5, 5), np.uint8)) == []
 
 
-@settings(deadline=None)
 @given(arrays(np.uint8, (9, 11), elements=st.sampled_from([0, 1])))
 def test_outlines_hold_exactly_the_pixels_of_any_mask(mask):
     outlines = outlines_of_object(mask, tolerance=0)
@@ -82,7 +81,7 @@ def filled_holes(mask):
     return (flooded[1:-1, 1:-1] != 2).astype(np.uint8)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.tuples(*[st.floats(-20, 180)] * 4))
 def test_a_mask_inside_its_box_is_the_part_of_the_whole_mask(seed, corners):
     random = np.random.default_rng(seed)

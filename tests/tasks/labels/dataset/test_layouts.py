@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.labels.dataset.addresses import LayoutKind, Split, split_of_name
@@ -225,7 +225,6 @@ some_paths = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(some_paths, st.randoms())
 def test_every_image_is_listed_once_and_the_order_of_paths_is_nothing(paths, random):
     layouts = find_datasets(paths)

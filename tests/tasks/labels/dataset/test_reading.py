@@ -79,7 +79,7 @@ def write_dataset(all_labels, label_format, kind) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", [GeometryKind.BOX, GeometryKind.POLYGON])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_one_dataset_gives_the_same_labels_from_every_format(kind, data):
     shapes = boxes() if kind is GeometryKind.BOX else polygons()
@@ -329,7 +329,6 @@ junk_paths = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(junk_paths, junk, max_size=8))
 def test_no_content_raises(files):
     list(read_files(files).all_problems())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.labels.formats.class_files import (
@@ -167,7 +167,6 @@ def test_a_class_without_a_name_is_called_by_its_number():
     assert class_name_of({0: "cat"}, 7) == "7"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_no_content_raises(content):
     read_data_yaml(content, FILE)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -64,7 +64,6 @@ def any_seen(shape: Keypoints) -> bool:
     return any(point.visibility for point in shape.points)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(image_labels(), sizes), max_size=4))
 def test_reading_gives_what_was_written(entries):
     names = [PurePosixPath(f"photos/ä {number}.jpg") for number in range(len(entries))]
@@ -259,7 +258,6 @@ def test_the_area_is_that_of_the_parts():
     assert annotation["bbox"] == [0, 0, 100, 10]
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -272,7 +270,6 @@ def test_no_annotation_raises(annotation):
     read(document(annotation))
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"images": json_values, "annotations": json_values, "categories": json_values}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -41,7 +41,6 @@ def read_shape(**shape):
     return read({"shapes": [shape], "imageWidth": 200, "imageHeight": 100})
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.builds(
@@ -174,7 +173,6 @@ def test_keypoints_are_refused():
         write_labelme([label], image=IMAGE, image_size=SIZE)
 
 
-@settings(deadline=None)
 @given(st.lists(st.builds(Label, class_names, polygons(anywhere)), max_size=3))
 def test_class_ids_do_not_change_the_file(labels):
     numbered = [replace(label, class_id=4) for label in labels]
@@ -191,13 +189,11 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({"shapes": json_values}, optional={"imageWidth": json_values}))
 def test_no_document_raises(document):
     read(document, image_size=SIZE)
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"label": json_values, "points": json_values},

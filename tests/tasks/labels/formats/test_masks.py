@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -43,7 +43,6 @@ def compressed(runs: list[int]) -> str:
     return text
 
 
-@settings(deadline=None)
 @given(masks)
 def test_both_forms_of_run_lengths_give_the_mask(mask):
     height, width = mask.shape
@@ -80,7 +79,6 @@ def test_what_is_no_mask_is_refused(counts, height, width):
         decode_run_lengths(counts, height, width)
 
 
-@settings(deadline=None)
 @given(masks)
 def test_outlines_follow_the_pixel_edges(mask):
     outlines, holes = outlines_of_mask(mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -41,7 +41,6 @@ def an_object(edges, name="cat", more="") -> str:
     return f"<object><name>{name}</name><bndbox>{box}</bndbox>{more}</object>"
 
 
-@settings(deadline=None)
 @given(st.lists(st.builds(Label, class_names, boxes() | polygons()), max_size=6), sizes)
 def test_reading_gives_what_was_written(labels, size):
     content = write_pascal_voc(labels, image=IMAGE, image_size=size)
@@ -180,7 +179,6 @@ def test_labels_that_xml_cannot_hold_are_refused(label):
         write_pascal_voc([label], image=IMAGE, image_size=SIZE)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80) | st.text(max_size=80).map(lambda text: document(text).encode()))
 def test_no_content_raises(content):
     read(content)

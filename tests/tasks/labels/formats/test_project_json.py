@@ -6,7 +6,7 @@ import json
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -36,7 +36,6 @@ def read(document: object, names=NAMES, **options):
 
 
 @pytest.mark.parametrize("with_names", [True, False])
-@settings(deadline=None)
 @given(labels_of(boxes() | polygons(), NAMES), sizes)
 def test_reading_gives_what_was_written(with_names, labels, size):
     names = NAMES if with_names else None
@@ -150,7 +149,6 @@ def test_what_is_not_the_form_is_a_problem():
     assert codes(read({"shapes": []}).problems) == ["json_unknown_format"]
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({"d": json_values}, optional={"m": json_values, "c": json_values}))
 def test_no_document_raises(document):
     read(document, image_size=SIZE)

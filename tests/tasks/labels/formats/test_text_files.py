@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.labels.formats.text_files import decode_text, numbered_lines
@@ -62,13 +62,11 @@ def test_zero_bytes_that_are_no_utf16_are_a_problem(content):
     assert "encoding_unreadable" in codes(decoded(content)[1])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_content_raises(content):
     decoded(content)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\ufeff")))
 def test_utf8_text_comes_back_as_it_is(text):
     assert decoded(text.encode()) == (text, ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -59,7 +59,6 @@ def read(text: str | bytes, geometry=BOXES, names=NAMES):
     ],
     ids=["box", "polygon", "oriented", "pose2", "pose3"],
 )
-@settings(deadline=None)
 @given(data=st.data())
 def test_reading_gives_exactly_what_was_written(geometry, shapes, data):
     labels = data.draw(labels_of(shapes, NAMES))
@@ -68,7 +67,6 @@ def test_reading_gives_exactly_what_was_written(geometry, shapes, data):
     assert write_yolo(labels, geometry) == content
 
 
-@settings(deadline=None)
 @given(labels_of(boxes(), NAMES), st.integers(3, 8))
 def test_rounded_values_come_back_to_their_precision(labels, decimals):
     content = write_yolo(labels, BOXES, decimals=decimals)
@@ -280,7 +278,6 @@ def test_a_file_of_broken_lines_has_a_bounded_list_of_problems():
     assert sum(problem.count for problem in found.problems) == 50_000
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.binary(max_size=120) | st.text("0123456789.-+e #,\t\nnaif", max_size=120).map(str.encode),
     st.sampled_from([BOXES, POLYGONS, ORIENTED, POSE_2, POSE_3]),

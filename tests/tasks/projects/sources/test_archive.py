@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
@@ -181,7 +181,6 @@ names = st.lists(
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # which archives may hold
-@settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(names, st.sampled_from("/\\")), min_size=1, max_size=8))
 def test_nothing_is_ever_written_outside_of_the_staging_folder(tmp_path_factory, members):
     folder = tmp_path_factory.mktemp("property")

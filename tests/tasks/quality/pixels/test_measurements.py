@@ -145,7 +145,7 @@ def test_every_file_has_the_values_of_the_plain_computation_and_the_reference_ha
     assert all(other == first for other in others), "with the extension as without it"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 3000),
     width=st.integers(1, 3000),

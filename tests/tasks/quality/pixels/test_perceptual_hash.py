@@ -83,7 +83,6 @@ def content_of(kind: str, height: int, width: int, seed: int) -> np.ndarray:
 KINDS = ["noise", "extremes", "white", "black", "flat", "gradient", "checkerboard", "stripes"]
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     height=st.integers(1, 4000),
     width=st.integers(1, 4000),
@@ -136,7 +135,7 @@ def test_nearly_all_sizes_take_the_fast_path_and_tall_ones_never():
     assert not ExactReduction.is_possible(60_000, 60_000, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 400),
     width=st.integers(1, 400),

@@ -109,7 +109,6 @@ def image_of(pixels: np.ndarray, orientation: int) -> DecodedImage:
     return DecodedImage(ImageFacts("JPEG", "RGB", width, height, orientation), pixels, None)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     rows=st.integers(1, 300),
     columns=st.integers(1, 300),
@@ -135,7 +134,7 @@ def test_larger_images_give_the_same_sums(size, channels, kind):
     assert_alike(image_of(pixels_of(*size, channels, kind, 1), 1), 1 << 19)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 40),
     columns=st.integers(1, 300),

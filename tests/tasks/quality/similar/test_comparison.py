@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.quality.issues import QualityThresholds
@@ -110,7 +110,6 @@ def as_tuples(comparison):
     )
 
 
-@settings(deadline=None)
 @given(PICTURES, st.sampled_from([0.0, 1 / 64, 0.1, 0.5, 1.0]), st.integers(1, 3))
 def test_it_equals_a_loop_over_all_pairs(pictures, duplicate, threads):
     thresholds = QualityThresholds(duplicate=duplicate)
@@ -134,7 +133,6 @@ def test_it_equals_a_loop_over_all_pairs(pictures, duplicate, threads):
         )
 
 
-@settings(deadline=None)
 @given(st.data(), PICTURES)
 def test_going_on_from_an_earlier_comparison_changes_nothing(data, before):
     """Images by path: some removed, some changed, some added between the others."""
@@ -172,7 +170,6 @@ def test_going_on_from_an_earlier_comparison_changes_nothing(data, before):
     assert as_tuples(went_on) == as_tuples(compare(pictures))
 
 
-@settings(deadline=None)
 @given(st.data(), PICTURES)
 def test_in_another_order_the_same_images_get_the_same(data, pictures):
     order = data.draw(st.permutations(range(len(pictures))))
@@ -230,7 +227,6 @@ def test_at_threshold_1_everything_but_the_opposite_is_a_duplicate():
     assert compare([Picture(0), Picture(opposite ^ 1)], strict).duplicate_group.tolist() == [1, 1]
 
 
-@settings(deadline=None)
 @given(PICTURES)
 def test_in_large_projects_the_second_hash_confirms_duplicates(pictures):
     confirmed = compare(pictures, second_hash_from=len(pictures))

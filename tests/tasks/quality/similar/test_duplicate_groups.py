@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
@@ -129,7 +129,6 @@ def test_the_second_distance_itself_still_counts():
     assert groups(2) == [-1, -1]
 
 
-@settings(max_examples=300)
 @given(
     images=IMAGES,
     distance=st.integers(0, 20),

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.quality.similar.hamming_blocks import DistinctValues, hashes_from_hex, hashes_to_hex
@@ -207,7 +207,6 @@ def known_from(before, old_position) -> np.ndarray:
     )
 
 
-@settings(max_examples=300)
 @given(changed_collections(), st.sampled_from([1, 2]), st.sampled_from([None, SMALL_BLOCK]))
 def test_update_equals_searching_everything(collections, threads, block_shape):
     before, after, is_new, old_position = collections

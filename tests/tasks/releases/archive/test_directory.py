@@ -405,9 +405,7 @@ def test_a_bad_header_is_an_error_of_the_member(tmp_path):
         os.close(descriptor)
 
 
-@settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
     cut=st.floats(0, 1) | st.just(1.0),

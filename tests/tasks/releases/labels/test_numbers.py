@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.releases.labels.numbers import parse_label_files
@@ -48,7 +48,6 @@ def line_by_line(content: bytes):
     return rows
 
 
-@settings(deadline=None, max_examples=120)
 @given(st.lists(st.one_of(FILES, FILES, FILES, ODD), max_size=6))
 @example(["", "0 1", ""])
 @example(["123456789012345 0.00000000000001"])

@@ -86,7 +86,7 @@ def one_by_one(texts, geometry):
 
 
 @pytest.mark.parametrize("geometry", DECISIONS, ids=lambda one: f"{one.kind}{one.keypoint_shape}")
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(texts=st.lists(FILES, max_size=4))
 def test_bulk_and_single_readers_agree(geometry, texts):
     labels, problems = in_bulk(texts, geometry)

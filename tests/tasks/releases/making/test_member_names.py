@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.releases.making.member_names import name_images, safe_stem
@@ -54,7 +54,6 @@ def test_images_that_would_share_a_label_file_get_names_of_their_own():
 PIECES = st.text(st.sampled_from('aA_1.: "\n\udcff'), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(PIECES, st.sampled_from(["a" * 8, "1" * 8])), max_size=12))
 def test_no_two_images_share_a_stem_whatever_they_are_called(images):
     given_names = {

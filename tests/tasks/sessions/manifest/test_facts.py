@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.sessions.manifest.facts import MOST_PLACEHOLDERS, manifest_facts
@@ -263,7 +263,6 @@ PLACES = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.sampled_from(PLACES), json_values)
 def test_any_value_anywhere_is_read_without_an_error(place, value):
     document = copy.deepcopy(manifest(3))

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.sessions.manifest import files as manifest_files
@@ -237,7 +237,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     st.fixed_dictionaries(
         {}, optional=dict.fromkeys(("snapshot", "images", "status", "other"), json_values)
@@ -253,7 +252,6 @@ def test_any_document_is_read_without_an_error(document):
     assert len(parts.images.names if parts.images else []) <= len(named)
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=60), st.integers(0, len(WHOLE)), st.integers(0, 40))
 def test_any_damage_is_read_without_an_error(noise, start, length):
     parts, _ = parse(WHOLE[:start] + noise + WHOLE[start + length :])

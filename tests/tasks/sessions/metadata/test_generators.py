@@ -4,7 +4,7 @@ import json
 
 import pytest
 import sd_parsers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.sessions.metadata.automatic1111 import parse_pairs, parse_parameters
@@ -176,7 +176,6 @@ def test_a_prompt_with_colons_is_no_line_of_pairs():
     assert parse_parameters("cat\nNegative prompt: dog").negative_prompt == "dog"
 
 
-@settings(deadline=None)
 @given(
     st.text(),
     st.text(),
@@ -301,7 +300,6 @@ def test_other_texts_tell_nothing(texts):
     assert read(**texts) == (None, ())
 
 
-@settings(deadline=None, max_examples=300)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(WANTED_TEXTS | {"UserComment", "Model", "MakerNote", "comment"})),
@@ -320,7 +318,6 @@ INPUTS = ("seed", "noise", "positive", "latent_image", "text", "model", "ckpt_na
 INPUTS += ("width", "height", "steps", "cfg", "sampler_name", "samples")
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     st.dictionaries(
         st.sampled_from(["1", "2", "3", "x"]),
