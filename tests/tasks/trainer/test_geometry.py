@@ -49,7 +49,7 @@ def wanted(task: TrainingTask, shape=None) -> TaskGeometry:
 
 def adapt(geometry, task, **more):
     labels, done = adapt_labels([Label("a", geometry, 0, **more)], wanted(task), 400, 200)
-    return [one.geometry for one in labels], dict(done)
+    return [one.geometry for one in labels], dict(Counter(kind for kind, _ in done))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_has_the_geometry_already_is_kept_to_the_last_digit():
     ):
         assert adapt(geometry, task) == ([geometry], {})
     labels, done = adapt_labels([Label("a", POSE, 0)], wanted(TrainingTask.POSE, (2, 3)), 400, 200)
-    assert ([one.geometry for one in labels], done) == ([POSE], {})
+    assert ([one.geometry for one in labels], done) == ([POSE], [])
 
 
 def test_boxes_around_outlines():
@@ -128,7 +128,7 @@ def test_labels_without_keypoints_get_some_that_are_not_labelled():
     labels, done = adapt_labels([Label("a", BOX, 0)], wanted(TrainingTask.POSE, (2, 3)), 400, 200)
     assert labels[0].geometry.points == (Keypoint(0.0, 0.0, 0),) * 2
     assert np.allclose([labels[0].geometry.box.center_x, labels[0].geometry.box.height], [0.5, 0.4])
-    assert done == {Adjustment.NO_KEYPOINTS: 1}
+    assert done == [(Adjustment.NO_KEYPOINTS, None)]
 
 
 def test_what_sticks_out_is_cut_off():
@@ -152,6 +152,13 @@ def test_what_sticks_out_is_cut_off():
 def test_rounding_at_the_edge_is_not_cut():
     touching = Box(0.05, 0.5, 0.1000001, 0.5)
     assert adapt(touching, TrainingTask.DETECT) == ([touching], {})
+    assert adapt(Box(0.5, 0.5, 1.0000005, 1.0), TrainingTask.DETECT) == ([Box(0.5, 0.5, 1, 1)], {})
+    beyond = Polygon(((-0.000001, 0.2), (1.000001, 0.2), (0.5, 0.7)))
+    inside = Polygon(((0.0, 0.2), (1.0, 0.2), (0.5, 0.7)))
+    assert adapt(beyond, TrainingTask.SEGMENT) == ([inside], {})
+    hair = Box(0.05, 0.5, 0.1001, 0.5)
+    (cut,), done = adapt(hair, TrainingTask.DETECT)
+    assert (cut.center_x - cut.width / 2, done) == (0, {Adjustment.CLIPPED: 1})
 
 
 def test_parts_of_one_object_are_one_box():
@@ -166,21 +173,21 @@ def test_parts_of_one_object_are_one_box():
     found = labels[0].geometry
     expected = (0.5, 0.5, 0.8, 0.2)
     assert np.allclose((found.center_x, found.center_y, found.width, found.height), expected)
-    assert done[Adjustment.PARTS_JOINED] == 1
+    assert done == [(Adjustment.PARTS_JOINED, None), (Adjustment.BOX_OF_OUTLINE, None)]
 
 
 def test_crowds_empty_and_equal_labels_are_left_out():
     nearly = Box(0.5 + 1e-12, 0.5, 0.2, 0.4)
     labels = [
         Label("a", BOX, 0),
-        Label("a", nearly, 0),
+        Label("a", nearly, 0, line=3),
         Label("b", BOX, 1),
-        Label("a", Box(0.5, 0.5, 0.0, 0.4), 0),
-        Label("a", BOX, 0, is_crowd=True),
+        Label("a", Box(0.5, 0.5, 0.0, 0.4), 0, line=5),
+        Label("a", BOX, 0, line=6, is_crowd=True),
     ]
     kept, done = adapt_labels(labels, wanted(TrainingTask.DETECT), 400, 200)
     assert kept == [labels[0], labels[2]], "equal as float32, in which the trainer compares"
-    assert done == Counter({Adjustment.DUPLICATE: 1, Adjustment.NO_AREA: 1, Adjustment.CROWD: 1})
+    assert done == [(Adjustment.CROWD, 6), (Adjustment.DUPLICATE, 3), (Adjustment.NO_AREA, 5)]
 
 
 NUMBERS = st.floats(-0.5, 1.5, allow_subnormal=False)

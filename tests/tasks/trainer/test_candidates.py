@@ -11,8 +11,8 @@ from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.formats.registry import LabelFormat
-from tasks.training_sets.candidates import LeftOutReason, select_candidates, trainer_suffix
-from tests.tasks.training_sets.candidate_samples import known, label
+from tasks.trainer.candidates import LeftOutReason, select_candidates, trainer_suffix
+from tests.tasks.trainer.candidate_samples import known, label
 
 
 def select(image, file=FoundFile("a.jpg", 1000, 5), *, is_labeled=True):  # noqa: B008 - frozen
