@@ -121,9 +121,9 @@ def decide_task_geometry(
         return TaskGeometry(task, YoloGeometry(_KINDS[task]))
     counts = sorted({count for count, _ in shapes})
     if len(counts) != 1:
-        found = f"objects of {counts} keypoints" if counts else "no label with keypoints"
+        found = f"there are objects of {counts} keypoints" if counts else "no label has keypoints"
         raise InvalidInputError(
-            f"A set for pose needs objects with the same number of keypoints; there are {found}. "
+            f"A set for pose needs objects with the same number of keypoints; {found}. "
             "Choose other projects, or --task detect."
         )
     # Labels of other kinds are written with keypoints that are not labelled, which takes a third

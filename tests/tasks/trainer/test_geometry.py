@@ -77,7 +77,7 @@ def test_poses_have_the_number_of_keypoints_of_the_labels():
     assert decide_task_geometry([unseen, BOX], TrainingTask.POSE).yolo.keypoint_shape == (1, 3)
     with pytest.raises(InvalidInputError, match=r"\[1, 2\] keypoints"):
         decide_task_geometry([POSE, unseen])
-    with pytest.raises(InvalidInputError, match="no label with keypoints"):
+    with pytest.raises(InvalidInputError, match="no label has keypoints"):
         decide_task_geometry([BOX], TrainingTask.POSE)
 
 

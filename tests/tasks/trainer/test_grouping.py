@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.labels.dataset.addresses import Split
-from tasks.trainer.splitting import SplitImage, SplitRatios, group_images
 from tasks.trainer.grouping import as_split_images, divide
+from tasks.trainer.splitting import SplitImage, SplitRatios, group_images
 from tests.tasks.trainer.candidate_samples import NAMESPACE, candidate, label
 
 

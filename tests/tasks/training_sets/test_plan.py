@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Box, LabelProblem, Polygon
 from tasks.labels.dataset.addresses import Split
+from tasks.trainer.candidates import LeftOut, LeftOutReason
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
-from tasks.trainer.candidates import LeftOut, LeftOutReason
 from tasks.training_sets.plan import TrainingSetOptions, plan_training_set
 from tests.tasks.trainer.candidate_samples import candidate, label, offer
 
