@@ -53,6 +53,7 @@ class Adjustment(StrEnum):
     POLYGON_OF_RECTANGLE = "polygon_of_rectangle"
     NO_KEYPOINTS = "no_keypoints"
     PARTS_JOINED = "parts_joined"
+    PARTS_SEPARATED = "parts_separated"
     CLIPPED = "clipped"
     NO_AREA = "no_area"
     CROWD = "crowd"
@@ -66,6 +67,7 @@ ADJUSTMENT_TEXTS = {
     Adjustment.POLYGON_OF_RECTANGLE: "an oriented box became a polygon of its corners",
     Adjustment.NO_KEYPOINTS: "a label without keypoints got some that are not labelled",
     Adjustment.PARTS_JOINED: "the parts of one object became one",
+    Adjustment.PARTS_SEPARATED: "a further part of an object became one of its own",
     Adjustment.CLIPPED: "what stuck out of the image was cut off",
     Adjustment.NO_AREA: "left out: nothing of it lies in the image, or it has no area",
     Adjustment.CROWD: "left out: a group that nobody separated",
@@ -159,8 +161,7 @@ def adapt_labels(
     """
     done: list[Adjusted] = [(Adjustment.CROWD, one.line) for one in labels if one.is_crowd]
     kept = [label for label in labels if not label.is_crowd]
-    if wanted.task is not TrainingTask.SEGMENT:
-        kept = _join_parts(kept, done)
+    kept = _with_parts(kept, done, joined=wanted.task is not TrainingTask.SEGMENT)
     adapted: list[Label] = []
     seen: set[tuple[int | None, bytes]] = set()
     for label in kept:
@@ -183,21 +184,24 @@ def adapt_labels(
     return adapted, done
 
 
-def _join_parts(labels: Sequence[Label], done: list[Adjusted]) -> list[Label]:
-    """Give each object of several parts one box: boxes of its parts would be several objects."""
+def _with_parts(labels: Sequence[Label], done: list[Adjusted], *, joined: bool) -> list[Label]:
+    """Join the parts of each object, as their boxes would be several; or count what stays apart."""
     parts: dict[tuple[int, int | None], list[Label]] = {}
     for label in labels:
         if label.instance is not None:
             parts.setdefault((label.instance, label.class_id), []).append(label)
-    joined = []
+    objects = []
     for label in labels:
         own = parts.get((label.instance, label.class_id), []) if label.instance is not None else []
-        if len(own) < 2:
-            joined.append(label)
-        elif own[0] is label:
+        is_first = len(own) < 2 or own[0] is label
+        if not joined or len(own) < 2:
+            objects.append(label)
+            if not is_first:
+                done.append((Adjustment.PARTS_SEPARATED, label.line))
+        elif is_first:
             done.append((Adjustment.PARTS_JOINED, label.line))
-            joined.append(_joined(own))
-    return joined
+            objects.append(_joined(own))
+    return objects
 
 
 def _joined(parts: Sequence[Label]) -> Label:

@@ -61,6 +61,20 @@ def test_missing_files_and_labels():
     assert reasons[0].reason is LeftOutReason.NO_LABEL_FILE
 
 
+def test_a_writer_that_compares_contents_takes_images_as_they_were_registered():
+    images = [known("a.jpg"), known("gone.jpg", is_missing=True), known("small.jpg", width=9)]
+    candidates, left_out = select_candidates("sea", images, None, {}, with_unlabelled=True)
+    assert [one.registered.relative_path for one in candidates] == ["a.jpg"]
+    assert not candidates[0].has_label_file and not candidates[0].lost_labels
+    assert [one.reason for one in left_out] == [LeftOutReason.MISSING, LeftOutReason.TOO_SMALL]
+    assert select(known("a.jpg"))[0][0].has_label_file
+
+
+def test_the_registered_split_counts_before_that_of_the_folder():
+    assert select(known("a.jpg", split="test"))[0][0].split is Split.TEST
+    assert select(known("a.jpg", split="valid"))[0][0].split is Split.VAL
+
+
 @pytest.mark.parametrize(
     ("path", "image_format", "suffix"),
     [

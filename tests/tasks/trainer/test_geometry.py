@@ -32,6 +32,7 @@ from tasks.trainer.geometry import (
 
 BOX = Box(0.5, 0.5, 0.2, 0.4)
 SQUARE = Polygon(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)))
+TRIANGLE = Polygon(((0.1, 0.2), (0.5, 0.2), (0.3, 0.6)))
 # A square of 100 pixels stood on its corner, in an image of 400 x 200.
 DIAMOND = OrientedBox(((0.5, 0.25), (0.625, 0.5), (0.5, 0.75), (0.375, 0.5)))
 POSE = Keypoints(BOX, (Keypoint(0.5, 0.4, 2), Keypoint(0.5, 0.6, 1)))
@@ -174,6 +175,25 @@ def test_parts_of_one_object_are_one_box():
     expected = (0.5, 0.5, 0.8, 0.2)
     assert np.allclose((found.center_x, found.center_y, found.width, found.height), expected)
     assert done == [(Adjustment.PARTS_JOINED, None), (Adjustment.BOX_OF_OUTLINE, None)]
+
+
+def test_the_outlines_of_parts_stay_apart_and_are_counted():
+    parts = [Label("a", TRIANGLE, 0, 7, 1), Label("b", BOX, 1), Label("a", SQUARE, 0, 7, 3)]
+    labels, done = adapt_labels(parts, wanted(TrainingTask.SEGMENT), 400, 200)
+    assert [one.class_id for one in labels] == [0, 1, 0]
+    assert done == [(Adjustment.PARTS_SEPARATED, 3), (Adjustment.RECTANGLE_OF_BOX, None)]
+    labels, done = adapt_labels(parts, wanted(TrainingTask.DETECT), 400, 200)
+    assert [one.class_id for one in labels] == [0, 1]
+    assert labels[0].geometry == Box(0.425, 0.475, 0.65, 0.55)
+    assert done == [(Adjustment.PARTS_JOINED, 1), (Adjustment.BOX_OF_OUTLINE, 1)]
+
+
+def test_a_tip_is_cut_off_at_the_edge():
+    tip = Polygon(((0.5, 0.2), (1.5, 0.5), (0.5, 0.8)))
+    (cut,), done = adapt(tip, TrainingTask.SEGMENT)
+    points = {(round(x, 3), round(y, 3)) for x, y in cut.points}
+    assert points == {(0.5, 0.2), (1.0, 0.35), (1.0, 0.65), (0.5, 0.8)}
+    assert done == {Adjustment.CLIPPED: 1}
 
 
 def test_crowds_empty_and_equal_labels_are_left_out():
