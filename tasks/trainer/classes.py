@@ -51,11 +51,13 @@ class MergedClasses:
 
     Attributes:
         names: as first spelled, each once; the position is the number in the set.
+        numbers: by names as `normalise_class_name` gives them.
         id_maps: for each project, the new number of each of its numbers.
         problems: what to look at in the projects' lists.
     """
 
     names: tuple[str, ...]
+    numbers: Mapping[str, int]
     id_maps: Mapping[str, Mapping[int, int]]
     problems: tuple[ClassProblem, ...] = ()
 
@@ -108,7 +110,7 @@ def merge_classes(projects: Iterable[ProjectClasses]) -> MergedClasses:
         for raw_name in one.further_names:
             if name := raw_name.strip():
                 number_of(name)
-    return MergedClasses(tuple(spellings.values()), id_maps, tuple(problems))
+    return MergedClasses(tuple(spellings.values()), numbers, id_maps, tuple(problems))
 
 
 def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> ImageLabels:
@@ -131,7 +133,6 @@ def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> Ima
         KeyError: the project was not merged.
     """
     id_map = merged.id_maps[project]
-    numbers = {normalise_class_name(name): number for number, name in enumerate(merged.names)}
     labels: list[Label] = []
     problems = list(image.problems)
     # the reader may have said so already
@@ -142,7 +143,7 @@ def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> Ima
             code = str(ProblemCode.CLASS_OUT_OF_RANGE)
             reason = f"Class {label.class_id} is none of the {len(id_map)} classes of the project."
         else:
-            number = numbers.get(normalise_class_name(label.class_name))
+            number = merged.numbers.get(normalise_class_name(label.class_name))
             code = str(ProblemCode.CLASS_UNKNOWN)
             reason = f"Class {label.class_name!r} is none of the classes of the training set."
         if number is not None:

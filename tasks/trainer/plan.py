@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from storage.errors import InvalidInputError
-from tasks.labels.annotations import Label
+from tasks.labels.annotations import Geometry
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.formats.yolo import write_yolo
 from tasks.trainer.candidates import REASON_TEXTS, Candidate, LeftOut, LeftOutReason
@@ -32,13 +32,21 @@ from tasks.trainer.planned_images import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An image that is in the set, with the rows of its label file."""
+
+    candidate: Candidate
+    rows: bytes
+    class_counts: Mapping[str, int]
+
+
 @dataclass
 class _Content:
-    """The images of the set with their labels, and what became of the others."""
+    """The images of the set, and what became of the others."""
 
     left_out: list[LeftOut]
-    labels: dict[str, list[Label]] = field(default_factory=dict)
-    candidates: dict[str, Candidate] = field(default_factory=dict)
+    images: dict[str, _Taken] = field(default_factory=dict)
     adjustments: ProblemSums = field(default_factory=ProblemSums)
     problems: ProblemSums = field(default_factory=ProblemSums)
 
@@ -68,7 +76,7 @@ def plan_set(
     content, geometry = _collect(projects, merged, options, look)
     _keep_some_backgrounds(content, options)
     division = _divide(content, options, threads)
-    images = _place(content, division, geometry)
+    images = _place(content, division)
     return SetPlan(
         images,
         merged.names,
@@ -88,42 +96,47 @@ def _collect(
     options: SetOptions,
     look: Callable[[], None],
 ) -> tuple[_Content, TaskGeometry]:
-    """Give all labels the classes and the geometry of the set."""
+    """Give all labels the classes and the geometry of the set, and write their rows."""
     content = _Content([image for one in projects for image in one.left_out])
-    renamed = []
+    geometries: list[Geometry] = []
     for one in projects:
         content.problems.add_label_problems(one.project, one.problems)
         for candidate in one.candidates:
-            labels = remap_labels(candidate.labels, one.project, merged)
-            content.problems.add_label_problems(one.project, labels.problems)
-            renamed.append((candidate, labels.labels))
-    _check_anything_labeled(sum(len(labels) for _, labels in renamed), projects, content)
-    geometry = decide_task_geometry(
-        (label.geometry for _, labels in renamed for label in labels), options.task
-    )
-    for candidate, own in renamed:
+            renamed = remap_labels(candidate.labels, one.project, merged)
+            content.problems.add_label_problems(one.project, renamed.problems)
+            geometries += (label.geometry for label in renamed.labels)
+    _check_anything_labeled(bool(geometries), projects, content)
+    geometry = decide_task_geometry(geometries, options.task)
+    for candidate in (candidate for one in projects for candidate in one.candidates):
         look()
-        kept, done = adapt_labels(own, geometry, candidate.width, candidate.height)
+        # Renamed again: to keep all renamed labels would take more memory than the time is worth.
+        renamed = remap_labels(candidate.labels, candidate.project, merged)
+        kept, done = adapt_labels(renamed.labels, geometry, candidate.width, candidate.height)
         for kind, line in done:
             place = candidate.registered.relative_path
             place += "" if line is None else f" (label line {line})"
-            sentence = f"{place}: {ADJUSTMENT_TEXTS[kind]}"
-            content.adjustments.add(kind.value, candidate.project, sentence)
+            content.adjustments.add(
+                kind.value, candidate.project, f"{place}: {ADJUSTMENT_TEXTS[kind]}"
+            )
         if not kept and (candidate.lost_labels or candidate.labels.labels):
             # Without its labels it would teach that what it shows is nothing.
             _leave_out(content.left_out, candidate, LeftOutReason.LABELS_UNUSABLE)
             continue
-        content.candidates[candidate.key] = candidate
-        content.labels[candidate.key] = kept
-    _check_anything_labeled(sum(map(len, content.labels.values())), projects, content)
+        numbers = Counter(label.class_id for label in kept if label.class_id is not None)
+        counts = {merged.names[number]: count for number, count in sorted(numbers.items())}
+        rows = write_yolo(kept, geometry.yolo)
+        content.images[candidate.key] = _Taken(candidate, rows, counts)
+    _check_anything_labeled(
+        any(image.class_counts for image in content.images.values()), projects, content
+    )
     return content, geometry
 
 
 def _check_anything_labeled(
-    labels: int, projects: Sequence[ProjectCandidates], content: _Content
+    is_labeled: bool, projects: Sequence[ProjectCandidates], content: _Content
 ) -> None:
     """Raise an error that says why, where no label can be used."""
-    if labels:
+    if is_labeled:
         return
     names = ", ".join(repr(one.project) for one in projects)
     reasons = [
@@ -146,7 +159,7 @@ def _leave_out(left_out: list[LeftOut], candidate: Candidate, reason: LeftOutRea
 
 
 def _keep_some_backgrounds(content: _Content, options: SetOptions) -> None:
-    backgrounds = [key for key, labels in content.labels.items() if not labels]
+    backgrounds = [key for key, image in content.images.items() if not image.class_counts]
     # By key and seed alone: a higher ratio keeps what a lower one kept.
     backgrounds.sort(
         key=lambda key: hashlib.blake2b(
@@ -155,51 +168,43 @@ def _keep_some_backgrounds(content: _Content, options: SetOptions) -> None:
     )
     kept = math.floor(len(backgrounds) * options.background_ratio + 0.5)
     for key in sorted(backgrounds[kept:]):
-        _leave_out(content.left_out, content.candidates.pop(key), LeftOutReason.BACKGROUND)
-        del content.labels[key]
+        candidate = content.images.pop(key).candidate
+        _leave_out(content.left_out, candidate, LeftOutReason.BACKGROUND)
 
 
 def _divide(content: _Content, options: SetOptions, threads: int) -> Division:
-    classes = {
-        key: frozenset(label.class_name for label in labels)
-        for key, labels in content.labels.items()
-    }
+    classes = {key: frozenset(image.class_counts) for key, image in content.images.items()}
     kept = {
-        key: candidate.split
-        for key, candidate in content.candidates.items()
-        if candidate.split is not None
+        key: image.candidate.split
+        for key, image in content.images.items()
+        if image.candidate.split is not None
     }
+    candidates = [image.candidate for image in content.images.values()]
     return divide(
-        as_split_images(list(content.candidates.values()), classes, threads=threads),
+        as_split_images(candidates, classes, threads=threads),
         options.ratios,
         options.seed,
         kept if options.keep_splits else None,
     )
 
 
-def _place(
-    content: _Content, division: Division, geometry: TaskGeometry
-) -> tuple[PlannedImage, ...]:
+def _place(content: _Content, division: Division) -> tuple[PlannedImage, ...]:
     files = {
-        key: NamedFile(candidate.project, candidate.registered.relative_path)
-        for key, candidate in content.candidates.items()
+        key: NamedFile(image.candidate.project, image.candidate.registered.relative_path)
+        for key, image in content.images.items()
     }
     names = name_files(files.values())
-    images = []
-    for key, candidate in sorted(content.candidates.items()):
-        labels = content.labels[key]
-        used = Counter((label.class_id or 0, label.class_name) for label in labels)
-        images.append(
-            PlannedImage(
-                candidate,
-                division.splits[key],
-                division.groups[key],
-                names[files[key]],
-                {name: count for (_, name), count in sorted(used.items())},
-                write_yolo(labels, geometry.yolo),
-            )
+    return tuple(
+        PlannedImage(
+            image.candidate,
+            division.splits[key],
+            division.groups[key],
+            names[files[key]],
+            image.class_counts,
+            image.rows,
         )
-    return tuple(images)
+        for key, image in sorted(content.images.items())
+    )
 
 
 def _data_yaml(images: Sequence[PlannedImage], names: Sequence[str], geometry: TaskGeometry) -> str:
