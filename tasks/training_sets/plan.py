@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from storage.errors import InvalidInputError
 from tasks.labels.dataset.addresses import Split
 from tasks.trainer.plan import plan_set
-from tasks.trainer.planned_images import PlannedImage, ProjectCandidates, SetOptions
+from tasks.trainer.planned_images import ProjectCandidates, SetOptions, SetPlan
 from tasks.training_sets.plan_report import report_of_plan
 from tasks.training_sets.report import TrainingSetReport
 
@@ -34,20 +34,14 @@ class TrainingSetOptions(SetOptions):
 
 
 @dataclass(frozen=True)
-class TrainingSetPlan:
+class TrainingSetPlan(SetPlan):
     """A training set, ready to be written.
 
     Attributes:
-        images: in the order of their keys.
-        class_names: in the order of their numbers.
-        data_yaml: the content of data.yaml.
         key: 64 hexadecimal digits; the same for the same files in the set, and only for those.
         report: what there is to know.
     """
 
-    images: tuple[PlannedImage, ...]
-    class_names: tuple[str, ...]
-    data_yaml: str
     key: str
     report: TrainingSetReport
 
@@ -69,15 +63,14 @@ def plan_training_set(
             f"{counts[Split.VAL]} for validation and {counts[Split.TEST]} for testing. "
             "Divide them anew, without --keep-splits."
         )
-    key = _key(plan.images, plan.data_yaml)
     report = report_of_plan(projects, plan, options)
-    return TrainingSetPlan(plan.images, plan.class_names, plan.data_yaml, key, report)
+    return TrainingSetPlan(**vars(plan), key=_key(plan), report=report)
 
 
-def _key(images: Sequence[PlannedImage], data_yaml: str) -> str:
+def _key(plan: SetPlan) -> str:
     """A digest of all that will be in the set."""
-    digest = hashlib.sha256(f"{_FORMAT}\0{data_yaml}".encode())
-    for image in sorted(images, key=lambda one: one.image_path):
+    digest = hashlib.sha256(f"{_FORMAT}\0{plan.data_yaml}".encode())
+    for image in sorted(plan.images, key=lambda one: one.image_path):
         label = hashlib.sha256(image.label).hexdigest()
         digest.update(f"\0{image.image_path}\0{image.candidate.registered.sha256} {label}".encode())
     return digest.hexdigest()
