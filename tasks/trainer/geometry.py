@@ -193,14 +193,15 @@ def _with_parts(labels: Sequence[Label], done: list[Adjusted], *, joined: bool) 
     objects = []
     for label in labels:
         own = parts.get((label.instance, label.class_id), []) if label.instance is not None else []
-        is_first = len(own) < 2 or own[0] is label
-        if not joined or len(own) < 2:
+        if len(own) < 2:
             objects.append(label)
-            if not is_first:
+        elif not joined:
+            objects.append(label)
+            if own[0] is not label:
                 done.append((Adjustment.PARTS_SEPARATED, label.line))
-        elif is_first:
-            done.append((Adjustment.PARTS_JOINED, label.line))
+        elif own[0] is label:
             objects.append(_joined(own))
+            done.append((Adjustment.PARTS_JOINED, label.line))
     return objects
 
 
