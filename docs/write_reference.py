@@ -28,8 +28,8 @@ from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.errors import ReleaseErrorCode
 from tasks.releases.problems import ReleaseProblemCode
 from tasks.sessions.problems import SessionProblemCode
+from tasks.trainer.candidates import LeftOutReason
 from tasks.trainer.geometry import Adjustment
-from tasks.training_sets.candidates import LeftOutReason
 
 REFERENCE = Path(__file__).parent / "reference"
 _HEAD = "<!-- Written by `python docs/write_reference.py`; edit the code that it reads. -->\n\n"

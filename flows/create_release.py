@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -24,10 +25,10 @@ from storage.jobs.records import JobRecord
 from storage.projects.projects import find_project
 from storage.releases import find_release, list_releases
 from storage.settings import get_settings
-from tasks.releases.making.labels import ReleaseTask
-from tasks.releases.making.plan import ArchiveOptions
-from tasks.releases.making.steps import CreatedArchive, describe_problems, write_release
+from tasks.releases.making.members import ReleaseOptions
+from tasks.releases.making.steps import CreatedArchive, write_release
 from tasks.running.decorators import flow
+from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
 
 _NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
@@ -40,7 +41,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 def create_release(
     project: str,
     name: str,
-    task: Literal["detect", "segment"] = "detect",
+    task: Literal["detect", "segment", "obb", "pose"] = "detect",
     output: str = "",
     unsplit: Literal["divide", "train"] = "divide",
     train: Share = 0.8,
@@ -52,12 +53,13 @@ def create_release(
     """Write a project as a release archive in the YOLO format, register it, compute its statistics.
 
     The archive appears whole or not at all, and the same project and parameters give the same
-    bytes. Images without a split are divided by class and by seed, near-duplicates together.
+    bytes. Images without a split are divided by class and by seed, those that show the same thing
+    together.
 
     Args:
         project: Name or id of the project.
         name: Name of the release; one of that name which was made before is written anew.
-        task: What it trains. Outlines become boxes for detect; boxes cannot become outlines.
+        task: What it trains; labels of other kinds are turned into those of the task.
         output: Path of the archive; left out, it lies under the home folder.
         unsplit: What becomes of images without a split.
         train: Share of these for training.
@@ -74,10 +76,10 @@ def create_release(
     path = choose_archive_path(
         database, name, output, for_deployment=runtime.deployment.id is not None
     )
-    options = ArchiveOptions(
+    options = ReleaseOptions(
         name=name,
         project=source.name,
-        task=ReleaseTask(task),
+        task=TrainingTask(task),
         ratios=SplitRatios(train, val, test) if unsplit == "divide" else None,
         seed=seed,
         with_unlabelled=with_unlabelled,
@@ -132,7 +134,7 @@ def _result(created: CreatedArchive) -> dict[str, Any]:
         "archive": str(created.path),
         "split_counts": created.split_counts,
         "class_counts": created.class_counts,
-        "problems": describe_problems(created.problems),
+        "problems": [asdict(problem) for problem in created.problems],
     }
 
 

@@ -25,7 +25,7 @@ from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
-from tasks.training_sets.planned_images import TrainingSetOptions
+from tasks.training_sets.plan import TrainingSetOptions
 from tasks.training_sets.steps import (
     PlannedSet,
     begin_nothing,

@@ -28,8 +28,8 @@ PIXEL_DECIMALS = 6
 _RANGE_TOLERANCE = 1e-9
 # Rounding the edges of a box without width to PIXEL_DECIMALS may swap them.
 _SIZE_TOLERANCE = 2e-6
-# Boxes written with six decimals stick out by up to 0.75e-6 where they touch the edge.
-_LEAVES_TOLERANCE = 1e-5
+LEAVES_TOLERANCE = 1e-5
+"""Boxes written with six decimals stick out by up to 0.75e-6 where they touch the edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +235,6 @@ def _coordinates(geometry: Geometry) -> list[float]:
 def _sticks_out(box: Box) -> bool:
     """Whether an edge of a box lies outside the image by more than rounding explains."""
     return any(
-        center - size / 2 < -_LEAVES_TOLERANCE or center + size / 2 > 1 + _LEAVES_TOLERANCE
+        center - size / 2 < -LEAVES_TOLERANCE or center + size / 2 > 1 + LEAVES_TOLERANCE
         for center, size in ((box.center_x, box.width), (box.center_y, box.height))
     )

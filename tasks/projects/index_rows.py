@@ -60,6 +60,8 @@ IMAGE_INDEX_SCHEMA = pa.schema(
 label has its bounding box (normalised centre and size); `points` are the outline, the corners or
 the keypoints, null for a plain box."""
 
+DATABASE_COLUMNS = tuple(name for name in IMAGE_INDEX_SCHEMA.names if name != "labels")
+
 
 class IndexRow(Protocol):
     """An image as the database has it; the attributes are those of the schema without `labels`."""
@@ -83,9 +85,8 @@ def image_index_batches(
         labels: of the images that have a label file, by relative path.
     """
     batch: list[dict[str, Any]] = []
-    names = [name for name in IMAGE_INDEX_SCHEMA.names if name != "labels"]
     for row in rows:
-        values = {name: _plain(getattr(row, name)) for name in names}
+        values = {name: _plain(getattr(row, name)) for name in DATABASE_COLUMNS}
         own = labels.get(row.relative_path)
         values["labels"] = None if own is None else [_label_values(label) for label in own]
         batch.append(values)

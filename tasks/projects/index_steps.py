@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from storage.database.connection import open_database
 from storage.jobs.locks import JobReference
-from storage.projects.image_listings import IndexedImage, read_image_index
+from storage.projects.image_listings import ListedImage, list_images
 from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings
 from storage.snapshots import (
@@ -21,7 +21,11 @@ from storage.snapshots import (
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.labels.geometry import image_size_of
 from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
-from tasks.projects.index_rows import IMAGE_INDEX_SCHEMA, image_index_batches
+from tasks.projects.index_rows import (
+    DATABASE_COLUMNS,
+    IMAGE_INDEX_SCHEMA,
+    image_index_batches,
+)
 from tasks.projects.registration_steps import labels_fingerprint
 from tasks.running.decorators import task
 
@@ -35,8 +39,7 @@ def write_image_index(project: ProjectRecord, job: JobReference) -> str:
     """
     settings = get_settings()
     subject = SnapshotSubject("image_index", "project", project.id)
-    with open_database().reading() as connection:
-        rows = read_image_index(connection, project.id)
+    rows = list_images(open_database(), project.id)
     scan = scan_image_folder(project.path) if project.path.is_dir() else FolderScan()
     content = _content_key(project, rows, scan)
     newest = latest_snapshot(settings.snapshots_folder, subject)
@@ -70,10 +73,10 @@ def write_image_index(project: ProjectRecord, job: JobReference) -> str:
     return str(path)
 
 
-def _content_key(project: ProjectRecord, rows: list[IndexedImage], scan: FolderScan) -> str:
+def _content_key(project: ProjectRecord, rows: list[ListedImage], scan: FolderScan) -> str:
     """The same text for the same rows and label files; no file is opened."""
     digest = hashlib.sha256(f"{IMAGE_INDEX_SCHEMA}{project.class_names}".encode())
     digest.update(labels_fingerprint(scan).encode())
     for row in rows:
-        digest.update(repr(row).encode())
+        digest.update(repr([getattr(row, name) for name in DATABASE_COLUMNS]).encode())
     return digest.hexdigest()

@@ -25,7 +25,7 @@ from storage.jobs.counted import begin_counted_job, record_count
 from storage.jobs.held import HeldJob, start_job
 from storage.jobs.locks import lock_own_job
 from storage.jobs.records import JobRecord
-from storage.projects.release_images import list_release_images
+from storage.projects.image_listings import list_images
 from storage.releases import (
     ArchiveFacts,
     ComputedStatistics,
@@ -269,13 +269,13 @@ def _near_leaks(
         return ()
     images = [
         MeasuredImage(
-            image.relative_path.rpartition("/")[2],
+            image.filename,
             image.sha256,
             image.file_size,
             image.perceptual_hash,
         )
-        for image in list_release_images(database, release.project_id)
-        if image.perceptual_hash is not None
+        for image in list_images(database, release.project_id)
+        if image.perceptual_hash is not None and not image.is_missing
     ]
     if not images:
         return ()

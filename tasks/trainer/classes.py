@@ -50,12 +50,14 @@ class MergedClasses:
     """One list of classes for all projects.
 
     Attributes:
-        names: normalised, each once; the position is the number in the training set.
+        names: as first spelled, each once; the position is the number in the set.
+        numbers: by names as `normalise_class_name` gives them.
         id_maps: for each project, the new number of each of its numbers.
         problems: what to look at in the projects' lists.
     """
 
     names: tuple[str, ...]
+    numbers: Mapping[str, int]
     id_maps: Mapping[str, Mapping[int, int]]
     problems: tuple[ClassProblem, ...] = ()
 
@@ -69,8 +71,9 @@ def merge_classes(projects: Iterable[ProjectClasses]) -> MergedClasses:
     """Merge the classes of several projects in the order in which they are first seen.
 
     Projects are gone through as given, in each its numbers from the lowest and then its further
-    names. Names that are the same after `normalise_class_name` are one class. An empty
-    name becomes its number as text, or is left out where it has none.
+    names. Names that are the same after `normalise_class_name` are one class, which keeps the
+    spelling that is seen first. An empty name becomes its number as text, or is left out where it
+    has none.
 
     Args:
         projects: each once.
@@ -78,29 +81,36 @@ def merge_classes(projects: Iterable[ProjectClasses]) -> MergedClasses:
     Raises:
         ValueError: a project occurs twice.
     """
+    spellings: dict[str, str] = {}
     numbers: dict[str, int] = {}
     id_maps: dict[str, dict[int, int]] = {}
     problems: list[ClassProblem] = []
+
+    def number_of(name: str) -> int:
+        comparable = normalise_class_name(name)
+        spellings.setdefault(comparable, name)
+        return numbers.setdefault(comparable, len(numbers))
+
     for one in projects:
         if one.project in id_maps:
             raise ValueError(f"The classes of project {one.project!r} are given twice.")
         id_map = id_maps[one.project] = {}
-        first_ids: dict[str, int] = {}
+        first_ids: dict[int, int] = {}
         for class_id, raw_name in sorted(one.names.items()):
-            name = normalise_class_name(raw_name)
+            name = raw_name.strip()
             if not name:
                 name = str(class_id)
                 reason = f"Class {class_id} has no name; it is called {name!r}."
                 problems.append(ClassProblem("class_name_empty", one.project, class_id, reason))
-            first_id = first_ids.setdefault(name, class_id)
+            id_map[class_id] = number_of(name)
+            first_id = first_ids.setdefault(id_map[class_id], class_id)
             if first_id != class_id:
                 reason = f"Classes {first_id} and {class_id} are both called {name!r}: one class."
                 problems.append(ClassProblem("class_duplicate", one.project, class_id, reason))
-            id_map[class_id] = numbers.setdefault(name, len(numbers))
         for raw_name in one.further_names:
-            if name := normalise_class_name(raw_name):
-                numbers.setdefault(name, len(numbers))
-    return MergedClasses(tuple(numbers), id_maps, tuple(problems))
+            if name := raw_name.strip():
+                number_of(name)
+    return MergedClasses(tuple(spellings.values()), numbers, id_maps, tuple(problems))
 
 
 def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> ImageLabels:
@@ -123,7 +133,6 @@ def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> Ima
         KeyError: the project was not merged.
     """
     id_map = merged.id_maps[project]
-    numbers = {name: number for number, name in enumerate(merged.names)}
     labels: list[Label] = []
     problems = list(image.problems)
     # the reader may have said so already
@@ -134,7 +143,7 @@ def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> Ima
             code = str(ProblemCode.CLASS_OUT_OF_RANGE)
             reason = f"Class {label.class_id} is none of the {len(id_map)} classes of the project."
         else:
-            number = numbers.get(normalise_class_name(label.class_name))
+            number = merged.numbers.get(normalise_class_name(label.class_name))
             code = str(ProblemCode.CLASS_UNKNOWN)
             reason = f"Class {label.class_name!r} is none of the classes of the training set."
         if number is not None:

@@ -9,6 +9,7 @@ How the trainer (8.4) reads it decides what is written:
 - `names` as a dict must be numbered from 0 without gaps.
 - If the first class starts with "n0", all classes are taken for ImageNet codes and looked up.
 - A key `download` would be run as a program: none is ever written.
+- Other keys are left alone: `task` is for readers, to whom four corners may be an oriented box.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def format_dataset_yaml(
     names: Sequence[str],
     *,
     root: PurePath | None = None,
+    task: str | None = None,
     keypoint_shape: tuple[int, int] | None = None,
     flip_idx: Sequence[int] | None = None,
 ) -> str:
@@ -43,6 +45,7 @@ def format_dataset_yaml(
         names: the classes, in the order of their numbers, each once.
         root: None for folders beside the data.yaml, which can then be moved with them; or an
             absolute folder, for a data.yaml that lies elsewhere.
+        task: what the rows are for: detect, segment, obb or pose.
         keypoint_shape: for poses, the number of keypoints and of values for each, 2 (x, y) or 3
             (x, y, visibility).
         flip_idx: for poses, for each keypoint the one whose place it takes in a mirror image.
@@ -69,6 +72,8 @@ def format_dataset_yaml(
             )
         lines.append(f"path: {quote_yaml(root.as_posix())}")
     lines += [f"{split.value}: {quote_yaml(images[split])}" for split in Split if images.get(split)]
+    if task is not None:
+        lines.append(f"task: {task}")
     if keypoint_shape is not None:
         lines += _keypoint_lines(keypoint_shape, flip_idx)
     elif flip_idx is not None:

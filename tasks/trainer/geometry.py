@@ -2,12 +2,12 @@
 
 What the Ultralytics trainer (8.4) refuses decides the rules: one image with box and polygon rows,
 with a coordinate above 1.01 or below -0.01, or with another number of values, is left out as a
-whole; rows that are equal as float32 are counted once.
+whole; rows that are equal as float32 are counted once. And what readers of labels find fault with:
+no box without area, and nothing outside the image by more than rounding explains.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,11 +29,9 @@ from tasks.labels.annotations import (
     Polygon,
 )
 from tasks.labels.formats.yolo_geometry import YoloGeometry
-from tasks.labels.geometry import ImageSize, box_around, polygon_area
+from tasks.labels.geometry import LEAVES_TOLERANCE, ImageSize, box_around, polygon_area
 from tasks.labels.tiling import clip_labels_to_tiles
 
-# Boxes and outlines written with few decimals stick out by so much where they touch the edge.
-_STICKS_OUT = 1e-4
 _SMALLEST_AREA = 1e-12
 
 
@@ -50,25 +48,34 @@ class Adjustment(StrEnum):
     """What was done to a label so that the trainer takes it; each is counted."""
 
     BOX_OF_OUTLINE = "box_of_outline"
-    """A polygon, oriented box or pose became the upright box around it."""
     RECTANGLE_OF_BOX = "rectangle_of_box"
-    """A box became an outline of four corners: its mask or angle is a guess."""
     RECTANGLE_OF_POLYGON = "rectangle_of_polygon"
-    """A polygon became the smallest rectangle around it."""
     POLYGON_OF_RECTANGLE = "polygon_of_rectangle"
-    """An oriented box became a polygon of its corners."""
     NO_KEYPOINTS = "no_keypoints"
-    """A label without keypoints got keypoints that are not labelled."""
     PARTS_JOINED = "parts_joined"
-    """The parts of one object became one box; counted once an object."""
+    PARTS_SEPARATED = "parts_separated"
     CLIPPED = "clipped"
-    """What stuck out of the image was cut off."""
     NO_AREA = "no_area"
-    """Left out: nothing of it lies in the image, or it has no area."""
     CROWD = "crowd"
-    """Left out: a group that nobody separated."""
     DUPLICATE = "duplicate"
-    """Left out: the same as an earlier label of the image."""
+
+
+ADJUSTMENT_TEXTS = {
+    Adjustment.BOX_OF_OUTLINE: "a polygon, oriented box or pose became the upright box around it",
+    Adjustment.RECTANGLE_OF_BOX: "a box became four corners: its outline or angle is a guess",
+    Adjustment.RECTANGLE_OF_POLYGON: "a polygon became the smallest rectangle around it",
+    Adjustment.POLYGON_OF_RECTANGLE: "an oriented box became a polygon of its corners",
+    Adjustment.NO_KEYPOINTS: "a label without keypoints got some that are not labelled",
+    Adjustment.PARTS_JOINED: "the parts of one object became one",
+    Adjustment.PARTS_SEPARATED: "a further part of an object became one of its own",
+    Adjustment.CLIPPED: "what stuck out of the image was cut off",
+    Adjustment.NO_AREA: "left out: nothing of it lies in the image, or it has no area",
+    Adjustment.CROWD: "left out: a group that nobody separated",
+    Adjustment.DUPLICATE: "left out: the same as an earlier label of the image",
+}
+
+Adjusted = tuple[Adjustment, int | None]
+"""What was done, and the line of the label in its file; None in formats without lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +123,9 @@ def decide_task_geometry(
         return TaskGeometry(task, YoloGeometry(_KINDS[task]))
     counts = sorted({count for count, _ in shapes})
     if len(counts) != 1:
-        found = f"objects of {counts} keypoints" if counts else "no label with keypoints"
+        found = f"there are objects of {counts} keypoints" if counts else "no label has keypoints"
         raise InvalidInputError(
-            f"A set for pose needs objects with the same number of keypoints; there are {found}. "
+            f"A set for pose needs objects with the same number of keypoints; {found}. "
             "Choose other projects, or --task detect."
         )
     # Labels of other kinds are written with keypoints that are not labelled, which takes a third
@@ -139,7 +146,7 @@ def _finest_task(kinds: set[type[Geometry]]) -> TrainingTask:
 
 def adapt_labels(
     labels: Sequence[Label], wanted: TaskGeometry, width: int, height: int
-) -> tuple[list[Label], Counter[Adjustment]]:
+) -> tuple[list[Label], list[Adjusted]]:
     """Give the labels of one image the geometry of the task, inside the image, each once.
 
     Args:
@@ -149,14 +156,12 @@ def adapt_labels(
         height: of the image in pixels.
 
     Returns:
-        The labels in their order, all coordinates 0..1 (or beyond by rounding only), and what was
-        done to how many.
+        The labels in their order, all coordinates 0..1, edges of boxes beyond by rounding only;
+        and what was done to which.
     """
-    done: Counter[Adjustment] = Counter()
+    done: list[Adjusted] = [(Adjustment.CROWD, one.line) for one in labels if one.is_crowd]
     kept = [label for label in labels if not label.is_crowd]
-    done[Adjustment.CROWD] += len(labels) - len(kept)
-    if wanted.task is not TrainingTask.SEGMENT:
-        kept = _join_parts(kept, done)
+    kept = _with_parts(kept, done, joined=wanted.task is not TrainingTask.SEGMENT)
     adapted: list[Label] = []
     seen: set[tuple[int | None, bytes]] = set()
     for label in kept:
@@ -164,34 +169,40 @@ def adapt_labels(
         if len(parts) > 1 and wanted.task is not TrainingTask.SEGMENT:
             parts = [_joined(parts)]
         for part in parts:
-            geometry = _convert(part.geometry, wanted, width, height, done)
+            geometry, change = _convert(part.geometry, wanted, width, height)
+            if change is not None:
+                done.append((change, label.line))
             if _area(geometry) < _SMALLEST_AREA:
-                done[Adjustment.NO_AREA] += 1
+                done.append((Adjustment.NO_AREA, label.line))
                 continue
             key = (part.class_id, np.array(_values(geometry), dtype=np.float32).tobytes())
             if key in seen:
-                done[Adjustment.DUPLICATE] += 1
+                done.append((Adjustment.DUPLICATE, label.line))
                 continue
             seen.add(key)
             adapted.append(replace(part, geometry=geometry))
-    return adapted, +done
+    return adapted, done
 
 
-def _join_parts(labels: Sequence[Label], done: Counter[Adjustment]) -> list[Label]:
-    """Give each object of several parts one box: boxes of its parts would be several objects."""
+def _with_parts(labels: Sequence[Label], done: list[Adjusted], *, joined: bool) -> list[Label]:
+    """Join the parts of each object, as their boxes would be several; or count what stays apart."""
     parts: dict[tuple[int, int | None], list[Label]] = {}
     for label in labels:
         if label.instance is not None:
             parts.setdefault((label.instance, label.class_id), []).append(label)
-    joined = []
+    objects = []
     for label in labels:
         own = parts.get((label.instance, label.class_id), []) if label.instance is not None else []
         if len(own) < 2:
-            joined.append(label)
+            objects.append(label)
+        elif not joined:
+            objects.append(label)
+            if own[0] is not label:
+                done.append((Adjustment.PARTS_SEPARATED, label.line))
         elif own[0] is label:
-            done[Adjustment.PARTS_JOINED] += 1
-            joined.append(_joined(own))
-    return joined
+            objects.append(_joined(own))
+            done.append((Adjustment.PARTS_JOINED, label.line))
+    return objects
 
 
 def _joined(parts: Sequence[Label]) -> Label:
@@ -204,62 +215,83 @@ def _joined(parts: Sequence[Label]) -> Label:
     return replace(parts[0], geometry=geometry, instance=None)
 
 
-def _inside(label: Label, width: int, height: int, done: Counter[Adjustment]) -> Sequence[Label]:
+def _inside(label: Label, width: int, height: int, done: list[Adjusted]) -> Sequence[Label]:
     """Cut off what sticks out of the image; an outline may come apart."""
     points = _outline(label.geometry)
     if isinstance(label.geometry, Keypoints):
         points = (*points, *((point.x, point.y) for point in label.geometry.points))
-    if all(-_STICKS_OUT <= value <= 1 + _STICKS_OUT for point in points for value in point):
+    values = [value for point in points for value in point]
+    lowest, highest = min(values), max(values)
+    if lowest >= 0 and highest <= 1:
         return (label,)
+    if lowest >= -LEAVES_TOLERANCE and highest <= 1 + LEAVES_TOLERANCE:
+        return (replace(label, geometry=_without_rounding(label.geometry)),)
     if isinstance(label.geometry, Box):
-        xs, ys = (
-            [min(max(value, 0.0), 1.0) for value in side] for side in zip(*points, strict=True)
-        )
-        cut = box_around(list(zip(xs, ys, strict=True)))
+        cut = box_around([(_clamped(x), _clamped(y)) for x, y in points])
         # Without area it is left out, and counted, like any other label without area.
-        done[Adjustment.CLIPPED] += _area(cut) >= _SMALLEST_AREA
+        if _area(cut) >= _SMALLEST_AREA:
+            done.append((Adjustment.CLIPPED, label.line))
         return (replace(label, geometry=cut),)
     whole = Tile(0, 0, width, height)
     (clipped,) = clip_labels_to_tiles([label], [whole], width, height, min_visible=0)
-    done[Adjustment.CLIPPED if clipped.labels else Adjustment.NO_AREA] += 1
+    done.append((Adjustment.CLIPPED if clipped.labels else Adjustment.NO_AREA, label.line))
     return clipped.labels
 
 
-def _convert(
-    geometry: Geometry, wanted: TaskGeometry, width: int, height: int, done: Counter[Adjustment]
-) -> Geometry:
-    """Turn any geometry into that of the task, and count what it took."""
-    match wanted.task, geometry:
-        case TrainingTask.DETECT, Box():
-            return geometry
-        case TrainingTask.DETECT, Keypoints():
-            done[Adjustment.BOX_OF_OUTLINE] += 1
-            return geometry.box
-        case TrainingTask.DETECT, _:
-            done[Adjustment.BOX_OF_OUTLINE] += 1
-            return box_around(_outline(geometry))
-        case TrainingTask.SEGMENT, Polygon():
-            return geometry
-        case TrainingTask.SEGMENT, OrientedBox():
-            done[Adjustment.POLYGON_OF_RECTANGLE] += 1
-            return Polygon(geometry.corners)
-        case TrainingTask.SEGMENT, _:
-            done[Adjustment.RECTANGLE_OF_BOX] += 1
-            return Polygon(_outline(geometry))
-        case TrainingTask.OBB, OrientedBox():
-            return geometry
-        case TrainingTask.OBB, Polygon():
-            done[Adjustment.RECTANGLE_OF_POLYGON] += 1
-            return _smallest_rectangle(geometry, ImageSize(width, height))
-        case TrainingTask.OBB, _:
-            done[Adjustment.RECTANGLE_OF_BOX] += 1
-            one, two, three, four = _outline(geometry)
+def _clamped(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def _without_rounding(geometry: Geometry) -> Geometry:
+    """Numbers just outside 0..1 are put on the edge; all others stay to the last digit.
+
+    The edges of a box may still stick out by what rounding explains: its numbers do not.
+    """
+    match geometry:
+        case Box():
+            return Box(*map(_clamped, _values(geometry)))
+        case Polygon():
+            return Polygon(tuple((_clamped(x), _clamped(y)) for x, y in geometry.points))
+        case OrientedBox():
+            one, two, three, four = ((_clamped(x), _clamped(y)) for x, y in geometry.corners)
             return OrientedBox((one, two, three, four))
-        case _, Keypoints():
-            return geometry
-    done[Adjustment.NO_KEYPOINTS] += 1
+        case Keypoints():
+            points = tuple(
+                replace(point, x=_clamped(point.x), y=_clamped(point.y))
+                for point in geometry.points
+            )
+            return Keypoints(Box(*map(_clamped, _values(geometry.box))), points)
+
+
+def _convert(
+    geometry: Geometry, wanted: TaskGeometry, width: int, height: int
+) -> tuple[Geometry, Adjustment | None]:
+    """Turn any geometry into that of the task, and say what it took."""
+    match wanted.task, geometry:
+        case (
+            (TrainingTask.DETECT, Box())
+            | (TrainingTask.SEGMENT, Polygon())
+            | (TrainingTask.OBB, OrientedBox())
+            | (TrainingTask.POSE, Keypoints())
+        ):
+            return geometry, None
+        case TrainingTask.DETECT, Keypoints():
+            return geometry.box, Adjustment.BOX_OF_OUTLINE
+        case TrainingTask.DETECT, _:
+            return box_around(_outline(geometry)), Adjustment.BOX_OF_OUTLINE
+        case TrainingTask.SEGMENT, OrientedBox():
+            return Polygon(geometry.corners), Adjustment.POLYGON_OF_RECTANGLE
+        case TrainingTask.SEGMENT, _:
+            return Polygon(_outline(geometry)), Adjustment.RECTANGLE_OF_BOX
+        case TrainingTask.OBB, Polygon():
+            rectangle = _smallest_rectangle(geometry, ImageSize(width, height))
+            return rectangle, Adjustment.RECTANGLE_OF_POLYGON
+        case TrainingTask.OBB, _:
+            one, two, three, four = _outline(geometry)
+            return OrientedBox((one, two, three, four)), Adjustment.RECTANGLE_OF_BOX
     count, _ = wanted.yolo.keypoint_shape or (0, 0)
-    return Keypoints(box_around(_outline(geometry)), (Keypoint(0.0, 0.0, 0),) * count)
+    points = (Keypoint(0.0, 0.0, 0),) * count
+    return Keypoints(box_around(_outline(geometry)), points), Adjustment.NO_KEYPOINTS
 
 
 def _smallest_rectangle(polygon: Polygon, size: ImageSize) -> OrientedBox:
@@ -301,7 +333,11 @@ def _area(geometry: Geometry) -> float:
 def _values(geometry: Geometry) -> list[float]:
     """The numbers of a row after the class; those of a box are centre and size."""
     if isinstance(geometry, Keypoints):
-        points = [(point.x, point.y, point.visibility or 0.0) for point in geometry.points]
+        # As they are written: a format without visibility lists the points that can be seen.
+        points = [
+            (point.x, point.y, 2.0 if point.visibility is None else point.visibility)
+            for point in geometry.points
+        ]
         return [*_values(geometry.box), *(value for point in points for value in point)]
     if isinstance(geometry, Box):
         return [geometry.center_x, geometry.center_y, geometry.width, geometry.height]

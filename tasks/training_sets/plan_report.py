@@ -3,68 +3,60 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from tasks.labels.annotations import Label
 from tasks.labels.dataset.addresses import Split
-from tasks.trainer.geometry import Adjustment, TaskGeometry, TrainingTask
-from tasks.training_sets.candidates import LeftOut
-from tasks.training_sets.grouping import Division
-from tasks.training_sets.planned_images import (
-    PlannedImage,
-    ProjectCandidates,
-    TrainingSetOptions,
-)
+from tasks.labels.problems import ProblemCode
+from tasks.trainer.geometry import TaskGeometry, TrainingTask
+from tasks.trainer.grouping import Division
+from tasks.trainer.planned_images import PlannedImage, ProjectCandidates, SetOptions, SetPlan
 from tasks.training_sets.report import (
     ClassShare,
-    ProblemSums,
     ProjectShare,
     TrainingSetReport,
     left_out_examples,
 )
 
+_MOST_EXAMPLES = 50
+# What says that the lists of classes and the labels of a project disagree.
+_CLASS_CODES = frozenset(
+    {
+        ProblemCode.CLASS_NAMES_DIFFER,
+        ProblemCode.CLASS_OUT_OF_RANGE,
+        ProblemCode.CLASS_UNKNOWN,
+        ProblemCode.CLASS_NAME_EMPTY,
+        ProblemCode.CLASS_NAME_INVALID,
+        ProblemCode.CLASS_ID_GAP,
+        ProblemCode.NC_MISMATCH,
+    }
+)
 _MOST_LEAKS_SHOWN = 20
 
 
 def report_of_plan(
-    projects: Sequence[ProjectCandidates],
-    images: Sequence[PlannedImage],
-    labels: Mapping[str, Sequence[Label]],
-    left_out: Sequence[LeftOut],
-    adjustments: Counter[Adjustment],
-    class_names: Sequence[str],
-    geometry: TaskGeometry,
-    division: Division,
-    sums: ProblemSums,
-    options: TrainingSetOptions,
+    projects: Sequence[ProjectCandidates], plan: SetPlan, options: SetOptions
 ) -> TrainingSetReport:
     """Put together what there is to know about a planned set.
 
     Args:
         projects: what each offered.
-        images: what is in the set.
-        labels: of each image in the set, by key.
-        left_out: what is not in the set.
-        adjustments: what was done to how many labels.
-        class_names: in the order of their numbers.
-        geometry: what every row holds.
-        division: the splits and groups.
-        sums: what is wrong in label files and lists of classes.
-        options: how the set was made.
+        plan: the set.
+        options: how it was made.
     """
+    images = plan.images
     group_sizes = Counter(image.group for image in images)
     several = [size for size in group_sizes.values() if size > 1]
-    reasons = Counter(image.reason.value for image in left_out)
+    reasons = Counter(image.reason.value for image in plan.left_out)
     used = Counter(image.candidate.project for image in images)
     not_measured = Counter(
         image.candidate.project for image in images if not image.candidate.registered.is_measured
     )
     return TrainingSetReport(
-        task=geometry.task.value,
-        images=_by_split((image.split, 1) for image in images),
+        task=plan.geometry.task.value,
+        images=plan.split_counts,
         labels=_by_split((image.split, image.label_count) for image in images),
         backgrounds=_by_split((image.split, int(not image.label_count)) for image in images),
-        classes=_class_shares(images, labels, class_names),
+        classes=_class_shares(images, plan.class_names),
         projects=[
             ProjectShare(
                 one.project,
@@ -77,19 +69,34 @@ def report_of_plan(
         ],
         groups=len(several),
         images_in_groups=sum(several),
-        leaks=[list(leak) for leak in division.leaks[:_MOST_LEAKS_SHOWN]],
-        leak_count=len(division.leaks),
+        leaks=[list(leak) for leak in plan.division.leaks[:_MOST_LEAKS_SHOWN]],
+        leak_count=len(plan.division.leaks),
         left_out=dict(sorted(reasons.items())),
-        left_out_examples=left_out_examples(left_out),
-        adjustments={kind.value: count for kind, count in sorted(adjustments.items())},
-        label_problems=dict(sorted(sums.counts.items())),
-        label_problem_examples=sums.examples,
-        class_problems=list(sums.class_problems),
+        left_out_examples=left_out_examples(plan.left_out),
+        adjustments=dict(sorted(plan.adjustments.counts.items())),
+        label_problems=dict(sorted(plan.label_problems.counts.items())),
+        label_problem_examples=_examples(plan, of_classes=False)[:_MOST_EXAMPLES],
+        class_problems=[
+            *(f"{problem.project}: {problem.reason}" for problem in plan.class_problems),
+            *_examples(plan, of_classes=True),
+        ],
         notes=[
-            *_notes(images, geometry, division, sum(not_measured.values()), projects, options),
-            *_untaught(images, class_names),
+            *_notes(
+                images, plan.geometry, plan.division, sum(not_measured.values()), projects, options
+            ),
+            *_untaught(images, plan.class_names),
         ],
     )
+
+
+def _examples(plan: SetPlan, *, of_classes: bool) -> list[str]:
+    """The first problems of each kind, in sentences; those about classes, or all others."""
+    return [
+        f"{project}: {sentence} ({code})"
+        for code, examples in plan.label_problems.examples.items()
+        if (code in _CLASS_CODES) is of_classes
+        for project, sentence in examples
+    ]
 
 
 def _by_split(entries: Iterable[tuple[Split, int]]) -> dict[str, int]:
@@ -99,18 +106,13 @@ def _by_split(entries: Iterable[tuple[Split, int]]) -> dict[str, int]:
     return {split.value: sums[split.value] for split in Split}
 
 
-def _class_shares(
-    images: Sequence[PlannedImage],
-    labels_of: Mapping[str, Sequence[Label]],
-    class_names: Sequence[str],
-) -> list[ClassShare]:
+def _class_shares(images: Sequence[PlannedImage], class_names: Sequence[str]) -> list[ClassShare]:
     shown: dict[str, Counter[str]] = {name: Counter() for name in class_names}
     labels: dict[str, Counter[str]] = {name: Counter() for name in class_names}
     for image in images:
-        for name in image.classes:
+        for name, count in image.class_counts.items():
             shown[name][image.split.value] += 1
-        for label in labels_of[image.candidate.key]:
-            labels[label.class_name][image.split.value] += 1
+            labels[name][image.split.value] += count
     return [
         ClassShare(
             name,
@@ -127,7 +129,7 @@ def _notes(
     division: Division,
     not_measured: int,
     projects: Sequence[ProjectCandidates],
-    options: TrainingSetOptions,
+    options: SetOptions,
 ) -> list[str]:
     """What should be known before training."""
     counts = Counter(image.split for image in images)

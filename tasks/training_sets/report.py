@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tasks.labels.annotations import LabelProblem
-from tasks.labels.problems import ProblemCode
 from tasks.reports.markdown import escape
-from tasks.training_sets.candidates import LeftOut
-
-_MOST_EXAMPLES = 50
-_EXAMPLES_PER_KIND = 5
-# What says that the lists of classes and the labels of a project disagree.
-_CLASS_CODES = frozenset(
-    {
-        ProblemCode.CLASS_NAMES_DIFFER,
-        ProblemCode.CLASS_OUT_OF_RANGE,
-        ProblemCode.CLASS_UNKNOWN,
-        ProblemCode.CLASS_NAME_EMPTY,
-        ProblemCode.CLASS_NAME_INVALID,
-        ProblemCode.CLASS_ID_GAP,
-        ProblemCode.NC_MISMATCH,
-    }
-)
+from tasks.trainer.candidates import LeftOut
+from tasks.trainer.planned_images import EXAMPLES_PER_KIND
 
 
 @dataclass(frozen=True)
@@ -105,37 +89,13 @@ class TrainingSetReport:
     notes: list[str] = field(default_factory=list)
 
 
-class ProblemSums:
-    """Sums label problems by kind and keeps the first of each kind."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.examples: list[str] = []
-        self.class_problems: dict[str, None] = {}
-        self._seen: Counter[str] = Counter()
-
-    def add(self, project: str, problems: Iterable[LabelProblem]) -> None:
-        """Count the problems of one project or image, each as often as its entry stands for."""
-        for problem in problems:
-            self.counts[problem.code] += problem.count
-            if self._seen[problem.code] >= _EXAMPLES_PER_KIND:
-                continue
-            self._seen[problem.code] += 1
-            line = "" if problem.line is None else f", line {problem.line}"
-            sentence = f"{project}: {problem.file}{line}: {problem.reason} ({problem.code})"
-            if problem.code in _CLASS_CODES:
-                self.class_problems[sentence] = None
-            elif len(self.examples) < _MOST_EXAMPLES:
-                self.examples.append(sentence)
-
-
 def left_out_examples(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:
     """The first images of each reason for being left out."""
     seen: Counter[str] = Counter()
     examples = []
     for image in left_out:
         seen[image.reason] += 1
-        if seen[image.reason] <= _EXAMPLES_PER_KIND:
+        if seen[image.reason] <= EXAMPLES_PER_KIND:
             examples.append(
                 {
                     "project": image.project,

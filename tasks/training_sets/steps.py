@@ -12,26 +12,21 @@ from uuid import UUID, uuid4
 
 from prefect.artifacts import create_markdown_artifact
 
-from storage.database.connection import Database, open_database
+from storage.database.connection import open_database
 from storage.errors import InvalidInputError, JobTakenOverError
 from storage.files import remove_leftovers
 from storage.jobs.chunks import claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import should_stop
 from storage.projects.projects import ProjectRecord
-from storage.projects.training_sets import load_registered_images
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
-from tasks.images.folder_scan import scan_image_folder
-from tasks.labels.dataset.reading import read_dataset_labels
-from tasks.labels.geometry import image_size_of
 from tasks.reports.keys import artifact_key
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 from tasks.trainer.file_names import name_of_set
-from tasks.training_sets.candidates import select_candidates
-from tasks.training_sets.plan import plan_training_set
-from tasks.training_sets.planned_images import ProjectCandidates, TrainingSetOptions
+from tasks.trainer.offer_steps import offer_project
+from tasks.training_sets.plan import TrainingSetOptions, plan_training_set
 from tasks.training_sets.report import TrainingSetReport, report_markdown
 from tasks.training_sets.writer import (
     MANIFEST_SCHEMA,
@@ -94,7 +89,7 @@ def plan_set(
     """Read images and labels of the projects, decide every file of the set, and store the plan."""
     database = open_database()
     settings = get_settings()
-    offers = [_candidates_of(database, project) for project in projects]
+    offers = [offer_project(database, project) for project in projects]
     plan = plan_training_set(offers, options, threads=settings.workers)
     if output is None:
         name = name_of_set(project.name for project in projects)
@@ -128,32 +123,6 @@ def plan_set(
         plan_file.unlink(missing_ok=True)
         raise
     return PlannedSet(output, plan_file, plan.key, len(plan.images), plan.report)
-
-
-def _candidates_of(database: Database, project: ProjectRecord) -> ProjectCandidates:
-    """Read the folder of a project: which images are there, and what their labels say now."""
-    registered = load_registered_images(database, project.id)
-    sizes = {image.relative_path: image_size_of(image.width, image.height) for image in registered}
-    scan = scan_image_folder(project.path)
-    dataset = read_dataset_labels(
-        [file.relative_path for file in (*scan.files, *scan.label_files)],
-        lambda path: (project.path / path).read_bytes(),
-        size_of_image=lambda path: sizes.get(path.as_posix()),
-    )
-    candidates, left_out = select_candidates(
-        project.name,
-        registered,
-        {file.relative_path: file for file in scan.files},
-        {image.path.as_posix(): image for image in dataset.images},
-    )
-    return ProjectCandidates(
-        project.name,
-        dataset.class_names,
-        candidates,
-        left_out,
-        dataset.problems,
-        sum(file.relative_path not in sizes for file in scan.files),
-    )
 
 
 def resolve_output(output: str | None) -> Path | None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import InvalidInputError
 from tasks.labels.dataset.addresses import Split
-from tasks.training_sets.planned_images import TrainingSetPlan
+from tasks.training_sets.plan import TrainingSetPlan
 
 MANIFEST = "manifest.parquet"
 _PLAN = "plan.parquet"
@@ -100,7 +100,7 @@ def write_plan(
             rows = [
                 {
                     "project": image.candidate.project,
-                    "project_image_id": str(image.candidate.registered.project_image_id),
+                    "project_image_id": str(image.candidate.registered.image_id),
                     "sha256": image.candidate.registered.sha256,
                     "relative_path": image.candidate.registered.relative_path,
                     "image_path": image.image_path,

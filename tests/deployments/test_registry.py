@@ -36,7 +36,7 @@ def test_choices_are_lists_and_numbers_have_ranges():
     assert schema.definitions["IngestMode"]["enum"] == ["copy", "link"]
     assert "hflip" in schema.definitions["Augmentation"]["enum"]
     schema = load_flow(find_deployed_flow("create-release")).parameters
-    assert schema.properties["task"]["enum"] == ["detect", "segment"]
+    assert schema.properties["task"]["enum"] == ["detect", "segment", "obb", "pose"]
     assert schema.properties["train"]["maximum"] == 1
     schema = load_flow(find_deployed_flow("quality-metrics")).parameters
     batch_size = schema.properties["batch_size"]

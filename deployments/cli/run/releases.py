@@ -97,8 +97,8 @@ def create_release(
     project: Annotated[str, typer.Option(help="Name or id of the project.")],
     name: Annotated[str, typer.Option(help="Name of the release.")],
     task: Annotated[
-        Literal["detect", "segment"],
-        typer.Option(help="What it trains: boxes, or outlines."),
+        Literal["detect", "segment", "obb", "pose"],
+        typer.Option(help="What it trains: boxes, outlines, oriented boxes, or keypoints."),
     ] = "detect",
     output: Annotated[
         Path | None, typer.Option(help="The archive; left out, it lies under the home folder.")

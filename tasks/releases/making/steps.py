@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from uuid import UUID
 
 from storage.database.connection import Database, open_database
-from storage.errors import InvalidInputError, JobCancelledError
+from storage.errors import JobCancelledError
 from storage.files import atomic_file, remove_leftovers
 from storage.jobs.counted import begin_counted_job, record_count
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import find_job
 from storage.projects.projects import ProjectRecord
-from storage.projects.release_images import list_release_images
 from storage.releases import register_release
-from tasks.images.folder_scan import scan_image_folder
-from tasks.labels.dataset.addresses import Split, split_of_name
-from tasks.labels.dataset.reading import DatasetLabels, read_dataset_labels
-from tasks.labels.geometry import ImageSize
-from tasks.releases.making.plan import ArchiveOptions, SourceImage, plan_archive
-from tasks.releases.making.problems import ArchiveProblem
+from storage.settings import get_settings
+from tasks.releases.making.members import MakingProblem, ReleaseOptions, plan_release
 from tasks.releases.making.writer import write_archive
 from tasks.running.decorators import task
+from tasks.trainer.offer_steps import offer_project
 
 _LOOK_SECONDS = 1.0
 _LEFTOVER_SECONDS = 24 * 3600.0
@@ -37,12 +33,12 @@ class CreatedArchive:
     path: Path
     split_counts: dict[str, int]
     class_counts: dict[str, int]
-    problems: tuple[ArchiveProblem, ...]
+    problems: tuple[MakingProblem, ...]
 
 
 @task(run_name="write {path}")
 def write_release(
-    job: JobReference, project: ProjectRecord, options: ArchiveOptions, path: Path
+    job: JobReference, project: ProjectRecord, options: ReleaseOptions, path: Path
 ) -> CreatedArchive:
     """Write a project as a release archive, whole or not at all, and register it.
 
@@ -53,26 +49,15 @@ def write_release(
     """
     database = open_database()
     look = _Look(database, job)
-    records = list_release_images(database, project.id)
-    sizes = {
-        image.relative_path: (image.width, image.height)
-        for image in records
-        if image.width and image.height
-    }
-    dataset = _read_labels(project, sizes, look)
-    own_splits = {image.path.as_posix(): image.split for image in dataset.images}
-    images = [
-        SourceImage(
-            path=image.relative_path,
-            sha256=image.sha256,
-            size=image.file_size,
-            split=_split(image.split) or own_splits.get(image.relative_path),
-            duplicate_group=image.duplicate_group,
-            pixels=sizes.get(image.relative_path),
-        )
-        for image in records
-    ]
-    plan = plan_archive(images, dataset, options, look=look)
+    # The writer compares the contents: that of a file which was only touched is still the same.
+    offer = offer_project(
+        database,
+        project,
+        look=look,
+        look_at_files=False,
+        with_unlabelled=options.with_unlabelled,
+    )
+    plan = plan_release(offer, options, threads=get_settings().workers, look=look)
     begin_counted_job(database, job, plan.image_count)
     remove_leftovers(path.parent, older_than_seconds=_LEFTOVER_SECONDS, now=time.time())
     with atomic_file(path) as temporary:
@@ -83,35 +68,6 @@ def write_release(
         release = register_release(database, path, name=options.name, project_id=project.id)
     record_count(database, job, plan.image_count)
     return CreatedArchive(release.id, path, plan.split_counts, plan.class_counts, plan.problems)
-
-
-def _split(name: str | None) -> Split | None:
-    return None if name is None else split_of_name(name)
-
-
-def _read_labels(
-    project: ProjectRecord, sizes: dict[str, tuple[int, int]], look: _Look
-) -> DatasetLabels:
-    scan = scan_image_folder(project.path)
-    if scan.unreadable:
-        raise InvalidInputError(
-            f"{project.path / min(scan.unreadable)} cannot be looked at; labels may be missing. "
-            "Make it readable, and run again."
-        )
-
-    def read(path: str) -> bytes:
-        look()
-        return (project.path / path).read_bytes()
-
-    def size_of(path: PurePosixPath) -> ImageSize | None:
-        size = sizes.get(path.as_posix())
-        return None if size is None else ImageSize(*size)
-
-    return read_dataset_labels(
-        [file.relative_path for file in (*scan.files, *scan.label_files)],
-        read,
-        size_of_image=size_of,
-    )
 
 
 class _Look:
@@ -139,11 +95,3 @@ class _Look:
         if time.monotonic() >= self._next:
             record_count(self._database, self._job, written)
         self()
-
-
-def describe_problems(problems: tuple[ArchiveProblem, ...]) -> list[dict[str, str | int]]:
-    """Problems as JSON values: code, count and an example."""
-    return [
-        {"code": problem.code, "count": problem.count, "example": problem.examples[0]}
-        for problem in problems
-    ]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from storage.errors import InvalidInputError, NotFoundError
-from tasks.releases.making.plan import ArchiveMember, SourceImage
+from tasks.releases.making.members import ReleaseMember
+from tasks.trainer.candidates import RegisteredImage
 
 # The earliest time that a ZIP can hold.
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -20,7 +21,7 @@ _BLOCK = 1 << 20
 
 def write_archive(
     path: Path,
-    members: Sequence[ArchiveMember],
+    members: Sequence[ReleaseMember],
     images: Path,
     *,
     progress: Callable[[int], None] = lambda images_written: None,
@@ -31,7 +32,7 @@ def write_archive(
 
     Args:
         path: the file to write.
-        members: from `plan_archive`.
+        members: from `plan_release`.
         images: the folder of the project.
         progress: called after each image with how many are written; what it raises ends it.
 
@@ -55,28 +56,29 @@ def write_archive(
 
 
 def _copy(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, image: SourceImage, folder: Path
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, image: RegisteredImage, folder: Path
 ) -> None:
     info.compress_type = zipfile.ZIP_STORED
     # The writer chooses from it between the short and the long form of sizes.
-    info.file_size = image.size
+    info.file_size = image.file_size
     digest = hashlib.sha256()
     size = 0
+    path = folder / image.relative_path
     try:
-        source = (folder / image.path).open("rb")
+        source = path.open("rb")
     except FileNotFoundError:
         raise NotFoundError(
-            f"{folder / image.path} is gone; `visionflows projects add` looks at the folder again."
+            f"{path} is gone; `visionflows projects add` looks at the folder again."
         ) from None
     with source, archive.open(info, "w") as member:
         while block := source.read(_BLOCK):
             size += len(block)
-            if size > image.size:
+            if size > image.file_size:
                 break
             digest.update(block)
             member.write(block)
-    if size != image.size or digest.hexdigest() != image.sha256:
+    if size != image.file_size or digest.hexdigest() != image.sha256:
         raise InvalidInputError(
-            f"{folder / image.path} has changed since it was registered; `visionflows projects "
-            "add` looks at the folder again."
+            f"{path} has changed since it was registered; `visionflows projects add` looks at the "
+            "folder again."
         )

@@ -73,10 +73,11 @@ def test_projects_whose_classes_disagree(database, prepare, sea_and_river):
     assert described == {
         "train": "images/train",
         "val": "images/val",
+        "task": "detect",
         "nc": 3,
-        "names": {0: "fish", 1: "mussel", 2: "otter"},
+        "names": {0: "Fish", 1: "Mussel", 2: "otter"},
     }
-    assert (output / "classes.txt").read_text() == "fish\nmussel\notter\n"
+    assert (output / "classes.txt").read_text() == "Fish\nMussel\notter\n"
 
     rows = manifest_of(result)
     assert Counter(row["project"] for row in rows) == {"sea": 11, "river": 6}
@@ -124,7 +125,7 @@ def test_the_labels_of_a_set_are_read_back_as_they_were(prepare, sea_and_river):
     output = Path(prepare("sea", "river", task="segment")["output"])
     paths = [path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()]
     dataset = read_dataset_labels(paths, lambda path: (output / path).read_bytes())
-    assert dataset.class_names == {0: "fish", 1: "mussel", 2: "otter"}
+    assert dataset.class_names == {0: "Fish", 1: "Mussel", 2: "otter"}
     assert list(dataset.all_problems()) == []
     independent = read_set(output)
     assert len(dataset.images) == 17
@@ -300,14 +301,14 @@ def test_cancelling_leaves_nothing(database, prepare, monkeypatch, sea_and_river
 RUN_AND_HANG = """
     import sys, time
     from flows.prepare_training_set import prepare_training_set
-    from tasks.training_sets import steps as tasks, writer as training_set_writer
+    from tasks.training_sets import steps as tasks, writer
 
     def hang(*arguments, **options):
         print("here", flush=True)
         time.sleep(600)
 
     where, name = sys.argv[1].split(".")
-    holder = {"tasks": tasks, "os": training_set_writer.os}[where]
+    holder = {"tasks": tasks, "os": writer.os}[where]
     setattr(holder, name, hang)
     prepare_training_set(projects=["sea", "river"])
 """

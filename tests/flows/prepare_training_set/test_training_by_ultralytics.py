@@ -95,7 +95,7 @@ def test_one_epoch_on_a_prepared_set(prepare, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     trained, segments, boxes, poses = json.loads(done.stdout.splitlines()[-1])
 
-    names = ["empire-state-building", "fish", "mussel", "otter"]
+    names = ["Empire-State-building", "Fish", "Mussel", "otter"]
     assert trained["names"] == {str(number): name for number, name in enumerate(names)}
     check_seen(trained, detect, names)
     labels = Counter(
@@ -108,7 +108,7 @@ def test_one_epoch_on_a_prepared_set(prepare, tmp_path):
         share["name"]: sum(share["labels"].values()) for share in detect["report"]["classes"]
     }
     assert labels == reported == {
-        "empire-state-building": 73, "fish": 8, "mussel": 7, "otter": 3
+        "Empire-State-building": 73, "Fish": 8, "Mussel": 7, "otter": 3
     }  # fmt: skip
     messages = trained["train"]["messages"] + trained["val"]["messages"]
     assert len(messages) == 1
@@ -118,7 +118,7 @@ def test_one_epoch_on_a_prepared_set(prepare, tmp_path):
     assert len(trained["losses"]) == 6, "box, class and dfl, in training and validation"
     assert all(math.isfinite(loss) for loss in trained["losses"])
 
-    check_seen(segments, segment, ["mussel", "otter", "fish"])
+    check_seen(segments, segment, ["Mussel", "otter", "Fish"])
     assert segments["train"]["segments"] + segments["val"]["segments"] == 18
     check_seen(boxes, oriented, ["boat"])
     assert boxes["train"]["segments"] == 3

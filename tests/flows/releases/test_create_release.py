@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tasks.projects.registration_steps import register_project
 from tasks.releases.metadata import read_release_metadata
 from tasks.releases.scan import scan_release
 from tasks.releases.verification import compare_statistics
+from tests.flows.labeled_projects import make_river, make_sea, make_yolo, write_picture
 from tests.flows.releases.release_runs import count_members, read_row, thread_of_flow
 from tests.places import DATA
 from tests.storage.processes import kill, start_python, wait_until
@@ -35,8 +37,8 @@ def empire(database, tmp_path):
 def create(prefect_client, database):
     from flows.create_release import create_release
 
-    def run(name, **parameters):
-        return create_release(project="empire", name=name, return_state=True, **parameters)
+    def run(name, project="empire", **parameters):
+        return create_release(project=project, name=name, return_state=True, **parameters)
 
     return run
 
@@ -99,7 +101,7 @@ def test_what_belongs_to_others_is_not_written_over(create, database, empire, tm
         ("", {}, "not a name"),
         (str(empire.id), {}, "not a name"),
         ("none", {"train": 0.0, "val": 0.0}, "one above 0"),
-        ("none", {"task": "segment"}, "geometry_not_held"),
+        ("none", {"task": "pose"}, "no label has keypoints"),
     ):
         with pytest.raises(InvalidInputError, match=reason):
             create(name, **parameters).result()
@@ -141,6 +143,81 @@ def test_a_changed_image_fails_it_and_the_earlier_archive_stays(create, database
     assert digest(path) == before and read_row(database, "r") == row
     assert [file.name for file in path.parent.iterdir()] == ["r.zip"]
     assert list_jobs(database)[0].status is JobStatus.FAILED
+
+
+def make_nasty(folder):
+    """Names, labels and files of every kind that a release must not hold as they are."""
+    shutil.copytree(DATA / "roboflow-empire" / "test", folder / "test")
+    rows = (
+        "0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n",
+        "1 0.05 0.5 0.1001 0.5\n2 0.5 0.5 1.000001 1\n",
+        "2 0.5 0.5 0.25 0\n0 0.5 0.5 0.25 0.25\n",
+        "0 0.1 0.1 0.6 0.1 0.6 0.4 0.1 0.4\n1 0.9 0.9 1.5 0.9 1.2 1.3\n",
+        "0 2 2 0.1 0.1\n",
+        "7 0.5 0.5 0.1 0.1\n0 0.5\n0 0.25 0.5 0.25 0.5\n",
+        "",
+    )
+    for number, label in enumerate(rows):
+        write_picture(folder / "images" / f"{number}: a?.png", 300 + number)
+        (folder / "labels").mkdir(exist_ok=True)
+        (folder / "labels" / f"{number}: a?.txt").write_text(label)
+    for name in ("CON.png", "north/0.png", "south/0.PNG"):
+        write_picture(folder / "images" / name, sum(name.encode()))
+        label = (folder / "labels" / name).with_suffix(".txt")
+        label.parent.mkdir(exist_ok=True)
+        label.write_text("0 0.5 0.5 0.25 0.25\n")
+    jfif = folder / "images" / "called.jfif"
+    shutil.copy(next((folder / "test" / "images").iterdir()), jfif)
+    jfif.write_bytes(jfif.read_bytes() + b"\0")
+    (folder / "labels" / "called.txt").write_text("0 0.5 0.5 0.25 0.25\n")
+    (folder / "data.yaml").write_text("names: [Crab, 'no: #1', '']\n")
+    return folder
+
+
+def make_poses(folder):
+    rows = [f"0 0.5 0.5 0.5 0.5 {x} 0.5 2 1.5 0.5 2" for x in (0.3, 0.4, 0.5)]
+    return make_yolo(folder, [*rows, "0 0.5 0.5 0.25 0.25"], "names: [p]\nkpt_shape: [2, 3]\n")
+
+
+def make_oriented(folder):
+    rows = ["0 0.5 0.2 0.7 0.5 0.5 0.8 0.3 0.5", "0 0.1 0.1 0.6 0.1 0.6 0.3 -0.1 0.3"]
+    return make_yolo(folder, rows, "names: [boat]\ntask: obb\n")
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "obb", "pose"])
+def test_whatever_a_project_is_like_its_release_has_no_problem(create, database, tmp_path, task):
+    makers = (make_nasty, make_sea, make_river, make_oriented, make_poses)
+    for make in makers if task != "pose" else [make_poses]:
+        register_project(database, make.__name__, make(tmp_path / make.__name__), workers=2)
+        result = create(make.__name__, project=make.__name__, task=task).result()
+        row = read_row(database, make.__name__)
+        assert row["problems_json"] == [], make.__name__
+        assert row["stats_source"] == "scan"
+        assert sum(result["split_counts"].values()) > 0
+        for shapes in row["shapes_json"]["classes"]:
+            assert shapes["trainable_instances"] == shapes["instances"], make.__name__
+
+
+def test_a_release_and_a_training_set_of_one_project_have_the_same_labels(
+    create, database, tmp_path
+):
+    from flows.prepare_training_set import prepare_training_set
+
+    register_project(database, "nasty", make_nasty(tmp_path / "nasty"), workers=2)
+    for task in ("detect", "segment", "obb"):
+        archive = create(task, project="nasty", task=task).result()["archive"]
+        made = prepare_training_set(
+            projects=["nasty"], task=task, keep_splits=True, return_state=True
+        ).result()
+        folder = Path(made["output"])
+        with zipfile.ZipFile(archive) as release:
+            names = {name for name in release.namelist() if not name.startswith("metadata/")}
+            files = {
+                path.relative_to(folder).as_posix(): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file() and path.name not in ("manifest.parquet", "classes.txt")
+            }
+            assert {name: release.read(name) for name in names} == files
 
 
 CREATE = """

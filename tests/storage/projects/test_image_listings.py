@@ -1,4 +1,4 @@
-"""What the database tells of the images that a training set may be made of."""
+"""What the database tells of the images of a project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from storage.projects.training_sets import load_registered_images
+from storage.projects.image_listings import list_images
 from tasks.projects.registration_steps import register_project
 from tests.places import DATA
 
@@ -58,7 +58,7 @@ def test_what_is_known_of_each_image(database, project):
     (Path(project.path) / "valid" / "images" / "780.png").rename(project.path / ".gone")
     register_project(database, "dark", project.path, workers=2, accept_losses=True)
 
-    broken, dark, flat, gone = load_registered_images(database, project.id)
+    broken, dark, flat, gone = list_images(database, project.id)
     assert [one.relative_path for one in (broken, dark, flat, gone)] == [
         "broken.jpg", "valid/images/1.png", "valid/images/22.png", "valid/images/780.png"
     ]  # fmt: skip
@@ -71,7 +71,8 @@ def test_what_is_known_of_each_image(database, project):
     assert (flat.is_measured, flat.perceptual_hash, flat.difference_hash) == (True, None, None)
     assert (gone.is_missing, gone.is_measured) == (True, False)
     assert (broken.width, broken.format, broken.failure) == (None, None, None)
-    assert dark.generated_from_id is None
+    assert (dark.generated_from_id, dark.filename, dark.state) == (None, "1.png", "present")
+    assert gone.state == "missing"
 
 
 @pytest.mark.parametrize(
@@ -88,5 +89,5 @@ def test_failures_that_are_about_the_content_tell(database, project, code, failu
         error_message="1.png: cut off",
         perceptual_hash=None,
     )
-    found = load_registered_images(database, project.id)[1]
+    found = list_images(database, project.id)[1]
     assert (found.failure, found.is_measured, found.perceptual_hash) == (failure, False, None)

@@ -23,7 +23,7 @@ def test_names_are_merged_in_the_order_they_are_first_seen():
         ]
     )
 
-    assert merged.names == ("fish", "mussel", "otter", "heron")
+    assert merged.names == ("Fish", "Mussel", "Otter", "heron"), "as first spelled"
     assert merged.id_maps == {"sea": {0: 0, 1: 1}, "river": {0: 2, 1: 0, 2: 1}}
     assert merged.problems == ()
 
@@ -53,14 +53,16 @@ def test_every_number_leads_to_its_own_name(name_lists):
 
     merged = merge_classes(projects)
 
-    assert len(set(merged.names)) == len(merged.names)
+    assert len({name.lower() for name in merged.names}) == len(merged.names)
     used = set()
     for project in projects:
         id_map = merged.id_maps[project.project]
         assert id_map.keys() == project.names.keys()
         used |= set(id_map.values())
         for class_id, name in project.names.items():
-            assert merged.names[id_map[class_id]] == name.strip().lower() or not name.strip()
+            found = merged.names[id_map[class_id]]
+            assert found.lower() == name.strip().lower() or not name.strip()
+            assert found == found.strip()
     assert used == set(range(len(merged.names)))
     # names that come first need no later project
     assert (
@@ -92,10 +94,10 @@ def test_labels_get_new_numbers_and_strangers_are_reported():
 
     renamed = remap_labels(image, "river", merged)
 
-    assert merged.names == ("fish", "otter")
+    assert merged.names == ("Fish", "Otter")
     assert renamed.labels == (
-        Label("fish", BOX, class_id=0, line=1),
-        Label("otter", BOX, class_id=1, instance=5),
+        Label("Fish", BOX, class_id=0, line=1),
+        Label("Otter", BOX, class_id=1, instance=5),
     )
     assert renamed.problems[0] == known
     assert [(one.code, one.file, one.line) for one in renamed.problems[1:]] == [

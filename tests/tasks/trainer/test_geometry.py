@@ -32,6 +32,7 @@ from tasks.trainer.geometry import (
 
 BOX = Box(0.5, 0.5, 0.2, 0.4)
 SQUARE = Polygon(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)))
+TRIANGLE = Polygon(((0.1, 0.2), (0.5, 0.2), (0.3, 0.6)))
 # A square of 100 pixels stood on its corner, in an image of 400 x 200.
 DIAMOND = OrientedBox(((0.5, 0.25), (0.625, 0.5), (0.5, 0.75), (0.375, 0.5)))
 POSE = Keypoints(BOX, (Keypoint(0.5, 0.4, 2), Keypoint(0.5, 0.6, 1)))
@@ -49,7 +50,7 @@ def wanted(task: TrainingTask, shape=None) -> TaskGeometry:
 
 def adapt(geometry, task, **more):
     labels, done = adapt_labels([Label("a", geometry, 0, **more)], wanted(task), 400, 200)
-    return [one.geometry for one in labels], dict(done)
+    return [one.geometry for one in labels], dict(Counter(kind for kind, _ in done))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_poses_have_the_number_of_keypoints_of_the_labels():
     assert decide_task_geometry([unseen, BOX], TrainingTask.POSE).yolo.keypoint_shape == (1, 3)
     with pytest.raises(InvalidInputError, match=r"\[1, 2\] keypoints"):
         decide_task_geometry([POSE, unseen])
-    with pytest.raises(InvalidInputError, match="no label with keypoints"):
+    with pytest.raises(InvalidInputError, match="no label has keypoints"):
         decide_task_geometry([BOX], TrainingTask.POSE)
 
 
@@ -90,7 +91,7 @@ def test_what_has_the_geometry_already_is_kept_to_the_last_digit():
     ):
         assert adapt(geometry, task) == ([geometry], {})
     labels, done = adapt_labels([Label("a", POSE, 0)], wanted(TrainingTask.POSE, (2, 3)), 400, 200)
-    assert ([one.geometry for one in labels], done) == ([POSE], {})
+    assert ([one.geometry for one in labels], done) == ([POSE], [])
 
 
 def test_boxes_around_outlines():
@@ -128,7 +129,7 @@ def test_labels_without_keypoints_get_some_that_are_not_labelled():
     labels, done = adapt_labels([Label("a", BOX, 0)], wanted(TrainingTask.POSE, (2, 3)), 400, 200)
     assert labels[0].geometry.points == (Keypoint(0.0, 0.0, 0),) * 2
     assert np.allclose([labels[0].geometry.box.center_x, labels[0].geometry.box.height], [0.5, 0.4])
-    assert done == {Adjustment.NO_KEYPOINTS: 1}
+    assert done == [(Adjustment.NO_KEYPOINTS, None)]
 
 
 def test_what_sticks_out_is_cut_off():
@@ -152,6 +153,13 @@ def test_what_sticks_out_is_cut_off():
 def test_rounding_at_the_edge_is_not_cut():
     touching = Box(0.05, 0.5, 0.1000001, 0.5)
     assert adapt(touching, TrainingTask.DETECT) == ([touching], {})
+    assert adapt(Box(0.5, 0.5, 1.0000005, 1.0), TrainingTask.DETECT) == ([Box(0.5, 0.5, 1, 1)], {})
+    beyond = Polygon(((-0.000001, 0.2), (1.000001, 0.2), (0.5, 0.7)))
+    inside = Polygon(((0.0, 0.2), (1.0, 0.2), (0.5, 0.7)))
+    assert adapt(beyond, TrainingTask.SEGMENT) == ([inside], {})
+    hair = Box(0.05, 0.5, 0.1001, 0.5)
+    (cut,), done = adapt(hair, TrainingTask.DETECT)
+    assert (cut.center_x - cut.width / 2, done) == (0, {Adjustment.CLIPPED: 1})
 
 
 def test_parts_of_one_object_are_one_box():
@@ -166,21 +174,40 @@ def test_parts_of_one_object_are_one_box():
     found = labels[0].geometry
     expected = (0.5, 0.5, 0.8, 0.2)
     assert np.allclose((found.center_x, found.center_y, found.width, found.height), expected)
-    assert done[Adjustment.PARTS_JOINED] == 1
+    assert done == [(Adjustment.PARTS_JOINED, None), (Adjustment.BOX_OF_OUTLINE, None)]
+
+
+def test_the_outlines_of_parts_stay_apart_and_are_counted():
+    parts = [Label("a", TRIANGLE, 0, 7, 1), Label("b", BOX, 1), Label("a", SQUARE, 0, 7, 3)]
+    labels, done = adapt_labels(parts, wanted(TrainingTask.SEGMENT), 400, 200)
+    assert [one.class_id for one in labels] == [0, 1, 0]
+    assert done == [(Adjustment.PARTS_SEPARATED, 3), (Adjustment.RECTANGLE_OF_BOX, None)]
+    labels, done = adapt_labels(parts, wanted(TrainingTask.DETECT), 400, 200)
+    assert [one.class_id for one in labels] == [0, 1]
+    assert labels[0].geometry == Box(0.425, 0.475, 0.65, 0.55)
+    assert done == [(Adjustment.PARTS_JOINED, 1), (Adjustment.BOX_OF_OUTLINE, 1)]
+
+
+def test_a_tip_is_cut_off_at_the_edge():
+    tip = Polygon(((0.5, 0.2), (1.5, 0.5), (0.5, 0.8)))
+    (cut,), done = adapt(tip, TrainingTask.SEGMENT)
+    points = {(round(x, 3), round(y, 3)) for x, y in cut.points}
+    assert points == {(0.5, 0.2), (1.0, 0.35), (1.0, 0.65), (0.5, 0.8)}
+    assert done == {Adjustment.CLIPPED: 1}
 
 
 def test_crowds_empty_and_equal_labels_are_left_out():
     nearly = Box(0.5 + 1e-12, 0.5, 0.2, 0.4)
     labels = [
         Label("a", BOX, 0),
-        Label("a", nearly, 0),
+        Label("a", nearly, 0, line=3),
         Label("b", BOX, 1),
-        Label("a", Box(0.5, 0.5, 0.0, 0.4), 0),
-        Label("a", BOX, 0, is_crowd=True),
+        Label("a", Box(0.5, 0.5, 0.0, 0.4), 0, line=5),
+        Label("a", BOX, 0, line=6, is_crowd=True),
     ]
     kept, done = adapt_labels(labels, wanted(TrainingTask.DETECT), 400, 200)
     assert kept == [labels[0], labels[2]], "equal as float32, in which the trainer compares"
-    assert done == Counter({Adjustment.DUPLICATE: 1, Adjustment.NO_AREA: 1, Adjustment.CROWD: 1})
+    assert done == [(Adjustment.CROWD, 6), (Adjustment.DUPLICATE, 3), (Adjustment.NO_AREA, 5)]
 
 
 NUMBERS = st.floats(-0.5, 1.5, allow_subnormal=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.images.augmentation import Augmentation, augmented_name
 from tasks.images.tiling import Tile, tile_name
-from tasks.trainer.file_names import NamedFile, name_files, name_of_set
+from tasks.trainer.file_names import NamedFile, name_files, name_of_set, safe_name
 from tasks.trainer.siblings import source_name
 
 
@@ -78,7 +78,28 @@ def test_cases_forms_and_suffixes_do_not_tell_files_apart():
     assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == 4
 
 
-PARTS = st.text("aAbé_-. ", min_size=1, max_size=3).filter(lambda part: part.strip("."))
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("photo 1", "photo 1"),
+        ("Häuser", "Häuser"),
+        ("Ha\u0308user", "Häuser"),
+        ("a:b?c\\d", "a_b_c_d"),
+        ("line\nbreak\udce4", "line_break_"),
+        ("CON", "_CON"),
+        ("nul.1", "_nul.1"),
+        ("console", "console"),
+        (".hidden", "_.hidden"),
+        ("dots...", "dots"),
+        ("...", "_"),
+    ],
+)
+def test_names_are_made_safe(name, safe):
+    assert safe_name(name) == safe
+    assert named(("sea", f"{name}.jpg")) == [safe]
+
+
+PARTS = st.text('aAbé_-. 1:"\n\udcff', min_size=1, max_size=3).filter(lambda part: part.strip("."))
 FILES = st.lists(
     st.builds(
         NamedFile,
@@ -97,7 +118,9 @@ def test_no_two_names_collide_whatever_the_order(files, random):
     assert len({unicodedata.normalize("NFC", name).casefold() for name in names.values()}) == len(
         files
     )
-    assert not any("/" in name for name in names.values())
+    for name in names.values():
+        assert name.isprintable() and not set(name) & set('<>:"/\\|?*')
+        assert not name.startswith((".", " "))
     random.shuffle(files)
     assert name_files(files) == names
 

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Box, LabelProblem, Polygon
 from tasks.labels.dataset.addresses import Split
+from tasks.trainer.candidates import LeftOut, LeftOutReason
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
-from tasks.training_sets.candidates import LeftOut, LeftOutReason
-from tasks.training_sets.plan import plan_training_set
-from tasks.training_sets.planned_images import TrainingSetOptions
-from tests.tasks.training_sets.candidate_samples import candidate, label, offer
+from tasks.training_sets.plan import TrainingSetOptions, plan_training_set
+from tests.tasks.trainer.candidate_samples import candidate, label, offer
 
 FISH, MUSSEL = label("fish"), label("mussel", 1)
 
@@ -57,13 +56,14 @@ def test_files_and_rows_of_a_set():
         offer(candidate("v/a.jpg", MUSSEL, FISH)),
         offer(
             candidate("a.jpg", label("Mussel ", 0), project="river"),
-            names={0: "Mussel "},
+            names={0: "MUSSEL "},
             project="river",
         ),
     )
     assert made.class_names == ("fish", "mussel")
     first, second = made.images
     assert (first.name, second.name) == ("river_a", "sea_a")
+    assert yaml.safe_load(made.data_yaml)["task"] == "detect"
     assert first.label == b"1 0.5 0.5 0.25 0.25\n"
     assert second.label == b"1 0.5 0.5 0.25 0.25\n0 0.5 0.5 0.25 0.25\n"
     assert second.classes == ("fish", "mussel")

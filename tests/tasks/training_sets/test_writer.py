@@ -11,8 +11,7 @@ import pytest
 
 from storage.errors import InvalidInputError
 from tasks.training_sets import writer as training_set_writer
-from tasks.training_sets.plan import plan_training_set
-from tasks.training_sets.planned_images import TrainingSetOptions
+from tasks.training_sets.plan import TrainingSetOptions, plan_training_set
 from tasks.training_sets.writer import (
     begin_folder,
     content_key,
@@ -23,7 +22,7 @@ from tasks.training_sets.writer import (
     write_images,
     write_plan,
 )
-from tests.tasks.training_sets.candidate_samples import candidate, label, offer
+from tests.tasks.trainer.candidate_samples import candidate, label, offer
 
 JPEG = b"\xff\xd8 picture \xff\xd9"
 

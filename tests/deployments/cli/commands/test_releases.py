@@ -83,9 +83,9 @@ def test_a_project_becomes_a_release(command, invoke, database, home, tmp_path):
     )
     assert told["split_counts"] == {"train": 63, "val": 6, "test": 4}
     assert told["release"]["project"] == "empire"
-    outlines = ("--project", "empire", "--name", "autumn", "--task", "segment")
-    shown = command.run("run", "create-release", *outlines, status=1)
-    assert "No label of project 'empire' can go into" in shown
+    poses = ("--project", "empire", "--name", "autumn", "--task", "pose")
+    shown = command.run("run", "create-release", *poses, status=1)
+    assert "no label has keypoints" in shown
     failed = [job.subject for job in list_jobs(database) if job.status is not JobStatus.COMPLETED]
     assert failed == ["autumn"]
 

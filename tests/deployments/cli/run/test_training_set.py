@@ -40,7 +40,7 @@ def test_the_report_in_words(prepare, tmp_path):
         assert f"{split} {len(images)} {labels} {empty}" in lines
     rows = {split: [row for image in images.values() for row in image]
             for split, images in found.items()}  # fmt: skip
-    for number, name in enumerate(["fish", "mussel", "otter"]):
+    for number, name in enumerate(["Fish", "Mussel", "otter"]):
         counts = [sum(row[0] == number for row in rows[split]) for split in ("train", "val")]
         assert f"{name} {counts[0]} {counts[1]}" in lines
     assert "sea 12 11 11" in lines

@@ -15,10 +15,13 @@ import yaml
 from storage.errors import InvalidInputError, NotFoundError
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.reading import read_dataset_labels
-from tasks.releases.making.labels import ReleaseTask
-from tasks.releases.making.plan import ArchiveOptions, SourceImage, plan_archive
+from tasks.releases.making.members import ReleaseOptions, plan_release
 from tasks.releases.making.writer import write_archive
+from tasks.trainer.candidates import RegisteredImage, select_candidates
+from tasks.trainer.geometry import TrainingTask
+from tasks.trainer.planned_images import ProjectCandidates
 from tasks.trainer.splitting import SplitRatios
+from tests.tasks.trainer.candidate_samples import known
 
 BOXES = "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.1\n"
 OUTLINE = "1 0.1 0.1 0.5 0.1 0.3 0.4\n"
@@ -29,22 +32,29 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.images: list[SourceImage] = []
+        self.images: list[RegisteredImage] = []
         self.add_file("data.yaml", b"names: [open, 'closed: #2']\n")
 
     def add_file(self, path: str, content: bytes) -> None:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / path).write_bytes(content)
 
-    def add(self, path, rows=None, *, content=None, split=None, group=None):
+    def add(self, path, rows=None, *, content=None, split=None, perceptual_hash=None):
         content = path.encode() if content is None else content
         self.add_file(f"images/{path}", content)
+        stem_and_suffix = path.rpartition(".")
         if rows is not None:
-            stem = path.rpartition(".")[0]
-            self.add_file(f"labels/{stem}.txt", rows.encode())
-        digest = hashlib.sha256(content).hexdigest()
+            self.add_file(f"labels/{stem_and_suffix[0]}.txt", rows.encode())
         self.images.append(
-            SourceImage(f"images/{path}", digest, len(content), split, group, (640, 480))
+            known(
+                f"images/{path}",
+                "p",
+                sha256=hashlib.sha256(content).hexdigest(),
+                file_size=len(content),
+                format={"jpg": "JPEG", "jfif": "JPEG"}.get(stem_and_suffix[2], stem_and_suffix[2]),
+                split=split,
+                perceptual_hash=perceptual_hash,
+            )
         )
 
     def plan(self, **options):
@@ -54,7 +64,15 @@ class Project:
             if path.is_file()
         )
         dataset = read_dataset_labels(files, lambda path: (self.folder / path).read_bytes())
-        return plan_archive(self.images, dataset, ArchiveOptions(name="r", project="p", **options))
+        candidates, left_out = select_candidates(
+            "p",
+            self.images,
+            None,
+            {image.path.as_posix(): image for image in dataset.images},
+            with_unlabelled=options.get("with_unlabelled", False),
+        )
+        offer = ProjectCandidates("p", dataset.class_names, candidates, left_out, dataset.problems)
+        return plan_release(offer, ReleaseOptions(name="r", project="p", **options))
 
     def write(self, path, **options):
         plan = self.plan(**options)
@@ -101,6 +119,7 @@ def test_an_archive_holds_what_the_project_has(project, tmp_path):
     assert yaml.safe_load(files["data.yaml"]) == {
         "train": "images/train",
         "val": "images/val",
+        "task": "detect",
         "nc": 2,
         "names": {0: "open", 1: "closed: #2"},
     }
@@ -119,14 +138,17 @@ def test_an_archive_holds_what_the_project_has(project, tmp_path):
         assert row["sha256"] == hashlib.sha256(files[row["member"]]).hexdigest()
     assert plan.split_counts == {"train": 2, "val": 1, "test": 0}
     assert codes(plan) == {
-        "image_format": 1,
+        "duplicate": 2,
+        "format": 1,
         "image_renamed": 1,
-        "image_without_label": 1,
-        "label_duplicate": 2,
-        "label_unreadable": 1,
+        "labels_unusable": 1,
+        "no_label_file": 1,
         "row_duplicate": 2,
         "row_too_short": 1,
     }
+    examples = {problem.code: problem.example for problem in plan.problems}
+    assert examples["duplicate"].startswith("images/val/c.jpg (label line 3): left out: ")
+    assert examples["image_renamed"] == "images/train/b.PNG: is images/train/b.png"
 
 
 def test_images_are_stored_and_nothing_tells_when_or_where_it_was_written(project, tmp_path):
@@ -149,11 +171,11 @@ def test_images_without_a_split_are_divided_with_their_twins(project, tmp_path):
     for number in range(40):
         project.add(f"{number:02}.jpg", BOXES if number % 2 else OUTLINE)
     project.add("twin of 00.jpg", BOXES, content=b"00.jpg")
-    project.add("validated.jpg", BOXES, split=Split.VAL, group=5)
-    project.add("nearly validated.jpg", BOXES, group=5)
+    project.add("validated.jpg", BOXES, split=Split.VAL, perceptual_hash="0" * 16)
+    project.add("nearly validated.jpg", BOXES, perceptual_hash="1" + "0" * 15)
     plan = project.plan(ratios=SplitRatios(0.5, 0.25, 0.25), seed=3)
     places = {
-        member.image.path.removeprefix("images/"): member.name.split("/")[1]
+        member.image.relative_path.removeprefix("images/"): member.name.split("/")[1]
         for member in plan.members
         if member.image is not None
     }
@@ -177,15 +199,15 @@ def test_without_validation_images_the_trainer_is_pointed_to_train(project, tmp_
     assert (told["train"], told["val"]) == ("images/train", "images/train")
 
 
-def test_segmentation_leaves_out_images_of_boxes_rather_than_calling_them_empty(project):
-    project.add("boxes.jpg", BOXES)
+def test_images_of_unusable_labels_are_left_out_rather_than_called_empty(project):
+    project.add("flat.jpg", "0 0.5 0.5 0.2 0\n0 3 3 0.1 0.1\n")
     project.add("outlines.jpg", OUTLINE + "0 0.2 0.2 0.8 0.2 0.8 0.8 0.2 0.8\n")
     project.add("empty.jpg", "")
-    plan = project.plan(task=ReleaseTask.SEGMENT, ratios=None)
+    plan = project.plan(task=TrainingTask.SEGMENT, ratios=None)
     assert plan.image_count == 2
     assert plan.class_counts == {"open": 1, "closed: #2": 1}
-    assert codes(plan)["no_label_left"] == 1
-    assert codes(plan)["geometry_not_held"] == 2
+    assert codes(plan)["labels_unusable"] == 1
+    assert codes(plan)["no_area"] == 2
 
 
 def test_backgrounds_without_a_label_file_come_along_when_asked_for(project):
@@ -205,16 +227,18 @@ def test_same_names_from_different_folders_all_go_in(project, tmp_path):
     assert len(images) == 2
     for name in images:
         label = files[name.replace("images/", "labels/").replace(".jpg", ".txt")].decode()
-        assert label == (BOXES if files[name] == b"north/1.jpg" else "1 0.3 0.25 0.4 0.3\n")
+        assert label == (
+            BOXES if files[name] == b"north/1.jpg" else "1 0.3 0.25 0.4 0.30000000000000004\n"
+        )
 
 
 def test_nothing_to_put_in_is_refused_with_the_reason(project):
     project.add("a.jpg")
-    with pytest.raises(InvalidInputError, match="image_without_label 1 times"):
+    with pytest.raises(InvalidInputError, match="1 images: it has no label file"):
         project.plan()
     project.add("b.jpg", BOXES)
-    with pytest.raises(InvalidInputError, match="geometry_not_held 2 times"):
-        project.plan(task=ReleaseTask.SEGMENT)
+    with pytest.raises(InvalidInputError, match="no label has keypoints"):
+        project.plan(task=TrainingTask.POSE)
 
 
 @pytest.mark.parametrize("changed", [b"", b"longer than before", b"othER"])

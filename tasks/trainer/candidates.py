@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Protocol
 from uuid import UUID
 
 from tasks.images.folder_scan import FoundFile
 from tasks.labels.annotations import ImageLabels
-from tasks.labels.dataset.addresses import Split
+from tasks.labels.dataset.addresses import Split, split_of_name
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.problems import ProblemCode
 
@@ -29,12 +28,13 @@ _SUFFIX_OF_FORMAT = {
 }
 _OTHER_SUFFIXES = {".jpeg": ".jpg", ".tiff": ".tif", ".mpo": ".jpg"}
 _SMALLEST_SIDE = 10
+_NO_FILE = PurePosixPath()
 # Found while reading a label file although all of it was used.
 _HARMLESS = frozenset({ProblemCode.BOM, ProblemCode.ENCODING_UTF16, ProblemCode.ENCODING_UTF32})
 
 
 class LeftOutReason(StrEnum):
-    """Why an image is not in the training set."""
+    """Why an image is not in the set."""
 
     MISSING = "missing"
     CHANGED = "changed"
@@ -58,69 +58,30 @@ REASON_TEXTS = {
 }
 
 
-class Registered(Protocol):
-    """What the database knows of an image, as `storage.projects.training_sets` has it."""
+@dataclass(frozen=True, slots=True)
+class RegisteredImage:
+    """What the database knows of an image; `storage.projects.image_listings` says it at length."""
 
-    @property
-    def project_image_id(self) -> UUID:
-        """Its row."""
-
-    @property
-    def relative_path(self) -> str:
-        """In the folder of its project."""
-
-    @property
-    def sha256(self) -> str:
-        """Of the file."""
-
-    @property
-    def file_size(self) -> int:
-        """In bytes, at the registration."""
-
-    @property
-    def modified_at_ns(self) -> int:
-        """Time of the last change, at the registration."""
-
-    @property
-    def width(self) -> int | None:
-        """In pixels; None where the header tells none."""
-
-    @property
-    def height(self) -> int | None:
-        """In pixels; None where the header tells none."""
-
-    @property
-    def format(self) -> str | None:
-        """As Pillow names it; None where the header tells none."""
-
-    @property
-    def is_missing(self) -> bool:
-        """Whether the file was gone at the last registration."""
-
-    @property
-    def failure(self) -> str | None:
-        """Why its content could not be measured; None where nothing is known."""
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether its content was measured."""
-
-    @property
-    def perceptual_hash(self) -> str | None:
-        """16 hexadecimal digits; None for content that is flat or not measured."""
-
-    @property
-    def difference_hash(self) -> str | None:
-        """As `perceptual_hash`."""
-
-    @property
-    def generated_from_id(self) -> UUID | None:
-        """The image that it was made from; None for an original."""
+    image_id: UUID
+    relative_path: str
+    sha256: str
+    file_size: int
+    modified_at_ns: int
+    width: int | None
+    height: int | None
+    format: str | None
+    is_missing: bool
+    split: str | None
+    failure: str | None
+    is_measured: bool
+    perceptual_hash: str | None
+    difference_hash: str | None
+    generated_from_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An image that is not in the training set.
+    """An image that is not in the set.
 
     Attributes:
         project: its project.
@@ -146,11 +107,11 @@ class Candidate:
         height: in pixels.
         suffix: what its file is called in the set, so that the trainer reads it.
         split: the split that it has in its project.
-        labels: with the classes of its project.
+        labels: with the classes of its project; their source is "." where it has no label file.
     """
 
     project: str
-    registered: Registered
+    registered: RegisteredImage
     width: int
     height: int
     suffix: str
@@ -161,6 +122,11 @@ class Candidate:
     def key(self) -> str:
         """Its name in the set: the same whenever and wherever the project is registered."""
         return image_key(self.project, self.registered.relative_path)
+
+    @property
+    def has_label_file(self) -> bool:
+        """False for a background that nobody has labelled as one."""
+        return self.labels.source != _NO_FILE
 
     @property
     def lost_labels(self) -> bool:
@@ -175,47 +141,57 @@ def image_key(project: str, relative_path: str) -> str:
 
 def select_candidates(
     project: str,
-    registered: Iterable[Registered],
-    files: Mapping[str, FoundFile],
+    registered: Iterable[RegisteredImage],
+    files: Mapping[str, FoundFile] | None,
     labeled: Mapping[str, DatasetImage],
+    *,
+    with_unlabelled: bool = False,
 ) -> tuple[list[Candidate], list[LeftOut]]:
     """Part the registered images of a project into those that can be trained with and the others.
 
     Args:
         project: its name.
         registered: its images.
-        files: the image files that are there now, by relative path.
+        files: the image files that are there now, by relative path; None to take the images as
+            they were registered, for a writer that compares their contents.
         labeled: the images of its dataset with their labels, by relative path.
+        with_unlabelled: an image without a label file is a background.
     """
     candidates: list[Candidate] = []
     left_out: list[LeftOut] = []
     for image in registered:
         path = image.relative_path
         suffix = trainer_suffix(path, image.format)
-        reason = _why_not(image, files.get(path), suffix)
+        reason = _why_gone(image, files) or _why_unfit(image, suffix)
         found = labeled.get(path)
-        labels = found.labels if found is not None else None
-        if reason is not None or labels is None or found is None:
+        labels, split = (found.labels, found.split) if found is not None else (None, None)
+        if labels is None and with_unlabelled:
+            labels = ImageLabels(PurePosixPath(path), _NO_FILE)
+        if reason is not None or labels is None:
             reason = reason or LeftOutReason.NO_LABEL_FILE
             detail = image.failure if reason is LeftOutReason.UNREADABLE else None
             left_out.append(LeftOut(project, path, reason, detail or REASON_TEXTS[reason]))
             continue
-        candidates.append(
-            Candidate(
-                project, image, image.width or 0, image.height or 0, suffix, found.split, labels
-            )
-        )
+        split = split_of_name(image.split or "") or split
+        width, height = image.width or 0, image.height or 0
+        candidates.append(Candidate(project, image, width, height, suffix, split, labels))
     return candidates, left_out
 
 
-def _why_not(image: Registered, file: FoundFile | None, suffix: str) -> LeftOutReason | None:
+def _why_gone(
+    image: RegisteredImage, files: Mapping[str, FoundFile] | None
+) -> LeftOutReason | None:
+    if files is None:
+        return LeftOutReason.MISSING if image.is_missing else None
+    file = files.get(image.relative_path)
     if file is None:
         return LeftOutReason.MISSING
-    if image.is_missing or (file.size, file.modified_at_ns) != (
-        image.file_size,
-        image.modified_at_ns,
-    ):
-        return LeftOutReason.CHANGED
+    known = (image.file_size, image.modified_at_ns)
+    is_same = not image.is_missing and (file.size, file.modified_at_ns) == known
+    return None if is_same else LeftOutReason.CHANGED
+
+
+def _why_unfit(image: RegisteredImage, suffix: str) -> LeftOutReason | None:
     if image.failure is not None:
         return LeftOutReason.UNREADABLE
     if not suffix:

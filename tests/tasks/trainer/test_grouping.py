@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.labels.dataset.addresses import Split
+from tasks.trainer.grouping import as_split_images, divide
 from tasks.trainer.splitting import SplitImage, SplitRatios, group_images
-from tasks.training_sets.grouping import as_split_images, divide
-from tests.tasks.training_sets.candidate_samples import NAMESPACE, candidate, label
+from tests.tasks.trainer.candidate_samples import NAMESPACE, candidate, label
 
 
 def groups_of(*candidates, **more):

@@ -10,9 +10,9 @@ from tasks.labels.dataset.addresses import Split
 from tasks.quality.similar.comparison import SECOND_HASH_FROM
 from tasks.quality.similar.duplicate_groups import find_duplicate_groups
 from tasks.quality.similar.hamming_blocks import hashes_from_hex
+from tasks.trainer.candidates import Candidate, image_key
 from tasks.trainer.siblings import source_name
 from tasks.trainer.splitting import SplitImage, SplitRatios, group_images, split_images
-from tasks.training_sets.candidates import Candidate, image_key
 
 NEAR_DUPLICATE_DISTANCE = 6
 _SPLITS = tuple(Split)
@@ -51,7 +51,7 @@ def as_split_images(
         threads: for the search of near-duplicates.
         second_hash_from: how many hashes are very many.
     """
-    key_of_id = {candidate.registered.project_image_id: candidate.key for candidate in candidates}
+    key_of_id = {candidate.registered.image_id: candidate.key for candidate in candidates}
     groups = _near_duplicates(candidates, threads, second_hash_from)
     images = []
     for candidate in candidates:

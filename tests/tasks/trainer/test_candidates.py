@@ -11,8 +11,8 @@ from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.formats.registry import LabelFormat
-from tasks.training_sets.candidates import LeftOutReason, select_candidates, trainer_suffix
-from tests.tasks.training_sets.candidate_samples import known, label
+from tasks.trainer.candidates import LeftOutReason, select_candidates, trainer_suffix
+from tests.tasks.trainer.candidate_samples import known, label
 
 
 def select(image, file=FoundFile("a.jpg", 1000, 5), *, is_labeled=True):  # noqa: B008 - frozen
@@ -59,6 +59,20 @@ def test_missing_files_and_labels():
     )
     assert outside == []
     assert reasons[0].reason is LeftOutReason.NO_LABEL_FILE
+
+
+def test_a_writer_that_compares_contents_takes_images_as_they_were_registered():
+    images = [known("a.jpg"), known("gone.jpg", is_missing=True), known("small.jpg", width=9)]
+    candidates, left_out = select_candidates("sea", images, None, {}, with_unlabelled=True)
+    assert [one.registered.relative_path for one in candidates] == ["a.jpg"]
+    assert not candidates[0].has_label_file and not candidates[0].lost_labels
+    assert [one.reason for one in left_out] == [LeftOutReason.MISSING, LeftOutReason.TOO_SMALL]
+    assert select(known("a.jpg"))[0][0].has_label_file
+
+
+def test_the_registered_split_counts_before_that_of_the_folder():
+    assert select(known("a.jpg", split="test"))[0][0].split is Split.TEST
+    assert select(known("a.jpg", split="valid"))[0][0].split is Split.VAL
 
 
 @pytest.mark.parametrize(

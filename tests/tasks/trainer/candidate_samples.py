@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from uuid import UUID, uuid5
 
 from tasks.labels.annotations import Box, ImageLabels, Label, LabelProblem
 from tasks.labels.dataset.addresses import Split
-from tasks.training_sets.candidates import Candidate
-from tasks.training_sets.planned_images import ProjectCandidates
+from tasks.trainer.candidates import Candidate, RegisteredImage
+from tasks.trainer.planned_images import ProjectCandidates
 
 NAMESPACE = UUID(int=7)
 
 
-@dataclass(frozen=True)
-class Known:
+FACTS = {
+    "file_size": 1000, "modified_at_ns": 5, "width": 640, "height": 480, "format": "JPEG",
+    "is_missing": False, "split": None, "failure": None, "is_measured": True,
+    "perceptual_hash": None, "difference_hash": None, "generated_from_id": None,
+}  # fmt: skip
+
+
+def known(path: str, project: str = "sea", **facts) -> RegisteredImage:
     """An image as the database knows it."""
-
-    project_image_id: UUID
-    relative_path: str
-    sha256: str
-    file_size: int = 1000
-    modified_at_ns: int = 5
-    width: int | None = 640
-    height: int | None = 480
-    format: str | None = "JPEG"
-    is_missing: bool = False
-    failure: str | None = None
-    is_measured: bool = True
-    perceptual_hash: str | None = None
-    difference_hash: str | None = None
-    generated_from_id: UUID | None = None
-
-
-def known(path: str, project: str = "sea", **facts) -> Known:
     facts.setdefault("sha256", hashlib.sha256(f"{project}/{path}".encode()).hexdigest())
-    return Known(uuid5(NAMESPACE, f"{project}/{path}"), path, **facts)
+    return RegisteredImage(uuid5(NAMESPACE, f"{project}/{path}"), path, **{**FACTS, **facts})
 
 
 def label(name: str, class_id: int | None = 0, geometry=Box(0.5, 0.5, 0.25, 0.25)) -> Label:  # noqa: B008

@@ -1,0 +1,77 @@
+"""What a project offers for a set: its images in the database, its labels in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+from storage.database.connection import Database
+from storage.errors import InvalidInputError
+from storage.projects.image_listings import list_images
+from storage.projects.projects import ProjectRecord
+from tasks.images.folder_scan import scan_image_folder
+from tasks.labels.dataset.reading import read_dataset_labels
+from tasks.labels.geometry import image_size_of
+from tasks.trainer.candidates import RegisteredImage, select_candidates
+from tasks.trainer.planned_images import ProjectCandidates
+
+_FACTS = [field.name for field in fields(RegisteredImage)]
+
+
+def offer_project(
+    database: Database,
+    project: ProjectRecord,
+    *,
+    look: Callable[[], None] = lambda: None,
+    look_at_files: bool = True,
+    with_unlabelled: bool = False,
+) -> ProjectCandidates:
+    """Read the folder of a project: which images are there, and what their labels say now.
+
+    Args:
+        database: where it is registered.
+        project: which one.
+        look: called between label files; what it raises ends the reading.
+        look_at_files: leave out images that have gone or changed; else that is found by whoever
+            copies them.
+        with_unlabelled: images without a label file are backgrounds.
+
+    Raises:
+        InvalidInputError: a file or folder cannot be looked at, so that labels may be missing.
+    """
+    registered = [
+        RegisteredImage(*(getattr(image, fact) for fact in _FACTS))
+        for image in list_images(database, project.id)
+    ]
+    sizes = {image.relative_path: image_size_of(image.width, image.height) for image in registered}
+    scan = scan_image_folder(project.path)
+    if scan.unreadable:
+        raise InvalidInputError(
+            f"{project.path / min(scan.unreadable)} cannot be looked at; labels may be missing. "
+            "Make it readable, and run again."
+        )
+
+    def read(path: str) -> bytes:
+        look()
+        return (project.path / path).read_bytes()
+
+    dataset = read_dataset_labels(
+        [file.relative_path for file in (*scan.files, *scan.label_files)],
+        read,
+        size_of_image=lambda path: sizes.get(path.as_posix()),
+    )
+    candidates, left_out = select_candidates(
+        project.name,
+        registered,
+        {file.relative_path: file for file in scan.files} if look_at_files else None,
+        {image.path.as_posix(): image for image in dataset.images},
+        with_unlabelled=with_unlabelled,
+    )
+    return ProjectCandidates(
+        project.name,
+        dataset.class_names,
+        candidates,
+        left_out,
+        dataset.problems,
+        sum(file.relative_path not in sizes for file in scan.files),
+    )
