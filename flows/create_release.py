@@ -11,16 +11,14 @@ from uuid import UUID
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed
 from pydantic import Field
 
 from flows.build_release_stats import build_releases
+from flows.running.job import FlowJob, Outcome, run_as_job
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
-from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import InvalidInputError, JobCancelledError
-from storage.jobs.held import start_job
-from storage.jobs.records import JobRecord
+from storage.database.tables.jobs import JobKind
+from storage.errors import InvalidInputError
 from storage.projects.projects import find_project
 from storage.releases import find_release, list_releases
 from storage.settings import get_settings
@@ -82,10 +80,20 @@ def create_release(
         seed=seed,
         with_unlabelled=with_unlabelled,
     )
-    job = start_job(
-        database,
+
+    def work(job: FlowJob) -> Outcome:
+        created = write_release(job.reference, source, options, path)
+        return Outcome(_result(created), f"{sum(created.split_counts.values())} images in {path}")
+
+    def count(result: dict[str, Any]) -> dict[str, Any]:
+        """Counted as well as told: what was written is what can be read."""
+        report = build_releases([find_release(database, result["release_id"])], verify=True)[0]
+        return {"statistics": report.outcome.value, "statistics_error": report.message}
+
+    return run_as_job(
         JobKind.CREATE_RELEASE,
         name,
+        work,
         parameters={
             "project": str(source.id),
             "task": task,
@@ -95,34 +103,7 @@ def create_release(
             "seed": seed,
             "with_unlabelled": with_unlabelled,
         },
-        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
-    )
-    if isinstance(job, JobRecord):
-        return Completed(
-            message=f"already running: job {job.id}",
-            data={"job_id": str(job.id), "already_running": True},
-        )
-    try:
-        with job:
-            created = write_release(job.reference, source, options, path)
-            result = _result(created)
-            status = job.finish(result)
-    except JobCancelledError:
-        status = JobStatus.CANCELLED
-    if status is JobStatus.CANCELLED:
-        return Cancelled(message=f"release {name} was not finished")
-    release = find_release(database, str(created.release_id))
-    # Counted as well as told: what was written is what can be read.
-    report = build_releases([release], verify=True)[0]
-    return Completed(
-        message=f"{sum(created.split_counts.values())} images in {path}",
-        data={
-            "job_id": str(job.id),
-            "already_running": False,
-            "statistics": report.outcome.value,
-            "statistics_error": report.message,
-            **result,
-        },
+        afterwards=count,
     )
 
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from storage.database.connection import Database, driver_connection, is_transient
+from storage.database.connection import Database, driver_connection
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
@@ -26,6 +26,7 @@ from storage.jobs.locks import (
     try_lock_subject,
 )
 from storage.jobs.records import JobRecord, list_jobs
+from storage.transient import is_transient
 
 _log = logging.getLogger(__name__)
 

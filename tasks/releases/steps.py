@@ -17,7 +17,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from storage.database.connection import Database, is_transient, open_database
+from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
@@ -46,6 +46,7 @@ from storage.snapshots import (
     snapshot_metadata,
     write_snapshot,
 )
+from storage.transient import is_transient
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from storage.database.connection import Database, is_transient, open_database
+from storage.database.connection import Database, open_database
 from storage.database.tables.sessions import SessionStats
 from storage.errors import InvalidInputError, JobTakenOverError
 from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
@@ -44,6 +44,7 @@ from storage.snapshots import (
     snapshot_metadata,
     write_snapshot,
 )
+from storage.transient import is_transient
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
 from tasks.running.chunks import cut_into_chunks
