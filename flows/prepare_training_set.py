@@ -126,8 +126,8 @@ def _run(job: FlowJob, planned: PlannedSet, projects: list[ProjectRecord]) -> Ou
         else:
             chunks = begin_writing(job.reference, planned)
             reports = job.map(write_chunk, chunks, planned=planned)
-            linked = sum(report.linked for report in reports)
-            copied = sum(report.copied for report in reports)
+            linked = sum(report.counts["linked"] for report in reports)
+            copied = sum(report.counts["copied"] for report in reports)
             finish_writing(job.reference, planned)
         snapshot = write_manifest_snapshot(
             job.reference, planned, [project.name for project in projects]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,13 +11,13 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from sqlalchemy import Connection
 
 from storage.database.connection import Database, open_database
 from storage.database.tables.sessions import SessionStats
-from storage.errors import InvalidInputError, JobTakenOverError
-from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.errors import InvalidInputError
+from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference
-from storage.jobs.records import should_stop
 from storage.session_queries import (
     SESSION_STATS_SCHEMA,
     digest_session_stats,
@@ -47,6 +46,7 @@ from storage.snapshots import (
 from storage.transient import is_transient
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
+from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 from tasks.sessions.computation import compute_session_statistics
@@ -70,7 +70,6 @@ from tasks.sessions.statistics import (
     SessionStatistics,
 )
 
-_LOOK_SECONDS = 1.0
 _REPORT_ROWS = 50
 _STATS_COLUMNS = tuple(
     column.name
@@ -120,15 +119,6 @@ class PlanReport:
     chunks: list[int]
     counts: dict[str, int]
     left_out: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class ChunkReport:
-    """What one attempt at a chunk has done."""
-
-    number: int
-    processed: int
-    failed: int
 
 
 @task(run_name="plan")
@@ -249,72 +239,39 @@ def _earlier(session: KnownSession) -> EarlierSession:
 def compute_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
     """Compute the statistics of the sessions of a chunk and store them batch by batch.
 
-    An attempt goes on where the last one stopped. It ends early, with what it has computed stored,
-    when the job is cancelled.
+    An attempt goes on where the last one stopped, see `work_through`.
     """
-    database = open_database()
-    with database.transaction() as connection:
-        claim = claim_chunk(connection, job, number)
-        if claim is None:
-            return ChunkReport(number, 0, 0)
-        folders = load_planned_folders(connection, claim.items[claim.position :])
-    work = _ChunkWork(database, claim, folders)
-    try:
-        while work.claim.position < len(claim.items) and not work.stopped:
-            work.compute_batch(batch_size)
-    except JobTakenOverError:
-        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
-    return ChunkReport(
-        number, work.claim.processed - claim.processed, work.claim.failed - claim.failed
-    )
+
+    def begin(connection: Connection, items: list[UUID]) -> ChunkWork:
+        return _Computing(batch_size, load_planned_folders(connection, items))
+
+    return work_through(job, number, begin)
 
 
-class _ChunkWork:
-    """One attempt at a chunk."""
+class _Computing(ChunkWork):
+    """Looks at sessions."""
 
-    def __init__(
-        self, database: Database, claim: ChunkClaim, folders: dict[UUID, PlannedFolder]
-    ) -> None:
-        self.claim = claim
-        self.stopped = False
-        self._database = database
+    def __init__(self, batch_size: int, folders: dict[UUID, PlannedFolder]) -> None:
+        super().__init__(batch_size)
         self._folders = folders
-        # At once: a chunk that waited in the queue while the job was cancelled reads nothing.
-        self._next_look = time.monotonic()
+        self._sessions: list[StoredSession] = []
 
-    def compute_batch(self, batch_size: int) -> None:
-        """Look at up to `batch_size` sessions and store them with the new position at once."""
-        sessions: list[StoredSession] = []
-        position, failed = self.claim.position, self.claim.failed
-        for item in self.claim.items[position : position + batch_size]:
-            if self._should_stop():
-                break
-            folder = self._folders.get(item)
-            position += 1
-            if folder is None:
-                failed += 1  # somebody has deleted it since the job was planned
-                continue
-            sessions.append(_look_at(folder))
-            failed += sessions[-1].error_message is not None
-        if position == self.claim.position:
-            return
-        with self._database.transaction() as connection:
-            moved = record_batch(
-                connection,
-                self.claim,
-                position=position,
-                processed=position - failed,
-                failed=failed,
-            )
-            store_sessions(connection, sessions)
-        self.claim = moved
+    def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
+        """Compute the statistics of each session."""
+        self._sessions = []
+        return [self._has_computed(item) for item in until(should_stop, items)]
 
-    def _should_stop(self) -> bool:
-        """Look at most once a second whether the job was cancelled."""
-        if not self.stopped and time.monotonic() >= self._next_look:
-            self.stopped = should_stop(self._database, self.claim.job)
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-        return self.stopped
+    def _has_computed(self, item: UUID) -> bool:
+        folder = self._folders.get(item)
+        if folder is None:
+            return False  # somebody has deleted it since the job was planned
+        session = _look_at(folder)
+        self._sessions.append(session)
+        return session.error_message is None
+
+    def store(self, connection: Connection) -> None:
+        """Store the statistics."""
+        store_sessions(connection, self._sessions)
 
 
 def _look_at(planned: PlannedFolder) -> StoredSession:
