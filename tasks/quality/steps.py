@@ -6,9 +6,7 @@ import atexit
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
@@ -42,13 +40,7 @@ from storage.projects.quality import (
     store_measurements,
 )
 from storage.settings import get_settings
-from storage.snapshots import (
-    SnapshotSubject,
-    latest_snapshot,
-    prune_snapshots,
-    snapshot_metadata,
-    write_snapshot,
-)
+from storage.snapshots import SnapshotSubject
 from tasks.images.files import ImageLimits
 from tasks.quality.issues import QualityThresholds
 from tasks.quality.pixels.isolated import IsolatedMeasurer, measure_image_safely
@@ -69,6 +61,7 @@ from tasks.reports.markdown import escape
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
+from tasks.snapshots import keep_snapshot
 
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
 _SECONDS_PER_IMAGE = 0.002
@@ -316,31 +309,17 @@ def write_quality_snapshot(
 
     When the newest snapshot holds these very rows it still tells the truth, and is kept.
     """
-    settings = get_settings()
-    root = settings.snapshots_folder
-    subject = SnapshotSubject("image_quality", "project", project.id)
-    newest = latest_snapshot(root, subject)
     with open_database().reading() as connection:
-        content = digest_image_quality(connection, project.id)
-        if newest is not None and snapshot_metadata(newest).get("content") == content:
-            return str(newest)
-        path = write_snapshot(
-            root,
-            subject,
+        return keep_snapshot(
+            SnapshotSubject("image_quality", "project", project.id),
             IMAGE_QUALITY_SCHEMA,
-            read_image_quality(connection, project.id),
-            run_id=job.id,
-            metadata={
-                "flow": "quality-metrics",
-                "version": version("visionflows"),
-                "project": project.name,
-                "taken_at": datetime.now(UTC).isoformat(),
-                "content": content,
-                **parameters,
-            },
+            lambda: read_image_quality(connection, project.id),
+            digest_image_quality(connection, project.id),
+            "quality-metrics",
+            job.id,
+            project=project.name,
+            **parameters,
         )
-    prune_snapshots(root, subject, keep=settings.snapshots_kept)
-    return str(path)
 
 
 @task(run_name="publish report")

@@ -6,7 +6,6 @@ import logging
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib.metadata import version
 from typing import Any, cast
 from uuid import UUID
 
@@ -38,14 +37,7 @@ from storage.releases import (
     mark_to_be_built,
     store_statistics,
 )
-from storage.settings import get_settings
-from storage.snapshots import (
-    SnapshotSubject,
-    latest_snapshot,
-    prune_snapshots,
-    snapshot_metadata,
-    write_snapshot,
-)
+from storage.snapshots import SnapshotSubject
 from storage.transient import is_transient
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
@@ -65,6 +57,7 @@ from tasks.releases.verification import compare_statistics
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
 from tasks.running.decorators import task
+from tasks.snapshots import keep_snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -387,32 +380,25 @@ def write_release_snapshots(
     Returns:
         The path of each by the name of its dataset.
     """
-    parameters = {
-        "flow": "build-release-stats",
-        "version": version("visionflows"),
-        "release": release.name,
-        "archive": str(release.model_path),
-        "source": statistics.source.value,
-        "content": f"{STATISTICS_VERSION} {statistics.source.value} {statistics.content_key}",
-    }
     datasets: dict[str, tuple[pa.Schema, Any]] = {
         "release_classes": (CLASS_ROWS_SCHEMA, lambda: statistics.class_rows().to_batches()),
     }
     if statistics.source is StatisticsSource.SCAN:
         datasets["release_images"] = (IMAGE_ROWS_SCHEMA, statistics.image_batches)
-    settings = get_settings()
-    root = settings.snapshots_folder
-    paths = {}
-    for dataset, (schema, batches) in datasets.items():
-        subject = SnapshotSubject(dataset, "release", release.id)
-        newest = latest_snapshot(root, subject)
-        if newest is None or snapshot_metadata(newest).get("content") != parameters["content"]:
-            newest = write_snapshot(
-                root, subject, schema, batches(), run_id=run_id, metadata=parameters
-            )
-            prune_snapshots(root, subject, keep=settings.snapshots_kept)
-        paths[dataset] = str(newest)
-    return paths
+    return {
+        dataset: keep_snapshot(
+            SnapshotSubject(dataset, "release", release.id),
+            schema,
+            batches,
+            f"{STATISTICS_VERSION} {statistics.source.value} {statistics.content_key}",
+            "build-release-stats",
+            run_id,
+            release=release.name,
+            archive=str(release.model_path),
+            source=statistics.source.value,
+        )
+        for dataset, (schema, batches) in datasets.items()
+    }
 
 
 def _publish(database: Database, release_id: UUID) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -36,13 +35,7 @@ from storage.sessions import (
     store_sessions,
 )
 from storage.settings import get_settings
-from storage.snapshots import (
-    SnapshotSubject,
-    latest_snapshot,
-    prune_snapshots,
-    snapshot_metadata,
-    write_snapshot,
-)
+from storage.snapshots import SnapshotSubject
 from storage.transient import is_transient
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
@@ -69,6 +62,7 @@ from tasks.sessions.statistics import (
     SessionFolder,
     SessionStatistics,
 )
+from tasks.snapshots import keep_snapshot
 
 _REPORT_ROWS = 50
 _STATS_COLUMNS = tuple(
@@ -330,30 +324,17 @@ def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, s
 
     When the newest snapshot holds these very rows it still tells the truth, and is kept.
     """
-    settings = get_settings()
-    folder, subject = settings.snapshots_folder, snapshot_subject(root)
-    newest = latest_snapshot(folder, subject)
     with open_database().reading() as connection:
-        content = digest_session_stats(connection, root)
-        if newest is not None and snapshot_metadata(newest).get("content") == content:
-            return str(newest)
-        path = write_snapshot(
-            folder,
-            subject,
+        return keep_snapshot(
+            snapshot_subject(root),
             SESSION_STATS_SCHEMA,
-            read_session_stats(connection, root),
-            run_id=job.id,
-            metadata={
-                "flow": "compute-session-stats",
-                "version": version("visionflows"),
-                "sessions_root": root,
-                "taken_at": datetime.now(UTC).isoformat(),
-                "content": content,
-                **parameters,
-            },
+            lambda: read_session_stats(connection, root),
+            digest_session_stats(connection, root),
+            "compute-session-stats",
+            job.id,
+            sessions_root=root,
+            **parameters,
         )
-    prune_snapshots(folder, subject, keep=settings.snapshots_kept)
-    return str(path)
 
 
 @task(run_name="publish report")

@@ -23,7 +23,7 @@ from storage.jobs.locks import JobReference, lock_own_job
 from storage.projects.projects import ProjectRecord
 from storage.projects.training_sets import load_registered_images
 from storage.settings import get_settings
-from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
+from storage.snapshots import SnapshotSubject
 from tasks.images.folder_scan import scan_image_folder
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import image_size_of
@@ -31,6 +31,7 @@ from tasks.reports.keys import artifact_key
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, work_through
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
+from tasks.snapshots import keep_snapshot
 from tasks.trainer.file_names import name_of_set
 from tasks.training_sets.candidates import select_candidates
 from tasks.training_sets.plan import plan_training_set
@@ -266,26 +267,16 @@ def _remove_building_folders(output: Path) -> None:
 @task(run_name="write snapshot")
 def write_manifest_snapshot(job: JobReference, planned: PlannedSet, projects: Sequence[str]) -> str:
     """Keep the manifest of the set as a snapshot; its path. One set has one snapshot."""
-    root = get_settings().snapshots_folder
-    subject = SnapshotSubject("training_set_images", "training_set", UUID(planned.key[:32]))
-    newest = latest_snapshot(root, subject)
-    if newest is not None:
-        return str(newest)
-    path = write_snapshot(
-        root,
-        subject,
+    return keep_snapshot(
+        SnapshotSubject("training_set_images", "training_set", UUID(planned.key[:32])),
         MANIFEST_SCHEMA,
-        read_manifest(planned.output),
-        run_id=job.id,
-        metadata={
-            "flow": "prepare-training-set",
-            "version": version("visionflows"),
-            "projects": ", ".join(projects),
-            "output": str(planned.output),
-            "content": planned.key,
-        },
+        lambda: read_manifest(planned.output),
+        planned.key,
+        "prepare-training-set",
+        job.id,
+        projects=", ".join(projects),
+        output=str(planned.output),
     )
-    return str(path)
 
 
 @task(run_name="publish report")
