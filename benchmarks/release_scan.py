@@ -28,6 +28,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tasks.releases.problems import LISTED_PER_CODE
+
 SEED = 5
 MEGABYTE = 1 << 20
 
@@ -89,11 +91,12 @@ def list_here(path: Path) -> str:
 
     from tasks.releases.archive.directory import read_zip_directory
     from tasks.releases.archive.source import open_archive
-    from tasks.releases.problems import ReleaseProblemLog
+    from tasks.reports.problem_log import ProblemLog
 
     descriptor, size = open_archive(path)
     try:
-        return f"{len(read_zip_directory(descriptor, size, path, ReleaseProblemLog()))} members"
+        directory = read_zip_directory(descriptor, size, path, ProblemLog(LISTED_PER_CODE))
+        return f"{len(directory)} members"
     finally:
         os.close(descriptor)
 

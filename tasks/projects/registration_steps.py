@@ -37,11 +37,11 @@ from storage.projects.projects import (
 )
 from tasks.images.decoding import read_image_facts
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.problems import ProblemCode
 from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
+from tasks.reports.problem_log import Problem
 
 _MOST_LOST = 0.1
 # Another value makes all projects read their labels again, after the readers have changed.
@@ -66,7 +66,7 @@ class Registration:
     project: ProjectRecord
     counts: RegistrationCounts
     problems: list[str]
-    label_problems: list[LabelProblem]
+    label_problems: list[Problem]
 
 
 class Losses(StrEnum):
@@ -223,7 +223,7 @@ def _count_losses(
 
 def _read_labels(
     database: Database, project: ProjectRecord, scan: FolderScan, *, all_registered: bool
-) -> tuple[LabelRegistration | None, list[LabelProblem]]:
+) -> tuple[LabelRegistration | None, list[Problem]]:
     """Read all labels of a folder, unless its files are those of the last registration.
 
     Args:
@@ -238,9 +238,7 @@ def _read_labels(
     found = read_folder_labels(project.path, scan, lambda path: _size_of_image(project.path / path))
     problems = list(found.all_problems())
     unreadable = {
-        problem.file.as_posix()
-        for problem in problems
-        if problem.code == ProblemCode.FILE_UNREADABLE
+        problem.place for problem in problems if problem.code == ProblemCode.FILE_UNREADABLE
     }
     if not unreadable:
         LABELS_AT_HAND.put(project.path, fingerprint, found)

@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.releases.problems import ReleaseProblem, count_by_code
+from tasks.releases.problems import problem_as_json
+from tasks.reports.problem_log import Problem, count_by_code
 
 STATISTICS_VERSION = 1
 """Changes when the same archive gives other statistics; part of every JSON and snapshot."""
@@ -298,7 +299,7 @@ class ReleaseStatistics:
     unsplit_image_count: int = 0
     class_names: tuple[ClassName, ...] = ()
     shapes: ReleaseShapes = field(default_factory=ReleaseShapes)
-    problems: tuple[ReleaseProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
     image_batches: Callable[[], Iterator[pa.RecordBatch]] = field(
         default=_no_images, compare=False, repr=False
     )
@@ -331,7 +332,7 @@ class ReleaseStatistics:
         }
         return pa.table(columns, schema=CLASS_ROWS_SCHEMA)
 
-    def with_problems(self, more: Sequence[ReleaseProblem]) -> ReleaseStatistics:
+    def with_problems(self, more: Sequence[Problem]) -> ReleaseStatistics:
         """Return the same statistics with further problems, sorted by code as before."""
         problems = sorted((*self.problems, *more), key=lambda problem: problem.code)
         return replace(self, problems=tuple(problems))
@@ -352,7 +353,7 @@ class ReleaseStatistics:
 
     def problems_json(self) -> list[dict[str, Any]]:
         """Return the problems as a JSON array of {code, member, line, detail[, count]}."""
-        return [problem.to_json() for problem in self.problems]
+        return [problem_as_json(problem) for problem in self.problems]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything except the images as a JSON object."""

@@ -43,7 +43,6 @@ from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
 from tasks.releases.metadata import content_key, read_release_metadata
-from tasks.releases.problems import ReleaseProblem
 from tasks.releases.report import release_markdown
 from tasks.releases.scan import scan_release
 from tasks.releases.statistics import (
@@ -56,6 +55,7 @@ from tasks.releases.statistics import (
 from tasks.releases.verification import compare_statistics
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
+from tasks.reports.problem_log import Problem
 from tasks.running.decorators import task
 from tasks.snapshots import keep_snapshot
 
@@ -243,10 +243,9 @@ def _compute(
         return counted
     return counted.with_problems(
         [
-            ReleaseProblem(
+            Problem(
                 METADATA_DIFFERS,
-                None,
-                None,
+                "",
                 f"{difference.what}: the metadata says {_shown(difference.metadata)}, the members "
                 f"{_shown(difference.scan)}",
             )
@@ -257,7 +256,7 @@ def _compute(
 
 def _near_leaks(
     database: Database, release: ReleaseRecord, statistics: ReleaseStatistics
-) -> tuple[ReleaseProblem, ...]:
+) -> tuple[Problem, ...]:
     """Near-duplicates in two splits, where the images of the release's project were measured."""
     if release.project_id is None:
         return ()

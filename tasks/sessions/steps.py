@@ -39,6 +39,7 @@ from storage.snapshots import SnapshotSubject
 from storage.transient import is_transient
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
+from tasks.reports.problem_log import Problem
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
@@ -53,7 +54,7 @@ from tasks.sessions.folders.plan import (
     estimate_seconds,
     plan_sessions,
 )
-from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.sessions.problems import SessionProblemCode, problem_as_json
 from tasks.sessions.report import incomplete_session_rows, sessions_markdown
 from tasks.sessions.statistics import (
     STATS_VERSION,
@@ -131,7 +132,7 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
         could_not_look_at={
             problem.place
             for problem in found.problems
-            if problem.code is SessionProblemCode.FOLDER_UNREADABLE
+            if problem.code == SessionProblemCode.FOLDER_UNREADABLE
         },
         is_there=lambda session: (Path(session.root) / session.relative_path).is_dir(),
     )
@@ -281,7 +282,7 @@ def _look_at(planned: PlannedFolder) -> StoredSession:
         if is_transient(error):
             raise
         reason = f"{type(error).__name__}: {error}"
-        problem = SessionProblem(SessionProblemCode.UNEXPECTED_ERROR, "", reason)
+        problem = Problem(SessionProblemCode.UNEXPECTED_ERROR, "", reason)
         statistics = SessionStatistics(
             session_id=planned.session_id,
             session_path=str(path),
@@ -300,7 +301,7 @@ def _look_at(planned: PlannedFolder) -> StoredSession:
             statistics.fingerprint.manifest_size,
         ),
         error_message=None if failure is None else f"{path / failure.place}: {failure.reason}",
-        is_missing=failure is not None and failure.code is SessionProblemCode.FOLDER_MISSING,
+        is_missing=failure is not None and failure.code == SessionProblemCode.FOLDER_MISSING,
         is_partial=statistics.is_readable,
     )
 
@@ -309,7 +310,7 @@ def _stats_columns(statistics: SessionStatistics) -> dict[str, Any]:
     values = {name: getattr(statistics, name) for name in _STATS_COLUMNS}
     values["placeholders_json"] = dict(statistics.placeholders_json)
     values["variations_summary_json"] = dict(statistics.variations_summary_json)
-    values["problems"] = [asdict(problem) for problem in statistics.problems]
+    values["problems"] = [problem_as_json(problem) for problem in statistics.problems]
     return values
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from storage.errors import InvalidInputError
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.addresses import Split
+from tasks.reports.problem_log import Problem
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
 from tasks.training_sets.candidates import Candidate, LeftOut
@@ -60,7 +60,7 @@ class ProjectCandidates:
     class_names: Mapping[int, str]
     candidates: Sequence[Candidate]
     left_out: Sequence[LeftOut] = ()
-    problems: Sequence[LabelProblem] = ()
+    problems: Sequence[Problem] = ()
     not_registered: int = 0
 
 

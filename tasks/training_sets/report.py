@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.problems import ProblemCode
 from tasks.reports.markdown import escape
+from tasks.reports.problem_log import Problem
 from tasks.training_sets.candidates import LeftOut
 
 _MOST_EXAMPLES = 50
@@ -114,7 +114,7 @@ class ProblemSums:
         self.class_problems: dict[str, None] = {}
         self._seen: Counter[str] = Counter()
 
-    def add(self, project: str, problems: Iterable[LabelProblem]) -> None:
+    def add(self, project: str, problems: Iterable[Problem]) -> None:
         """Count the problems of one project or image, each as often as its entry stands for."""
         for problem in problems:
             self.counts[problem.code] += problem.count
@@ -122,7 +122,7 @@ class ProblemSums:
                 continue
             self._seen[problem.code] += 1
             line = "" if problem.line is None else f", line {problem.line}"
-            sentence = f"{project}: {problem.file}{line}: {problem.reason} ({problem.code})"
+            sentence = f"{project}: {problem.place}{line}: {problem.reason} ({problem.code})"
             if problem.code in _CLASS_CODES:
                 self.class_problems[sentence] = None
             elif len(self.examples) < _MOST_EXAMPLES:

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.formats.text_files import decode_text, numbered_lines
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, ProblemLog, quoted
 
 # The YAML parser needs seconds per megabyte; the names of 10,000 classes are a fifth of one.
 MAX_YAML_BYTES = 1 << 20
@@ -39,7 +39,7 @@ class DataYaml:
     task: str | None = None
     split_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flip_idx: tuple[int, ...] | None = None
-    problems: tuple[LabelProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ClassList:
 
     file: PurePosixPath
     names: Mapping[int, str]
-    problems: tuple[LabelProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
@@ -71,7 +71,7 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
         None where the file is YAML but has no `names` (some other configuration). A file that is
         no YAML at all gives an entry without names, with the reason.
     """
-    log = ProblemLog(file)
+    log = label_log(file)
     if len(content) > MAX_YAML_BYTES:
         log.add(ProblemCode.FILE_TOO_LARGE, f"more than {MAX_YAML_BYTES} bytes for a YAML file")
         return DataYaml(file, {}, problems=log.entries())
@@ -109,7 +109,7 @@ def read_class_list(content: bytes, file: PurePosixPath) -> ClassList:
 
     An empty line between names keeps its id, and is noted; empty lines at the end are not.
     """
-    log = ProblemLog(file)
+    log = label_log(file)
     if len(content) > MAX_YAML_BYTES:
         log.add(ProblemCode.FILE_TOO_LARGE, f"more than {MAX_YAML_BYTES} bytes for a list of names")
         return ClassList(file, {}, log.entries())
@@ -146,7 +146,7 @@ def class_name_of(names: Mapping[int, str], class_id: int) -> str:
     return names.get(class_id, str(class_id))
 
 
-def compare_class_names(lists: Sequence[ClassList]) -> tuple[LabelProblem, ...]:
+def compare_class_names(lists: Sequence[ClassList]) -> tuple[Problem, ...]:
     """Find names that two files of one dataset give differently.
 
     Args:
@@ -159,9 +159,9 @@ def compare_class_names(lists: Sequence[ClassList]) -> tuple[LabelProblem, ...]:
     if not lists or not lists[0].names:
         return ()
     used = lists[0]
-    problems: list[LabelProblem] = []
+    problems: list[Problem] = []
     for other in lists[1:]:
-        log = ProblemLog(other.file)
+        log = label_log(other.file)
         for class_id, name in other.names.items():
             used_name = used.names.get(class_id)
             if used_name is None:

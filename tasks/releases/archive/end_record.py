@@ -10,7 +10,8 @@ import struct
 from dataclasses import dataclass
 
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 _END = struct.Struct("<4s4H2LH")
 _ZIP64_LOCATOR = struct.Struct("<4sLQL")
@@ -44,9 +45,7 @@ class DirectoryPlace:
     shift: int
 
 
-def find_directory(
-    descriptor: int, file_size: int, name: str, log: ReleaseProblemLog
-) -> DirectoryPlace:
+def find_directory(descriptor: int, file_size: int, name: str, log: ProblemLog) -> DirectoryPlace:
     """Find the central directory of an open file.
 
     Args:

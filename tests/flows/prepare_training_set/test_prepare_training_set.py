@@ -300,20 +300,20 @@ def test_cancelling_leaves_nothing(database, prepare, monkeypatch, sea_and_river
 RUN_AND_HANG = """
     import sys, time
     from flows.prepare_training_set import prepare_training_set
-    from tasks.training_sets import tasks, training_set_writer
+    from tasks.training_sets import steps as tasks, writer
 
     def hang(*arguments, **options):
         print("here", flush=True)
         time.sleep(600)
 
     where, name = sys.argv[1].split(".")
-    holder = {"tasks": tasks, "os": training_set_writer.os}[where]
+    holder = {"tasks": tasks, "os": writer.os}[where]
     setattr(holder, name, hang)
     prepare_training_set(projects=["sea", "river"])
 """
 
 
-@pytest.mark.parametrize("place", ["tasks.write_images", "os.sync", "tasks.write_snapshot"])
+@pytest.mark.parametrize("place", ["tasks.write_images", "os.sync", "tasks.keep_snapshot"])
 def test_killed_and_run_again(database, prepare, sea_and_river, place):
     process = start_python(RUN_AND_HANG, place)
     try:
@@ -323,10 +323,10 @@ def test_killed_and_run_again(database, prepare, sea_and_river, place):
     job = list_jobs(database)[0]
     assert job.is_interrupted
     output = Path(job.subject)
-    assert output.exists() == (place == "tasks.write_snapshot"), "whole, or not there"
+    assert output.exists() == (place == "tasks.keep_snapshot"), "whole, or not there"
     result = prepare("sea", "river")
     assert result["output"] == str(output)
-    assert result["existed"] == (place == "tasks.write_snapshot")
+    assert result["existed"] == (place == "tasks.keep_snapshot")
     assert list_jobs(database)[1].status is JobStatus.FAILED
     assert leftovers() == []
     assert sum(map(len, read_set(output).values())) == 17

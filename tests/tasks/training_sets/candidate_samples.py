@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from uuid import UUID, uuid5
 
-from tasks.labels.annotations import Box, ImageLabels, Label, LabelProblem
+from tasks.labels.annotations import Box, ImageLabels, Label
 from tasks.labels.dataset.addresses import Split
+from tasks.reports.problem_log import Problem
 from tasks.training_sets.candidates import Candidate
 from tasks.training_sets.planned_images import ProjectCandidates
 
@@ -49,7 +50,7 @@ def candidate(
     *labels: Label,
     project: str = "sea",
     split: Split | None = None,
-    problems: tuple[LabelProblem, ...] = (),
+    problems: tuple[Problem, ...] = (),
     **facts,
 ) -> Candidate:
     image = PurePosixPath(path)

@@ -132,7 +132,7 @@ def test_a_zip_is_read_in_place_and_damage_is_one_problem():
         found = read_dataset_labels(archive.namelist(), archive.read)
     assert [len(image.labels.labels) for image in found.images] == [1, 0, 1]
     (problem,) = found.all_problems()
-    assert (problem.code, str(problem.file)) == ("file_unreadable", "set/labels/1.txt")
+    assert (problem.code, problem.place) == ("file_unreadable", "set/labels/1.txt")
     assert "CRC" in problem.reason
 
 
