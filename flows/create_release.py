@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
@@ -19,6 +16,7 @@ from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import InvalidInputError
+from storage.names import check_name
 from storage.projects.projects import find_project
 from storage.releases import find_release, list_releases
 from storage.settings import get_settings
@@ -28,7 +26,6 @@ from tasks.releases.making.steps import CreatedArchive, describe_problems, write
 from tasks.running.decorators import flow
 from tasks.trainer.splitting import SplitRatios
 
-_NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 _LONGEST_NAME = 150
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -125,7 +122,7 @@ def choose_archive_path(
     Raises:
         InvalidInputError: the name or the path cannot be used, or belongs to another release.
     """
-    _check_name(name)
+    check_name(name, longest=_LONGEST_NAME)
     if output:
         path = check_within_data_roots(output, for_deployment=for_deployment)
     else:
@@ -152,21 +149,6 @@ def choose_archive_path(
     if path.exists() and not any(release.model_path == path for release in releases):
         raise InvalidInputError(f"There is a file {path} already; choose another one.")
     return path
-
-
-def _check_name(name: str) -> None:
-    if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME:
-        raise InvalidInputError(
-            f"{name!r} is not a name: it is empty, has blanks around it, or is longer than "
-            f"{_LONGEST_NAME} characters."
-        )
-    if any(unicodedata.category(character) in _NOT_IN_NAMES for character in name):
-        raise InvalidInputError(
-            f"{name!r} is not a name: it has line breaks or other characters that cannot be shown."
-        )
-    with suppress(ValueError):
-        UUID(name)
-        raise InvalidInputError(f"{name!r} is not a name: it could be mistaken for an id.")
 
 
 def _file_name(name: str) -> str:

@@ -23,6 +23,7 @@ from storage.inference.collections import (
     find_collection,
     known_places,
 )
+from storage.names import check_name
 from storage.projects.images import RegisteredFile
 from tasks.images.folder_scan import FoundFile, scan_image_folder
 from tasks.inference.collection_sources import (
@@ -34,7 +35,7 @@ from tasks.inference.collection_sources import (
     source_from_json,
 )
 from tasks.labels.dataset.addresses import Split
-from tasks.projects.registration_steps import check_project_name, read_files
+from tasks.projects.registration_steps import read_files
 from tasks.quality.issues import Issue
 
 
@@ -70,7 +71,7 @@ def gather_collection(
     Raises:
         InvalidInputError: the name or the source cannot be used.
     """
-    check_project_name(name)
+    check_name(name)
     if isinstance(source, FolderSource):
         folder = check_within_data_roots(source.folder, for_deployment=False)
         scan_image_folder(folder)  # refuses what is no folder before anything is stored

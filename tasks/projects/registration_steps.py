@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from uuid import UUID
 
 from sqlalchemy import Connection
 
 from storage.database.connection import Database
 from storage.errors import ImageError, InvalidInputError
+from storage.names import check_name
 from storage.projects.images import (
     ImageLabelFile,
     KnownFile,
@@ -53,7 +52,6 @@ _READ_BYTES = 1 << 20
 _READ_AT_A_TIME = 256
 # In a name these would break lines or hide what is written: control characters, halves of
 # characters (bytes that are not UTF-8), line and paragraph separators.
-_NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def register_project(
         InvalidInputError: there is no such folder, it has no images, the name or folder is taken,
             or too many known images are gone.
     """
-    check_project_name(name)
+    check_name(name)
     root = resolved_folder(folder)
     scan = scan_image_folder(root)
     if not scan.files and not (accept_losses and _is_registered(database, name, root)):
@@ -288,25 +286,6 @@ def _size_of_image(path: Path) -> ImageSize | None:
     except ImageError:
         return None
     return image_size_of(facts.width, facts.height)
-
-
-def check_project_name(name: str) -> None:
-    """Refuse names that people could not type, read, or tell from an id.
-
-    Raises:
-        InvalidInputError: the name cannot be used.
-    """
-    if not name.strip() or name != name.strip():
-        raise InvalidInputError(f"{name!r} is not a name: it is empty or has blanks around it.")
-    if any(unicodedata.category(character) in _NOT_IN_NAMES for character in name):
-        raise InvalidInputError(
-            f"{name!r} is not a name: it has line breaks or other characters that cannot be shown."
-        )
-    try:
-        UUID(name)
-    except ValueError:
-        return
-    raise InvalidInputError(f"{name!r} is not a name: it could be mistaken for a project's id.")
 
 
 def resolved_folder(folder: Path) -> Path:

@@ -33,7 +33,6 @@ class ReleaseProblemCode(StrEnum):
     LABELS_NOT_READ = "labels_not_read"
     # The member was used; something about it is unusual.
     MEMBER_BACKSLASHES = "member_backslashes"
-    MEMBER_NAME_NOT_UTF8 = "member_name_not_utf8"
     # About the archive.
     ARCHIVE_PREPENDED_BYTES = "archive_prepended_bytes"
     ARCHIVE_TRAILING_BYTES = "archive_trailing_bytes"

@@ -27,10 +27,10 @@ from storage.jobs.locks import JobReference
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
 from tasks.images.decoding import decode_image
+from tasks.images.displayed_pixels import displayed_pixels
 from tasks.images.files import ImageLimits
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.image_stream import RegisteredContent, read_registered_content
-from tasks.inference.detection.letterbox import displayed_pixels
 from tasks.inference.detection.thresholds import filter_by_threshold
 from tasks.inference.detections import ImageDetections
 from tasks.inference.runs.order import RunOrder

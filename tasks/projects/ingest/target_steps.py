@@ -11,6 +11,7 @@ from uuid import UUID
 
 from storage.database.connection import Database
 from storage.errors import InvalidInputError, NotFoundError
+from storage.names import check_name
 from storage.projects.ingests import list_ingests
 from storage.projects.projects import ProjectRecord, find_project, list_projects
 from storage.settings import get_settings
@@ -22,7 +23,7 @@ from tasks.projects.ingest.project_folders import (
     images_of_folder,
     read_project_name,
 )
-from tasks.projects.registration_steps import check_project_name, resolved_folder
+from tasks.projects.registration_steps import resolved_folder
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def find_target(
         return IngestTarget(
             known.id, known.name, known.path, False, images_of_folder(path), generate
         )
-    check_project_name(name)
+    check_name(name)
     project_id = id_for_name(name)
     return IngestTarget(
         project_id, name, folders.images(project_id), True, images_of_folder(path), generate
@@ -175,7 +176,7 @@ def _usable_name(folder: Path) -> str | None:
     """The name in the `meta.json` of a folder, if it can be that of a project."""
     name = read_project_name(folder)
     try:
-        check_project_name(name or "")
+        check_name(name or "")
     except InvalidInputError:
         return None
     return name
@@ -198,7 +199,7 @@ def _target_in_place(
     project_id: UUID | None = None,
 ) -> IngestTarget:
     """The target for a folder whose images stay where they are."""
-    check_project_name(name)
+    check_name(name)
     for project in list_projects(database):
         if (project.name == name) != (project.path == folder):
             raise InvalidInputError(
