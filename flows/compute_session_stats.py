@@ -9,7 +9,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.running.job import FlowJob, Outcome, Shown, run_as_job
+from flows.running.job import FlowJob, Outcome, Shown, own_parameters, run_as_job
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
@@ -80,13 +80,7 @@ def compute_session_stats(
         JobKind.SESSION_STATS,
         chosen.root,
         work,
-        parameters={
-            "session_ids": session_ids,
-            "force_refresh": force_refresh,
-            "stats_without_manifest": stats_without_manifest,
-            "accept_losses": accept_losses,
-            "batch_size": batch_size,
-        },
+        parameters=own_parameters("sessions_root"),
         shown=Shown(
             artifact_key("sessions-progress", chosen.root, str(snapshot_subject(chosen.root).id)),
             f"Sessions in {chosen.root}",

@@ -16,7 +16,7 @@ from flows.running.job import FlowJob, Outcome, Shown, do_job
 from flows.running.project_events import emit_project_ingested
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
-from storage.database.tables.jobs import JobKind
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
 from storage.projects.projects import find_project
 from tasks.projects.generated.options import GenerationOptions
@@ -193,7 +193,7 @@ def _ingest(
         return {"project": target.name, "job_id": str(run.job_id), "already_running": True}
     if run.outcome is None:
         raise JobCancelledError("nothing of what was at work became part of the project")
-    if run.is_cancelled:
+    if run.status is JobStatus.CANCELLED:
         raise JobCancelledError("too late: everything is part of the project already")
     return run.outcome.result
 

@@ -9,7 +9,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.running.job import FlowJob, Outcome, Shown, run_as_job
+from flows.running.job import FlowJob, Outcome, Shown, own_parameters, run_as_job
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind
@@ -84,13 +84,8 @@ def prepare_training_set(
             str(planned.output),
             lambda job: _run(job, planned, subjects),
             parameters={
+                **own_parameters("output"),
                 "projects": [subject.name for subject in subjects],
-                "task": task,
-                "val": val,
-                "test": test,
-                "seed": seed,
-                "keep_splits": keep_splits,
-                "background_ratio": background_ratio,
             },
             shown=Shown(
                 artifact_key("training-set-progress", planned.output.name, planned.key),

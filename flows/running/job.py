@@ -26,10 +26,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Shown:
-    """How the progress of a job is shown in Prefect.
+    """How a job is shown in Prefect: the key of its progress artifact, and some words.
 
     Attributes:
-        key: of the artifact.
         title: what is worked on.
         done: what becomes of an item: measured, computed, staged.
         items: what the work list holds.
@@ -58,13 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class JobRun:
-    """How starting a job, and doing it, ended.
-
-    Attributes:
-        job_id: of the job; of the one at work already, where there was one.
-        status: its last status; None where it was at work already.
-        outcome: what its work has come to; None where that was broken off.
-    """
+    """How a job has ended; its status is None where another run is at work on it already."""
 
     job_id: UUID
     status: JobStatus | None
@@ -72,13 +65,8 @@ class JobRun:
 
     @property
     def is_already_running(self) -> bool:
-        """Whether another run is at work on it."""
+        """Whether another run is at work on it; the id is that of its job."""
         return self.status is None
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether somebody has cancelled it."""
-        return self.status is JobStatus.CANCELLED
 
 
 class FlowJob:
@@ -122,18 +110,19 @@ class FlowJob:
         return results
 
     def raise_if_stopped(self) -> None:
-        """End the flow when its job was cancelled or taken over, as of this moment.
-
-        Raises:
-            JobCancelledError: somebody asked for the job to be cancelled.
-            JobTakenOverError: another run has closed this job.
-        """
+        """End the flow when its job was cancelled or taken over, see `HeldJob`."""
         self._held.raise_if_stopped()
 
 
 def flow_run_id() -> UUID | None:
     """The id of the flow run that this is called in."""
     return UUID(runtime.flow_run.id) if runtime.flow_run.id else None
+
+
+def own_parameters(*left_out: str) -> dict[str, Any]:
+    """The parameters of the flow run that this is called in, but for some."""
+    own = runtime.flow_run.parameters
+    return {name: value for name, value in own.items() if name not in left_out}
 
 
 def do_job(
@@ -146,14 +135,8 @@ def do_job(
 ) -> JobRun:
     """Start a job, do its work and finish it, unless one is at work on the subject already.
 
-    Whatever the work raises closes the job as failed, and leaves.
-
-    Args:
-        kind: what the job does.
-        subject: what it does that to; one job at a time.
-        work: the work.
-        parameters: JSON values, kept with the job.
-        shown: how its progress is shown; None for work without chunks.
+    Whatever the work raises closes the job as failed, and leaves. `parameters` are JSON values that
+    are kept with the job; work without chunks needs not be `shown`.
     """
     started = start_job(
         open_database(), kind, subject, parameters=parameters, flow_run_id=flow_run_id()
@@ -194,13 +177,11 @@ def run_as_job(
     if run.is_already_running:
         return Completed(message=f"already running: job {run.job_id}", data=told)
     job = find_job(open_database(), run.job_id)
-    if run.outcome is None or run.is_cancelled:
-        items = "images" if shown is None else shown.items
+    if run.outcome is None or run.status is JobStatus.CANCELLED:
+        items = shown.items if shown else "images"
         return Cancelled(message=f"cancelled with {job.remaining} of {job.total} {items} to go")
-    result = run.outcome.result
-    message = run.outcome.message
+    result, message = run.outcome.result, run.outcome.message
     if message is None:
-        done = "done" if shown is None else shown.done
-        message = f"{job.processed} {done}, {job.failed} failed"
-    more = afterwards(result) if afterwards is not None else {}
+        message = f"{job.processed} {shown.done if shown else 'done'}, {job.failed} failed"
+    more = {} if afterwards is None else afterwards(result)
     return Completed(message=message, data={**told, **more, **result})

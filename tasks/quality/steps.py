@@ -20,7 +20,6 @@ from storage.database.connection import open_database
 from storage.database.stored_values import storable_text
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
 from storage.errors import ImageError, ImageErrorCode
-from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.projects.projects import ProjectRecord
 from storage.projects.quality import (
@@ -59,7 +58,7 @@ from tasks.quality.similar.comparison import (
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
-from tasks.running.chunks import cut_into_chunks
+from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 from tasks.snapshots import keep_snapshot
 
@@ -95,23 +94,19 @@ def present_versions() -> MeasurementVersions:
 @task(run_name="plan")
 def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> list[int]:
     """Fix which images are to be measured and cut them into chunks; the numbers of the chunks."""
-    database = open_database()
     images = list_unmeasured_images(
-        database,
+        open_database(),
         project_id,
         present_versions(),
         final_error_codes=_FINAL_ERROR_CODES,
         force=force,
     )
-    chunks = cut_into_chunks(
-        [image.shared_image_id for image in images],
+    return plan_chunks(
+        job,
+        [image.project_image_id for image in images],
         [_SECONDS_PER_IMAGE + image.file_size / _BYTES_PER_SECOND for image in images],
-        workers=get_settings().workers,
-        shortest_seconds=get_settings().shortest_chunk_seconds,
+        keys=[image.shared_image_id for image in images],
     )
-    ids = [image.project_image_id for image in images]
-    plan_job(database, job, [ids[chunk] for chunk in chunks])
-    return list_open_chunks(database, job)
 
 
 @task(run_name="measure chunk {number}")
@@ -120,11 +115,11 @@ def measure_chunk(job: JobReference, number: int, batch_size: int) -> ChunkRepor
 
     An attempt goes on where the last one stopped, see `work_through`.
     """
-
-    def begin(connection: Connection, items: list[UUID]) -> ChunkWork:
-        return _Measuring(batch_size, load_image_files(connection, items))
-
-    return work_through(job, number, begin)
+    return work_through(
+        job,
+        number,
+        lambda connection, items: _Measuring(batch_size, load_image_files(connection, items)),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -149,7 +144,6 @@ class _Measuring(ChunkWork):
         prepare_worker_thread()
 
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
-        """Measure each image whose content was not measured in this attempt."""
         self._rows = []
         return [self._has_measured(item) for item in until(should_stop, items)]
 
@@ -168,7 +162,6 @@ class _Measuring(ChunkWork):
         return succeeded
 
     def store(self, connection: Connection) -> None:
-        """Store the measurements, and what they tell of the images."""
         store_measurements(
             connection, [{name: row.get(name) for name in _METRICS_COLUMNS} for row in self._rows]
         )

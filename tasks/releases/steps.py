@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact
 
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
@@ -57,6 +53,7 @@ from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
 from tasks.reports.problem_log import Problem
 from tasks.running.decorators import task
+from tasks.running.progress import ProgressArtifact
 from tasks.snapshots import keep_snapshot
 
 _log = logging.getLogger(__name__)
@@ -296,57 +293,46 @@ def _as_columns(statistics: ReleaseStatistics, facts: ArchiveFacts) -> ComputedS
     )
 
 
-@dataclass
 class _Progress:
     """The progress of a scan: in the job's row each second, in Prefect every two seconds.
 
     What is counted are the label files, and one more for the release itself.
     """
 
-    database: Database
-    job: HeldJob
-    release: ReleaseRecord
-    _total: int | None = None
-    _next_record: float = 0.0
-    _next_show: float = field(default_factory=lambda: time.monotonic() + _SHOW_SECONDS)
-    _artifact_id: UUID | None = None
+    def __init__(self, database: Database, job: HeldJob, release: ReleaseRecord) -> None:
+        self._database = database
+        self._job = job.reference
+        self._name = release.name
+        self._total: int | None = None
+        self._next_record = 0.0
+        key = artifact_key("release-progress", release.name, str(release.id))
+        self._artifact = ProgressArtifact(key, first_after_seconds=_SHOW_SECONDS)
 
     def __call__(self, done: int, total: int) -> None:
         self.begin(total)
         now = time.monotonic()
         if now >= self._next_record:
-            record_count(self.database, self.job.reference, min(done, total))
+            record_count(self._database, self._job, min(done, total))
             self._next_record = now + _RECORD_SECONDS
-        if now >= self._next_show:
-            self._show(done, total)
-            self._next_show = time.monotonic() + _SHOW_SECONDS
+        self._artifact.show(lambda: self._look(done, total))
 
     def begin(self, label_files: int) -> None:
         """Fix the total; only the first call counts."""
         if self._total is None:
             self._total = label_files + 1
-            begin_counted_job(self.database, self.job.reference, self._total)
+            begin_counted_job(self._database, self._job, self._total)
 
     def end(self) -> None:
         """All is done and stored."""
         assert self._total is not None
-        record_count(self.database, self.job.reference, self._total)
-        if self._artifact_id is not None:
-            self._show(self._total, self._total)
+        total = self._total
+        record_count(self._database, self._job, total)
+        if self._artifact.is_shown:
+            self._artifact.show(lambda: self._look(total, total), at_once=True)
 
-    def _show(self, done: int, total: int) -> None:
-        """Show it in Prefect; the window must not break the work behind it."""
-        percent = 100.0 * done / max(total, 1)
-        text = f"Statistics of {escape(self.release.name)}: {done} of {total} label files"
-        try:
-            if self._artifact_id is None:
-                key = artifact_key("release-progress", self.release.name, str(self.release.id))
-                made = create_progress_artifact(percent, key=key, description=text)
-                self._artifact_id = cast(UUID, made)  # a coroutine only inside of async code
-            else:
-                update_progress_artifact(self._artifact_id, percent, description=text)
-        except Exception as error:
-            _log.warning("Progress of release %s could not be shown: %s", self.release.name, error)
+    def _look(self, done: int, total: int) -> tuple[float, str]:
+        text = f"Statistics of {escape(self._name)}: {done} of {total} label files"
+        return 100.0 * done / max(total, 1), text
 
 
 @task(run_name="queue outdated releases")

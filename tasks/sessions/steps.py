@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from storage.database.connection import Database, open_database
 from storage.database.tables.sessions import SessionStats
 from storage.errors import InvalidInputError
-from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference
 from storage.session_queries import (
     SESSION_STATS_SCHEMA,
@@ -34,14 +33,13 @@ from storage.sessions import (
     register_session_folders,
     store_sessions,
 )
-from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
 from storage.transient import is_transient
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
 from tasks.reports.problem_log import Problem
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
-from tasks.running.chunks import cut_into_chunks
+from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 from tasks.sessions.computation import compute_session_statistics
 from tasks.sessions.folders.finding import find_sessions, fingerprint_session
@@ -154,16 +152,12 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
         if path in folder_ids
         and (chosen.without_manifest or by_path[path].fingerprint.has_manifest)
     ]
-    ids = [folder_ids[folder.session_id] for folder in to_compute]
-    chunks = cut_into_chunks(
-        ids,
-        [estimate_seconds(folder) for folder in to_compute],
-        workers=get_settings().workers,
-        shortest_seconds=get_settings().shortest_chunk_seconds,
-    )
-    plan_job(database, job, [ids[chunk] for chunk in chunks])
     return PlanReport(
-        list_open_chunks(database, job),
+        plan_chunks(
+            job,
+            [folder_ids[folder.session_id] for folder in to_compute],
+            [estimate_seconds(folder) for folder in to_compute],
+        ),
         _plan_counts(plan, found=len(found.sessions), to_compute=len(to_compute)),
         [(problem.place, problem.reason) for problem in found.problems[:_REPORT_ROWS]],
     )
@@ -236,11 +230,11 @@ def compute_chunk(job: JobReference, number: int, batch_size: int) -> ChunkRepor
 
     An attempt goes on where the last one stopped, see `work_through`.
     """
-
-    def begin(connection: Connection, items: list[UUID]) -> ChunkWork:
-        return _Computing(batch_size, load_planned_folders(connection, items))
-
-    return work_through(job, number, begin)
+    return work_through(
+        job,
+        number,
+        lambda connection, items: _Computing(batch_size, load_planned_folders(connection, items)),
+    )
 
 
 class _Computing(ChunkWork):
@@ -252,7 +246,6 @@ class _Computing(ChunkWork):
         self._sessions: list[StoredSession] = []
 
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
-        """Compute the statistics of each session."""
         self._sessions = []
         return [self._has_computed(item) for item in until(should_stop, items)]
 
@@ -265,7 +258,6 @@ class _Computing(ChunkWork):
         return session.error_message is None
 
     def store(self, connection: Connection) -> None:
-        """Store the statistics."""
         store_sessions(connection, self._sessions)
 
 

@@ -219,7 +219,6 @@ class _Writing(ChunkWork):
         return {row["project_image_id"]: row for row in planned_rows(self._folder, self._number)}
 
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
-        """Write the files of a batch."""
         written = write_images(self._folder, [self._rows[str(item)] for item in items])
         self.counts.update(linked=written.linked, copied=written.copied)
         return [True] * len(items)

@@ -33,7 +33,6 @@ from storage.inference.results import (
     store_results,
 )
 from storage.inference.runs import RunTotals, begin_run, store_totals
-from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference
 from storage.settings import get_settings
 from tasks.images.files import ImageLimits
@@ -53,7 +52,7 @@ from tasks.inference.model.weights import read_verified_weights, sha256_of_weigh
 from tasks.inference.runs.order import RunOrder
 from tasks.inference.runs.polygon_document import polygon_document, polygon_document_bytes
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, work_through
-from tasks.running.chunks import cut_into_chunks
+from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 
 # For cutting chunks only.
@@ -128,15 +127,13 @@ def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
     )
     if order.device != CPU:
         images.sort(key=lambda image: _seen_shape(image, order))
-    chunks = cut_into_chunks(
+    chunks = plan_chunks(
+        job,
         [image.image_id for image in images],
         [_seconds(image, order) for image in images],
-        workers=get_settings().workers,
     )
-    ids = [image.image_id for image in images]
-    plan_job(database, job, [ids[chunk] for chunk in chunks])
     to_detect = sum(not image.is_kept for image in images)
-    return RunPlan(list_open_chunks(database, job), len(images), to_detect, total)
+    return RunPlan(chunks, len(images), to_detect, total)
 
 
 def _seen_shape(image: ImageToDo, order: RunOrder) -> tuple[int, int]:
@@ -255,7 +252,6 @@ class _Inferring(ChunkWork):
         return succeeded
 
     def store(self, connection: Connection) -> None:
-        """Store the results, and what the model has found."""
         store_detections(
             connection,
             _kept_query(self._order),
@@ -265,7 +261,6 @@ class _Inferring(ChunkWork):
         store_results(connection, self._rows)
 
     def close(self) -> None:
-        """End what the model is at work on."""
         if self._found is not None:
             self._found.close()
 

@@ -63,11 +63,6 @@ class DatasetLabels:
     problems: tuple[Problem, ...]
 
     @property
-    def images_without_label(self) -> tuple[PurePosixPath, ...]:
-        """The images that have no label file."""
-        return tuple(image.path for image in self.images if image.labels is None)
-
-    @property
     def formats(self) -> frozenset[LabelFormat]:
         """The formats of all label files."""
         return frozenset(image.format for image in self.images if image.format is not None)

@@ -53,11 +53,11 @@ def stage_chunk(job: JobReference, number: int, target: IngestTarget) -> ChunkRe
     A file that cannot be used is failed with the reason, and the others are staged. An attempt goes
     on where the last one stopped, see `work_through`.
     """
-
-    def begin(connection: Connection, items: list[UUID]) -> ChunkWork:
-        return _Staging(job, target, load_staged_files(connection, items))
-
-    return work_through(job, number, begin)
+    return work_through(
+        job,
+        number,
+        lambda connection, items: _Staging(job, target, load_staged_files(connection, items)),
+    )
 
 
 class _Staging(ChunkWork):
@@ -77,7 +77,6 @@ class _Staging(ChunkWork):
         self._generated: list[GeneratedFile] = []
 
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
-        """Stage each file; one that cannot be used is failed with the reason."""
         source = None
         if self._target.source is not None:
             with _opening:
@@ -94,7 +93,6 @@ class _Staging(ChunkWork):
         return [result.error_message is None for result in self._results]
 
     def store(self, connection: Connection) -> None:
-        """Store what each file has become."""
         store_staged_files(connection, self._target.project_id, self._results, self._generated)
 
     def _stage(

@@ -165,7 +165,8 @@ def test_missing_and_empty_labels_are_told_apart():
     assert missing.labels is None
     assert empty.labels is not None
     assert empty.labels.labels == ()
-    assert found.images_without_label == (PurePosixPath("a.jpg"),)
+    without_label = [image.path for image in found.images if image.labels is None]
+    assert without_label == [PurePosixPath("a.jpg")]
     assert found.labels_without_image == (PurePosixPath("c.txt"),)
     assert codes(found.problems) == ["orphan_label"]
 
