@@ -179,7 +179,6 @@ def register_release(
     """The release of this archive, made if it is not registered.
 
     Args:
-        database: the database.
         path: the archive, resolved.
         name: a name of somebody's choice. None takes that of the file, with a number where
             another release has it, and leaves that of a registered one alone.

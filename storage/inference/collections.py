@@ -88,8 +88,6 @@ def add_collection(
     """The collection of this name and source, made if it does not exist.
 
     Args:
-        database: the database.
-        name: its name.
         source: where its images come from, as JSON values.
         replace: give a collection that exists this source.
 
@@ -165,8 +163,6 @@ def fill_collection_from_projects(
     """Make the images of a collection those that a query over projects gives.
 
     Args:
-        database: the database.
-        collection_id: the collection.
         query: keys as `tasks.inference.collection_sources.ImageQuery` has them; null for what
             does not matter. `projects` are ids.
     """

@@ -32,7 +32,6 @@ def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UU
     Doing it again, after an attempt whose answer was lost, changes nothing.
 
     Args:
-        database: the database.
         job: the job, still pending.
         chunks: the items of each chunk; no chunk is empty.
 

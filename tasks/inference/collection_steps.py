@@ -61,8 +61,6 @@ def gather_collection(
     """Make a collection, or bring it up to date with its source.
 
     Args:
-        database: the database.
-        name: its name.
         source: where its images come from.
         workers: how many files are read at the same time.
         replace: give a collection that exists this source.

@@ -93,7 +93,6 @@ def register_project(
     file that has gone is marked missing and found again when it returns.
 
     Args:
-        database: the database.
         name: the project's name.
         folder: its folder; images stay where they are.
         workers: how many files are read at the same time.
@@ -139,7 +138,6 @@ def reconcile_folder(
     """Bring the rows of a project up to date with its folder, in one transaction at the end.
 
     Args:
-        database: the database.
         project: the project; its row need not exist before `before` has run.
         scan: what its folder holds.
         workers: how many files are read at the same time.
@@ -192,7 +190,6 @@ def refuse_losses(
     """Refuse to go on when more than a tenth of the known images is gone.
 
     Args:
-        project: the project.
         known: its files as they were at the last registration.
         present: the relative paths that are there now.
         new_files: files at new paths; one with the content of a known file is that file, moved.
@@ -225,7 +222,6 @@ def _read_labels(
     """Read all labels of a folder, unless its files are those of the last registration.
 
     Args:
-        database: the database.
         project: whose labels they are.
         scan: the files of its folder.
         all_registered: whether every image of the scan has a row, or gets one now.

@@ -219,7 +219,6 @@ def note_unusable_metadata(
     """Note statistics in an archive that the fast path cannot use.
 
     Args:
-        names: the names of the members.
         used: which of them are used at all.
         read: returns the bytes of a member; None, with a problem noted, where it cannot be read.
         log: gets an entry with the reason.

@@ -126,8 +126,6 @@ class ClassShapes:
 
     Attributes:
         split: train, val, test or unsplit; "all" where the metadata does not tell splits apart.
-        class_id: the class.
-        class_name: its name.
         geometry: box, polygon, oriented_box, keypoints, unknown, or image for classification.
         instances: rows, as written.
         images: images with at least one such row, as written.
@@ -168,7 +166,6 @@ class SplitShapes:
 
     Attributes:
         split: train, val, test or unsplit.
-        images: all its images.
         labelled_images: images whose label has at least one usable row.
         empty_labels: images with a label file that has no rows.
         images_without_label: images without any label file.
@@ -278,9 +275,6 @@ class ReleaseStatistics:
             key is the same content, so that an unchanged archive is not scanned again.
         archive_size: bytes of the file.
         member_count: entries of the central directory.
-        train_image_count: images.
-        val_image_count: images.
-        test_image_count: images.
         unsplit_image_count: images that belong to no split; they count in none of the others.
         class_names: by id, ascending: the declared ones, or the used ones where none is declared.
         shapes: instances, images and histograms.

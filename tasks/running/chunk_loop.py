@@ -27,7 +27,6 @@ class ChunkReport:
     """What one attempt at a chunk has done.
 
     Attributes:
-        number: of the chunk.
         processed: how many of its items succeeded.
         failed: how many failed.
         counts: what else was counted, by name.

@@ -131,7 +131,6 @@ class SessionStatistics:
         height: likewise.
         steps: sampling steps, 0 to 2**31 - 1.
         cfg_scale: classifier-free guidance scale, finite.
-        sampler_name: the sampler.
         images_expected: how many images were promised; 0 where nothing tells. At most 2**63 - 1.
         images_actual: how many images the folder holds.
         completion_percentage: actual of expected in percent, two decimals; 0 where nothing is

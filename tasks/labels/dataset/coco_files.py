@@ -41,7 +41,6 @@ class CocoCollector:
 
         Args:
             content: the whole file.
-            source: its path.
         """
         coco = read_coco(content, source=source)
         log = label_log(source)

@@ -39,7 +39,6 @@ class ListedImage:
     """An image with its label files.
 
     Attributes:
-        path: the image.
         split: its split by its folder; None where its folder says nothing.
         labels: its label files, the one that counts first.
     """

@@ -27,7 +27,6 @@ class DatasetImage:
     """One image of a dataset.
 
     Attributes:
-        path: the image.
         split: None where neither its folder nor data.yaml nor a list names one.
         labels: None where the image has no label file; without entries where its label file is
             empty, which makes it a background picture.

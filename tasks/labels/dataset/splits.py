@@ -25,8 +25,6 @@ def find_splits(
     absolute ones): the longest end of such a path that exists in the dataset is meant.
 
     Args:
-        layout: the dataset.
-        config: its data.yaml.
         content_of: returns the bytes of a file, None where it cannot be read.
 
     Returns:

@@ -24,7 +24,6 @@ class DataYaml:
     """What a dataset's YAML file says; only texts and numbers, nothing in it is ever run.
 
     Attributes:
-        file: the YAML file.
         names: class names by id, in the order of the ids.
         keypoint_shape: number of keypoints and values per keypoint (2 or 3); None where not given.
         task: Ultralytics' name of the task (detect, segment, obb, pose, ...), lower case.
@@ -47,7 +46,6 @@ class ClassList:
     """Class names that one file gives.
 
     Attributes:
-        file: that file.
         names: class names by id, in the order of the ids.
         problems: what could not be used.
     """

@@ -69,7 +69,6 @@ def write_label_file(
 
     Args:
         labels: normalised to the image.
-        kind: the format.
         image: the image that they belong to.
         size: of that image in pixels.
         conventions: of the dataset.

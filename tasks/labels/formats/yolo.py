@@ -53,7 +53,6 @@ def read_yolo(
     Args:
         content: the whole file.
         source: the label file.
-        image: the image.
         geometry: what the rows of the dataset hold, from `decide_yolo_geometry`.
         names: class names by id; a class outside is kept under its number.
     """

@@ -82,7 +82,6 @@ def make_plan(
     """Find out what is new or changed, from sizes and times alone; nothing is written.
 
     Args:
-        database: the database.
         target: what is to be ingested.
         staged: what an earlier, broken ingest has staged.
 

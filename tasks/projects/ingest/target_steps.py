@@ -68,7 +68,6 @@ def find_target(
     """Find out which project an ingest is for, and where its files come from.
 
     Args:
-        database: the database.
         source: a folder or ZIP; None to look again at the folder of a project.
         project: name or id; left out, it is named as its `meta.json`, folder or ZIP is.
         copies: whether files are copied; otherwise the folder itself becomes the project's.

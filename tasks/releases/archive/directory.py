@@ -154,7 +154,6 @@ def read_zip_directory(
 
     Args:
         descriptor: the archive, open for reading.
-        file_size: its size.
         path: what messages call it.
         log: gets entries about the archive as a whole.
         limits: on the number of members and the directory's size.

@@ -50,7 +50,6 @@ def find_directory(descriptor: int, file_size: int, name: str, log: ProblemLog) 
 
     Args:
         descriptor: the file, open for reading.
-        file_size: its size.
         name: what messages call it.
         log: gets an entry for bytes before or after the archive.
 

@@ -25,7 +25,6 @@ def usable_members(
 
     Args:
         directory: the archive's directory.
-        names: its names.
         limits: for the ratio.
         log: gets an entry for each kind of trouble, with the members.
 
@@ -81,7 +80,6 @@ def note_case_conflicts(
 
     Args:
         directory: the archive's directory.
-        names: its names.
         members: int64[n], images and labels.
         log: gets the entries.
     """

@@ -63,7 +63,6 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
     """Sort the members of an archive.
 
     Args:
-        names: their names.
         used: which of them are files of a dataset at all.
         limits: for the number of folders.
 
@@ -190,7 +189,6 @@ def class_folders_of(names: MemberNames, files: DatasetFiles) -> Integers | None
     Texts and metadata that are no labels may lie about; a folder for labels may not.
 
     Args:
-        names: the names of the members.
         files: those of a dataset in which no image has a label.
 
     Returns:

@@ -66,7 +66,6 @@ def note_equal_images(
 
     Args:
         descriptor: the archive.
-        directory: its directory.
         images: int64[n], members.
         splits: int8[n], their splits.
         readable: bool[members], which members may be read.
@@ -143,7 +142,6 @@ def note_split_sources(
 
     Args:
         directory: the archive's directory.
-        names: its names.
         images: int64[n], members.
         splits: int8[n], their splits.
         class_keys: int64[n], different for images that lie in different folders of a split: equal
@@ -193,7 +191,6 @@ def find_near_leaks(
 
     Args:
         members: the images, as `ReleaseStatistics.image_batches` names them.
-        splits: their splits.
         hashes: perceptual hashes by member, 16 hex digits; images without one are left out.
         distance: the largest Hamming distance of a leak.
         listed: how many are listed with their names.

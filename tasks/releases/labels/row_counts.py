@@ -91,7 +91,6 @@ class RowCounts:
         """Add the rows of a batch as written.
 
         Args:
-            judged: the rows.
             files: int64[r], small numbers of the files the rows are from.
             splits: int64[f], the split of each of these files.
         """

@@ -81,7 +81,6 @@ def sample_images(folder: Path, names: Sequence[str], size: int, log: ProblemLog
 
     Args:
         folder: the session's folder.
-        names: its images.
         size: how many are opened at most.
         log: gets entries for images that cannot be read or tell nothing, and for fields in which
             they differ.
