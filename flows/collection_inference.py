@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.running.job import FlowJob, Outcome, Shown, run_as_job
+from flows.running.job import FlowJob, Outcome, run_as_job
+from flows.running.progress import Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import InferenceError

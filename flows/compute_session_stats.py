@@ -9,7 +9,8 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.running.job import FlowJob, Outcome, Shown, own_parameters, run_as_job
+from flows.running.job import FlowJob, Outcome, own_parameters, run_as_job
+from flows.running.progress import Shown
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind

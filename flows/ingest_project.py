@@ -12,7 +12,8 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.running.job import FlowJob, Outcome, Shown, do_job
+from flows.running.job import FlowJob, Outcome, do_job
+from flows.running.progress import Shown
 from flows.running.project_events import emit_project_ingested
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
@@ -208,7 +209,8 @@ def _stage_and_commit(
     if not target.is_new:
         report = bring_up_to_date(target, accept_losses=accept_losses).after(report)
     plan = plan_ingest(job.reference, target)
-    staged = job.map(stage_chunk, plan.chunks, target=target)
+    staged = job.map(stage_chunk, plan.chunks, target=target) if plan.chunks else []
+    job.raise_if_stopped()
     if plan.has_files:
         report = commit_ingest(job.reference, target).after(report)
     elif report is None:

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
 from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress
+from flows.running.progress import JobProgress, Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError
@@ -22,22 +22,6 @@ from storage.jobs.records import JobRecord, find_job
 from storage.settings import get_settings
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How a job is shown in Prefect: the key of its progress artifact, and some words.
-
-    Attributes:
-        title: what is worked on.
-        done: what becomes of an item: measured, computed, staged.
-        items: what the work list holds.
-    """
-
-    key: str
-    title: str
-    done: str = "done"
-    items: str = "images"
 
 
 @dataclass(frozen=True)
@@ -90,13 +74,7 @@ class FlowJob:
             Exception: whatever a chunk failed with after its retries.
         """
         assert self._shown is not None, "a job with chunks shows its progress"
-        progress = JobProgress(
-            open_database(),
-            self.id,
-            key=self._shown.key,
-            description=self._shown.title,
-            done=self._shown.done,
-        )
+        progress = JobProgress(open_database(), self.id, self._shown)
         progress.show(at_once=True)
         same: dict[str, Any] = {name: unmapped(value) for name, value in constants.items()}
         results = map_chunks(

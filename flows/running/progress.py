@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from storage.database.connection import Database
@@ -11,26 +12,30 @@ from tasks.reports.markdown import escape
 from tasks.running.progress import ProgressArtifact
 
 
-class JobProgress:
-    """A progress artifact that follows a job; used from the flow's own thread.
+@dataclass(frozen=True)
+class Shown:
+    """How a job is shown in Prefect: the key of its progress artifact, and some words.
 
-    Its text says how many items are `done`: measured, computed, or what else the flow does.
+    Attributes:
+        title: what is worked on.
+        done: what becomes of an item: measured, computed, staged.
+        items: what the work list holds.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        job_id: UUID,
-        *,
-        key: str,
-        description: str,
-        done: str = "measured",
-    ) -> None:
+    key: str
+    title: str
+    done: str = "done"
+    items: str = "images"
+
+
+class JobProgress:
+    """A progress artifact that follows a job; used from the flow's own thread."""
+
+    def __init__(self, database: Database, job_id: UUID, shown: Shown) -> None:
         self._database = database
         self._job_id = job_id
-        self._description = description
-        self._done = done
-        self._artifact = ProgressArtifact(key)
+        self._shown = shown
+        self._artifact = ProgressArtifact(shown.key)
 
     def show(self, *, at_once: bool = False) -> None:
         """Bring the artifact up to date, at most every two seconds unless `at_once`."""
@@ -41,6 +46,6 @@ class JobProgress:
         # A planned job with nothing left is all done, also while its flow still compares.
         is_done = job.status is not JobStatus.PENDING and job.remaining == 0
         return 100.0 if is_done else job.progress_pct, (
-            f"{escape(self._description)}: {job.processed} {self._done}, "
+            f"{escape(self._shown.title)}: {job.processed} {self._shown.done}, "
             f"{job.failed} failed, {job.remaining} of {job.total} to go"
         )
