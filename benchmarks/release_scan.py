@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import measure_apart, parse_arguments, print_table
+from tasks.releases.problems import LISTED_PER_CODE
 
 Way = Callable[[Path], str]
 SEED = 5
@@ -65,11 +66,12 @@ def list_here(path: Path) -> str:
 
     from tasks.releases.archive.directory import read_zip_directory
     from tasks.releases.archive.source import open_archive
-    from tasks.releases.problems import ReleaseProblemLog
+    from tasks.reports.problem_log import ProblemLog
 
     descriptor, size = open_archive(path)
     try:
-        return f"{len(read_zip_directory(descriptor, size, path, ReleaseProblemLog()))} members"
+        directory = read_zip_directory(descriptor, size, path, ProblemLog(LISTED_PER_CODE))
+        return f"{len(directory)} members"
     finally:
         os.close(descriptor)
 

@@ -25,7 +25,7 @@ from tasks.sessions.folders.content import scan_folder
 from tasks.sessions.folders.finding import fingerprint_session
 from tasks.sessions.manifest.files import read_manifest
 from tasks.sessions.metadata.image_headers import read_image_header
-from tasks.sessions.problems import ProblemLog
+from tasks.sessions.problems import session_log
 from tasks.sessions.statistics import SessionFolder
 
 PROMPT = (
@@ -94,12 +94,12 @@ def ours(folder: Path) -> Figures:
 
 def ours_scan(folder: Path) -> Figures:
     """Count and date the images only."""
-    return {"actual": len(scan_folder(folder, ProblemLog()).names)}
+    return {"actual": len(scan_folder(folder, session_log()).names)}
 
 
 def ours_manifest(folder: Path) -> Figures:
     """Read the manifest only."""
-    parts = read_manifest(folder, ProblemLog())
+    parts = read_manifest(folder, session_log())
     assert parts is not None
     assert parts.images is not None
     assert parts.images.seed_max is not None
@@ -108,7 +108,7 @@ def ours_manifest(folder: Path) -> Figures:
 
 def ours_truncated(folder: Path) -> Figures:
     """Read the manifest that ends in the middle."""
-    parts = read_manifest(folder / "truncated", ProblemLog())
+    parts = read_manifest(folder / "truncated", session_log())
     assert parts is not None
     assert parts.images is not None
     return {"salvaged": len(parts.images.names)}

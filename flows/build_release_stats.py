@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from prefect import runtime, unmapped
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.running.job import flow_run_id
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
@@ -87,7 +87,7 @@ def build_releases(
     options = BuildOptions(
         force=force,
         verify=verify,
-        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
+        flow_run_id=flow_run_id(),
     )
     most_open = get_settings().workers * _WAITING_PER_WORKER
     waiting = list(releases)

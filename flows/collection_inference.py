@@ -5,21 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
-from prefect import runtime, unmapped
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress
+from flows.running.job import FlowJob, Outcome, run_as_job
+from flows.running.progress import Shown
 from storage.database.connection import open_database
-from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import InferenceError, JobCancelledError
+from storage.database.tables.jobs import JobKind
+from storage.errors import InferenceError
 from storage.inference.runs import RunTotals
-from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import JobRecord, find_job
 from storage.settings import get_settings
 from tasks.inference.collection_steps import refresh_collection
 from tasks.inference.runs.order import RunOrder
@@ -79,10 +74,10 @@ def collection_inference(
     )
     if refresh:
         refresh_collection(database, str(order.collection_id), workers=get_settings().workers)
-    job = start_job(
-        database,
+    return run_as_job(
         JobKind.COLLECTION_INFERENCE,
         str(order.run_id),
+        lambda job: _run(job, order),
         parameters={
             "collection": collection,
             "model": model,
@@ -91,78 +86,48 @@ def collection_inference(
             "class_mapping": order.class_mapping,
             "device": order.device,
         },
-        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
-    )
-    own = {"run_id": str(order.run_id), "job_id": str(job.id)}
-    if isinstance(job, JobRecord):
-        return Completed(
-            message=f"already running: job {job.id}", data={**own, "already_running": True}
-        )
-    try:
-        with job:
-            result = _run_job(job, order, f"{collection}, {model}, threshold {order.threshold:g}")
-            status = job.finish(result, with_errors=result["failed_count"] > 0)
-    except JobCancelledError:
-        status = JobStatus.CANCELLED
-    finished = find_job(database, job.id)
-    if status is JobStatus.CANCELLED:
-        return Cancelled(
-            message=f"cancelled with {finished.remaining} of {finished.total} images to go"
-        )
-    return Completed(
-        message=f"{result['processed_count']} of {result['total']} images done, "
-        f"{result['failed_count']} failed",
-        data={**own, "already_running": False, **result},
+        shown=Shown(
+            artifact_key("inference-progress", "run", str(order.run_id)),
+            f"{collection}, {model}, threshold {order.threshold:g}",
+        ),
+        about={"run_id": str(order.run_id)},
     )
 
 
-def _run_job(job: HeldJob, order: RunOrder, title: str) -> dict[str, Any]:
+def _run(job: FlowJob, order: RunOrder) -> Outcome:
     """Plan, find in mapped chunks, add up, write a snapshot, report.
 
     Raises:
         InferenceError: no image of the collection could be done.
     """
     plan = plan_run(job.reference, order)
-    progress = JobProgress(
-        open_database(),
-        job.id,
-        key=artifact_key("inference-progress", "run", str(order.run_id)),
-        description=title,
-        done="done",
-    )
-    progress.show(at_once=True)
     # Where all is kept the weights may even be gone.
     model_runtime = load_run_model(order) if plan.to_detect else None
     try:
-        map_chunks(
-            lambda numbers: infer_chunk.map(
-                unmapped(job.reference), numbers, order=unmapped(order)
-            ),
-            plan.chunks,
-            job,
-            progress,
-            workers=get_settings().workers,
-        )
+        job.map(infer_chunk, plan.chunks, order=order)
     except BaseException:
         # Cancelled, or out of disk: what is done stays, and counts.
         with suppress(Exception):
             add_up_run(job.reference, order, model_runtime)
         raise
     totals = add_up_run(job.reference, order, model_runtime)
-    progress.show(at_once=True)
     if totals.failed_count and not totals.processed_count:
         raise InferenceError(_all_failed(totals))
     job.raise_if_stopped()
     snapshot = write_run_snapshot(job.reference, order)
-    report = publish_run_report(order, snapshot)
-    return {
+    result = {
         **asdict(totals),
         "detected": plan.to_detect,
         "answered": plan.images - plan.to_detect,
         "runtime": model_runtime,
         "snapshot": snapshot,
-        "report": report,
+        "report": publish_run_report(order, snapshot),
     }
+    return Outcome(
+        result,
+        f"{totals.processed_count} of {totals.total} images done, {totals.failed_count} failed",
+        with_errors=totals.failed_count > 0,
+    )
 
 
 def _all_failed(totals: RunTotals) -> str:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import UUID
 
-from prefect import runtime, unmapped
+from prefect import runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress
+from flows.running.job import FlowJob, Outcome, own_parameters, run_as_job
+from flows.running.progress import Shown
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
-from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import ConfigurationError, InvalidInputError, JobCancelledError
-from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import JobRecord, find_job
+from storage.database.tables.jobs import JobKind
+from storage.errors import ConfigurationError, InvalidInputError
 from storage.sessions import find_sessions_root, gather_planner_statistics
 from storage.settings import get_settings
 from tasks.reports.keys import artifact_key
@@ -60,7 +56,6 @@ def compute_session_stats(
     Returns:
         A state that carries the result of the job; Cancelled when the job was cancelled.
     """
-    database = open_database()
     chosen = SessionsChosen(
         resolve_sessions_root(
             sessions_root, session_ids, for_deployment=runtime.deployment.id is not None
@@ -70,38 +65,29 @@ def compute_session_stats(
         stats_without_manifest,
         accept_losses,
     )
-    job = start_job(
-        database,
+
+    def work(job: FlowJob) -> Outcome:
+        plan = plan_session_stats(job.reference, chosen)
+        job.map(compute_chunk, plan.chunks, batch_size=batch_size)
+        if plan.chunks:
+            gather_planner_statistics(open_database())
+        snapshot = write_session_snapshot(
+            job.reference, chosen.root, {"force_refresh": str(chosen.force)}
+        )
+        publish_session_report(chosen.root, plan.left_out, snapshot)
+        return Outcome({**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot})
+
+    return run_as_job(
         JobKind.SESSION_STATS,
         chosen.root,
-        parameters={
-            "session_ids": session_ids,
-            "force_refresh": force_refresh,
-            "stats_without_manifest": stats_without_manifest,
-            "accept_losses": accept_losses,
-            "batch_size": batch_size,
-        },
-        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
-    )
-    if isinstance(job, JobRecord):
-        return Completed(
-            message=f"already running: job {job.id}",
-            data={"job_id": str(job.id), "already_running": True},
-        )
-    try:
-        with job:
-            result = _run_job(job, chosen, batch_size)
-            status = job.finish(result)
-    except JobCancelledError:
-        status = JobStatus.CANCELLED
-    finished = find_job(database, job.id)
-    if status is JobStatus.CANCELLED:
-        return Cancelled(
-            message=f"cancelled with {finished.remaining} of {finished.total} sessions to go"
-        )
-    return Completed(
-        message=f"{finished.processed} computed, {finished.failed} failed",
-        data={"job_id": str(job.id), "already_running": False, **result},
+        work,
+        parameters=own_parameters("sessions_root"),
+        shown=Shown(
+            artifact_key("sessions-progress", chosen.root, str(snapshot_subject(chosen.root).id)),
+            f"Sessions in {chosen.root}",
+            done="computed",
+            items="sessions",
+        ),
     )
 
 
@@ -132,34 +118,3 @@ def resolve_sessions_root(
     if not resolved.is_dir():
         raise InvalidInputError(f"{resolved} is not a folder.")
     return str(resolved)
-
-
-def _run_job(job: HeldJob, chosen: SessionsChosen, batch_size: int) -> dict[str, Any]:
-    """Plan, compute in mapped chunks, write a snapshot, report."""
-    plan = plan_session_stats(job.reference, chosen)
-    progress = JobProgress(
-        open_database(),
-        job.id,
-        key=artifact_key("sessions-progress", chosen.root, str(snapshot_subject(chosen.root).id)),
-        description=f"Sessions in {chosen.root}",
-        done="computed",
-    )
-    progress.show(at_once=True)
-    map_chunks(
-        lambda numbers: compute_chunk.map(
-            unmapped(job.reference), numbers, batch_size=unmapped(batch_size)
-        ),
-        plan.chunks,
-        job,
-        progress,
-        workers=get_settings().workers,
-    )
-    job.raise_if_stopped()
-    if plan.chunks:
-        gather_planner_statistics(open_database())
-    snapshot = write_session_snapshot(
-        job.reference, chosen.root, {"force_refresh": str(chosen.force)}
-    )
-    publish_session_report(chosen.root, plan.left_out, snapshot)
-    progress.show(at_once=True)
-    return {**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot}

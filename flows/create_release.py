@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed
 from pydantic import Field
 
 from flows.build_release_stats import build_releases
+from flows.running.job import FlowJob, Outcome, run_as_job
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
-from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import InvalidInputError, JobCancelledError
-from storage.jobs.held import start_job
-from storage.jobs.records import JobRecord
+from storage.database.names import check_name
+from storage.database.tables.jobs import JobKind
+from storage.errors import InvalidInputError
 from storage.projects.projects import find_project
 from storage.releases import find_release, list_releases
 from storage.settings import get_settings
@@ -31,7 +27,6 @@ from tasks.running.decorators import flow
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
 
-_NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 _LONGEST_NAME = 150
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -84,10 +79,20 @@ def create_release(
         seed=seed,
         with_unlabelled=with_unlabelled,
     )
-    job = start_job(
-        database,
+
+    def work(job: FlowJob) -> Outcome:
+        created = write_release(job.reference, source, options, path)
+        return Outcome(_result(created), f"{sum(created.split_counts.values())} images in {path}")
+
+    def count(result: dict[str, Any]) -> dict[str, Any]:
+        """Counted as well as told: what was written is what can be read."""
+        report = build_releases([find_release(database, result["release_id"])], verify=True)[0]
+        return {"statistics": report.outcome.value, "statistics_error": report.message}
+
+    return run_as_job(
         JobKind.CREATE_RELEASE,
         name,
+        work,
         parameters={
             "project": str(source.id),
             "task": task,
@@ -97,34 +102,7 @@ def create_release(
             "seed": seed,
             "with_unlabelled": with_unlabelled,
         },
-        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
-    )
-    if isinstance(job, JobRecord):
-        return Completed(
-            message=f"already running: job {job.id}",
-            data={"job_id": str(job.id), "already_running": True},
-        )
-    try:
-        with job:
-            created = write_release(job.reference, source, options, path)
-            result = _result(created)
-            status = job.finish(result)
-    except JobCancelledError:
-        status = JobStatus.CANCELLED
-    if status is JobStatus.CANCELLED:
-        return Cancelled(message=f"release {name} was not finished")
-    release = find_release(database, str(created.release_id))
-    # Counted as well as told: what was written is what can be read.
-    report = build_releases([release], verify=True)[0]
-    return Completed(
-        message=f"{sum(created.split_counts.values())} images in {path}",
-        data={
-            "job_id": str(job.id),
-            "already_running": False,
-            "statistics": report.outcome.value,
-            "statistics_error": report.message,
-            **result,
-        },
+        afterwards=count,
     )
 
 
@@ -146,7 +124,7 @@ def choose_archive_path(
     Raises:
         InvalidInputError: the name or the path cannot be used, or belongs to another release.
     """
-    _check_name(name)
+    check_name(name, longest=_LONGEST_NAME)
     if output:
         path = check_within_data_roots(output, for_deployment=for_deployment)
     else:
@@ -173,21 +151,6 @@ def choose_archive_path(
     if path.exists() and not any(release.model_path == path for release in releases):
         raise InvalidInputError(f"There is a file {path} already; choose another one.")
     return path
-
-
-def _check_name(name: str) -> None:
-    if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME:
-        raise InvalidInputError(
-            f"{name!r} is not a name: it is empty, has blanks around it, or is longer than "
-            f"{_LONGEST_NAME} characters."
-        )
-    if any(unicodedata.category(character) in _NOT_IN_NAMES for character in name):
-        raise InvalidInputError(
-            f"{name!r} is not a name: it has line breaks or other characters that cannot be shown."
-        )
-    with suppress(ValueError):
-        UUID(name)
-        raise InvalidInputError(f"{name!r} is not a name: it could be mistaken for an id.")
 
 
 def _file_name(name: str) -> str:

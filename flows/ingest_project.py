@@ -6,24 +6,20 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from prefect import runtime, unmapped
+from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress
+from flows.running.job import FlowJob, Outcome, do_job
+from flows.running.progress import Shown
 from flows.running.project_events import emit_project_ingested
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
-from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import JobRecord
 from storage.projects.projects import find_project
-from storage.settings import get_settings
 from tasks.projects.generated.options import GenerationOptions
 from tasks.projects.index_steps import write_image_index
 from tasks.projects.ingest.commit_steps import (
@@ -168,44 +164,43 @@ def _ingest(
     database: Database, target: IngestTarget, remove_generated: bool, accept_losses: bool
 ) -> dict[str, Any]:
     """Ingest into one project, as a job of its own."""
-    job = start_job(
-        database,
+
+    def work(job: FlowJob) -> Outcome:
+        report = _stage_and_commit(job, target, remove_generated, accept_losses)
+        next_step = None
+        if report.has_changed_images:
+            found = find_project(database, str(report.project_id))
+            next_step = emit_project_ingested(found)
+        told = {"job_id": str(job.id), "already_running": False, "next_step": next_step}
+        return Outcome({**report.as_json(), **told}, with_errors=bool(report.problems))
+
+    run = do_job(
         JobKind.INGEST_PROJECT,
         str(target.project_id),
+        work,
         parameters={
             "project": target.name,
             "source": None if target.source is None else str(target.source),
             "generate": list(target.generate.wanted_keys()),
             "remove_generated": remove_generated,
         },
-        flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
+        shown=Shown(
+            artifact_key("ingest-progress", target.name, str(target.project_id)),
+            f"Staging {target.name}",
+            done="staged",
+        ),
     )
-    if isinstance(job, JobRecord):
-        return {"project": target.name, "job_id": str(job.id), "already_running": True}
-    with job:
-        try:
-            report = _run_job(job, target, remove_generated, accept_losses)
-        except JobCancelledError:
-            raise JobCancelledError(
-                "nothing of what was at work became part of the project"
-            ) from None
-        next_step = None
-        if report.has_changed_images:
-            found = find_project(database, str(report.project_id))
-            next_step = emit_project_ingested(found)
-        result = {
-            **report.as_json(),
-            "job_id": str(job.id),
-            "already_running": False,
-            "next_step": next_step,
-        }
-        if job.finish(result, with_errors=bool(report.problems)) is JobStatus.CANCELLED:
-            raise JobCancelledError("too late: everything is part of the project already")
-    return result
+    if run.is_already_running:
+        return {"project": target.name, "job_id": str(run.job_id), "already_running": True}
+    if run.outcome is None:
+        raise JobCancelledError("nothing of what was at work became part of the project")
+    if run.status is JobStatus.CANCELLED:
+        raise JobCancelledError("too late: everything is part of the project already")
+    return run.outcome.result
 
 
-def _run_job(
-    job: HeldJob, target: IngestTarget, remove_generated: bool, accept_losses: bool
+def _stage_and_commit(
+    job: FlowJob, target: IngestTarget, remove_generated: bool, accept_losses: bool
 ) -> IngestReport:
     """Plan, stage in mapped chunks, commit, and write the image index."""
     database = open_database()
@@ -214,20 +209,7 @@ def _run_job(
     if not target.is_new:
         report = bring_up_to_date(target, accept_losses=accept_losses).after(report)
     plan = plan_ingest(job.reference, target)
-    progress = JobProgress(
-        database,
-        job.id,
-        key=artifact_key("ingest-progress", target.name, str(target.project_id)),
-        description=f"Staging {target.name}",
-        done="staged",
-    )
-    staged = map_chunks(
-        lambda numbers: stage_chunk.map(unmapped(job.reference), numbers, target=unmapped(target)),
-        plan.chunks,
-        job,
-        progress,
-        workers=get_settings().workers,
-    )
+    staged = job.map(stage_chunk, plan.chunks, target=target) if plan.chunks else []
     job.raise_if_stopped()
     if plan.has_files:
         report = commit_ingest(job.reference, target).after(report)

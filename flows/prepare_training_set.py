@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
-from prefect import runtime, unmapped
+from prefect import runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress
+from flows.running.job import FlowJob, Outcome, own_parameters, run_as_job
+from flows.running.progress import Shown
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
-from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import InvalidInputError, JobCancelledError
-from storage.jobs.held import HeldJob, start_job
-from storage.jobs.records import JobRecord, find_job
+from storage.database.tables.jobs import JobKind
+from storage.errors import InvalidInputError
 from storage.projects.projects import ProjectRecord, find_project
-from storage.settings import get_settings
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 from tasks.trainer.geometry import TrainingTask
@@ -85,50 +80,23 @@ def prepare_training_set(
         check_within_data_roots(output, for_deployment=runtime.deployment.id is not None)
     planned = plan_set(subjects, resolve_output(output), options)
     try:
-        job = start_job(
-            database,
+        return run_as_job(
             JobKind.TRAINING_SET,
             str(planned.output),
+            lambda job: _run(job, planned, subjects),
             parameters={
+                **own_parameters("output"),
                 "projects": [subject.name for subject in subjects],
-                "task": task,
-                "val": val,
-                "test": test,
-                "seed": seed,
-                "keep_splits": keep_splits,
-                "background_ratio": background_ratio,
             },
-            flow_run_id=UUID(runtime.flow_run.id) if runtime.flow_run.id else None,
+            shown=Shown(
+                artifact_key("training-set-progress", planned.output.name, planned.key),
+                f"Training set {planned.output.name}",
+                done="written",
+            ),
+            about={"output": str(planned.output)},
         )
-        if isinstance(job, JobRecord):
-            return Completed(
-                message=f"already running: job {job.id}",
-                data={
-                    "job_id": str(job.id),
-                    "already_running": True,
-                    "output": str(planned.output),
-                },
-            )
-        try:
-            with job:
-                result = _run_job(job, planned, subjects)
-                status = job.finish(result)
-        except JobCancelledError:
-            status = JobStatus.CANCELLED
-        finally:
-            discard_unfinished(planned, job.id)
     finally:
         discard_unfinished(planned)
-    finished = find_job(database, job.id)
-    if status is JobStatus.CANCELLED:
-        return Cancelled(
-            message=f"cancelled with {finished.remaining} of {finished.total} images to go"
-        )
-    return Completed(
-        message=f"{planned.images} images in {planned.output}"
-        + (" (it exists already)" if result["existed"] else ""),
-        data={"job_id": str(job.id), "already_running": False, **result},
-    )
 
 
 def _find_projects(database: Database, names: list[str]) -> list[ProjectRecord]:
@@ -144,40 +112,26 @@ def _find_projects(database: Database, names: list[str]) -> list[ProjectRecord]:
     return found
 
 
-def _run_job(job: HeldJob, planned: PlannedSet, projects: list[ProjectRecord]) -> dict[str, Any]:
+def _run(job: FlowJob, planned: PlannedSet, projects: list[ProjectRecord]) -> Outcome:
     """Write the set unless it is there, keep its manifest as a snapshot, report."""
     existed = training_set_exists(planned)
     linked = copied = 0
-    if existed:
-        begin_nothing(job.reference)
-    else:
-        chunks = begin_writing(job.reference, planned)
-        progress = JobProgress(
-            open_database(),
-            job.id,
-            key=artifact_key("training-set-progress", planned.output.name, planned.key),
-            description=f"Training set {planned.output.name}",
-            done="written",
+    try:
+        if existed:
+            begin_nothing(job.reference)
+        else:
+            chunks = begin_writing(job.reference, planned)
+            reports = job.map(write_chunk, chunks, planned=planned)
+            linked = sum(report.counts["linked"] for report in reports)
+            copied = sum(report.counts["copied"] for report in reports)
+            finish_writing(job.reference, planned)
+        snapshot = write_manifest_snapshot(
+            job.reference, planned, [project.name for project in projects]
         )
-        progress.show(at_once=True)
-        reports = map_chunks(
-            lambda numbers: write_chunk.map(
-                unmapped(job.reference), numbers, planned=unmapped(planned)
-            ),
-            chunks,
-            job,
-            progress,
-            workers=get_settings().workers,
-        )
-        linked = sum(report.linked for report in reports)
-        copied = sum(report.copied for report in reports)
-        finish_writing(job.reference, planned)
-        progress.show(at_once=True)
-    snapshot = write_manifest_snapshot(
-        job.reference, planned, [project.name for project in projects]
-    )
-    publish_set_report(planned)
-    return {
+        publish_set_report(planned)
+    finally:
+        discard_unfinished(planned, job.id)
+    result = {
         "output": str(planned.output),
         "key": planned.key,
         "existed": existed,
@@ -186,3 +140,5 @@ def _run_job(job: HeldJob, planned: PlannedSet, projects: list[ProjectRecord]) -
         "snapshot": snapshot,
         "report": asdict(planned.report),
     }
+    there = " (it exists already)" if existed else ""
+    return Outcome(result, f"{planned.images} images in {planned.output}{there}")

@@ -9,12 +9,23 @@ class VisionflowsError(Exception):
     """Base of every error that is reported to a person without a traceback."""
 
 
+class TransientError(VisionflowsError):
+    """Base of those that may pass by themselves: `storage.database.transient` has them tried again.
+
+    Every other error of ours is final: the same input would meet it again.
+    """
+
+
 class ConfigurationError(VisionflowsError):
     """A setting is missing, contradictory, or points nowhere."""
 
 
 class DatabaseError(VisionflowsError):
     """The database cannot be started, reached, or used by this version."""
+
+
+class DatabaseUnavailableError(DatabaseError, TransientError):
+    """The database does not answer now; it may be starting again."""
 
 
 class NotFoundError(VisionflowsError):

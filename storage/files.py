@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ _FLUSHES_TOGETHER = 8
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success make it durable and rename it to `path`.
 
     The temporary name starts with a dot and lies in the same folder, so that the rename is atomic.
@@ -23,21 +24,32 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to create or replace; missing parent folders are made.
+        durable: False leaves the disk to whoever brings many such files there at once.
 
     Yields:
         The path to write to.
     """
-    _make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    if durable:
+        _make_folder(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path.parent)
     try:
         yield temporary
-        _flush(temporary)
+        if durable:
+            flush(temporary)
         temporary.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    _flush(path.parent)
+    if durable:
+        flush(path.parent)
+
+
+def _temporary(folder: Path) -> Path:
+    # Without the name of the file, which may be as long as names can be.
+    return folder / f".{uuid.uuid4().hex}.tmp"
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -50,14 +62,14 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
         contents: by file name.
     """
     _make_folder(folder)
-    temporary = {name: folder / f".{name}.{uuid.uuid4().hex}.tmp" for name in contents}
+    temporary = {name: _temporary(folder) for name in contents}
     try:
         for name, path in temporary.items():
             with path.open("wb", buffering=0) as file:
                 _write_all(file, contents[name])
         # Together: one visit to the disk then serves several files.
         with ThreadPoolExecutor(min(_FLUSHES_TOGETHER, max(len(temporary), 1))) as pool:
-            list(pool.map(_flush, temporary.values()))
+            list(pool.map(flush, temporary.values()))
         for name, path in temporary.items():
             path.replace(folder / name)
     except BaseException:
@@ -65,7 +77,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
             with suppress(OSError):
                 path.unlink()
         raise
-    _flush(folder)
+    flush(folder)
 
 
 def _write_all(file: RawIOBase, content: bytes) -> None:
@@ -80,15 +92,41 @@ def _make_folder(folder: Path) -> None:
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
-        _flush(made.parent)
+        flush(made.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Ask the operating system to bring a file or a folder entry to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """Hold a lock on a file against all other processes of this machine.
+
+    The kernel drops it when this process ends, however it ends.
+
+    Args:
+        path: made if it is missing.
+        wait: until another process gives it back.
+
+    Yields:
+        The descriptor of the file.
+
+    Raises:
+        BlockingIOError: another process has the lock, and `wait` is False.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        # Closing alone would not do: a process forked meanwhile has the descriptor too.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

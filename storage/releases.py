@@ -17,9 +17,10 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, RowMapping, text
 
 from storage.database.connection import Database
+from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
-from storage.errors import InvalidInputError, NotFoundError
+from storage.errors import InvalidInputError
 
 _LONGEST_MESSAGE = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -162,25 +163,13 @@ def find_release(database: Database, name_or_id: str) -> ReleaseRecord:
     Raises:
         NotFoundError: there is no such release; the message names those that exist.
     """
+    query = _COLUMNS + f"WHERE r.id = {id_by_key('releases')}"
     with database.transaction() as connection:
-        row = (
-            connection.execute(
-                text(
-                    _COLUMNS + "WHERE r.name = :key OR r.id::text = :key "
-                    "ORDER BY r.id::text = :key DESC"
-                ),
-                {"key": storable_text(name_or_id)},
-            )
-            .mappings()
-            .first()
-        )
+        row = connection.execute(text(query), {"key": storable_text(name_or_id)}).mappings().first()
     if row is None:
-        names = ", ".join(release.name for release in list_releases(database)[:10])
-        raise NotFoundError(
-            f"There is no release {name_or_id!r}. "
-            + (f"Registered releases: {names}." if names else "No release is registered yet: ")
-            + ("" if names else "`visionflows run build-release-stats PATH.zip` registers one.")
-        )
+        names = (release.name for release in list_releases(database))
+        remedy = "`visionflows run build-release-stats PATH.zip` registers one."
+        raise no_such("release", name_or_id, names, remedy)
     return _record(row)
 
 
@@ -190,7 +179,6 @@ def register_release(
     """The release of this archive, made if it is not registered.
 
     Args:
-        database: the database.
         path: the archive, resolved.
         name: a name of somebody's choice. None takes that of the file, with a number where
             another release has it, and leaves that of a registered one alone.

@@ -1,13 +1,65 @@
-"""The task that removes old snapshots."""
+"""Keeping what flows have found as snapshots, and removing old ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
+from importlib.metadata import version
+from uuid import UUID
+
+import pyarrow as pa
 
 from storage.settings import get_settings
-from storage.snapshots import list_snapshots, list_subjects, prune_snapshots
+from storage.snapshots import (
+    SnapshotSubject,
+    latest_snapshot,
+    list_snapshots,
+    list_subjects,
+    prune_snapshots,
+    snapshot_metadata,
+    write_snapshot,
+)
 from tasks.running.decorators import task
+
+
+def keep_snapshot(
+    subject: SnapshotSubject,
+    schema: pa.Schema,
+    batches: Callable[[], Iterable[pa.RecordBatch]],
+    content: str | None,
+    flow: str,
+    run_id: UUID,
+    **metadata: str,
+) -> str:
+    """Write a snapshot unless the newest holds the same, and remove those that are too many.
+
+    Args:
+        subject: what the snapshot is about.
+        schema: the columns.
+        batches: gives the rows; called only where they are written.
+        content: the same text for the same rows; None to write in any case.
+        flow: the name of the flow, for the footer.
+        run_id: the job or the run that found the rows.
+        metadata: more for the footer, which has the version and the time as well.
+
+    Returns:
+        The path of the newest snapshot, which holds these rows.
+    """
+    settings = get_settings()
+    root = settings.snapshots_folder
+    newest = latest_snapshot(root, subject)
+    if content is not None:
+        if newest is not None and snapshot_metadata(newest).get("content") == content:
+            return str(newest)
+        metadata["content"] = content
+    now = datetime.now(UTC)
+    about = {"flow": flow, "version": version("visionflows"), "taken_at": now.isoformat()}
+    path = write_snapshot(
+        root, subject, schema, batches(), run_id=run_id, metadata={**about, **metadata}
+    )
+    prune_snapshots(root, subject, keep=settings.snapshots_kept)
+    return str(path)
 
 
 @task(run_name="prune snapshots")

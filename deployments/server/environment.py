@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from deployments.server.state import running_stack
 from storage.errors import ConfigurationError
+from storage.files import file_lock
 from storage.settings import Settings
 
 # Measured: without batches the server's recorder takes six times the CPU per task run and drops
@@ -76,8 +76,7 @@ def first_start_alone(settings: Settings) -> Iterator[None]:
     if ready.exists():
         yield
         return
-    with (home / ".starting.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with file_lock(home / ".starting.lock"):
         yield
     ready.touch()
 

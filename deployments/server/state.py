@@ -8,11 +8,10 @@ mark in their environment, by which those are found that nobody wrote down.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -20,7 +19,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
-from storage.files import atomic_file
+from storage.files import atomic_file, file_lock
 from storage.settings import Settings
 
 MARK_VARIABLE = "VISIONFLOWS_STACK"
@@ -164,14 +163,10 @@ def only_supervisor(settings: Settings) -> Iterator[bool]:
     """Be the one process that looks after the stack of this home; False if there is another."""
     folder = stack_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    # Not inherited by children: the lock must not outlive this process in one of them.
-    descriptor = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(file_lock(folder / "supervisor.lock", wait=False))
         except BlockingIOError:
             yield False
         else:
             yield True
-    finally:
-        os.close(descriptor)

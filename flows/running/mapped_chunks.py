@@ -34,7 +34,6 @@ def map_chunks(
 
     Args:
         start: maps the task over some chunks and returns the futures.
-        numbers: the chunks.
         job: looked at between windows and every second; when it is cancelled no chunk is mapped
             any more, and those at work end within their batch.
         progress: brought up to date every second.

@@ -13,11 +13,10 @@ import psycopg
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.database.server_programs import default_folder
-from storage.errors import ConfigurationError, DatabaseError
+from storage.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError
 from storage.settings import Settings, get_settings
 
 # The newest migration in storage/database/migrations/versions. Knowing it here saves every start
@@ -160,7 +159,7 @@ def upgrade_schema(engine: Engine) -> str:
 
             upgrade_to_newest(connection, _current_revision(connection))
     except OperationalError as error:
-        raise DatabaseError(
+        raise DatabaseUnavailableError(
             f"The database at {_shown(engine.url)} does not answer: {_first_line(error.orig)}."
         ) from error
     except DBAPIError as error:
@@ -186,34 +185,3 @@ def _current_revision(connection: Connection) -> str | None:
         return None
     revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return None if revision is None else str(revision)
-
-
-_LASTING_FILE_ERRORS = (
-    FileNotFoundError,
-    FileExistsError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether trying again may help: lost connections, locks, memory, and failing disks.
-
-    Bad input is never transient, and neither is a file that is not there or not for us to read.
-    """
-    if isinstance(error, _LASTING_FILE_ERRORS):
-        return False
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(
-            error.orig,
-            psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.TransactionRollback,
-        )
-    return isinstance(
-        error,
-        psycopg.OperationalError
-        | psycopg.InterfaceError
-        | PoolTimeoutError
-        | MemoryError
-        | OSError,
-    )

@@ -24,11 +24,11 @@ from urllib.parse import quote
 from storage.database.server_programs import (
     ServerUser,
     default_folder,
-    exclusive,
     programs_folder,
     server_user,
 )
 from storage.errors import DatabaseError
+from storage.files import file_lock
 
 __all__ = ["EmbeddedPostgreSQL", "ServerUser", "default_folder", "programs_folder"]
 
@@ -88,7 +88,7 @@ class EmbeddedPostgreSQL:
             )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with exclusive(self._folder / "starting.lock") as lock:
+            with file_lock(self._folder / "starting.lock") as lock:
                 self._in_use = os.open(self._folder / "in-use.lock", os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._in_use, fcntl.LOCK_SH)
                 try:
@@ -111,7 +111,7 @@ class EmbeddedPostgreSQL:
             # A server whose folder was removed notices it and ends by itself.
             self._close_in_use()
             return
-        with exclusive(self._folder / "starting.lock"):
+        with file_lock(self._folder / "starting.lock"):
             try:
                 fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

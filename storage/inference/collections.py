@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,8 +11,9 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database
-from storage.database.stored_values import storable_json
-from storage.errors import InvalidInputError, NotFoundError
+from storage.database.names import id_by_key, no_such
+from storage.database.stored_values import storable_json, storable_text
+from storage.errors import InvalidInputError
 from storage.projects.images import RegisteredFile, copy_into
 
 
@@ -71,20 +72,13 @@ def find_collection(database: Database, name_or_id: str) -> CollectionRecord:
     Raises:
         NotFoundError: there is none; the message names those that exist.
     """
+    query = _COLLECTION + f"WHERE c.id = {id_by_key('collections')} GROUP BY c.id"
     with database.transaction() as connection:
-        row = connection.execute(
-            text(
-                _COLLECTION + "WHERE c.name = :key OR c.id::text = :key GROUP BY c.id "
-                "ORDER BY c.id::text = :key DESC"
-            ),
-            {"key": name_or_id},
-        ).first()
+        row = connection.execute(text(query), {"key": storable_text(name_or_id)}).first()
     if row is None:
-        names = ", ".join(found.name for found in list_collections(database)[:10])
-        raise NotFoundError(
-            f"There is no collection {name_or_id!r}. "
-            + (f"There are: {names}." if names else "`visionflows collections add` makes one.")
-        )
+        names = (found.name for found in list_collections(database))
+        remedy = "`visionflows collections add` makes one."
+        raise no_such("collection", name_or_id, names, remedy)
     return CollectionRecord(*row)
 
 
@@ -94,8 +88,6 @@ def add_collection(
     """The collection of this name and source, made if it does not exist.
 
     Args:
-        database: the database.
-        name: its name.
         source: where its images come from, as JSON values.
         replace: give a collection that exists this source.
 
@@ -171,8 +163,6 @@ def fill_collection_from_projects(
     """Make the images of a collection those that a query over projects gives.
 
     Args:
-        database: the database.
-        collection_id: the collection.
         query: keys as `tasks.inference.collection_sources.ImageQuery` has them; null for what
             does not matter. `projects` are ids.
     """
@@ -256,17 +246,3 @@ def _replace_images(
     added = sum(written)
     connection.execute(text("UPDATE collections SET updated_at = now() WHERE id = :id"), own)
     return CollectionChange(added, removed)
-
-
-def list_collection_names(
-    connection: Connection, collection_id: UUID, image_ids: Sequence[UUID]
-) -> dict[UUID, str]:
-    """How people know some images of a collection."""
-    rows = connection.execute(
-        text(
-            "SELECT shared_image_id, name FROM collection_images "
-            "WHERE collection_id = :id AND shared_image_id = ANY(CAST(:ids AS uuid[]))"
-        ),
-        {"id": collection_id, "ids": list(image_ids)},
-    )
-    return {row[0]: row[1] for row in rows}

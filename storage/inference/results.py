@@ -40,7 +40,6 @@ class KeptQuery:
     """Which kept detections answer a run.
 
     Attributes:
-        model_id: the model.
         settings: everything but the floor that decides what is found.
         threshold: of the run; detections kept down to this or lower answer it.
     """

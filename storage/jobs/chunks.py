@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from storage.database.connection import Database, driver_connection
 from storage.errors import JobTakenOverError
-from storage.jobs.locks import JobReference, lock_own_job
+from storage.jobs.locks import JobReference, begin_job, lock_own_job
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UU
     Doing it again, after an attempt whose answer was lost, changes nothing.
 
     Args:
-        database: the database.
         job: the job, still pending.
         chunks: the items of each chunk; no chunk is empty.
 
@@ -40,19 +39,7 @@ def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UU
         JobTakenOverError: another run has closed this job.
     """
     with database.transaction() as connection:
-        begun = connection.execute(
-            text(
-                "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
-                "WHERE id = :id AND status = 'pending' AND fencing_token = :token"
-            ),
-            {
-                "id": job.id,
-                "token": job.fencing_token,
-                "total": sum(len(chunk) for chunk in chunks),
-            },
-        )
-        if begun.rowcount != 1:
-            lock_own_job(connection, job)
+        if not begin_job(connection, job, sum(len(chunk) for chunk in chunks)):
             return
         with (
             driver_connection(connection).cursor() as cursor,

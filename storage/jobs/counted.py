@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from storage.database.connection import Database
 from storage.errors import JobTakenOverError
-from storage.jobs.locks import JobReference, lock_own_job
+from storage.jobs.locks import JobReference, begin_job
 
 
 def begin_counted_job(database: Database, job: JobReference, total: int) -> None:
@@ -22,15 +22,7 @@ def begin_counted_job(database: Database, job: JobReference, total: int) -> None
         JobTakenOverError: another run has closed this job.
     """
     with database.transaction() as connection:
-        begun = connection.execute(
-            text(
-                "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
-                "WHERE id = :id AND status = 'pending' AND fencing_token = :token"
-            ),
-            {"id": job.id, "token": job.fencing_token, "total": total},
-        )
-        if begun.rowcount != 1:
-            lock_own_job(connection, job)
+        begin_job(connection, job, total)
 
 
 def record_count(database: Database, job: JobReference, processed: int) -> None:

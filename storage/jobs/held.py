@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from storage.database.connection import Database, driver_connection, is_transient
+from storage.database.connection import Database, driver_connection
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
+from storage.database.transient import is_transient
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
 from storage.jobs.locks import (
     JobReference,
@@ -26,6 +28,8 @@ from storage.jobs.locks import (
     try_lock_subject,
 )
 from storage.jobs.records import JobRecord, list_jobs
+
+R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
@@ -197,14 +201,7 @@ class HeldJob:
             JobTakenOverError: another run has closed this job.
         """
         status = JobStatus.COMPLETED_WITH_ERRORS if with_errors else JobStatus.COMPLETED
-        deadline = time.monotonic() + _CLOSE_SECONDS
-        while True:
-            try:
-                return self._finish(status, result)
-            except Exception as error:
-                if not is_transient(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
+        return _patiently(lambda: self._finish(status, result))
 
     def _finish(self, status: JobStatus, result: dict[str, Any]) -> JobStatus:
         own = {"id": self.id, "token": self.reference.fencing_token}
@@ -238,39 +235,36 @@ class HeldJob:
         raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
 
     def _close(self, status: JobStatus, message: str | None) -> None:
-        """Close the job if it is still open; patient with a database that is being restarted."""
-        deadline = time.monotonic() + _CLOSE_SECONDS
-        while True:
-            try:
-                with self._database.transaction() as connection:
-                    closed = connection.execute(
-                        text(
-                            "UPDATE jobs SET status = CASE WHEN cancel_requested "
-                            "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
-                            "cancel_requested = cancel_requested OR :status = 'cancelled', "
-                            "error_message = :message, completed_at = now(), updated_at = now() "
-                            "WHERE id = :id AND fencing_token = :token "
-                            "AND status IN ('pending', 'processing')"
-                        ),
-                        {
-                            "id": self.id,
-                            "token": self.reference.fencing_token,
-                            "status": status.value,
-                            "message": message and storable_text(message, longest=_LONGEST_MESSAGE),
-                        },
-                    )
-                    if closed.rowcount:
-                        release_chunks(driver_connection(connection), self.id)
-                return
-            except Exception as error:
-                if not is_transient(error) or time.monotonic() > deadline:
-                    _log.warning(
-                        "Job %s could not be closed (%s); the next start will close it.",
-                        self.id,
-                        error,
-                    )
-                    return
-                time.sleep(0.5)
+        """Close the job if it is still open."""
+        own = {
+            "id": self.id,
+            "token": self.reference.fencing_token,
+            "status": status.value,
+            "message": message and storable_text(message, longest=_LONGEST_MESSAGE),
+        }
+
+        def close() -> None:
+            with self._database.transaction() as connection:
+                closed = connection.execute(
+                    text(
+                        "UPDATE jobs SET status = CASE WHEN cancel_requested "
+                        "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
+                        "cancel_requested = cancel_requested OR :status = 'cancelled', "
+                        "error_message = :message, completed_at = now(), updated_at = now() "
+                        "WHERE id = :id AND fencing_token = :token "
+                        "AND status IN ('pending', 'processing')"
+                    ),
+                    own,
+                )
+                if closed.rowcount:
+                    release_chunks(driver_connection(connection), self.id)
+
+        try:
+            _patiently(close)
+        except Exception as error:
+            _log.warning(
+                "Job %s could not be closed (%s); the next start will close it.", self.id, error
+            )
 
     def _watch(self) -> None:
         """Look for cancellation, show that the holder lives, and keep the lock."""
@@ -324,3 +318,15 @@ class HeldJob:
                 pass
             connection.close()
         return False
+
+
+def _patiently(write: Callable[[], R]) -> R:
+    """Try again for a while: a database that is being restarted comes back."""
+    deadline = time.monotonic() + _CLOSE_SECONDS
+    while True:
+        try:
+            return write()
+        except Exception as error:
+            if not is_transient(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)

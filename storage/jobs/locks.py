@@ -41,6 +41,24 @@ def lock_own_job(connection: Connection, job: JobReference) -> None:
         raise JobTakenOverError(f"Job {job.id} is {state} and no longer held by this run.")
 
 
+def begin_job(connection: Connection, job: JobReference, total: int) -> bool:
+    """Fix how much a pending job has to do; False where an earlier attempt has done so.
+
+    Raises:
+        JobTakenOverError: another run has closed this job.
+    """
+    begun = connection.execute(
+        text(
+            "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
+            "WHERE id = :id AND status = 'pending' AND fencing_token = :token"
+        ),
+        {"id": job.id, "token": job.fencing_token, "total": total},
+    )
+    if begun.rowcount != 1:
+        lock_own_job(connection, job)
+    return begun.rowcount == 1
+
+
 def connect_alone(database: Database) -> psycopg.Connection[Any]:
     """A connection outside the pool: its life is the life of the lock that it holds."""
     # Not the URL as text: SQLAlchemy writes a blank as +, which libpq takes for a plus sign.

@@ -135,7 +135,6 @@ def register_files(
     and all that hangs on it. An image that was missing and is back is the same row, too.
 
     Args:
-        database: the database.
         project: whose files they are.
         files: new and changed files; known unchanged ones may be left out.
         present_paths: the relative path of every image file that is there now.

@@ -126,7 +126,6 @@ def list_ingests(database: Database, *, idle_for_days: float = 0.0) -> list[Inge
     """All ingests that are at work or were broken off.
 
     Args:
-        database: the database.
         idle_for_days: only those that nothing was staged for in so many days.
     """
     with database.transaction() as connection:
@@ -192,7 +191,6 @@ def plan_staged_files(
     """Fix which files are to be staged; what was staged before and is not kept is forgotten.
 
     Args:
-        database: the database.
         project_id: the project that the ingest is for.
         keep: rows of an earlier, broken ingest that still hold, files generated from them included.
         files: what is to be done beside them.

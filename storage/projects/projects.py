@@ -11,7 +11,9 @@ from uuid import UUID
 from sqlalchemy import text
 
 from storage.database.connection import Database
-from storage.errors import InvalidInputError, NotFoundError
+from storage.database.names import id_by_key, no_such
+from storage.database.stored_values import storable_text
+from storage.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,13 @@ def find_project(database: Database, name_or_id: str) -> ProjectRecord:
     Raises:
         NotFoundError: there is no such project; the message names those that exist.
     """
+    query = _PROJECT + f"WHERE p.id = {id_by_key('projects')} GROUP BY p.id"
     with database.transaction() as connection:
-        row = connection.execute(
-            text(
-                _PROJECT + "WHERE p.name = :key OR p.id::text = :key GROUP BY p.id "
-                "ORDER BY p.id::text = :key DESC"
-            ),
-            {"key": name_or_id},
-        ).first()
+        row = connection.execute(text(query), {"key": storable_text(name_or_id)}).first()
     if row is None:
-        names = ", ".join(project.name for project in list_projects(database)[:10])
-        raise NotFoundError(
-            f"There is no project {name_or_id!r}. "
-            + (f"Registered projects: {names}." if names else "No project is registered yet: ")
-            + ("" if names else "`visionflows run ingest-project SOURCE` makes one.")
-        )
+        names = (project.name for project in list_projects(database))
+        remedy = "`visionflows run ingest-project SOURCE` makes one."
+        raise no_such("project", name_or_id, names, remedy)
     return _record(row)
 
 

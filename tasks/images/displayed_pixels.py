@@ -14,35 +14,36 @@ _JPEG_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif"])
 _JPEG_QUALITY = 95
 
 
+def displayed_pixels(decoded: DecodedImage) -> NDArray[np.uint8]:
+    """Give all pixels as displayed: grey (height, width), or (height, width, 3 or 4) with R, G, B.
+
+    Raises:
+        ImageError: UNSUPPORTED when they cannot be converted to RGB.
+    """
+    pixels = decoded.read_rows(0, decoded.pixel_shape[0])
+    if pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.uint8)
+    # EXIF 2.32, tag 0x0112.
+    orientation = decoded.pixel_orientation
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
 def displayed_rgb(decoded: DecodedImage) -> NDArray[np.uint8]:
     """Give all pixels as displayed: uint8[height, width, 3], R, G and B, memory of their own.
 
     Raises:
         ImageError: the mode of the image cannot be converted.
     """
-    rows = decoded.read_rows(0, decoded.pixel_shape[0])
-    colour = np.repeat(rows[:, :, None], 3, axis=2) if rows.ndim == 2 else rows[:, :, :3]
-    return np.ascontiguousarray(_turn(colour, decoded.pixel_orientation)).copy()
-
-
-def _turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn pixels as an EXIF orientation says (EXIF 2.32, tag 0x0112)."""
-    match orientation:
-        case 2:
-            return pixels[:, ::-1]
-        case 3:
-            return pixels[::-1, ::-1]
-        case 4:
-            return pixels[::-1]
-        case 5:
-            return pixels.transpose(1, 0, 2)
-        case 6:
-            return np.rot90(pixels, -1)
-        case 7:
-            return np.rot90(pixels, 2).transpose(1, 0, 2)
-        case 8:
-            return np.rot90(pixels, 1)
-    return pixels
+    pixels = displayed_pixels(decoded)
+    if pixels.ndim == 2:
+        return np.repeat(pixels[:, :, None], 3, axis=2)
+    return pixels[:, :, :3].copy()
 
 
 def suffix_for_pixels(image: PurePosixPath) -> str:

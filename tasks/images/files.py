@@ -50,7 +50,6 @@ class ImageFile:
     """The content of one image file, with what the file system says about it.
 
     Attributes:
-        content: all bytes.
         modified_at_ns: modification time in nanoseconds since the epoch.
     """
 

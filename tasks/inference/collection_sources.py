@@ -81,7 +81,6 @@ def source_in_words(source: Source, project_names: dict[str, str]) -> str:
     """A source for people.
 
     Args:
-        source: the source.
         project_names: by id.
     """
     if isinstance(source, FolderSource):

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database
+from storage.database.names import check_name
 from storage.errors import InvalidInputError
 from storage.inference.collections import (
     CollectionFile,
@@ -34,7 +35,7 @@ from tasks.inference.collection_sources import (
     source_from_json,
 )
 from tasks.labels.dataset.addresses import Split
-from tasks.projects.registration_steps import check_project_name, read_files
+from tasks.projects.registration_steps import read_files
 from tasks.quality.issues import Issue
 
 
@@ -60,8 +61,6 @@ def gather_collection(
     """Make a collection, or bring it up to date with its source.
 
     Args:
-        database: the database.
-        name: its name.
         source: where its images come from.
         workers: how many files are read at the same time.
         replace: give a collection that exists this source.
@@ -70,7 +69,7 @@ def gather_collection(
     Raises:
         InvalidInputError: the name or the source cannot be used.
     """
-    check_project_name(name)
+    check_name(name)
     if isinstance(source, FolderSource):
         folder = check_within_data_roots(source.folder, for_deployment=False)
         scan_image_folder(folder)  # refuses what is no folder before anything is stored

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from tasks.reports.problem_log import Problem
+
 Point = tuple[float, float]
 
 
@@ -95,26 +97,6 @@ class Label:
     is_crowd: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LabelProblem:
-    """Something in a label file that could not be used, or should be looked at.
-
-    Attributes:
-        code: a short name for the kind of problem, for counting; `problems.ProblemCode` has all.
-        file: the label file.
-        line: line in it, from 1; None where it concerns the file.
-        reason: what is wrong, in words.
-        count: how many places this entry stands for; more than 1 where a file has so many of one
-            kind that only the first are listed.
-    """
-
-    code: str
-    file: PurePosixPath
-    line: int | None
-    reason: str
-    count: int = 1
-
-
 @dataclass(frozen=True)
 class ImageLabels:
     """All labels of one image.
@@ -129,4 +111,4 @@ class ImageLabels:
     image: PurePosixPath
     source: PurePosixPath
     labels: tuple[Label, ...] = ()
-    problems: tuple[LabelProblem, ...] = field(default=())
+    problems: tuple[Problem, ...] = field(default=())

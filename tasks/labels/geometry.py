@@ -10,16 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.labels.annotations import (
-    Box,
-    Geometry,
-    Keypoint,
-    Keypoints,
-    OrientedBox,
-    Point,
-    Polygon,
-)
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.annotations import Box, Geometry, Keypoint, Keypoints, OrientedBox, Point, Polygon
+from tasks.labels.problems import ProblemCode
+from tasks.reports.problem_log import ProblemLog, quoted
 
 # Pixel positions are written with so many decimals: what is read again differs by less than a
 # millionth of a pixel.

@@ -1,17 +1,13 @@
-"""The kinds of problems that label files have, and a bounded log of them."""
+"""The kinds of problems that label files have."""
 
 from __future__ import annotations
 
-from collections import Counter
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import LabelProblem
+from tasks.reports.problem_log import ProblemLog
 
-# A file of nothing but broken lines must not fill the memory: after so many entries of one kind,
-# the rest of that kind is counted in one entry.
 LISTED_PER_KIND = 1000
-QUOTED_CHARACTERS = 40
 
 
 class ProblemCode(StrEnum):
@@ -84,62 +80,6 @@ class ProblemCode(StrEnum):
     SPLIT_MISSING = "split_missing"
 
 
-def quoted(value: object) -> str:
-    """Show a value in a message: its `repr`, at most `QUOTED_CHARACTERS` of its own long."""
-    if isinstance(value, str):
-        value = value if len(value) <= QUOTED_CHARACTERS else value[:QUOTED_CHARACTERS] + "…"
-        return repr(value)
-    if isinstance(value, (int, float, bool)) or value is None:
-        # str() of an enormous integer is refused by Python, and slow before that.
-        if isinstance(value, int) and value.bit_length() > 128:
-            return "an enormous integer"
-        return repr(value)
-    # repr() of a nested value could be as large as the file.
-    return f"a {type(value).__name__}"
-
-
-class ProblemLog:
-    """Collects the problems of one file or dataset, and keeps their number bounded.
-
-    Attributes:
-        file: what the problems are about unless they name another file.
-    """
-
-    def __init__(self, file: PurePosixPath) -> None:
-        self.file = file
-        self._listed: list[LabelProblem] = []
-        self._counts: Counter[str] = Counter()
-
-    def add(
-        self,
-        code: ProblemCode,
-        reason: str,
-        line: int | None = None,
-        file: PurePosixPath | None = None,
-    ) -> None:
-        """Note one problem.
-
-        Args:
-            code: the kind of problem.
-            reason: what is wrong, in words, without the file and the line.
-            line: line in the file, from 1; None where it concerns the file.
-            file: another file than the log's own, in a log about a whole dataset.
-        """
-        self._counts[code] += 1
-        if self._counts[code] <= LISTED_PER_KIND:
-            self._listed.append(LabelProblem(str(code), file or self.file, line, reason))
-
-    def entries(self) -> tuple[LabelProblem, ...]:
-        """Return the problems in the order they came, then one entry per kind that has more."""
-        more = [
-            LabelProblem(
-                code,
-                self.file,
-                None,
-                f"{count - LISTED_PER_KIND} more of this kind",
-                count - LISTED_PER_KIND,
-            )
-            for code, count in self._counts.items()
-            if count > LISTED_PER_KIND
-        ]
-        return (*self._listed, *more)
+def label_log(file: PurePosixPath | str = "") -> ProblemLog:
+    """A log of the problems of one file or dataset."""
+    return ProblemLog(LISTED_PER_KIND, file)

@@ -136,7 +136,6 @@ class _Part:
 
     Attributes:
         position: among the labels of the image.
-        label: as given.
         region: polygons in pixels of the image, valid, inside the image.
         bounds: of the region: left, top, right, bottom.
         is_as_given: whether the region is exactly the outline of the label.

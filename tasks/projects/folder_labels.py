@@ -16,7 +16,6 @@ def read_folder_labels(folder: Path, scan: FolderScan, size_of_image: SizeOfImag
     """Read all labels of a folder.
 
     Args:
-        folder: the folder.
         scan: the files in it.
         size_of_image: looks up the size of an image whose label file has pixels but no size.
     """
@@ -64,7 +63,6 @@ def reading_small_files_once(
     The rows of all label files decide together what they mean, so each file is looked at twice.
 
     Args:
-        read: reads a file.
         room: how many bytes are kept at most; files that do not fit are read twice.
     """
     kept: dict[str, bytes] = {}

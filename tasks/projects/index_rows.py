@@ -81,7 +81,6 @@ def image_index_batches(
     """Put images and their labels together, a few thousand rows at a time.
 
     Args:
-        rows: the images.
         labels: of the images that have a label file, by relative path.
     """
     batch: list[dict[str, Any]] = []

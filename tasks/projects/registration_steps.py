@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from uuid import UUID
 
 from sqlalchemy import Connection
 
 from storage.database.connection import Database
+from storage.database.names import check_name
 from storage.errors import ImageError, InvalidInputError
 from storage.projects.images import (
     ImageLabelFile,
@@ -37,11 +36,11 @@ from storage.projects.projects import (
 )
 from tasks.images.decoding import read_image_facts
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.problems import ProblemCode
 from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
+from tasks.reports.problem_log import Problem
 
 _MOST_LOST = 0.1
 # Another value makes all projects read their labels again, after the readers have changed.
@@ -53,7 +52,6 @@ _READ_BYTES = 1 << 20
 _READ_AT_A_TIME = 256
 # In a name these would break lines or hide what is written: control characters, halves of
 # characters (bytes that are not UTF-8), line and paragraph separators.
-_NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Registration:
     project: ProjectRecord
     counts: RegistrationCounts
     problems: list[str]
-    label_problems: list[LabelProblem]
+    label_problems: list[Problem]
 
 
 class Losses(StrEnum):
@@ -95,7 +93,6 @@ def register_project(
     file that has gone is marked missing and found again when it returns.
 
     Args:
-        database: the database.
         name: the project's name.
         folder: its folder; images stay where they are.
         workers: how many files are read at the same time.
@@ -109,7 +106,7 @@ def register_project(
         InvalidInputError: there is no such folder, it has no images, the name or folder is taken,
             or too many known images are gone.
     """
-    check_project_name(name)
+    check_name(name)
     root = resolved_folder(folder)
     scan = scan_image_folder(root)
     if not scan.files and not (accept_losses and _is_registered(database, name, root)):
@@ -141,7 +138,6 @@ def reconcile_folder(
     """Bring the rows of a project up to date with its folder, in one transaction at the end.
 
     Args:
-        database: the database.
         project: the project; its row need not exist before `before` has run.
         scan: what its folder holds.
         workers: how many files are read at the same time.
@@ -194,7 +190,6 @@ def refuse_losses(
     """Refuse to go on when more than a tenth of the known images is gone.
 
     Args:
-        project: the project.
         known: its files as they were at the last registration.
         present: the relative paths that are there now.
         new_files: files at new paths; one with the content of a known file is that file, moved.
@@ -223,11 +218,10 @@ def _count_losses(
 
 def _read_labels(
     database: Database, project: ProjectRecord, scan: FolderScan, *, all_registered: bool
-) -> tuple[LabelRegistration | None, list[LabelProblem]]:
+) -> tuple[LabelRegistration | None, list[Problem]]:
     """Read all labels of a folder, unless its files are those of the last registration.
 
     Args:
-        database: the database.
         project: whose labels they are.
         scan: the files of its folder.
         all_registered: whether every image of the scan has a row, or gets one now.
@@ -238,9 +232,7 @@ def _read_labels(
     found = read_folder_labels(project.path, scan, lambda path: _size_of_image(project.path / path))
     problems = list(found.all_problems())
     unreadable = {
-        problem.file.as_posix()
-        for problem in problems
-        if problem.code == ProblemCode.FILE_UNREADABLE
+        problem.place for problem in problems if problem.code == ProblemCode.FILE_UNREADABLE
     }
     if not unreadable:
         LABELS_AT_HAND.put(project.path, fingerprint, found)
@@ -290,25 +282,6 @@ def _size_of_image(path: Path) -> ImageSize | None:
     except ImageError:
         return None
     return image_size_of(facts.width, facts.height)
-
-
-def check_project_name(name: str) -> None:
-    """Refuse names that people could not type, read, or tell from an id.
-
-    Raises:
-        InvalidInputError: the name cannot be used.
-    """
-    if not name.strip() or name != name.strip():
-        raise InvalidInputError(f"{name!r} is not a name: it is empty or has blanks around it.")
-    if any(unicodedata.category(character) in _NOT_IN_NAMES for character in name):
-        raise InvalidInputError(
-            f"{name!r} is not a name: it has line breaks or other characters that cannot be shown."
-        )
-    try:
-        UUID(name)
-    except ValueError:
-        return
-    raise InvalidInputError(f"{name!r} is not a name: it could be mistaken for a project's id.")
 
 
 def resolved_folder(folder: Path) -> Path:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
@@ -17,15 +14,14 @@ import cv2
 import numpy as np
 import PIL
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from sqlalchemy import Connection
 
-from storage.database.connection import Database, open_database
+from storage.database.connection import open_database
 from storage.database.snapshot_views import IMAGE_QUALITY
 from storage.database.stored_values import storable_text
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
-from storage.errors import ImageError, ImageErrorCode, JobTakenOverError
-from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.errors import ImageError, ImageErrorCode
 from storage.jobs.locks import JobReference, lock_own_job
-from storage.jobs.records import should_stop
 from storage.projects.projects import ProjectRecord
 from storage.projects.quality import (
     ComparedImage,
@@ -41,13 +37,7 @@ from storage.projects.quality import (
     store_measurements,
 )
 from storage.settings import get_settings
-from storage.snapshots import (
-    SnapshotSubject,
-    latest_snapshot,
-    prune_snapshots,
-    snapshot_metadata,
-    write_snapshot,
-)
+from storage.snapshots import SnapshotSubject
 from tasks.images.files import ImageLimits
 from tasks.quality.issues import QualityThresholds
 from tasks.quality.pixels.isolated import IsolatedMeasurer, measure_image_safely
@@ -65,13 +55,14 @@ from tasks.quality.similar.comparison import (
 )
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
-from tasks.running.chunks import cut_into_chunks
+from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
+from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
+from tasks.snapshots import keep_snapshot
 
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
 _SECONDS_PER_IMAGE = 0.002
 _BYTES_PER_SECOND = 40e6
-_LOOK_SECONDS = 1.0
 _REPORT_ROWS = 50
 _LONGEST_MESSAGE = 500
 _FINAL_ERROR_CODES = [code.value for code in ImageErrorCode if code.is_about_the_content]
@@ -80,15 +71,6 @@ _METRICS_COLUMNS = tuple(
     for column in ImageQualityMetrics.__table__.columns  # type: ignore[attr-defined]
     if column.name != "computed_at"
 )
-
-
-@dataclass(frozen=True)
-class ChunkReport:
-    """What one attempt at a chunk has done."""
-
-    number: int
-    processed: int
-    failed: int
 
 
 @dataclass(frozen=True)
@@ -110,47 +92,31 @@ def present_versions() -> MeasurementVersions:
 @task(run_name="plan")
 def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> list[int]:
     """Fix which images are to be measured and cut them into chunks; the numbers of the chunks."""
-    database = open_database()
     images = list_unmeasured_images(
-        database,
+        open_database(),
         project_id,
         present_versions(),
         final_error_codes=_FINAL_ERROR_CODES,
         force=force,
     )
-    chunks = cut_into_chunks(
-        [image.shared_image_id for image in images],
+    return plan_chunks(
+        job,
+        [image.project_image_id for image in images],
         [_SECONDS_PER_IMAGE + image.file_size / _BYTES_PER_SECOND for image in images],
-        workers=get_settings().workers,
-        shortest_seconds=get_settings().shortest_chunk_seconds,
+        keys=[image.shared_image_id for image in images],
     )
-    ids = [image.project_image_id for image in images]
-    plan_job(database, job, [ids[chunk] for chunk in chunks])
-    return list_open_chunks(database, job)
 
 
 @task(run_name="measure chunk {number}")
 def measure_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
     """Measure the images of a chunk and store them batch by batch.
 
-    An attempt goes on where the last one stopped. It ends early, with what it has measured stored,
-    when the job is cancelled.
+    An attempt goes on where the last one stopped, see `work_through`.
     """
-    database = open_database()
-    with database.transaction() as connection:
-        claim = claim_chunk(connection, job, number)
-        if claim is None:
-            return ChunkReport(number, 0, 0)
-        files = load_image_files(connection, claim.items[claim.position :])
-    work = _ChunkWork(database, claim, {file.project_image_id: file for file in files})
-    start = claim
-    try:
-        while work.claim.position < len(claim.items) and not work.stopped:
-            work.measure_batch(batch_size)
-    except JobTakenOverError:
-        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
-    return ChunkReport(
-        number, work.claim.processed - start.processed, work.claim.failed - start.failed
+    return work_through(
+        job,
+        number,
+        lambda connection, items: _Measuring(batch_size, load_image_files(connection, items)),
     )
 
 
@@ -163,66 +129,42 @@ def _isolated_measurer() -> IsolatedMeasurer:
     return measurer
 
 
-class _ChunkWork:
-    """One attempt at a chunk: measures batches, remembers contents it has measured already."""
+class _Measuring(ChunkWork):
+    """Measures images, and remembers the contents that it has measured already."""
 
-    def __init__(self, database: Database, claim: ChunkClaim, files: dict[UUID, ImageFile]) -> None:
-        self.claim = claim
-        self.stopped = False
-        self._database = database
-        self._files = files
+    def __init__(self, batch_size: int, files: Iterable[ImageFile]) -> None:
+        super().__init__(batch_size)
+        self._files = {file.project_image_id: file for file in files}
         self._succeeded: dict[UUID, bool] = {}
-        # At once: a chunk that waited in the queue while the job was cancelled measures nothing.
-        self._next_look = time.monotonic()
+        self._rows: list[dict[str, Any]] = []
         settings = get_settings()
         self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
         prepare_worker_thread()
 
-    def measure_batch(self, batch_size: int) -> None:
-        """Measure up to `batch_size` images and store them with the new position at once."""
-        rows: list[dict[str, Any]] = []
-        facts: list[dict[str, Any]] = []
-        position, processed, failed = (
-            self.claim.position,
-            self.claim.processed,
-            self.claim.failed,
-        )
-        for item in self.claim.items[position : position + batch_size]:
-            if self._should_stop():
-                break
-            file = self._files.get(item)
-            if file is None:
-                succeeded = False  # deleted from the project since the job was planned
-            elif file.shared_image_id in self._succeeded:
-                succeeded = self._succeeded[file.shared_image_id]
-            else:
-                row = self._measure(file)
-                succeeded = row["status"] is MeasurementStatus.COMPLETED
-                rows.append({name: row.get(name) for name in _METRICS_COLUMNS})
-                if succeeded:
-                    facts.append({name: row[name] for name in _FACTS})
-                if succeeded or row["error_code"] in _FINAL_ERROR_CODES:
-                    # The same bytes give the same again; a missing file says nothing of its copy.
-                    self._succeeded[file.shared_image_id] = succeeded
-            position += 1
-            processed += succeeded
-            failed += not succeeded
-        if position == self.claim.position:
-            return
-        with self._database.transaction() as connection:
-            moved = record_batch(
-                connection, self.claim, position=position, processed=processed, failed=failed
-            )
-            store_measurements(connection, rows)
-            fill_image_facts(connection, facts)
-        self.claim = moved
+    def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
+        self._rows = []
+        return [self._has_measured(item) for item in until(should_stop, items)]
 
-    def _should_stop(self) -> bool:
-        """Look at most once a second whether the job was cancelled."""
-        if not self.stopped and time.monotonic() >= self._next_look:
-            self.stopped = should_stop(self._database, self.claim.job)
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-        return self.stopped
+    def _has_measured(self, item: UUID) -> bool:
+        file = self._files.get(item)
+        if file is None:
+            return False  # deleted from the project since the job was planned
+        if file.shared_image_id in self._succeeded:
+            return self._succeeded[file.shared_image_id]
+        row = self._measure(file)
+        self._rows.append(row)
+        succeeded = row["status"] is MeasurementStatus.COMPLETED
+        if succeeded or row["error_code"] in _FINAL_ERROR_CODES:
+            # The same bytes give the same again; a missing file says nothing of its copy.
+            self._succeeded[file.shared_image_id] = succeeded
+        return succeeded
+
+    def store(self, connection: Connection) -> None:
+        store_measurements(
+            connection, [{name: row.get(name) for name in _METRICS_COLUMNS} for row in self._rows]
+        )
+        measured = [row for row in self._rows if row["status"] is MeasurementStatus.COMPLETED]
+        fill_image_facts(connection, [{name: row[name] for name in _FACTS} for row in measured])
 
     def _measure(self, file: ImageFile) -> dict[str, Any]:
         versions = present_versions()
@@ -358,31 +300,17 @@ def write_quality_snapshot(
 
     When the newest snapshot holds these very rows it still tells the truth, and is kept.
     """
-    settings = get_settings()
-    root = settings.snapshots_folder
-    subject = SnapshotSubject("image_quality", "project", project.id)
-    newest = latest_snapshot(root, subject)
     with open_database().reading() as connection:
-        content = IMAGE_QUALITY.digest(connection, project.id)
-        if newest is not None and snapshot_metadata(newest).get("content") == content:
-            return str(newest)
-        path = write_snapshot(
-            root,
-            subject,
+        return keep_snapshot(
+            SnapshotSubject("image_quality", "project", project.id),
             IMAGE_QUALITY.schema,
-            IMAGE_QUALITY.read(connection, project.id),
-            run_id=job.id,
-            metadata={
-                "flow": "quality-metrics",
-                "version": version("visionflows"),
-                "project": project.name,
-                "taken_at": datetime.now(UTC).isoformat(),
-                "content": content,
-                **parameters,
-            },
+            lambda: IMAGE_QUALITY.read(connection, project.id),
+            IMAGE_QUALITY.digest(connection, project.id),
+            "quality-metrics",
+            job.id,
+            project=project.name,
+            **parameters,
         )
-    prune_snapshots(root, subject, keep=settings.snapshots_kept)
-    return str(path)
 
 
 @task(run_name="publish report")

@@ -29,7 +29,7 @@ from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
 from tasks.releases.archive.members import MemberError, MemberPlace, read_member
 from tasks.releases.archive.source import open_archive
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import LISTED_PER_CODE, ReleaseProblemCode
 from tasks.releases.statistics import (
     ALL_SPLITS,
     SPLIT_NAMES,
@@ -41,6 +41,7 @@ from tasks.releases.statistics import (
     StatisticsSource,
     safe_text,
 )
+from tasks.reports.problem_log import ProblemLog
 
 STATISTICS_MEMBER = "metadata/dataset_stats.json"
 CONFIGURATION_MEMBER = "metadata/release_config.json"
@@ -66,7 +67,7 @@ def content_key(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:
     """
     descriptor, file_size = open_archive(path)
     try:
-        log = ReleaseProblemLog()
+        log = ProblemLog(LISTED_PER_CODE)
         _, directory = read_directory_bytes(descriptor, file_size, path, log, limits)
     finally:
         os.close(descriptor)
@@ -88,7 +89,7 @@ def read_release_metadata(
     """
     descriptor, file_size = open_archive(path)
     try:
-        log = ReleaseProblemLog(limits.listed_per_code)
+        log = ProblemLog(limits.listed_per_code)
         place, directory = read_directory_bytes(descriptor, file_size, path, log, limits)
         for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
             found = find_member(directory, member.encode(), place.shift)
@@ -97,11 +98,11 @@ def read_release_metadata(
             try:
                 content = read_member(descriptor, found, place.start, limits.metadata_bytes, limits)
             except MemberError as error:
-                log.add(ReleaseProblemCode.METADATA_UNUSABLE, error.reason, member=member)
+                log.add(ReleaseProblemCode.METADATA_UNUSABLE, error.reason, place=member)
                 continue
             document = parse_metadata(content, key)
             if isinstance(document, str):
-                log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
+                log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, place=member)
                 continue
             return _statistics(
                 document,
@@ -213,12 +214,11 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
 
 
 def note_unusable_metadata(
-    names: MemberNames, used: Flags, read: Callable[[int], bytes | None], log: ReleaseProblemLog
+    names: MemberNames, used: Flags, read: Callable[[int], bytes | None], log: ProblemLog
 ) -> None:
     """Note statistics in an archive that the fast path cannot use.
 
     Args:
-        names: the names of the members.
         used: which of them are used at all.
         read: returns the bytes of a member; None, with a problem noted, where it cannot be read.
         log: gets an entry with the reason.
@@ -234,7 +234,7 @@ def note_unusable_metadata(
             document = parse_metadata(content, key) if content is not None else {}
             # A configuration without statistics is nothing unusual.
             if isinstance(document, str) and not document.startswith("no object under"):
-                log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, member=member)
+                log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, place=member)
 
 
 def _statistics(
@@ -242,7 +242,7 @@ def _statistics(
     key: str,
     file_size: int,
     member_count: int,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
 ) -> ReleaseStatistics:
     """Build the result from checked counts."""
     splits = counts["split_counts"]
@@ -270,5 +270,5 @@ def _statistics(
                 for number, name in classes
             ),
         ),
-        problems=log.entries(),
+        problems=log.entries_by_code(),
     )

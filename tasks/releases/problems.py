@@ -1,12 +1,11 @@
-"""What can be wrong with a release, and a bounded ledger of where."""
+"""What can be wrong with a release."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from tasks.reports.problem_log import Problem
 
 LISTED_PER_CODE = 100
 """Entries of one kind with their places; the rest of the kind is counted in one more entry."""
@@ -34,7 +33,6 @@ class ReleaseProblemCode(StrEnum):
     LABELS_NOT_READ = "labels_not_read"
     # The member was used; something about it is unusual.
     MEMBER_BACKSLASHES = "member_backslashes"
-    MEMBER_NAME_NOT_UTF8 = "member_name_not_utf8"
     # About the archive.
     ARCHIVE_PREPENDED_BYTES = "archive_prepended_bytes"
     ARCHIVE_TRAILING_BYTES = "archive_trailing_bytes"
@@ -51,105 +49,12 @@ class ReleaseProblemCode(StrEnum):
     DUPLICATE_IMAGE = "duplicate_image"
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseProblem:
-    """Something in a release that could not be used, or should be looked at.
-
-    Attributes:
-        code: the kind of problem: a `ReleaseProblemCode`, or a `ProblemCode` of the labels.
-        member: the member's name as shown; None where it concerns the archive or the dataset.
-        line: line in it, from 1; None where it concerns the member.
-        detail: what is wrong, in words.
-        count: how many places this entry stands for; more than 1 where a kind has so many that
-            only the first are listed.
-    """
-
-    code: str
-    member: str | None
-    line: int | None
-    detail: str
-    count: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry as a JSON object; `count` only where it is not 1."""
-        entry: dict[str, Any] = {
-            "code": self.code,
-            "member": self.member,
-            "line": self.line,
-            "detail": self.detail,
-        }
-        if self.count != 1:
-            entry["count"] = self.count
-        return entry
-
-
-def count_by_code(problems: Iterable[ReleaseProblem]) -> dict[str, int]:
-    """Return how many places have each kind of problem, by code, sorted by code."""
-    totals: Counter[str] = Counter()
-    for problem in problems:
-        totals[problem.code] += problem.count
-    return dict(sorted(totals.items()))
-
-
-class ReleaseProblemLog:
-    """Collects problems and keeps their number bounded, whatever the archive holds.
-
-    Attributes:
-        listed_per_code: how many entries of one kind keep their places.
-    """
-
-    def __init__(self, listed_per_code: int = LISTED_PER_CODE) -> None:
-        self.listed_per_code = listed_per_code
-        self._listed: dict[str, list[ReleaseProblem]] = {}
-        self._totals: Counter[str] = Counter()
-
-    def add(
-        self,
-        code: str,
-        detail: str,
-        *,
-        member: str | None = None,
-        line: int | None = None,
-        count: int = 1,
-    ) -> None:
-        """Note one problem, or `count` places of one kind of which only this one is described."""
-        listed = self._listed.setdefault(str(code), [])
-        self._totals[str(code)] += count
-        if len(listed) < self.listed_per_code:
-            listed.append(ReleaseProblem(str(code), member, line, detail))
-
-    def room(self, code: str) -> int:
-        """Return how many more entries of a kind keep their places."""
-        return self.listed_per_code - len(self._listed.get(str(code), ()))
-
-    def count(self, code: str, number: int) -> None:
-        """Count more places of a kind without describing them."""
-        if number:
-            self._listed.setdefault(str(code), [])
-            self._totals[str(code)] += number
-
-    def absorb(self, other: ReleaseProblemLog) -> None:
-        """Take over the problems of another log."""
-        for code, listed in other._listed.items():
-            for problem in listed:
-                self.add(code, problem.detail, member=problem.member, line=problem.line)
-            self.count(code, other._totals[code] - len(listed))
-
-    @property
-    def totals(self) -> Mapping[str, int]:
-        """How many places have each kind of problem."""
-        return dict(sorted(self._totals.items()))
-
-    def entries(self) -> tuple[ReleaseProblem, ...]:
-        """Return the entries sorted by kind, each kind in the order it came.
-
-        A kind with more places than are listed ends with one entry that stands for the rest.
-        """
-        entries: list[ReleaseProblem] = []
-        for code in sorted(self._totals):
-            listed = self._listed[code]
-            entries += listed
-            more = self._totals[code] - len(listed)
-            if more:
-                entries.append(ReleaseProblem(code, None, None, f"{more} more of this kind", more))
-        return tuple(entries)
+def problem_as_json(problem: Problem) -> dict[str, Any]:
+    """A problem as it is stored with a release's statistics; `count` only where it is not 1."""
+    entry: dict[str, Any] = {
+        "code": problem.code,
+        "member": problem.place or None,
+        "line": problem.line,
+        "detail": problem.reason,
+    }
+    return entry if problem.count == 1 else {**entry, "count": problem.count}

@@ -31,9 +31,10 @@ from tasks.releases.dataset.written_splits import find_splits
 from tasks.releases.labels.image_rows import STATES, ImageFacts
 from tasks.releases.labels.scan import LabelSums, LabelTask, Progress, scan_labels
 from tasks.releases.metadata import note_unusable_metadata
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
 from tasks.releases.scan_result import Findings, statistics_of
 from tasks.releases.statistics import LabelState, ReleaseStatistics, safe_text
+from tasks.reports.problem_log import ProblemLog
 
 _MOST_COLLECTIONS = 10
 
@@ -83,7 +84,7 @@ class _Scan:
 
     def __init__(self, descriptor: int, file_size: int, path: Path, limits: ArchiveLimits) -> None:
         self.descriptor, self.path, self.limits = descriptor, path, limits
-        self.log = ReleaseProblemLog(limits.listed_per_code)
+        self.log = ProblemLog(limits.listed_per_code)
         self.directory: ZipDirectory = read_zip_directory(
             descriptor, file_size, path, self.log, limits
         )
@@ -102,10 +103,10 @@ class _Scan:
             self.log.add(
                 problem.code,
                 safe_text(problem.reason),
-                member=str(problem.file),
-                line=problem.line,
-                count=problem.count,
+                problem.line,
+                place=problem.place,
             )
+            self.log.count(problem.code, problem.count - 1)
         splits = find_splits(self.names, files, described.config, self._read, self.log)
         pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
         orphans = self._orphans(files, pairs)
@@ -142,7 +143,7 @@ class _Scan:
                 self.limits,
             )
         except MemberError as error:
-            self.log.add(error.code, error.reason, member=self.directory.shown_name(member))
+            self.log.add(error.code, error.reason, place=self.directory.shown_name(member))
             return None
 
     def _note_other_datasets(self, files: DatasetFiles) -> None:
@@ -151,7 +152,7 @@ class _Scan:
         for other, images in files.folders.other_roots:
             detail = f"another dataset of {images} images; the one in {root} counts"
             self.log.add(
-                ProblemCode.DATASET_ROOT_EXTRA, detail, member=safe_text("/".join(other) or ".")
+                ProblemCode.DATASET_ROOT_EXTRA, detail, place=safe_text("/".join(other) or ".")
             )
         outside = files.image_count_outside - sum(images for _, images in files.folders.other_roots)
         if outside > 0:
@@ -164,7 +165,7 @@ class _Scan:
         """Note a problem of some members; only so many are named."""
         room = self.log.room(code)
         for member in members[:room].tolist():
-            self.log.add(code, detail, member=self.directory.shown_name(member))
+            self.log.add(code, detail, place=self.directory.shown_name(member))
         self.log.count(code, max(len(members) - room, 0))
 
     def _note_pairs(self, files: DatasetFiles, pairs: Pairs, orphans: Integers) -> None:

@@ -15,7 +15,7 @@ from tasks.releases.dataset.pairing import NONE, Pairs
 from tasks.releases.labels.image_rows import STATES, ImageFacts
 from tasks.releases.labels.row_counts import OBJECT_EDGES, SPLITS, histogram_of
 from tasks.releases.labels.scan import LabelSums
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
 from tasks.releases.statistics import (
     ClassName,
     ClassShapes,
@@ -26,6 +26,7 @@ from tasks.releases.statistics import (
     StatisticsSource,
     safe_text,
 )
+from tasks.reports.problem_log import ProblemLog
 
 _UNLABELLED = "unknown"
 _OF_FOLDERS = "image"
@@ -44,7 +45,7 @@ class Findings:
     orphan_splits: NDArray[np.int8]
 
 
-def statistics_of(found: Findings, log: ReleaseProblemLog) -> ReleaseStatistics:
+def statistics_of(found: Findings, log: ProblemLog) -> ReleaseStatistics:
     """Build the statistics.
 
     Args:
@@ -78,12 +79,12 @@ def statistics_of(found: Findings, log: ReleaseProblemLog) -> ReleaseStatistics:
             classes=classes,
             co_occurrence=found.sums.counts.co_occurrence(),
         ),
-        problems=log.entries(),
+        problems=log.entries_by_code(),
         image_batches=found.facts.batches,
     )
 
 
-def _note_dataset(found: Findings, log: ReleaseProblemLog) -> None:
+def _note_dataset(found: Findings, log: ProblemLog) -> None:
     """Note what concerns the labels of the dataset as a whole."""
     for problem in found.sums.decision_problems:
         log.add(problem.code, problem.reason)

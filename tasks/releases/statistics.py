@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.releases.problems import ReleaseProblem, count_by_code
+from tasks.releases.problems import problem_as_json
+from tasks.reports.problem_log import Problem, count_by_code
 
 STATISTICS_VERSION = 1
 """Changes when the same archive gives other statistics; part of every JSON and snapshot."""
@@ -125,8 +126,6 @@ class ClassShapes:
 
     Attributes:
         split: train, val, test or unsplit; "all" where the metadata does not tell splits apart.
-        class_id: the class.
-        class_name: its name.
         geometry: box, polygon, oriented_box, keypoints, unknown, or image for classification.
         instances: rows, as written.
         images: images with at least one such row, as written.
@@ -167,7 +166,6 @@ class SplitShapes:
 
     Attributes:
         split: train, val, test or unsplit.
-        images: all its images.
         labelled_images: images whose label has at least one usable row.
         empty_labels: images with a label file that has no rows.
         images_without_label: images without any label file.
@@ -277,9 +275,6 @@ class ReleaseStatistics:
             key is the same content, so that an unchanged archive is not scanned again.
         archive_size: bytes of the file.
         member_count: entries of the central directory.
-        train_image_count: images.
-        val_image_count: images.
-        test_image_count: images.
         unsplit_image_count: images that belong to no split; they count in none of the others.
         class_names: by id, ascending: the declared ones, or the used ones where none is declared.
         shapes: instances, images and histograms.
@@ -298,7 +293,7 @@ class ReleaseStatistics:
     unsplit_image_count: int = 0
     class_names: tuple[ClassName, ...] = ()
     shapes: ReleaseShapes = field(default_factory=ReleaseShapes)
-    problems: tuple[ReleaseProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
     image_batches: Callable[[], Iterator[pa.RecordBatch]] = field(
         default=_no_images, compare=False, repr=False
     )
@@ -331,7 +326,7 @@ class ReleaseStatistics:
         }
         return pa.table(columns, schema=CLASS_ROWS_SCHEMA)
 
-    def with_problems(self, more: Sequence[ReleaseProblem]) -> ReleaseStatistics:
+    def with_problems(self, more: Sequence[Problem]) -> ReleaseStatistics:
         """Return the same statistics with further problems, sorted by code as before."""
         problems = sorted((*self.problems, *more), key=lambda problem: problem.code)
         return replace(self, problems=tuple(problems))
@@ -352,7 +347,7 @@ class ReleaseStatistics:
 
     def problems_json(self) -> list[dict[str, Any]]:
         """Return the problems as a JSON array of {code, member, line, detail[, count]}."""
-        return [problem.to_json() for problem in self.problems]
+        return [problem_as_json(problem) for problem in self.problems]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything except the images as a JSON object."""

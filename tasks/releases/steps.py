@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact
 
-from storage.database.connection import Database, is_transient, open_database
+from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
+from storage.database.transient import is_transient
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
 from storage.jobs.counted import begin_counted_job, record_count
 from storage.jobs.held import HeldJob, start_job
@@ -38,19 +34,11 @@ from storage.releases import (
     mark_to_be_built,
     store_statistics,
 )
-from storage.settings import get_settings
-from storage.snapshots import (
-    SnapshotSubject,
-    latest_snapshot,
-    prune_snapshots,
-    snapshot_metadata,
-    write_snapshot,
-)
+from storage.snapshots import SnapshotSubject
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
 from tasks.releases.metadata import content_key, read_release_metadata
-from tasks.releases.problems import ReleaseProblem
 from tasks.releases.report import release_markdown
 from tasks.releases.scan import scan_release
 from tasks.releases.statistics import (
@@ -63,7 +51,10 @@ from tasks.releases.statistics import (
 from tasks.releases.verification import compare_statistics
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
+from tasks.reports.problem_log import Problem
 from tasks.running.decorators import task
+from tasks.running.progress import ProgressArtifact
+from tasks.snapshots import keep_snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -249,10 +240,9 @@ def _compute(
         return counted
     return counted.with_problems(
         [
-            ReleaseProblem(
+            Problem(
                 METADATA_DIFFERS,
-                None,
-                None,
+                "",
                 f"{difference.what}: the metadata says {_shown(difference.metadata)}, the members "
                 f"{_shown(difference.scan)}",
             )
@@ -263,7 +253,7 @@ def _compute(
 
 def _near_leaks(
     database: Database, release: ReleaseRecord, statistics: ReleaseStatistics
-) -> tuple[ReleaseProblem, ...]:
+) -> tuple[Problem, ...]:
     """Near-duplicates in two splits, where the images of the release's project were measured."""
     if release.project_id is None:
         return ()
@@ -303,57 +293,46 @@ def _as_columns(statistics: ReleaseStatistics, facts: ArchiveFacts) -> ComputedS
     )
 
 
-@dataclass
 class _Progress:
     """The progress of a scan: in the job's row each second, in Prefect every two seconds.
 
     What is counted are the label files, and one more for the release itself.
     """
 
-    database: Database
-    job: HeldJob
-    release: ReleaseRecord
-    _total: int | None = None
-    _next_record: float = 0.0
-    _next_show: float = field(default_factory=lambda: time.monotonic() + _SHOW_SECONDS)
-    _artifact_id: UUID | None = None
+    def __init__(self, database: Database, job: HeldJob, release: ReleaseRecord) -> None:
+        self._database = database
+        self._job = job.reference
+        self._name = release.name
+        self._total: int | None = None
+        self._next_record = 0.0
+        key = artifact_key("release-progress", release.name, str(release.id))
+        self._artifact = ProgressArtifact(key, first_after_seconds=_SHOW_SECONDS)
 
     def __call__(self, done: int, total: int) -> None:
         self.begin(total)
         now = time.monotonic()
         if now >= self._next_record:
-            record_count(self.database, self.job.reference, min(done, total))
+            record_count(self._database, self._job, min(done, total))
             self._next_record = now + _RECORD_SECONDS
-        if now >= self._next_show:
-            self._show(done, total)
-            self._next_show = time.monotonic() + _SHOW_SECONDS
+        self._artifact.show(lambda: self._look(done, total))
 
     def begin(self, label_files: int) -> None:
         """Fix the total; only the first call counts."""
         if self._total is None:
             self._total = label_files + 1
-            begin_counted_job(self.database, self.job.reference, self._total)
+            begin_counted_job(self._database, self._job, self._total)
 
     def end(self) -> None:
         """All is done and stored."""
         assert self._total is not None
-        record_count(self.database, self.job.reference, self._total)
-        if self._artifact_id is not None:
-            self._show(self._total, self._total)
+        total = self._total
+        record_count(self._database, self._job, total)
+        if self._artifact.is_shown:
+            self._artifact.show(lambda: self._look(total, total), at_once=True)
 
-    def _show(self, done: int, total: int) -> None:
-        """Show it in Prefect; the window must not break the work behind it."""
-        percent = 100.0 * done / max(total, 1)
-        text = f"Statistics of {escape(self.release.name)}: {done} of {total} label files"
-        try:
-            if self._artifact_id is None:
-                key = artifact_key("release-progress", self.release.name, str(self.release.id))
-                made = create_progress_artifact(percent, key=key, description=text)
-                self._artifact_id = cast(UUID, made)  # a coroutine only inside of async code
-            else:
-                update_progress_artifact(self._artifact_id, percent, description=text)
-        except Exception as error:
-            _log.warning("Progress of release %s could not be shown: %s", self.release.name, error)
+    def _look(self, done: int, total: int) -> tuple[float, str]:
+        text = f"Statistics of {escape(self._name)}: {done} of {total} label files"
+        return 100.0 * done / max(total, 1), text
 
 
 @task(run_name="queue outdated releases")
@@ -386,32 +365,25 @@ def write_release_snapshots(
     Returns:
         The path of each by the name of its dataset.
     """
-    parameters = {
-        "flow": "build-release-stats",
-        "version": version("visionflows"),
-        "release": release.name,
-        "archive": str(release.model_path),
-        "source": statistics.source.value,
-        "content": f"{STATISTICS_VERSION} {statistics.source.value} {statistics.content_key}",
-    }
     datasets: dict[str, tuple[pa.Schema, Any]] = {
         "release_classes": (CLASS_ROWS_SCHEMA, lambda: statistics.class_rows().to_batches()),
     }
     if statistics.source is StatisticsSource.SCAN:
         datasets["release_images"] = (IMAGE_ROWS_SCHEMA, statistics.image_batches)
-    settings = get_settings()
-    root = settings.snapshots_folder
-    paths = {}
-    for dataset, (schema, batches) in datasets.items():
-        subject = SnapshotSubject(dataset, "release", release.id)
-        newest = latest_snapshot(root, subject)
-        if newest is None or snapshot_metadata(newest).get("content") != parameters["content"]:
-            newest = write_snapshot(
-                root, subject, schema, batches(), run_id=run_id, metadata=parameters
-            )
-            prune_snapshots(root, subject, keep=settings.snapshots_kept)
-        paths[dataset] = str(newest)
-    return paths
+    return {
+        dataset: keep_snapshot(
+            SnapshotSubject(dataset, "release", release.id),
+            schema,
+            batches,
+            f"{STATISTICS_VERSION} {statistics.source.value} {statistics.content_key}",
+            "build-release-stats",
+            run_id,
+            release=release.name,
+            archive=str(release.model_path),
+            source=statistics.source.value,
+        )
+        for dataset, (schema, batches) in datasets.items()
+    }
 
 
 def _publish(database: Database, release_id: UUID) -> None:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from uuid import UUID
+
+from storage.database.connection import open_database
+from storage.jobs.chunks import list_open_chunks, plan_job
+from storage.jobs.locks import JobReference
+from storage.settings import get_settings
 
 # A task run costs milliseconds and a row in Prefect's database: seconds of work each, few in all.
 SHORTEST_CHUNK_SECONDS = 1.0
@@ -51,3 +57,21 @@ def cut_into_chunks(
     if start < len(keys):
         chunks.append(slice(start, len(keys)))
     return chunks
+
+
+def plan_chunks(
+    job: JobReference,
+    items: Sequence[UUID],
+    seconds: Sequence[float],
+    keys: Sequence[Hashable] | None = None,
+) -> list[int]:
+    """Fix the work list of a job in chunks, as `cut_into_chunks`; the numbers of those not done."""
+    database, settings = open_database(), get_settings()
+    chunks = cut_into_chunks(
+        items if keys is None else keys,
+        seconds,
+        workers=settings.workers,
+        shortest_seconds=settings.shortest_chunk_seconds,
+    )
+    plan_job(database, job, [items[chunk] for chunk in chunks])
+    return list_open_chunks(database, job)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import prefect
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
+from storage.database.transient import is_transient
 from storage.settings import get_settings
-from tasks.running.retries import FIRST_DELAY_SECONDS, RETRIES, is_worth_retrying
 from tasks.running.runners import make_task_runner
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_RETRIES = 3
+_FIRST_DELAY_SECONDS = 2.0
 
 
 def task(*, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -31,15 +35,23 @@ def task(*, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         return prefect.task(
             task_run_name=run_name,
-            retries=RETRIES,
-            retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
+            retries=_RETRIES,
+            retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
             retry_jitter_factor=0.5,
-            retry_condition_fn=is_worth_retrying,
+            retry_condition_fn=_is_worth_retrying,
             cache_policy=NO_CACHE,
             persist_result=False,
         )(function)
 
     return decorate
+
+
+def _is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    try:
+        state.result(raise_on_failure=True)
+    except BaseException as error:
+        return is_transient(error)
+    return False  # a state that failed without an exception: nothing says that it may pass
 
 
 def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:

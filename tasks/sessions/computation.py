@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from tasks.reports.problem_log import ProblemLog, quoted
 from tasks.sessions.folders.content import FolderContent, scan_folder
 from tasks.sessions.folders.names import time_in_name
 from tasks.sessions.manifest.consistency import compare_with_folder
@@ -14,7 +15,7 @@ from tasks.sessions.manifest.expected_images import completion_percentage
 from tasks.sessions.manifest.facts import manifest_facts
 from tasks.sessions.manifest.files import read_manifest
 from tasks.sessions.metadata.image_sample import sample_images
-from tasks.sessions.problems import ProblemLog, SessionProblemCode, quoted
+from tasks.sessions.problems import SessionProblemCode, session_log
 from tasks.sessions.statistics import (
     ManifestStatus,
     SessionFolder,
@@ -41,7 +42,7 @@ def compute_session_statistics(
         options: how to look at it.
     """
     options = options or SessionOptions()
-    log = ProblemLog()
+    log = session_log()
     known = SessionStatistics(
         session_id=folder.session_id,
         session_path=str(folder.path),
@@ -56,7 +57,6 @@ def compute_session_statistics(
         code = SessionProblemCode
         log.add(
             code.FOLDER_MISSING if is_missing else code.FOLDER_UNREADABLE,
-            "",
             error.strerror or type(error).__name__,
         )
         return replace(known, problems=log.entries())
@@ -86,7 +86,7 @@ def _guarded(work: Callable[[], Result], otherwise: Result, log: ProblemLog) -> 
         raise  # not about this session: another attempt may succeed
     except Exception as error:
         reason = f"{type(error).__name__}: {quoted(str(error))}"
-        log.add(SessionProblemCode.UNEXPECTED_ERROR, "", reason)
+        log.add(SessionProblemCode.UNEXPECTED_ERROR, reason)
         return otherwise
 
 
@@ -149,7 +149,7 @@ def _with_freshness(
     latest = max(written, default=None)
     if latest is not None and latest - now > options.ongoing_for:
         reason = f"a file's time is {latest.isoformat(timespec='seconds')}, in the future"
-        log.add(SessionProblemCode.TIME_IN_FUTURE, "", reason)
+        log.add(SessionProblemCode.TIME_IN_FUTURE, reason)
     is_fresh = any(abs(now - time) <= options.ongoing_for for time in written)
     listed = _time_of(fingerprint.folder_mtime_ns)
     is_over = known.manifest_status in (ManifestStatus.COMPLETED, ManifestStatus.ABORTED)
@@ -166,7 +166,7 @@ def _compare_with_status(known: SessionStatistics, log: ProblemLog) -> None:
         reason = (
             f"stated as completed, with {known.images_actual} of {known.images_expected} images"
         )
-        log.add(SessionProblemCode.STATUS_DISAGREES, "", reason, missing)
+        log.add(SessionProblemCode.STATUS_DISAGREES, reason, count=missing)
 
 
 def _time_of(mtime_ns: int | None) -> datetime | None:

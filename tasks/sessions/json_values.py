@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 
-from tasks.sessions.problems import ProblemLog, SessionProblemCode, quoted
+from tasks.reports.problem_log import ProblemLog, quoted
+from tasks.sessions.problems import SessionProblemCode
 from tasks.sessions.statistics import LARGEST_SEED, SMALLEST_SEED
 
 LARGEST_COUNT = 2**63 - 1
@@ -61,7 +62,7 @@ class JsonObject:
         """Cut a text to so many characters."""
         if len(text) > longest:
             reason = f"cut after {longest} of {len(text)} characters"
-            self._log.add(SessionProblemCode.TEXT_CUT, self._place_of(key), reason)
+            self._log.add(SessionProblemCode.TEXT_CUT, reason, place=self._place_of(key))
         return text[:longest]
 
     def name(self, *keys: str) -> str | None:
@@ -109,7 +110,7 @@ class JsonObject:
         self, key: str, reason: str, code: SessionProblemCode = SessionProblemCode.WRONG_TYPE
     ) -> None:
         """Note that a value is not what belongs in its place."""
-        self._log.add(code, self._place_of(key), reason)
+        self._log.add(code, reason, place=self._place_of(key))
 
     def _number(self, key: str, value: object) -> int | float | None:
         """Take a finite number; whole ones stay exact."""

@@ -1,16 +1,14 @@
-"""The kinds of problems that a session's files have, and a bounded log of them."""
+"""The kinds of problems that a session's files have."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
-# A manifest of nothing but oddities must not fill the row: after so many entries of one kind, the
-# rest of that kind is counted in one entry.
+from tasks.reports.problem_log import Problem, ProblemLog, quoted
+
 LISTED_PER_KIND = 20
 LISTED_NAMES = 5
-QUOTED_CHARACTERS = 60
 
 
 class SessionProblemCode(StrEnum):
@@ -74,73 +72,22 @@ class SessionProblemCode(StrEnum):
     UNEXPECTED_ERROR = "unexpected_error"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionProblem:
-    """One thing that is wrong with a session, or many of one kind.
-
-    Attributes:
-        code: the kind of problem.
-        place: a file's name, followed by the keys that lead to the value: `manifest.json:
-            snapshot.api_params.width`; empty where it is about the folder.
-        reason: what is wrong, in words.
-        count: how many things of this kind the entry stands for.
-    """
-
-    code: SessionProblemCode
-    place: str
-    reason: str
-    count: int = 1
+def session_log() -> ProblemLog:
+    """A log of the problems of one session."""
+    return ProblemLog(LISTED_PER_KIND)
 
 
-def quoted(value: object) -> str:
-    """Show a value in a message: its `repr`, at most `QUOTED_CHARACTERS` of its own long."""
-    if isinstance(value, str):
-        value = value if len(value) <= QUOTED_CHARACTERS else value[:QUOTED_CHARACTERS] + "…"
-        return repr(value)
-    if isinstance(value, (int, float, bool)) or value is None:
-        # str() of an enormous integer is refused by Python, and slow before that.
-        if isinstance(value, int) and value.bit_length() > 128:
-            return "an enormous integer"
-        return repr(value)
-    # repr() of a nested value could be as large as the file.
-    return f"a {type(value).__name__}"
+def problem_as_json(problem: Problem) -> dict[str, Any]:
+    """A problem as it is stored with the statistics of a session."""
+    return {
+        "code": problem.code,
+        "place": problem.place,
+        "reason": problem.reason,
+        "count": problem.count,
+    }
 
 
 def some_names(names: list[str]) -> str:
     """Show the first few of many names."""
     shown = ", ".join(quoted(name) for name in names[:LISTED_NAMES])
     return shown if len(names) <= LISTED_NAMES else f"{shown}, and {len(names) - LISTED_NAMES} more"
-
-
-class ProblemLog:
-    """Collects the problems of one session, and keeps their number bounded."""
-
-    def __init__(self) -> None:
-        self._listed: list[SessionProblem] = []
-        self._counts: Counter[SessionProblemCode] = Counter()
-        self._left_out: Counter[SessionProblemCode] = Counter()
-
-    def add(self, code: SessionProblemCode, place: str, reason: str, count: int = 1) -> None:
-        """Note one problem; `SessionProblem` says what the arguments are."""
-        self._counts[code] += 1
-        if self._counts[code] <= LISTED_PER_KIND:
-            self._listed.append(SessionProblem(code, place, reason, count))
-        else:
-            self._left_out[code] += count
-
-    def __contains__(self, code: SessionProblemCode) -> bool:
-        return code in self._counts
-
-    def entries(self) -> tuple[SessionProblem, ...]:
-        """Return the problems in the order they came, then one entry per kind that has more."""
-        more = [
-            SessionProblem(code, "", f"{count} more of this kind", count)
-            for code, count in self._left_out.items()
-        ]
-        return (*self._listed, *more)
-
-    def extend(self, other: ProblemLog) -> None:
-        """Take over the problems of another log."""
-        for problem in other.entries():
-            entry = replace(problem)
-            self.add(entry.code, entry.place, entry.reason, entry.count)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from pathlib import Path
 
-from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.reports.problem_log import Problem
+from tasks.sessions.problems import SessionProblemCode
 
 # Raised when the same folder would give other statistics than before: stored rows are then stale.
 STATS_VERSION = 1
@@ -87,7 +88,7 @@ class FoundSessions:
     """
 
     sessions: tuple[SessionFolder, ...]
-    problems: tuple[SessionProblem, ...]
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ class SessionStatistics:
     images_listed_absent: int | None = None
     images_unlisted: int | None = None
     images_sampled: int = 0
-    problems: tuple[SessionProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
     fingerprint: SessionFingerprint
 
     @property

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from sqlalchemy import Connection
 
-from storage.database.connection import Database, is_transient, open_database
+from storage.database.connection import Database, open_database
 from storage.database.snapshot_views import SESSIONS
 from storage.database.tables.sessions import SessionStats
-from storage.errors import InvalidInputError, JobTakenOverError
-from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.database.transient import is_transient
+from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference
-from storage.jobs.records import should_stop
 from storage.session_queries import (
     load_session_overview,
 )
@@ -34,17 +32,12 @@ from storage.sessions import (
     register_session_folders,
     store_sessions,
 )
-from storage.settings import get_settings
-from storage.snapshots import (
-    SnapshotSubject,
-    latest_snapshot,
-    prune_snapshots,
-    snapshot_metadata,
-    write_snapshot,
-)
+from storage.snapshots import SnapshotSubject
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
-from tasks.running.chunks import cut_into_chunks
+from tasks.reports.problem_log import Problem
+from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
+from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 from tasks.sessions.computation import compute_session_statistics
 from tasks.sessions.folders.finding import find_sessions, fingerprint_session
@@ -57,7 +50,7 @@ from tasks.sessions.folders.plan import (
     estimate_seconds,
     plan_sessions,
 )
-from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.sessions.problems import SessionProblemCode, problem_as_json
 from tasks.sessions.report import incomplete_session_rows, sessions_markdown
 from tasks.sessions.statistics import (
     STATS_VERSION,
@@ -66,8 +59,8 @@ from tasks.sessions.statistics import (
     SessionFolder,
     SessionStatistics,
 )
+from tasks.snapshots import keep_snapshot
 
-_LOOK_SECONDS = 1.0
 _REPORT_ROWS = 50
 _STATS_COLUMNS = tuple(
     column.name
@@ -119,15 +112,6 @@ class PlanReport:
     left_out: list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class ChunkReport:
-    """What one attempt at a chunk has done."""
-
-    number: int
-    processed: int
-    failed: int
-
-
 @task(run_name="plan")
 def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
     """Find the sessions, see which have changed without opening any, and cut them into chunks."""
@@ -144,7 +128,7 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
         could_not_look_at={
             problem.place
             for problem in found.problems
-            if problem.code is SessionProblemCode.FOLDER_UNREADABLE
+            if problem.code == SessionProblemCode.FOLDER_UNREADABLE
         },
         is_there=lambda session: (Path(session.root) / session.relative_path).is_dir(),
     )
@@ -166,16 +150,12 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
         if path in folder_ids
         and (chosen.without_manifest or by_path[path].fingerprint.has_manifest)
     ]
-    ids = [folder_ids[folder.session_id] for folder in to_compute]
-    chunks = cut_into_chunks(
-        ids,
-        [estimate_seconds(folder) for folder in to_compute],
-        workers=get_settings().workers,
-        shortest_seconds=get_settings().shortest_chunk_seconds,
-    )
-    plan_job(database, job, [ids[chunk] for chunk in chunks])
     return PlanReport(
-        list_open_chunks(database, job),
+        plan_chunks(
+            job,
+            [folder_ids[folder.session_id] for folder in to_compute],
+            [estimate_seconds(folder) for folder in to_compute],
+        ),
         _plan_counts(plan, found=len(found.sessions), to_compute=len(to_compute)),
         [(problem.place, problem.reason) for problem in found.problems[:_REPORT_ROWS]],
     )
@@ -246,72 +226,37 @@ def _earlier(session: KnownSession) -> EarlierSession:
 def compute_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
     """Compute the statistics of the sessions of a chunk and store them batch by batch.
 
-    An attempt goes on where the last one stopped. It ends early, with what it has computed stored,
-    when the job is cancelled.
+    An attempt goes on where the last one stopped, see `work_through`.
     """
-    database = open_database()
-    with database.transaction() as connection:
-        claim = claim_chunk(connection, job, number)
-        if claim is None:
-            return ChunkReport(number, 0, 0)
-        folders = load_planned_folders(connection, claim.items[claim.position :])
-    work = _ChunkWork(database, claim, folders)
-    try:
-        while work.claim.position < len(claim.items) and not work.stopped:
-            work.compute_batch(batch_size)
-    except JobTakenOverError:
-        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
-    return ChunkReport(
-        number, work.claim.processed - claim.processed, work.claim.failed - claim.failed
+    return work_through(
+        job,
+        number,
+        lambda connection, items: _Computing(batch_size, load_planned_folders(connection, items)),
     )
 
 
-class _ChunkWork:
-    """One attempt at a chunk."""
+class _Computing(ChunkWork):
+    """Looks at sessions."""
 
-    def __init__(
-        self, database: Database, claim: ChunkClaim, folders: dict[UUID, PlannedFolder]
-    ) -> None:
-        self.claim = claim
-        self.stopped = False
-        self._database = database
+    def __init__(self, batch_size: int, folders: dict[UUID, PlannedFolder]) -> None:
+        super().__init__(batch_size)
         self._folders = folders
-        # At once: a chunk that waited in the queue while the job was cancelled reads nothing.
-        self._next_look = time.monotonic()
+        self._sessions: list[StoredSession] = []
 
-    def compute_batch(self, batch_size: int) -> None:
-        """Look at up to `batch_size` sessions and store them with the new position at once."""
-        sessions: list[StoredSession] = []
-        position, failed = self.claim.position, self.claim.failed
-        for item in self.claim.items[position : position + batch_size]:
-            if self._should_stop():
-                break
-            folder = self._folders.get(item)
-            position += 1
-            if folder is None:
-                failed += 1  # somebody has deleted it since the job was planned
-                continue
-            sessions.append(_look_at(folder))
-            failed += sessions[-1].error_message is not None
-        if position == self.claim.position:
-            return
-        with self._database.transaction() as connection:
-            moved = record_batch(
-                connection,
-                self.claim,
-                position=position,
-                processed=position - failed,
-                failed=failed,
-            )
-            store_sessions(connection, sessions)
-        self.claim = moved
+    def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
+        self._sessions = []
+        return [self._has_computed(item) for item in until(should_stop, items)]
 
-    def _should_stop(self) -> bool:
-        """Look at most once a second whether the job was cancelled."""
-        if not self.stopped and time.monotonic() >= self._next_look:
-            self.stopped = should_stop(self._database, self.claim.job)
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-        return self.stopped
+    def _has_computed(self, item: UUID) -> bool:
+        folder = self._folders.get(item)
+        if folder is None:
+            return False  # somebody has deleted it since the job was planned
+        session = _look_at(folder)
+        self._sessions.append(session)
+        return session.error_message is None
+
+    def store(self, connection: Connection) -> None:
+        store_sessions(connection, self._sessions)
 
 
 def _look_at(planned: PlannedFolder) -> StoredSession:
@@ -327,7 +272,7 @@ def _look_at(planned: PlannedFolder) -> StoredSession:
         if is_transient(error):
             raise
         reason = f"{type(error).__name__}: {error}"
-        problem = SessionProblem(SessionProblemCode.UNEXPECTED_ERROR, "", reason)
+        problem = Problem(SessionProblemCode.UNEXPECTED_ERROR, "", reason)
         statistics = SessionStatistics(
             session_id=planned.session_id,
             session_path=str(path),
@@ -346,7 +291,7 @@ def _look_at(planned: PlannedFolder) -> StoredSession:
             statistics.fingerprint.manifest_size,
         ),
         error_message=None if failure is None else f"{path / failure.place}: {failure.reason}",
-        is_missing=failure is not None and failure.code is SessionProblemCode.FOLDER_MISSING,
+        is_missing=failure is not None and failure.code == SessionProblemCode.FOLDER_MISSING,
         is_partial=statistics.is_readable,
     )
 
@@ -355,7 +300,7 @@ def _stats_columns(statistics: SessionStatistics) -> dict[str, Any]:
     values = {name: getattr(statistics, name) for name in _STATS_COLUMNS}
     values["placeholders_json"] = dict(statistics.placeholders_json)
     values["variations_summary_json"] = dict(statistics.variations_summary_json)
-    values["problems"] = [asdict(problem) for problem in statistics.problems]
+    values["problems"] = [problem_as_json(problem) for problem in statistics.problems]
     return values
 
 
@@ -370,30 +315,17 @@ def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, s
 
     When the newest snapshot holds these very rows it still tells the truth, and is kept.
     """
-    settings = get_settings()
-    folder, subject = settings.snapshots_folder, snapshot_subject(root)
-    newest = latest_snapshot(folder, subject)
     with open_database().reading() as connection:
-        content = SESSIONS.digest(connection, root)
-        if newest is not None and snapshot_metadata(newest).get("content") == content:
-            return str(newest)
-        path = write_snapshot(
-            folder,
-            subject,
+        return keep_snapshot(
+            snapshot_subject(root),
             SESSIONS.schema,
-            SESSIONS.read(connection, root),
-            run_id=job.id,
-            metadata={
-                "flow": "compute-session-stats",
-                "version": version("visionflows"),
-                "sessions_root": root,
-                "taken_at": datetime.now(UTC).isoformat(),
-                "content": content,
-                **parameters,
-            },
+            lambda: SESSIONS.read(connection, root),
+            SESSIONS.digest(connection, root),
+            "compute-session-stats",
+            job.id,
+            sessions_root=root,
+            **parameters,
         )
-    prune_snapshots(folder, subject, keep=settings.snapshots_kept)
-    return str(path)
 
 
 @task(run_name="publish report")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tasks.labels.annotations import ImageLabels, Label, LabelProblem
+from tasks.labels.annotations import ImageLabels, Label
 from tasks.labels.problems import ProblemCode
+from tasks.reports.problem_log import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,5 +150,5 @@ def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> Ima
         if number is not None:
             labels.append(replace(label, class_name=merged.names[number], class_id=number))
         elif (code, label.line) not in known:
-            problems.append(LabelProblem(code, image.source, label.line, reason))
+            problems.append(Problem(code, str(image.source), reason, label.line))
     return replace(image, labels=tuple(labels), problems=tuple(problems))

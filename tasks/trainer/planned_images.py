@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.addresses import Split
+from tasks.reports.problem_log import Problem
 from tasks.trainer.candidates import Candidate, LeftOut
 from tasks.trainer.classes import ClassProblem
 from tasks.trainer.geometry import TaskGeometry, TrainingTask
@@ -53,7 +53,7 @@ class ProjectCandidates:
     class_names: Mapping[int, str]
     candidates: Sequence[Candidate]
     left_out: Sequence[LeftOut] = ()
-    problems: Sequence[LabelProblem] = ()
+    problems: Sequence[Problem] = ()
     not_registered: int = 0
 
 
@@ -76,11 +76,11 @@ class ProblemSums:
         if len(examples) < EXAMPLES_PER_KIND:
             examples.append((project, sentence))
 
-    def add_label_problems(self, project: str, problems: Iterable[LabelProblem]) -> None:
+    def add_label_problems(self, project: str, problems: Iterable[Problem]) -> None:
         """Count what is wrong in label files, each as often as its entry stands for."""
         for problem in problems:
             line = "" if problem.line is None else f", line {problem.line}"
-            sentence = f"{problem.file}{line}: {problem.reason}"
+            sentence = f"{problem.place}{line}: {problem.reason}"
             self.add(problem.code, project, sentence, problem.count)
 
 

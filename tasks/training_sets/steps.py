@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from prefect.artifacts import create_markdown_artifact
+from sqlalchemy import Connection
 
 from storage.database.connection import open_database
-from storage.errors import InvalidInputError, JobTakenOverError
+from storage.errors import InvalidInputError
 from storage.files import remove_leftovers
-from storage.jobs.chunks import claim_chunk, list_open_chunks, plan_job, record_batch
+from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference, lock_own_job
-from storage.jobs.records import should_stop
 from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings
-from storage.snapshots import SnapshotSubject, latest_snapshot, write_snapshot
+from storage.snapshots import SnapshotSubject
 from tasks.reports.keys import artifact_key
+from tasks.running.chunk_loop import ChunkReport, ChunkWork, work_through
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
+from tasks.snapshots import keep_snapshot
 from tasks.trainer.file_names import name_of_set
 from tasks.trainer.offer_steps import offer_project
 from tasks.training_sets.plan import TrainingSetOptions, plan_training_set
@@ -46,7 +50,6 @@ _KEY_DIGITS = 12
 _SECONDS_PER_IMAGE = 0.001
 _BYTES_PER_SECOND = 500e6
 _BATCH = 200
-_LOOK_SECONDS = 1.0
 _LEFTOVER_SECONDS = 24 * 3600.0
 
 
@@ -71,15 +74,6 @@ class PlannedSet:
     def building_folder(self, job_id: UUID) -> Path:
         """Where a job builds the set: no two jobs write into the same folder."""
         return self.output.with_name(f".{self.output.name}.{job_id}.building")
-
-
-@dataclass(frozen=True)
-class ChunkReport:
-    """What one attempt at a chunk has done."""
-
-    number: int
-    linked: int
-    copied: int
 
 
 @task(run_name="plan")
@@ -175,31 +169,31 @@ def begin_nothing(job: JobReference) -> None:
 def write_chunk(job: JobReference, number: int, planned: PlannedSet) -> ChunkReport:
     """Link or copy the images of a chunk and write their labels, batch by batch.
 
-    An attempt goes on where the last one stopped. It ends early when the job is cancelled.
+    An attempt goes on where the last one stopped, see `work_through`.
     """
-    database = open_database()
-    with database.transaction() as connection:
-        claim = claim_chunk(connection, job, number)
-    if claim is None:
-        return ChunkReport(number, 0, 0)
     folder = planned.building_folder(job.id)
-    rows = planned_rows(folder, number)
-    linked = copied = 0
-    next_look = time.monotonic()
-    try:
-        while claim.position < len(rows):
-            if time.monotonic() >= next_look:
-                if should_stop(database, job):
-                    break
-                next_look = time.monotonic() + _LOOK_SECONDS
-            done = claim.position + len(rows[claim.position : claim.position + _BATCH])
-            written = write_images(folder, rows[claim.position : done])
-            linked, copied = linked + written.linked, copied + written.copied
-            with database.transaction() as connection:
-                claim = record_batch(connection, claim, position=done, processed=done, failed=0)
-    except JobTakenOverError:
-        pass  # finished, cancelled or taken over: whoever holds the job now does the rest
-    return ChunkReport(number, linked, copied)
+    return work_through(job, number, lambda _connection, _items: _Writing(folder, number))
+
+
+class _Writing(ChunkWork):
+    """Puts images and labels into the folder of a set, and counts the `linked` and the `copied`."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        super().__init__(_BATCH)
+        self._folder = folder
+        self._number = number
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        return {row["project_image_id"]: row for row in planned_rows(self._folder, self._number)}
+
+    def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
+        written = write_images(self._folder, [self._rows[str(item)] for item in items])
+        self.counts.update(linked=written.linked, copied=written.copied)
+        return [True] * len(items)
+
+    def store(self, connection: Connection) -> None:
+        """Nothing: the files are the result."""
 
 
 @task(run_name="finish")
@@ -241,26 +235,16 @@ def _remove_building_folders(output: Path) -> None:
 @task(run_name="write snapshot")
 def write_manifest_snapshot(job: JobReference, planned: PlannedSet, projects: Sequence[str]) -> str:
     """Keep the manifest of the set as a snapshot; its path. One set has one snapshot."""
-    root = get_settings().snapshots_folder
-    subject = SnapshotSubject("training_set_images", "training_set", UUID(planned.key[:32]))
-    newest = latest_snapshot(root, subject)
-    if newest is not None:
-        return str(newest)
-    path = write_snapshot(
-        root,
-        subject,
+    return keep_snapshot(
+        SnapshotSubject("training_set_images", "training_set", UUID(planned.key[:32])),
         MANIFEST_SCHEMA,
-        read_manifest(planned.output),
-        run_id=job.id,
-        metadata={
-            "flow": "prepare-training-set",
-            "version": version("visionflows"),
-            "projects": ", ".join(projects),
-            "output": str(planned.output),
-            "content": planned.key,
-        },
+        lambda: read_manifest(planned.output),
+        planned.key,
+        "prepare-training-set",
+        job.id,
+        projects=", ".join(projects),
+        output=str(planned.output),
     )
-    return str(path)
 
 
 @task(run_name="publish report")

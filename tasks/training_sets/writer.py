@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import InvalidInputError
+from storage.files import flush
 from tasks.labels.dataset.addresses import Split
 from tasks.training_sets.plan import TrainingSetPlan
 
@@ -258,15 +259,7 @@ def finish_folder(folder: Path, output: Path) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
         raise InvalidInputError(_occupied(output)) from None
-    _flush_folder(output.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(output.parent)
 
 
 def is_finished(output: Path, key: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.files import atomic_file, remove_leftovers, write_files
+from storage.files import atomic_file, file_lock, remove_leftovers, write_files
 from tests.storage.processes import kill, read_line, start_python
 
 WRITE_HALF = """
@@ -113,3 +113,35 @@ write_files(Path({str(tmp_path)!r}), {{"0": b"new", "1": bytes(5000), "2": b"new
     assert b"File too large" in ended.stderr
     assert names(tmp_path) == ["0"]
     assert (tmp_path / "0").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_name_as_long_as_names_can_be_is_no_obstacle(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "folder" / ("x" * 255)
+    with atomic_file(path, durable=durable) as temporary:
+        temporary.write_text("whole")
+    write_files(path.parent, {"y" * 255: b"whole"})
+    assert names(path.parent) == ["x" * 255, "y" * 255]
+
+
+HOLD_LOCK = """
+    import sys
+    from pathlib import Path
+    from storage.files import file_lock
+    with file_lock(Path(sys.argv[1])):
+        print("held", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_a_lock_is_held_by_one_process_and_given_back_by_a_killed_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    holder = start_python(HOLD_LOCK, str(path))
+    assert read_line(holder) == "held"
+    with pytest.raises(BlockingIOError), file_lock(path, wait=False):
+        raise AssertionError("two hold it")
+    kill(holder)
+    with file_lock(path):
+        pass
+    with file_lock(path, wait=False):
+        pass

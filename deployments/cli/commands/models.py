@@ -36,11 +36,11 @@ def add(
 
       visionflows models add samples/mussels/mussels.onnx
     """
+    from storage.database.names import check_name
     from tasks.inference.runs.steps import describe_model
-    from tasks.projects.registration_steps import check_project_name
 
     if name is not None:
-        check_project_name(name)
+        check_name(name)
     found = check_within_data_roots(path, for_deployment=False)
     model = add_model(open_database(), describe_model(found), name=name)
     if json_output:

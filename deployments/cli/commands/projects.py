@@ -88,7 +88,7 @@ def add(
     _print_problems([f"Left out: {problem}" for problem in registration.problems])
     _print_problems(
         [
-            f"Label: {problem.file}"
+            f"Label: {problem.place}"
             + (f", line {problem.line}" if problem.line else "")
             + f": {problem.reason} ({problem.code})"
             for problem in registration.label_problems

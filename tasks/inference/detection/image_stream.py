@@ -19,9 +19,9 @@ from pathlib import Path
 
 from storage.errors import ImageError, ImageErrorCode, VisionflowsError
 from tasks.images.decoding import decode_image
+from tasks.images.displayed_pixels import displayed_pixels
 from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 from tasks.inference.detection.engine import Model, PreparedPicture
-from tasks.inference.detection.letterbox import displayed_pixels
 from tasks.inference.detections import ImageDetections, ModelError
 
 _MEMORY_WORDS = ("out of memory", "bad_alloc", "failed to allocate", "not enough memory")

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tasks.images.decoding import DecodedImage
 from tasks.inference.detections import FloatArray
 
 STRIDE = 32
@@ -111,27 +110,3 @@ def apply_letterbox(picture: Picture, letterbox: Letterbox) -> FloatArray:
         target = canvas[0, channel, top : top + inner[1], left : left + inner[0]]
         np.divide(plane, np.float32(255), out=target)
     return canvas
-
-
-def displayed_pixels(decoded: DecodedImage) -> Picture:
-    """Give the pixels of a decoded image as displayed, grey or with R, G, B first.
-
-    Raises:
-        ImageError: UNSUPPORTED when they cannot be converted to RGB.
-    """
-    rows, _ = decoded.pixel_shape
-    pixels = decoded.read_rows(0, rows)
-    if pixels.dtype != np.uint8:
-        pixels = pixels.astype(np.uint8)
-    return _turn(pixels, decoded.pixel_orientation)
-
-
-def _turn(pixels: Picture, orientation: int) -> Picture:
-    """Turn stored pixels as their EXIF orientation says (EXIF 2.32, tag 0x0112)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)

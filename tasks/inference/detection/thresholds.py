@@ -40,36 +40,18 @@ def settings_key(settings: InferenceSettings, precision: str) -> str:
     )
 
 
-def can_answer(kept_with: InferenceSettings, wanted: InferenceSettings, threshold: float) -> bool:
-    """Whether detections that were kept are exactly those of inference at a threshold.
-
-    They are, as long as nothing but the confidence differs and the threshold is not below the
-    floor. Whether a detection stays depends only on more confident ones: on those that suppress it,
-    and on how many there are where a limit cuts the rest off. All of these are above the threshold
-    if it is itself. So neither suppression nor a limit that was reached makes the answer inexact;
-    models without suppression give a fixed list, from which the threshold chooses.
-
-    Args:
-        kept_with: the settings of the inference whose detections were kept.
-        wanted: the settings of the inference that they would replace; its floor does not count.
-        threshold: of the run, 0..1.
-    """
-    return (
-        bool(np.float32(threshold) >= np.float32(kept_with.floor_confidence))
-        and kept_with.image_size == wanted.image_size
-        and kept_with.iou == wanted.iou
-        and kept_with.max_detections == wanted.max_detections
-    )
-
-
 def filter_by_threshold(kept: ImageDetections, threshold: float) -> ImageDetections:
     """Give what inference at a threshold gives, from what was kept down to a lower floor.
+
+    The two are exactly the same, as whether a detection stays depends only on more confident ones:
+    on those that suppress it, and on how many there are where a limit cuts the rest off. Models
+    without suppression give a fixed list, from which the threshold chooses.
 
     Confidences are compared as inference does: greater than, as float32 numbers. `limit_reached`
     remains only where the limit could have cut off something above the threshold.
 
     Args:
-        kept: all detections above a floor; `can_answer` tells whether it is low enough.
+        kept: all detections above a floor that is not above the threshold, with equal settings.
         threshold: 0..1.
     """
     lowest = np.float32(threshold)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
-import uuid
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from storage.errors import VisionflowsError
+from storage.files import write_files
 from tasks.inference.detections import FloatArray, ModelDescription, ModelError, WeightsFormat
 from tasks.inference.model.quiet_ultralytics import import_ultralytics
 from tasks.inference.model.runtimes import OnnxSession, TorchSession, class_names_of, object_task
@@ -143,15 +142,14 @@ def export_network(
         raise
     except Exception as error:  # the exporter raises nearly anything on networks it does not know
         content, agrees, reason = b"", False, f"{type(error).__name__}: {error}"[:500]
-    path.parent.mkdir(parents=True, exist_ok=True)
     if agrees:
-        _write(path, content)
+        write_files(path.parent, {path.name: content})
     note = {
         "agrees": agrees,
         "reason": reason,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    _write(_note_path(path), json.dumps(note, indent=1).encode())
+    write_files(path.parent, {_note_path(path).name: json.dumps(note, indent=1).encode()})
     return content if agrees else None
 
 
@@ -264,17 +262,3 @@ def _read_note(path: Path) -> dict[str, object]:
         if isinstance(note, dict):
             return note
     return {}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -17,7 +15,7 @@ from storage.inference.results import load_run_images
 from storage.inference.run_pairs import ImagePair, PairCounts, count_pairs, find_pairs, read_pairs
 from storage.inference.runs import RunRecord
 from storage.settings import get_settings
-from storage.snapshots import SnapshotSubject, prune_snapshots, write_snapshot
+from storage.snapshots import SnapshotSubject
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.image_stream import RegisteredContent
 from tasks.inference.detection.thresholds import filter_by_threshold
@@ -35,6 +33,7 @@ from tasks.inference.runs.report_steps import overlay_of, publish_report
 from tasks.reports.keys import artifact_key
 from tasks.reports.report import Picture, Report, Table
 from tasks.running.decorators import task
+from tasks.snapshots import keep_snapshot
 
 _MOST_WORST = 20
 _MOST_DRAWN = 3
@@ -60,9 +59,7 @@ def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
     Raises:
         InvalidInputError: they have no image in common.
     """
-    settings = get_settings()
     summary = ComparisonSummary(most=_MOST_WORST)
-    subject = SnapshotSubject("run_comparisons", "comparison", comparison_id(first, second))
     with open_database().reading() as connection:
         counts = count_pairs(connection, first.id, second.id)
         if counts.both == 0:
@@ -78,22 +75,17 @@ def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
                     summary.add(image)
                 yield comparison_batch(str(first.id), str(second.id), images)
 
-        path = write_snapshot(
-            settings.snapshots_folder,
-            subject,
+        path = keep_snapshot(
+            SnapshotSubject("run_comparisons", "comparison", comparison_id(first, second)),
             COMPARISON_SCHEMA,
-            batches(),
-            run_id=uuid4(),
-            metadata={
-                "flow": "compare-runs",
-                "version": version("visionflows"),
-                "first": str(first.id),
-                "second": str(second.id),
-                "matched_from_iou": str(MATCH_IOU),
-                "taken_at": datetime.now(UTC).isoformat(),
-            },
+            batches,
+            None,
+            "compare-runs",
+            uuid4(),
+            first=str(first.id),
+            second=str(second.id),
+            matched_from_iou=str(MATCH_IOU),
         )
-    prune_snapshots(settings.snapshots_folder, subject, keep=settings.snapshots_kept)
     return RunComparison(
         counts,
         summary.images,
@@ -101,7 +93,7 @@ def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
         summary.total,
         [summary.classes[name] for name in sorted(summary.classes)],
         summary.worst,
-        str(path),
+        path,
     )
 
 

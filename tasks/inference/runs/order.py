@@ -17,9 +17,6 @@ class RunOrder:
     """A model, a collection, a threshold, and how to go about it.
 
     Attributes:
-        run_id: the run.
-        collection_id: its collection.
-        model_id: its model.
         weights_path: of the model.
         sha256: what the weights must have.
         class_names: of the model, by class id.

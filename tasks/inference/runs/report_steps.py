@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +25,12 @@ from storage.inference.results import (
 from storage.inference.runs import RunRecord, RunTotals, find_run, sum_up_run
 from storage.jobs.locks import JobReference
 from storage.settings import get_settings
-from storage.snapshots import (
-    SnapshotSubject,
-    latest_snapshot,
-    prune_snapshots,
-    snapshot_metadata,
-    write_snapshot,
-)
+from storage.snapshots import SnapshotSubject
 from tasks.images.decoding import decode_image
+from tasks.images.displayed_pixels import displayed_pixels
 from tasks.images.files import ImageLimits
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.image_stream import RegisteredContent, read_registered_content
-from tasks.inference.detection.letterbox import displayed_pixels
 from tasks.inference.detection.thresholds import filter_by_threshold
 from tasks.inference.detections import ImageDetections
 from tasks.inference.runs.order import RunOrder
@@ -50,6 +42,7 @@ from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import report_markdown
 from tasks.reports.report import Picture, Report, Table
 from tasks.running.decorators import task
+from tasks.snapshots import keep_snapshot
 
 _MOST_FAILURES = 50
 _MOST_PICTURES = 6
@@ -62,35 +55,22 @@ def write_run_snapshot(job: JobReference, order: RunOrder) -> str:
 
     When the newest snapshot holds these very results it still tells the truth, and is kept.
     """
-    settings = get_settings()
-    subject = SnapshotSubject("inference_results", "run", order.run_id)
-    newest = latest_snapshot(settings.snapshots_folder, subject)
     database = open_database()
     run = find_run(database, str(order.run_id))
     with database.reading() as connection:
-        content = digest_results(connection, order.run_id)
-        if newest is not None and snapshot_metadata(newest).get("content") == content:
-            return str(newest)
-        path = write_snapshot(
-            settings.snapshots_folder,
-            subject,
+        return keep_snapshot(
+            SnapshotSubject("inference_results", "run", order.run_id),
             RESULTS_SCHEMA,
-            _batches(connection, order),
-            run_id=job.id,
-            metadata={
-                "flow": "collection-inference",
-                "version": version("visionflows"),
-                "collection": run.collection,
-                "model": run.model,
-                "sha256": order.sha256,
-                "threshold": str(order.threshold),
-                "settings": order.settings_key,
-                "taken_at": datetime.now(UTC).isoformat(),
-                "content": content,
-            },
+            lambda: _batches(connection, order),
+            digest_results(connection, order.run_id),
+            "collection-inference",
+            job.id,
+            collection=run.collection,
+            model=run.model,
+            sha256=order.sha256,
+            threshold=str(order.threshold),
+            settings=order.settings_key,
         )
-    prune_snapshots(settings.snapshots_folder, subject, keep=settings.snapshots_kept)
-    return str(path)
 
 
 def _batches(connection: Connection, order: RunOrder) -> Iterator[pa.RecordBatch]:

@@ -6,14 +6,16 @@ import errno
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Generator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from storage.database.connection import Database, open_database
+from sqlalchemy import Connection
+
+from storage.database.connection import open_database
 from storage.database.stored_values import storable_text
 from storage.errors import DiskFullError, ImageError, JobTakenOverError, VisionflowsError
 from storage.files import remove_leftovers, write_files
@@ -31,9 +33,7 @@ from storage.inference.results import (
     store_results,
 )
 from storage.inference.runs import RunTotals, begin_run, store_totals
-from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.locks import JobReference
-from storage.jobs.records import should_stop
 from storage.settings import get_settings
 from tasks.images.files import ImageLimits
 from tasks.inference.detection.detection_records import from_record, to_record
@@ -51,14 +51,14 @@ from tasks.inference.model.devices import CPU
 from tasks.inference.model.weights import read_verified_weights, sha256_of_weights
 from tasks.inference.runs.order import RunOrder
 from tasks.inference.runs.polygon_document import polygon_document, polygon_document_bytes
-from tasks.running.chunks import cut_into_chunks
+from tasks.running.chunk_loop import ChunkReport, ChunkWork, work_through
+from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 
 # For cutting chunks only.
 _SECONDS_PER_MEGAPIXEL_SEEN = 0.12
 _SECONDS_PER_ANSWER = 0.001
 _BYTES_PER_SECOND = 40e6
-_LOOK_SECONDS = 1.0
 _LONGEST_MESSAGE = 500
 _STORED_TOGETHER = 32
 _ANSWERED_TOGETHER = 128
@@ -75,15 +75,6 @@ class RunPlan:
     images: int
     to_detect: int
     collection_images: int
-
-
-@dataclass(frozen=True)
-class ChunkReport:
-    """What one attempt at a chunk has done."""
-
-    number: int
-    processed: int
-    failed: int
 
 
 @dataclass(frozen=True)
@@ -136,15 +127,13 @@ def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
     )
     if order.device != CPU:
         images.sort(key=lambda image: _seen_shape(image, order))
-    chunks = cut_into_chunks(
+    chunks = plan_chunks(
+        job,
         [image.image_id for image in images],
         [_seconds(image, order) for image in images],
-        workers=get_settings().workers,
     )
-    ids = [image.image_id for image in images]
-    plan_job(database, job, [ids[chunk] for chunk in chunks])
     to_detect = sum(not image.is_kept for image in images)
-    return RunPlan(list_open_chunks(database, job), len(images), to_detect, total)
+    return RunPlan(chunks, len(images), to_detect, total)
 
 
 def _seen_shape(image: ImageToDo, order: RunOrder) -> tuple[int, int]:
@@ -197,138 +186,127 @@ def infer_chunk(job: JobReference, number: int, order: RunOrder) -> ChunkReport:
     """Find and count objects on the images of a chunk, and store them batch by batch.
 
     Images whose detections are kept are answered from these. An attempt goes on where the last one
-    stopped. It ends early, with what it has done stored, when the job is cancelled.
+    stopped, see `work_through`.
     """
-    database = open_database()
-    with database.transaction() as connection:
-        claim = claim_chunk(connection, job, number)
-        if claim is None:
-            return ChunkReport(number, 0, 0)
-        items = claim.items[claim.position :]
+
+    def begin(connection: Connection, items: list[UUID]) -> ChunkWork:
         images = load_run_images(connection, order.collection_id, items)
-        kept = list_kept(connection, _kept_query(order), items)
-    work = _ChunkWork(database, claim, order, images, kept)
-    # Finished, cancelled or taken over: whoever holds the job now does the rest.
-    with suppress(JobTakenOverError):
-        work.run()
-    return ChunkReport(
-        number, work.claim.processed - claim.processed, work.claim.failed - claim.failed
-    )
+        return _Inferring(order, items, images, list_kept(connection, _kept_query(order), items))
+
+    return work_through(job, number, begin)
 
 
-class _ChunkWork:
-    """One attempt at a chunk."""
+class _Inferring(ChunkWork):
+    """Takes outcomes of the model, which is at work on the next batch, and kept detections."""
 
     def __init__(
         self,
-        database: Database,
-        claim: ChunkClaim,
         order: RunOrder,
+        items: Sequence[UUID],
         images: dict[UUID, RunImage],
         kept: set[UUID],
     ) -> None:
-        self.claim = claim
-        self._database = database
+        usual = _ANSWERED_TOGETHER if images.keys() <= kept else _STORED_TOGETHER
+        super().__init__(order.batch_size or usual)
         self._order = order
         self._images = images
         self._kept = kept
+        self._to_detect = [item for item in items if item in images and item not in kept]
+        self._found: Generator[tuple[UUID, ImageOutcome], None, None] | None = None
         self._outcomes: dict[UUID, ImageOutcome] = {}
-        self._stopped = False
-        # At once: a chunk that waited in the queue while the job was cancelled begins nothing.
-        self._next_look = time.monotonic()
-        is_answered = images.keys() <= kept
-        usual = _ANSWERED_TOGETHER if is_answered else _STORED_TOGETHER
-        self._together = order.batch_size or usual
+        self._rows: list[dict[str, Any]] = []
+        self._detections: dict[UUID, tuple[dict[str, Any], float]] = {}
 
-    def run(self) -> None:
-        """Do batch by batch, while the model is at work on the next one."""
-        rest = self.claim.items[self.claim.position :]
-        to_detect = [item for item in rest if item in self._images and item not in self._kept]
-        with closing(self._detect(to_detect)) as found:
-            while self.claim.position < len(self.claim.items) and not self._should_stop():
-                position = self.claim.position
-                batch = self.claim.items[position : position + self._together]
-                waiting = {item for item in batch if item in self._images} - self._kept
-                waiting -= self._outcomes.keys()
-                while waiting:
-                    arrived = next(found, None)
-                    if arrived is None:
-                        break  # told to stop
-                    item, outcome = arrived
-                    self._outcomes[item] = outcome
-                    waiting.discard(item)
-                self._store(batch)
+    def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
+        """Collect the results of a batch up to the first image without one; write polygons.
 
-    def _detect(self, items: list[UUID]) -> Generator[tuple[UUID, ImageOutcome], None, None]:
-        if not items:
-            return
-        loaded = _loaded_model(self._order)
-        settings = get_settings()
-        batch_size = None
-        if self._order.device != CPU:  # on a CPU larger batches cost memory and save nothing
-            batch_size = self._order.batch_size or loaded.model.batch_size
-            self._together = max(self._together, batch_size)
-        outcomes = detect_in_files(
-            loaded.model,
-            [
-                RegisteredContent(image.paths, image.sha256)
-                for image in (self._images[item] for item in items)
-            ],
-            threads=1,  # chunks run beside each other, as many as there are workers
-            batch_size=batch_size,
-            limits=ImageLimits(settings.max_image_pixels, settings.max_image_bytes),
-            should_stop=self._should_stop,
-            turns=loaded.turns,
-        )
-        with closing(outcomes):
-            for outcome in outcomes:
-                yield items[outcome.position], outcome
-
-    def _store(self, batch: list[UUID]) -> None:
-        """Store the images of a batch up to the first that has no outcome."""
-        order, kept_query = self._order, _kept_query(self._order)
-        records = self._load_kept([item for item in batch if item in self._kept])
-        rows: list[dict[str, Any]] = []
+        Raises:
+            DiskFullError: there is no room for polygons.
+            JobTakenOverError: another run has removed detections that were kept.
+        """
+        self._wait_for(items, should_stop)
+        records = self._load_kept([item for item in items if item in self._kept])
+        self._rows, self._detections = [], {}
         documents: dict[str, bytes] = {}
-        detections: dict[UUID, tuple[dict[str, Any], float]] = {}
-        position, processed, failed = self.claim.position, self.claim.processed, self.claim.failed
-        for item in batch:
-            image, outcome = self._images.get(item), self._outcomes.get(item)
+        succeeded: list[bool] = []
+        for item in items:
+            image, outcome = self._images.get(item), self._outcomes.pop(item, None)
             if image is None:
-                failed += 1  # left the collection since the job was planned
+                succeeded.append(False)  # left the collection since the job was planned
             elif item in records:
-                rows.append(self._good_row(item, from_record(records[item]), None, documents))
-                processed += 1
+                self._rows.append(self._good_row(item, from_record(records[item]), None, documents))
+                succeeded.append(True)
             elif item in self._kept:
                 raise JobTakenOverError(f"Detections of {image.name} were removed.")
             elif outcome is None:
                 break
             elif outcome.detections is not None:
                 found, took = outcome.detections, outcome.inference_ms
-                rows.append(self._good_row(item, found, took, documents))
-                detections[item] = (to_record(found), took)
-                processed += 1
+                self._rows.append(self._good_row(item, found, took, documents))
+                self._detections[item] = (to_record(found), took)
+                succeeded.append(True)
             else:
-                rows.append(self._failed_row(image, outcome.error))
-                failed += 1
-            position += 1
-        if position == self.claim.position:
-            return
-        write_polygons(order.run_id, documents)
-        with self._database.transaction() as connection:
-            moved = record_batch(
-                connection, self.claim, position=position, processed=processed, failed=failed
-            )
-            store_detections(connection, kept_query, order.settings.floor_confidence, detections)
-            store_results(connection, rows)
-        for item in batch:
-            self._outcomes.pop(item, None)
-        self.claim = moved
+                self._rows.append(self._failed_row(image, outcome.error))
+                succeeded.append(False)
+        write_polygons(self._order.run_id, documents)
+        return succeeded
+
+    def store(self, connection: Connection) -> None:
+        store_detections(
+            connection,
+            _kept_query(self._order),
+            self._order.settings.floor_confidence,
+            self._detections,
+        )
+        store_results(connection, self._rows)
+
+    def close(self) -> None:
+        if self._found is not None:
+            self._found.close()
+
+    def _wait_for(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> None:
+        """Take outcomes of the model until those of a batch are there, or it is told to stop."""
+        waiting = {item for item in items if item in self._images} - self._kept
+        waiting -= self._outcomes.keys()
+        if waiting and self._found is None:
+            self._found = self._detect(should_stop)
+        while waiting and self._found is not None:
+            arrived = next(self._found, None)
+            if arrived is None:
+                break  # told to stop
+            item, outcome = arrived
+            self._outcomes[item] = outcome
+            waiting.discard(item)
+
+    def _detect(
+        self, should_stop: Callable[[], bool]
+    ) -> Generator[tuple[UUID, ImageOutcome], None, None]:
+        loaded = _loaded_model(self._order)
+        settings = get_settings()
+        batch_size = None
+        if self._order.device != CPU:  # on a CPU larger batches cost memory and save nothing
+            batch_size = self._order.batch_size or loaded.model.batch_size
+            self.batch_size = max(self.batch_size, batch_size)
+        outcomes = detect_in_files(
+            loaded.model,
+            [
+                RegisteredContent(image.paths, image.sha256)
+                for image in (self._images[item] for item in self._to_detect)
+            ],
+            threads=1,  # chunks run beside each other, as many as there are workers
+            batch_size=batch_size,
+            limits=ImageLimits(settings.max_image_pixels, settings.max_image_bytes),
+            should_stop=should_stop,
+            turns=loaded.turns,
+        )
+        with closing(outcomes):
+            for outcome in outcomes:
+                yield self._to_detect[outcome.position], outcome
 
     def _load_kept(self, items: list[UUID]) -> dict[UUID, dict[str, Any]]:
         if not items:
             return {}
-        with self._database.transaction() as connection:
+        with open_database().transaction() as connection:
             return load_kept(connection, _kept_query(self._order), items)
 
     def _good_row(
@@ -369,13 +347,6 @@ class _ChunkWork:
             "error_msg": None,
             **dict.fromkeys(names),
         }
-
-    def _should_stop(self) -> bool:
-        """Look at most once a second whether the job was cancelled."""
-        if not self._stopped and time.monotonic() >= self._next_look:
-            self._stopped = should_stop(self._database, self.claim.job)
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-        return self._stopped
 
 
 def polygons_folder(run_id: UUID) -> Path:

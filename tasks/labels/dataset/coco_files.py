@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import ImageLabels, LabelProblem
+from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split, address_of, split_of_name
 from tasks.labels.dataset.layouts import DatasetLayout, ListedImage
 from tasks.labels.formats.class_files import ClassList, compare_class_names
 from tasks.labels.formats.coco import read_coco
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem
 
 
 class CocoCollector:
@@ -29,7 +30,7 @@ class CocoCollector:
     def __init__(self, layout: DatasetLayout) -> None:
         self.labels: dict[PurePosixPath, ImageLabels] = {}
         self.class_names: dict[int, str] = {}
-        self.problems: tuple[LabelProblem, ...] = ()
+        self.problems: tuple[Problem, ...] = ()
         self._root = layout.root
         self._images_by_name: dict[str, list[ListedImage]] = defaultdict(list)
         for image in layout.images:
@@ -40,10 +41,9 @@ class CocoCollector:
 
         Args:
             content: the whole file.
-            source: its path.
         """
         coco = read_coco(content, source=source)
-        log = ProblemLog(source)
+        log = label_log(source)
         split = _split_of_file(source)
         for entry in coco.images:
             image = self._find(entry.image, source, split)

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.addresses import (
     Address,
     LayoutKind,
@@ -25,7 +24,8 @@ from tasks.labels.dataset.addresses import (
     split_of_name,
 )
 from tasks.labels.dataset.listed_files import ListedFile, clean_listing
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, ProblemLog
 
 # The order is the priority where an image has several label files.
 LABEL_SUFFIXES = (".json", ".toon", ".txt", ".xml")
@@ -39,7 +39,6 @@ class ListedImage:
     """An image with its label files.
 
     Attributes:
-        path: the image.
         split: its split by its folder; None where its folder says nothing.
         labels: its label files, the one that counts first.
     """
@@ -73,7 +72,7 @@ class DatasetLayout:
     class_lists: tuple[PurePosixPath, ...] = ()
     json_files: tuple[PurePosixPath, ...] = ()
     split_lists: tuple[tuple[PurePosixPath, Split], ...] = ()
-    problems: tuple[LabelProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def find_datasets(paths: Iterable[str]) -> tuple[DatasetLayout, ...]:
@@ -87,7 +86,7 @@ def find_datasets(paths: Iterable[str]) -> tuple[DatasetLayout, ...]:
         The shallowest dataset first; usually there is one. Problems that concern no dataset are in
         the first one. Without any image there is one empty layout.
     """
-    log = ProblemLog(PurePosixPath())
+    log = label_log(PurePosixPath())
     files = clean_listing(paths, log)
     addresses = {parts: address_of(parts) for parts in {file.folder for file in files}}
     roots = choose_roots(files, addresses)
@@ -97,7 +96,7 @@ def find_datasets(paths: Iterable[str]) -> tuple[DatasetLayout, ...]:
         if root is not None:
             by_root[root].append(file)
         elif file.is_image:
-            log.add(ProblemCode.DATASET_ROOT_EXTRA, "an image outside the dataset", file=file.path)
+            log.add(ProblemCode.DATASET_ROOT_EXTRA, "an image outside the dataset", place=file.path)
         else:
             # data.yaml may lie above the folder of the images.
             for other in roots:
@@ -106,10 +105,9 @@ def find_datasets(paths: Iterable[str]) -> tuple[DatasetLayout, ...]:
     layouts = [_layout(root, by_root[root], addresses) for root in roots]
     first = layouts[0]
     extra = [
-        LabelProblem(
+        Problem(
             ProblemCode.DATASET_ROOT_EXTRA,
-            layout.root,
-            None,
+            str(layout.root),
             f"another dataset of {len(layout.images)} images beside the one in {first.root}",
         )
         for layout in layouts[1:]
@@ -118,7 +116,7 @@ def find_datasets(paths: Iterable[str]) -> tuple[DatasetLayout, ...]:
     return (_with_problems(first, problems), *layouts[1:])
 
 
-def _with_problems(layout: DatasetLayout, problems: tuple[LabelProblem, ...]) -> DatasetLayout:
+def _with_problems(layout: DatasetLayout, problems: tuple[Problem, ...]) -> DatasetLayout:
     """Return a layout with other problems."""
     return DatasetLayout(**{**vars(layout), "problems": problems})
 
@@ -129,7 +127,7 @@ def _layout(
     addresses: dict[tuple[str, ...], Address],
 ) -> DatasetLayout:
     """Sort the files of one dataset and pair its images with their labels."""
-    log = ProblemLog(PurePosixPath(*root))
+    log = label_log(PurePosixPath(*root))
     images: list[ListedFile] = []
     candidates: list[ListedFile] = []
     yaml_files: list[ListedFile] = []
@@ -193,7 +191,7 @@ def _note_case_conflicts(files: list[ListedFile], log: ProblemLog) -> None:
         other = first.setdefault(str(file.path).lower(), file)
         if other is not file:
             reason = f"the same as {other.path} on systems that ignore case"
-            log.add(ProblemCode.CASE_CONFLICT, reason, file=file.path)
+            log.add(ProblemCode.CASE_CONFLICT, reason, place=file.path)
 
 
 def _pair(
@@ -216,7 +214,7 @@ def _pair(
         by_key[key(file, file.stem)].append(file)
         if file.name[len(file.stem) :] != file.suffix:
             reason = "found, but systems that heed case expect a suffix in lower case"
-            log.add(ProblemCode.LABEL_EXTENSION_CASE, reason, file=file.path)
+            log.add(ProblemCode.LABEL_EXTENSION_CASE, reason, place=file.path)
     taken: set[PurePosixPath] = set()
     owners: dict[tuple[object, ...], ListedFile] = {}
     listed = []
@@ -236,12 +234,12 @@ def _pair(
         owner = owners.setdefault(found_key, image)
         if found and owner is not image:
             reason = f"shares its name with {owner.path}, which has the label"
-            log.add(ProblemCode.STEM_SHARED, reason, file=image.path)
+            log.add(ProblemCode.STEM_SHARED, reason, place=image.path)
             found = []
         taken.update(file.path for file in found)
         for shadowed in found[1:]:
             reason = f"not read: {found[0].path} counts for the same image"
-            log.add(ProblemCode.LABEL_FILE_SHADOWED, reason, file=shadowed.path)
+            log.add(ProblemCode.LABEL_FILE_SHADOWED, reason, place=shadowed.path)
         split = addresses[image.folder].split
         listed.append(ListedImage(image.path, split, tuple(file.path for file in found)))
     return listed, [file for file in candidates if file.path not in taken]

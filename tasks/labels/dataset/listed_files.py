@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tasks.images.folder_scan import IMAGE_SUFFIXES
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DESKTOP_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
@@ -61,7 +62,7 @@ def clean_listing(paths: Iterable[str], log: ProblemLog) -> list[ListedFile]:
             continue
         if path.is_absolute() or ".." in parts or _DRIVE.match(parts[0]):
             reason = "leads outside the dataset and is never used"
-            log.add(ProblemCode.UNSAFE_PATH, reason, file=path)
+            log.add(ProblemCode.UNSAFE_PATH, reason, place=path)
             continue
         lowered = path.name.lower()
         if lowered.endswith(".cache") or any(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import ImageLabels, LabelProblem
+from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.coco_files import CocoCollector
 from tasks.labels.dataset.layouts import DatasetLayout, find_datasets
@@ -29,7 +29,8 @@ from tasks.labels.formats.yolo_geometry import (
     count_values_per_row,
     decide_yolo_geometry,
 )
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, ProblemLog
 
 FileReader = Callable[[str], bytes]
 
@@ -73,7 +74,7 @@ class DatasetPlan:
     splits: Mapping[PurePosixPath, Split]
     coco_labels: Mapping[PurePosixPath, ImageLabels]
     labels_without_image: tuple[PurePosixPath, ...]
-    problems: tuple[LabelProblem, ...]
+    problems: tuple[Problem, ...]
 
 
 def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
@@ -89,7 +90,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     # A file system may hold names with backslashes; the reader gets what it has listed.
     listed_paths = {clean_path(path): path for path in listed}
     layout = find_datasets(listed)[0]
-    log = ProblemLog(layout.root)
+    log = label_log(layout.root)
 
     def content_of(path: PurePosixPath) -> bytes | None:
         return _read(listed_paths[path], path, read, log)
@@ -102,18 +103,18 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         content = content_of(path)
         if content is None:
             continue
-        silent = ProblemLog(path)
+        silent = label_log(path)
         json_format = format_of_json(parse_json(content, silent))
         if json_format is JsonFormat.COCO:
             coco.add(content, path)
         elif json_format is not None or path.parent in label_folders:
             orphans.append(path)
     for orphan in orphans:
-        log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", file=orphan)
+        log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
     names = lists[0].names if lists else {}
     rows_by_values: Counter[int] = Counter()
     voc_begins_at_zero: PurePosixPath | None = None
-    silent = ProblemLog(layout.root)
+    silent = label_log(layout.root)
     for image in layout.images:
         source = image.labels[0] if image.labels else None
         if source is None or source.suffix.lower() not in (".txt", ".xml"):
@@ -128,7 +129,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             voc_begins_at_zero = source
     if voc_begins_at_zero is not None:
         reason = "a box begins at pixel 0: all VOC boxes are read as counted from 0"
-        log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, file=voc_begins_at_zero)
+        log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, place=voc_begins_at_zero)
     decision = decide_yolo_geometry(
         rows_by_values,
         keypoint_shape=config.keypoint_shape if config else None,
@@ -174,17 +175,17 @@ def _read(listed: str, path: PurePosixPath, read: FileReader, log: ProblemLog) -
     try:
         return read(listed)
     except _READ_ERRORS as error:
-        log.add(ProblemCode.FILE_UNREADABLE, f"{type(error).__name__}: {error}"[:200], file=path)
+        log.add(ProblemCode.FILE_UNREADABLE, f"{type(error).__name__}: {error}"[:200], place=path)
         return None
 
 
 def _read_names(
     layout: DatasetLayout, content_of: Callable[[PurePosixPath], bytes | None]
-) -> tuple[DataYaml | None, list[ClassList], tuple[LabelProblem, ...]]:
+) -> tuple[DataYaml | None, list[ClassList], tuple[Problem, ...]]:
     """Read every file that names classes: data.yaml first, then lists, the nearest to the root."""
     config: DataYaml | None = None
     lists: list[ClassList] = []
-    problems: list[LabelProblem] = []
+    problems: list[Problem] = []
     for path in layout.yaml_files:
         content = content_of(path)
         found = read_data_yaml(content, path) if content is not None else None

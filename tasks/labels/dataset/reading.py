@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import GeometryKind, ImageLabels, LabelProblem
+from tasks.labels.annotations import GeometryKind, ImageLabels
 from tasks.labels.dataset.addresses import LayoutKind, Split
 from tasks.labels.dataset.plan import DatasetPlan, FileReader, plan_dataset, read_bounded
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
@@ -16,7 +16,8 @@ from tasks.labels.formats.project_json import read_project_json
 from tasks.labels.formats.registry import LabelFormat, read_single_coco
 from tasks.labels.formats.yolo import read_yolo
 from tasks.labels.geometry import ImageSize
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, quoted
 
 SizeOfImage = Callable[[PurePosixPath], ImageSize | None]
 
@@ -26,7 +27,6 @@ class DatasetImage:
     """One image of a dataset.
 
     Attributes:
-        path: the image.
         split: None where neither its folder nor data.yaml nor a list names one.
         labels: None where the image has no label file; without entries where its label file is
             empty, which makes it a background picture.
@@ -59,19 +59,14 @@ class DatasetLabels:
     class_names: Mapping[int, str]
     images: tuple[DatasetImage, ...]
     labels_without_image: tuple[PurePosixPath, ...]
-    problems: tuple[LabelProblem, ...]
-
-    @property
-    def images_without_label(self) -> tuple[PurePosixPath, ...]:
-        """The images that have no label file."""
-        return tuple(image.path for image in self.images if image.labels is None)
+    problems: tuple[Problem, ...]
 
     @property
     def formats(self) -> frozenset[LabelFormat]:
         """The formats of all label files."""
         return frozenset(image.format for image in self.images if image.format is not None)
 
-    def all_problems(self) -> Iterator[LabelProblem]:
+    def all_problems(self) -> Iterator[Problem]:
         """Yield the problems of the dataset, then those of each image."""
         yield from self.problems
         for image in self.images:
@@ -138,7 +133,7 @@ def _read_own_file(
     size_of_image: SizeOfImage | None,
 ) -> tuple[ImageLabels, LabelFormat | None]:
     """Read the label file of one image in the format that its suffix and content tell."""
-    log = ProblemLog(source)
+    log = label_log(source)
     content = read_bounded(plan, read, source, log)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
@@ -183,7 +178,7 @@ class _NamesInUse:
         self._declared = dict(plan.class_names)
         self._by_id: dict[int, str] = {}
         self._without_id: set[str] = set()
-        self._log = ProblemLog(plan.layout.root)
+        self._log = label_log(plan.layout.root)
         self._reported: set[tuple[int, str]] = set()
 
     def look_at(self, image: DatasetImage) -> None:
@@ -203,7 +198,7 @@ class _NamesInUse:
                     f"{quoted(first)} in an earlier file"
                 )
                 source = image.labels.source
-                self._log.add(ProblemCode.CLASS_NAMES_DIFFER, reason, file=source)
+                self._log.add(ProblemCode.CLASS_NAMES_DIFFER, reason, place=source)
 
     def result(self) -> dict[int, str]:
         """Return names by id, in the order of the ids."""
@@ -218,9 +213,9 @@ class _NamesInUse:
         names.update(enumerate(new_names, start=next_id))
         return dict(sorted(names.items()))
 
-    def problems(self) -> tuple[LabelProblem, ...]:
+    def problems(self) -> tuple[Problem, ...]:
         """Return the disagreements between label files, and between them and the declared names."""
-        undeclared = ProblemLog(self._log.file)
+        undeclared = label_log(self._log.place)
         for name in sorted(self._without_id - set(self._declared.values())):
             if self._declared:
                 reason = f"labels name the class {quoted(name)}, which is not declared"
@@ -228,9 +223,7 @@ class _NamesInUse:
         return (*self._log.entries(), *undeclared.entries())
 
 
-def _pixels_not_normalised(
-    plan: DatasetPlan, images: list[DatasetImage]
-) -> tuple[LabelProblem, ...]:
+def _pixels_not_normalised(plan: DatasetPlan, images: list[DatasetImage]) -> tuple[Problem, ...]:
     """Find out whether the YOLO rows of a dataset are in pixels: most are over 1."""
     rows = over = 0
     for image in images:
@@ -243,7 +236,7 @@ def _pixels_not_normalised(
             )
     if over * 2 <= rows or plan.yolo_geometry.kind is GeometryKind.KEYPOINTS:
         return ()
-    log = ProblemLog(plan.layout.root)
+    log = label_log(plan.layout.root)
     reason = f"{over} of {rows} rows have coordinates over 1: they look like pixels"
     log.add(ProblemCode.PIXELS_NOT_NORMALISED, reason)
     return log.entries()

@@ -6,34 +6,32 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.layouts import DatasetLayout
 from tasks.labels.formats.class_files import DataYaml
 from tasks.labels.formats.text_files import decode_text
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem
 
 
 def find_splits(
     layout: DatasetLayout,
     config: DataYaml | None,
     content_of: Callable[[PurePosixPath], bytes | None],
-) -> tuple[dict[PurePosixPath, Split], tuple[LabelProblem, ...]]:
+) -> tuple[dict[PurePosixPath, Split], tuple[Problem, ...]]:
     """Find the split of every image: by its folder, else by data.yaml, else by a list file.
 
     Paths in data.yaml may be relative to anything (exports begin with `../`, notebooks write
     absolute ones): the longest end of such a path that exists in the dataset is meant.
 
     Args:
-        layout: the dataset.
-        config: its data.yaml.
         content_of: returns the bytes of a file, None where it cannot be read.
 
     Returns:
         The split of each image that has one, and the splits of data.yaml that are not there.
     """
     splits = {image.path: image.split for image in layout.images if image.split is not None}
-    log = ProblemLog(config.file if config else layout.root)
+    log = label_log(config.file if config else layout.root)
     index = _EndIndex(layout)
     lists = list(layout.split_lists)
     for name, written_paths in config.split_paths.items() if config else ():
@@ -56,7 +54,7 @@ def find_splits(
                 splits.setdefault(image, Split(name))
     for path, split in lists:
         content = content_of(path)
-        text = decode_text(content, ProblemLog(path)) if content is not None else ""
+        text = decode_text(content, label_log(path)) if content is not None else ""
         for line in text.split("\n"):
             called = index.image_called(line.strip())
             if called is not None:

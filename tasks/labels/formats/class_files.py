@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.formats.text_files import decode_text, numbered_lines
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, ProblemLog, quoted
 
 # The YAML parser needs seconds per megabyte; the names of 10,000 classes are a fifth of one.
 MAX_YAML_BYTES = 1 << 20
@@ -24,7 +24,6 @@ class DataYaml:
     """What a dataset's YAML file says; only texts and numbers, nothing in it is ever run.
 
     Attributes:
-        file: the YAML file.
         names: class names by id, in the order of the ids.
         keypoint_shape: number of keypoints and values per keypoint (2 or 3); None where not given.
         task: Ultralytics' name of the task (detect, segment, obb, pose, ...), lower case.
@@ -39,7 +38,7 @@ class DataYaml:
     task: str | None = None
     split_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flip_idx: tuple[int, ...] | None = None
-    problems: tuple[LabelProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,13 @@ class ClassList:
     """Class names that one file gives.
 
     Attributes:
-        file: that file.
         names: class names by id, in the order of the ids.
         problems: what could not be used.
     """
 
     file: PurePosixPath
     names: Mapping[int, str]
-    problems: tuple[LabelProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
@@ -71,7 +69,7 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
         None where the file is YAML but has no `names` (some other configuration). A file that is
         no YAML at all gives an entry without names, with the reason.
     """
-    log = ProblemLog(file)
+    log = label_log(file)
     if len(content) > MAX_YAML_BYTES:
         log.add(ProblemCode.FILE_TOO_LARGE, f"more than {MAX_YAML_BYTES} bytes for a YAML file")
         return DataYaml(file, {}, problems=log.entries())
@@ -109,7 +107,7 @@ def read_class_list(content: bytes, file: PurePosixPath) -> ClassList:
 
     An empty line between names keeps its id, and is noted; empty lines at the end are not.
     """
-    log = ProblemLog(file)
+    log = label_log(file)
     if len(content) > MAX_YAML_BYTES:
         log.add(ProblemCode.FILE_TOO_LARGE, f"more than {MAX_YAML_BYTES} bytes for a list of names")
         return ClassList(file, {}, log.entries())
@@ -146,7 +144,7 @@ def class_name_of(names: Mapping[int, str], class_id: int) -> str:
     return names.get(class_id, str(class_id))
 
 
-def compare_class_names(lists: Sequence[ClassList]) -> tuple[LabelProblem, ...]:
+def compare_class_names(lists: Sequence[ClassList]) -> tuple[Problem, ...]:
     """Find names that two files of one dataset give differently.
 
     Args:
@@ -159,9 +157,9 @@ def compare_class_names(lists: Sequence[ClassList]) -> tuple[LabelProblem, ...]:
     if not lists or not lists[0].names:
         return ()
     used = lists[0]
-    problems: list[LabelProblem] = []
+    problems: list[Problem] = []
     for other in lists[1:]:
-        log = ProblemLog(other.file)
+        log = label_log(other.file)
         for class_id, name in other.names.items():
             used_name = used.names.get(class_id)
             if used_name is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import Geometry, ImageLabels, Label, LabelProblem, Polygon
+from tasks.labels.annotations import Geometry, ImageLabels, Label, Polygon
 from tasks.labels.annotations import Keypoints as KeypointsGeometry
 from tasks.labels.formats.class_files import class_id_of, class_name_of
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
@@ -20,7 +20,8 @@ from tasks.labels.geometry import (
     pairs_of_numbers,
     polygon_of,
 )
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, ProblemLog, quoted
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CocoLabels:
     images: tuple[ImageLabels, ...]
     sizes: Mapping[PurePosixPath, ImageSize]
     class_names: Mapping[int, str]
-    problems: tuple[LabelProblem, ...]
+    problems: tuple[Problem, ...]
 
 
 @dataclass
@@ -64,7 +65,7 @@ def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
         content: the whole file.
         source: the file.
     """
-    log = ProblemLog(source)
+    log = label_log(source)
     document = parse_json(content, log)
     if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.COCO:
         if not log.entries():
@@ -122,7 +123,7 @@ def _images_by_id(
         else:
             size = image_size_of(entry.get("width"), entry.get("height"))
             path = PurePosixPath(name.strip().replace("\\", "/"))
-            images[image_id] = _OpenImage(path, size, [], ProblemLog(source))
+            images[image_id] = _OpenImage(path, size, [], label_log(source))
     return images
 
 

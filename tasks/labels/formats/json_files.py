@@ -7,7 +7,8 @@ from enum import StrEnum
 from pathlib import PurePosixPath, PureWindowsPath
 
 from tasks.labels.formats.text_files import decode_text
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 
 class JsonFormat(StrEnum):

@@ -26,7 +26,8 @@ from tasks.labels.geometry import (
     polygon_of,
     whole_number,
 )
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import ProblemLog, quoted
 
 # A circle becomes a regular polygon: with 64 corners its area is right to 0.2 percent.
 CIRCLE_CORNERS = 64
@@ -54,7 +55,7 @@ def read_labelme(
         image: the image; by default the file name in `imagePath`.
         image_size: used where the file has no `imageWidth` and `imageHeight`.
     """
-    log = ProblemLog(source)
+    log = label_log(source)
     document = parse_json(content, log)
     if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.LABELME:
         if not log.entries():

@@ -26,7 +26,8 @@ from tasks.labels.geometry import (
     polygon_of,
     whole_number,
 )
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import ProblemLog, quoted
 
 MAX_XML_DEPTH = 50
 _BEGINS_AT_ZERO = re.compile(rb"<[xy]min>\s*0+(\.0*)?\s*</[xy]min>")
@@ -54,7 +55,7 @@ def read_pascal_voc(
         counts_from_one: whether pixels count from 1 as in VOC itself. A box that begins at 0 shows
             that they do not, and is noted.
     """
-    log = ProblemLog(source)
+    log = label_log(source)
     parsed = _parse(content, log)
     if parsed is None:
         return ImageLabels(image or source.with_suffix(""), source, (), log.entries())

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from storage.errors import InvalidInputError
-from tasks.labels.annotations import Box, Geometry, ImageLabels, Label, LabelProblem, Polygon
+from tasks.labels.annotations import Box, Geometry, ImageLabels, Label, Polygon
 from tasks.labels.formats.class_files import (
     ClassList,
     class_id_of,
@@ -35,7 +35,8 @@ from tasks.labels.geometry import (
     polygon_of,
     whole_number,
 )
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, ProblemLog, quoted
 
 VERSION = 1
 
@@ -60,7 +61,7 @@ def read_project_json(
         image: the image; by default the file name in `m`.
         image_size: used where `m` has no size.
     """
-    log = ProblemLog(source)
+    log = label_log(source)
     document = parse_json(content, log)
     if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.PROJECT:
         if not log.entries():
@@ -80,7 +81,7 @@ def read_project_json(
             label = _label_of_entry(entry, f"object {position}", size, own_names or names, log)
             if label is not None:
                 labels.append(label)
-    differences: tuple[LabelProblem, ...] = ()
+    differences: tuple[Problem, ...] = ()
     if own_names:
         differences = compare_class_names(
             [ClassList(PurePosixPath("the dataset"), names), ClassList(source, own_names)]

@@ -17,7 +17,7 @@ from tasks.labels.formats.project_json import write_project_json
 from tasks.labels.formats.yolo import write_yolo
 from tasks.labels.formats.yolo_geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
 
 
 class LabelFormat(StrEnum):
@@ -36,7 +36,7 @@ def read_single_coco(content: bytes, source: PurePosixPath, image: PurePosixPath
     named = [one for one in coco.images if one.image.name == image.name]
     found = named or [one for one in coco.images if len(coco.images) == 1]
     if not found:
-        log = ProblemLog(source)
+        log = label_log(source)
         log.add(ProblemCode.IMAGE_UNKNOWN, f"does not list the image {image.name}")
         return ImageLabels(image, source, (), (*coco.problems, *log.entries()))
     return ImageLabels(image, source, found[0].labels, (*coco.problems, *found[0].problems))
@@ -69,7 +69,6 @@ def write_label_file(
 
     Args:
         labels: normalised to the image.
-        kind: the format.
         image: the image that they belong to.
         size: of that image in pixels.
         conventions: of the dataset.

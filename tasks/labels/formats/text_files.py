@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 # The longer marks first: the mark of UTF-32 LE begins with the one of UTF-16 LE.
 _BYTE_ORDER_MARKS = (

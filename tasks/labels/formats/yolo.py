@@ -32,7 +32,8 @@ from tasks.labels.formats.yolo_geometry import (
     rows_of,
 )
 from tasks.labels.geometry import is_acceptable, keypoints_of, oriented_box_of, polygon_of
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import ProblemLog, quoted
 
 
 def read_yolo(
@@ -52,11 +53,10 @@ def read_yolo(
     Args:
         content: the whole file.
         source: the label file.
-        image: the image.
         geometry: what the rows of the dataset hold, from `decide_yolo_geometry`.
         names: class names by id; a class outside is kept under its number.
     """
-    log = ProblemLog(source)
+    log = label_log(source)
     ids_by_name = {name: class_id for class_id, name in names.items()}
     labels: list[Label] = []
     seen: dict[tuple[int, Geometry], int] = {}

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import GeometryKind, LabelProblem
+from tasks.labels.annotations import GeometryKind
 from tasks.labels.formats.text_files import decode_text, numbered_lines
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem, ProblemLog
 
 BOX_VALUES = 5
 ORIENTED_BOX_VALUES = 9
@@ -54,7 +55,7 @@ class YoloDecision:
     """The geometry of a dataset, and what should be known about how it was decided."""
 
     geometry: YoloGeometry
-    problems: tuple[LabelProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def rows_of(text: str) -> Iterator[tuple[int, str, list[str]]]:
@@ -77,7 +78,7 @@ def count_values_per_row(content: bytes) -> Counter[int]:
     This is the cheap look at every file that comes before reading: no value is parsed. Add the
     counters of all files and give the sum to `decide_yolo_geometry`.
     """
-    text = decode_text(content, ProblemLog(PurePosixPath()))
+    text = decode_text(content, label_log(PurePosixPath()))
     return Counter(len(values) for _, _, values in rows_of(text))
 
 
@@ -100,7 +101,7 @@ def decide_yolo_geometry(
         task: `task` of data.yaml: detect, segment, obb or pose; anything else is as if not given.
         dataset: what messages name as the file, for example data.yaml or the dataset's root.
     """
-    log = ProblemLog(dataset)
+    log = label_log(dataset)
     declared = _KINDS_OF_TASKS.get(task or "")
     if keypoint_shape is None and declared is GeometryKind.KEYPOINTS:
         keypoint_shape = _inferred_keypoint_shape(rows_by_values)

@@ -61,7 +61,6 @@ class GeneratedContent:
 
     Attributes:
         path: in the project.
-        content: its bytes.
         generation: the record of how it was made.
         size: of the image in pixels; None for a label file.
     """
@@ -148,7 +147,6 @@ def generate_contents(
 
     Args:
         path: of the image.
-        sha256: of its content.
         decoded: its pixels.
         keys: what is wanted.
         options: how it is made.

@@ -109,7 +109,6 @@ def generate_images(
     """Make images from one image, one after the other.
 
     Args:
-        source: the image.
         keys: what to make, of the keys of `options`.
         options: how to make it.
         choose_path: gives the free path for a wanted path and the key, or raises

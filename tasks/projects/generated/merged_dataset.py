@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from storage.errors import ImageError
 from tasks.images.decoding import read_image_facts
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.dataset.reading import DatasetImage, iterate_images
 from tasks.labels.formats.registry import LabelConventions
 from tasks.labels.formats.yolo_geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.projects.sources.source import FileSource
+from tasks.reports.problem_log import Problem
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class MergedDataset:
     paths: frozenset[str]
     conventions: LabelConventions
     flip_idx: tuple[int, ...] | None
-    problems: tuple[LabelProblem, ...]
+    problems: tuple[Problem, ...]
 
     @cached_property
     def _images_by_stem(self) -> Counter[str]:

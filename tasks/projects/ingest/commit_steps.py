@@ -113,10 +113,6 @@ def commit_ingest(job: JobReference, target: IngestTarget) -> IngestReport:
     Either all of it becomes part of the project or nothing: killed before the point of no return
     the project is as it was, and after it the next ingest or look moves the rest.
 
-    Args:
-        job: the job of the ingest.
-        target: what it is for.
-
     Raises:
         InvalidInputError: not one image of a new project could be staged.
         JobTakenOverError: the job is not held by this run any more.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.errors import ImageError, ImageErrorCode
+from storage.files import atomic_file
 from tasks.images.decoding import DecodedImage, decode_image, is_png
 from tasks.images.files import ImageLimits
 from tasks.images.jpeg import is_jpeg
@@ -144,17 +144,10 @@ def new_file(target: Path, modified_at_ns: int) -> Iterator[BinaryIO]:
 
     Whoever commits many such files brings all of them to the disk at once.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with atomic_file(target, durable=False) as temporary:
         with temporary.open("wb") as file:
             yield file
         os.utime(temporary, ns=(modified_at_ns, modified_at_ns))
-        temporary.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
 
 
 def _read(source: BinaryIO, size: int) -> bytes:

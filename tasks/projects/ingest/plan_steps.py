@@ -26,7 +26,6 @@ from storage.projects.ingests import (
     plan_staged_files,
 )
 from storage.projects.projects import find_project
-from storage.settings import get_settings
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.geometry import image_size_of
@@ -38,7 +37,7 @@ from tasks.projects.ingest.target_steps import IngestTarget, project_folders
 from tasks.projects.registration_steps import labels_fingerprint
 from tasks.projects.sources.opening import open_source
 from tasks.projects.sources.source import FileSource, SourceListing
-from tasks.running.chunks import cut_into_chunks
+from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 
 _NAMING_SUFFIXES = (".yaml", ".yml", ".names", ".labels", "classes.txt")
@@ -83,7 +82,6 @@ def make_plan(
     """Find out what is new or changed, from sizes and times alone; nothing is written.
 
     Args:
-        database: the database.
         target: what is to be ingested.
         staged: what an earlier, broken ingest has staged.
 
@@ -371,14 +369,8 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
         # Files of an ingest that was broken off before their rows were written.
         shutil.rmtree(project_folders().staging(target.project_id), ignore_errors=True)
     ids = plan_staged_files(database, target.project_id, plan.kept, plan.files)
-    chunks = cut_into_chunks(
-        ids,
-        [_estimated_seconds(file) for file in plan.files],
-        workers=get_settings().workers,
-        shortest_seconds=get_settings().shortest_chunk_seconds,
-    )
-    plan_job(database, job, [ids[chunk] for chunk in chunks])
-    return PlannedIngest(list_open_chunks(database, job), True, plan.unchanged, plan.problems)
+    chunks = plan_chunks(job, ids, [_estimated_seconds(file) for file in plan.files])
+    return PlannedIngest(chunks, True, plan.unchanged, plan.problems)
 
 
 def _estimated_seconds(file: PlannedFile) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tasks.labels.annotations import LabelProblem
+from tasks.reports.problem_log import Problem
 
 _MOST_PROBLEMS = 100
 _COUNTS = (
@@ -58,7 +58,7 @@ class IngestReport:
     generated: int
     removed: int
     problems: Sequence[str]
-    label_problems: Sequence[LabelProblem]
+    label_problems: Sequence[Problem]
     snapshot: str | None
 
     @property
@@ -92,7 +92,7 @@ class IngestReport:
         values["label_problems"] = [
             {
                 "code": problem.code,
-                "file": problem.file.as_posix(),
+                "file": problem.place,
                 "line": problem.line,
                 "reason": problem.reason,
                 "count": problem.count,

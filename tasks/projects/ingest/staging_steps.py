@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from storage.database.connection import Database, open_database
-from storage.errors import ImageError, JobTakenOverError
-from storage.jobs.chunks import ChunkClaim, claim_chunk, record_batch
+from sqlalchemy import Connection
+
+from storage.database.connection import open_database
+from storage.errors import ImageError
 from storage.jobs.locks import JobReference
-from storage.jobs.records import should_stop
 from storage.projects.ingests import (
     GeneratedFile,
     StagedFileRecord,
@@ -40,111 +40,60 @@ from tasks.projects.ingest.plan_steps import StagedDataset
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
 from tasks.projects.sources.opening import open_source
 from tasks.projects.sources.source import FileSource
+from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
 from tasks.running.decorators import task
 
 _BATCH_SIZE = 50
-_LOOK_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class StagingReport:
-    """What one attempt at a chunk has staged."""
-
-    number: int
-    processed: int
-    failed: int
-    problems: tuple[str, ...]
 
 
 @task(run_name="stage chunk {number}")
-def stage_chunk(job: JobReference, number: int, target: IngestTarget) -> StagingReport:
+def stage_chunk(job: JobReference, number: int, target: IngestTarget) -> ChunkReport:
     """Copy the files of a chunk, read every image whole, and generate what is wanted of it.
 
-    An attempt goes on where the last one stopped. A file that cannot be used is failed with the
-    reason, and the others are staged.
+    A file that cannot be used is failed with the reason, and the others are staged. An attempt goes
+    on where the last one stopped, see `work_through`.
     """
-    database = open_database()
-    with database.transaction() as connection:
-        claim = claim_chunk(connection, job, number)
-        if claim is None:
-            return StagingReport(number, 0, 0, ())
-        rows = load_staged_files(connection, claim.items[claim.position :])
-    start = claim
-    work = _ChunkWork(database, claim, {row.id: row for row in rows}, target)
-    # Finished, cancelled or taken over: whoever holds the job now does the rest.
-    with suppress(JobTakenOverError):
-        work.run()
-    return StagingReport(
+    return work_through(
+        job,
         number,
-        work.claim.processed - start.processed,
-        work.claim.failed - start.failed,
-        tuple(work.problems),
+        lambda connection, items: _Staging(job, target, load_staged_files(connection, items)),
     )
 
 
-class _ChunkWork:
-    """One attempt at a chunk."""
+class _Staging(ChunkWork):
+    """Copies files, reads images whole, and generates what is wanted of them."""
 
     def __init__(
-        self,
-        database: Database,
-        claim: ChunkClaim,
-        rows: dict[UUID, StagedFileRecord],
-        target: IngestTarget,
+        self, job: JobReference, target: IngestTarget, rows: Iterable[StagedFileRecord]
     ) -> None:
-        self.claim = claim
-        self.problems: list[str] = []
-        self._database = database
-        self._rows = rows
+        super().__init__(_BATCH_SIZE)
+        self._job = job
+        self._rows = {row.id: row for row in rows}
         self._target = target
         self._staging = project_folders().staging(target.project_id)
         settings = get_settings()
         self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
-        self._next_look = time.monotonic()
-        self._stopped = False
+        self._results: list[StagedResult] = []
+        self._generated: list[GeneratedFile] = []
 
-    def run(self) -> None:
-        """Stage batch after batch."""
+    def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
         source = None
         if self._target.source is not None:
             with _opening:
-                source = _source_of(self.claim.job, self._target.source)
-        while self.claim.position < len(self.claim.items) and not self._stopped:
-            self._stage_batch(source)
-
-    def _stage_batch(self, source: FileSource | None) -> None:
-        results: list[StagedResult] = []
-        generated: list[GeneratedFile] = []
-        position = self.claim.position
-        for item in self.claim.items[position : position + _BATCH_SIZE]:
-            if self._should_stop():
-                break
+                source = _source_of(self._job, self._target.source)
+        self._results, self._generated = [], []
+        for item in until(should_stop, items):
             row = self._rows[item]
             try:
                 result, made = self._stage(row, source)
             except UnreadableFileError as error:
                 result, made = StagedResult(row.id, error_message=str(error)), []
-            results.append(result)
-            generated += made
-        if not results:
-            return
-        failed = sum(result.error_message is not None for result in results)
-        with self._database.transaction() as connection:
-            moved = record_batch(
-                connection,
-                self.claim,
-                position=position + len(results),
-                processed=self.claim.processed + len(results) - failed,
-                failed=self.claim.failed + failed,
-            )
-            store_staged_files(connection, self._target.project_id, results, generated)
-        self.claim = moved
+            self._results.append(result)
+            self._generated += made
+        return [result.error_message is None for result in self._results]
 
-    def _should_stop(self) -> bool:
-        if not self._stopped and time.monotonic() >= self._next_look:
-            self._stopped = should_stop(self._database, self.claim.job)
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-        return self._stopped
+    def store(self, connection: Connection) -> None:
+        store_staged_files(connection, self._target.project_id, self._results, self._generated)
 
     def _stage(
         self, row: StagedFileRecord, source: FileSource | None
@@ -195,7 +144,7 @@ class _ChunkWork:
     ) -> tuple[list[GeneratedFile], dict[str, Any]]:
         """Make what is wanted of one image, and write it to the staging folder."""
         with _reading_labels:
-            dataset = _dataset_of(self.claim.job, self._target)
+            dataset = _dataset_of(self._job, self._target)
         made, nothing = generate_contents(
             row.relative_path,
             sha256,

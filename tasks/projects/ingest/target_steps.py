@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from storage.database.connection import Database
+from storage.database.names import check_name
 from storage.errors import InvalidInputError, NotFoundError
 from storage.projects.ingests import list_ingests
 from storage.projects.projects import ProjectRecord, find_project, list_projects
@@ -22,7 +23,7 @@ from tasks.projects.ingest.project_folders import (
     images_of_folder,
     read_project_name,
 )
-from tasks.projects.registration_steps import check_project_name, resolved_folder
+from tasks.projects.registration_steps import resolved_folder
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,6 @@ def find_target(
     """Find out which project an ingest is for, and where its files come from.
 
     Args:
-        database: the database.
         source: a folder or ZIP; None to look again at the folder of a project.
         project: name or id; left out, it is named as its `meta.json`, folder or ZIP is.
         copies: whether files are copied; otherwise the folder itself becomes the project's.
@@ -113,7 +113,7 @@ def find_target(
         return IngestTarget(
             known.id, known.name, known.path, False, images_of_folder(path), generate
         )
-    check_project_name(name)
+    check_name(name)
     project_id = id_for_name(name)
     return IngestTarget(
         project_id, name, folders.images(project_id), True, images_of_folder(path), generate
@@ -175,7 +175,7 @@ def _usable_name(folder: Path) -> str | None:
     """The name in the `meta.json` of a folder, if it can be that of a project."""
     name = read_project_name(folder)
     try:
-        check_project_name(name or "")
+        check_name(name or "")
     except InvalidInputError:
         return None
     return name
@@ -198,7 +198,7 @@ def _target_in_place(
     project_id: UUID | None = None,
 ) -> IngestTarget:
     """The target for a folder whose images stay where they are."""
-    check_project_name(name)
+    check_name(name)
     for project in list_projects(database):
         if (project.name == name) != (project.path == folder):
             raise InvalidInputError(

@@ -15,7 +15,7 @@ from typing import IO, BinaryIO, cast
 from storage.errors import InvalidInputError
 from tasks.images.folder_scan import LABEL_SUFFIXES, FoundFile
 from tasks.labels.dataset.listed_files import ListedFile, clean_listing, clean_path
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
 from tasks.projects.sources.source import SourceListing
 
 _ENCRYPTED = 0x1
@@ -109,7 +109,7 @@ class ArchiveSource:
             if path in entries:
                 listing.problems.append(f"{path}: is there more than once; the last one counts")
             entries[path] = entry
-        log = ProblemLog(clean_path(""))
+        log = label_log(clean_path(""))
         total = 0
         for file in clean_listing((entry.filename for entry in self._archive.infolist()), log):
             path = str(file.path)
@@ -132,7 +132,7 @@ class ArchiveSource:
                 f"of {self._limits.max_total_bytes:,}."
             )
         listing.problems.extend(
-            f"{problem.file}: {problem.reason}"
+            f"{problem.place}: {problem.reason}"
             for problem in log.entries()
             if problem.code == ProblemCode.UNSAFE_PATH
         )

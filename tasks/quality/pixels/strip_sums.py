@@ -37,7 +37,6 @@ class PixelSums:
         channel_sums: sums of R, G and B.
         square_sum: sum of the squares of all R, G and B values.
         laplacian_sum: sum of the 3x3 Laplacian of grey.
-        laplacian_square_sum: sum of its squares.
         histogram: pixels of each grey level, int64 (256,).
         reduced_grey: sums of grey over the squares of the focus measure, float32, or grey itself,
             uint8, when the squares are single pixels.
@@ -56,7 +55,6 @@ def sum_pixels(image: DecodedImage, reduction: ExactReduction | None) -> PixelSu
     """Go once over all rows of an image.
 
     Args:
-        image: the decoded image.
         reduction: takes Pillow's grey of every row, if the hash is to be made from rows.
 
     Raises:

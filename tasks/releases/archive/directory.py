@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tasks.releases.archive.end_record import DirectoryPlace, find_directory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 Integers = NDArray[np.int64]
 _RECORD_SIZE = 46
@@ -109,7 +110,7 @@ def read_directory_bytes(
     descriptor: int,
     file_size: int,
     path: Path,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
     limits: ArchiveLimits = DEFAULT_LIMITS,
 ) -> tuple[DirectoryPlace, bytes]:
     """Find the central directory of an open archive and read it whole.
@@ -146,14 +147,13 @@ def read_zip_directory(
     descriptor: int,
     file_size: int,
     path: Path,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
     limits: ArchiveLimits = DEFAULT_LIMITS,
 ) -> ZipDirectory:
     """List the members of an open archive.
 
     Args:
         descriptor: the archive, open for reading.
-        file_size: its size.
         path: what messages call it.
         log: gets entries about the archive as a whole.
         limits: on the number of members and the directory's size.

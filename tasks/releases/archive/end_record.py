@@ -10,7 +10,8 @@ import struct
 from dataclasses import dataclass
 
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 _END = struct.Struct("<4s4H2LH")
 _ZIP64_LOCATOR = struct.Struct("<4sLQL")
@@ -44,14 +45,11 @@ class DirectoryPlace:
     shift: int
 
 
-def find_directory(
-    descriptor: int, file_size: int, name: str, log: ReleaseProblemLog
-) -> DirectoryPlace:
+def find_directory(descriptor: int, file_size: int, name: str, log: ProblemLog) -> DirectoryPlace:
     """Find the central directory of an open file.
 
     Args:
         descriptor: the file, open for reading.
-        file_size: its size.
         name: what messages call it.
         log: gets an entry for bytes before or after the archive.
 

@@ -8,14 +8,15 @@ from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 _LOCAL_HEADER = 30
 _KINDS_OF_DATASETS = (MemberKind.IMAGE, MemberKind.TEXT, MemberKind.JSON, MemberKind.XML)
 
 
 def usable_members(
-    directory: ZipDirectory, names: MemberNames, limits: ArchiveLimits, log: ReleaseProblemLog
+    directory: ZipDirectory, names: MemberNames, limits: ArchiveLimits, log: ProblemLog
 ) -> tuple[Flags, Flags]:
     """Find the members that are files of a dataset, and those that can be read.
 
@@ -24,7 +25,6 @@ def usable_members(
 
     Args:
         directory: the archive's directory.
-        names: its names.
         limits: for the ratio.
         log: gets an entry for each kind of trouble, with the members.
 
@@ -74,13 +74,12 @@ def usable_members(
 
 
 def note_case_conflicts(
-    directory: ZipDirectory, names: MemberNames, members: Integers, log: ReleaseProblemLog
+    directory: ZipDirectory, names: MemberNames, members: Integers, log: ProblemLog
 ) -> None:
     """Note names that are one file where the file system ignores case.
 
     Args:
         directory: the archive's directory.
-        names: its names.
         members: int64[n], images and labels.
         log: gets the entries.
     """
@@ -91,7 +90,7 @@ def note_case_conflicts(
     detail = "differs from another name only in case: one file on Windows and macOS"
     for position in repeated[: log.room(ProblemCode.CASE_CONFLICT)].tolist():
         shown = directory.shown_name(int(members[position]))
-        log.add(ProblemCode.CASE_CONFLICT, detail, member=shown)
+        log.add(ProblemCode.CASE_CONFLICT, detail, place=shown)
         repeated = repeated[1:]
     log.count(ProblemCode.CASE_CONFLICT, len(repeated))
 
@@ -103,14 +102,12 @@ def _flags(length: int, members: Integers) -> Flags:
     return flags
 
 
-def _note(
-    log: ReleaseProblemLog, directory: ZipDirectory, flags: Flags, code: str, detail: str
-) -> None:
+def _note(log: ProblemLog, directory: ZipDirectory, flags: Flags, code: str, detail: str) -> None:
     """Note the flagged members; only so many are named."""
     members = np.flatnonzero(flags)
     room = log.room(code)
     for member in members[:room].tolist():
-        log.add(code, detail, member=directory.shown_name(member))
+        log.add(code, detail, place=directory.shown_name(member))
     log.count(code, max(len(members) - room, 0))
 
 

@@ -73,7 +73,6 @@ def check_member(place: MemberPlace, largest: int, limits: ArchiveLimits = DEFAU
     """Refuse a member by what the directory says, before a byte of it is read.
 
     Args:
-        place: the member.
         largest: how many bytes it may have when inflated.
         limits: for the ratio.
 
@@ -108,7 +107,6 @@ def read_member(
 
     Args:
         descriptor: the archive.
-        place: the member.
         stop: the first byte in the file that belongs to no member (the directory's start).
         largest: how many bytes it may have when inflated.
         limits: for the ratio.
@@ -213,7 +211,6 @@ def read_batches(
 
     Args:
         descriptor: the archive.
-        directory: its directory.
         members: int64[n], indices, in any order.
         largest: how many bytes one may have when inflated.
         limits: for the ratio.

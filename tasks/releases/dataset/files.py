@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow.compute as pc
 
-from tasks.labels.annotations import LabelProblem
 from tasks.labels.dataset.addresses import Split, split_of_name
 from tasks.labels.formats.class_files import (
     ClassList,
@@ -22,6 +21,7 @@ from tasks.releases.archive.directory import Integers
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
 from tasks.releases.dataset.folders import DatasetFolders, read_folders
+from tasks.reports.problem_log import Problem
 
 Reader = Callable[[int], bytes | None]
 """Returns the bytes of a member, None (with a problem noted) where it cannot be read."""
@@ -63,7 +63,6 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
     """Sort the members of an archive.
 
     Args:
-        names: their names.
         used: which of them are files of a dataset at all.
         limits: for the number of folders.
 
@@ -145,7 +144,7 @@ class DatasetNames:
     config: DataYaml | None
     names: dict[int, str]
     source: int | None
-    problems: tuple[LabelProblem, ...]
+    problems: tuple[Problem, ...]
 
 
 def read_dataset_names(
@@ -160,7 +159,7 @@ def read_dataset_names(
     """
     config: DataYaml | None = None
     lists: list[tuple[int, ClassList]] = []
-    problems: list[LabelProblem] = []
+    problems: list[Problem] = []
     for member in files.yaml_files:
         content = read(member)
         file = PurePosixPath(path_of(member))
@@ -190,7 +189,6 @@ def class_folders_of(names: MemberNames, files: DatasetFiles) -> Integers | None
     Texts and metadata that are no labels may lie about; a folder for labels may not.
 
     Args:
-        names: the names of the members.
         files: those of a dataset in which no image has a label.
 
     Returns:

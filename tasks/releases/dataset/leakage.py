@@ -24,8 +24,9 @@ from tasks.releases.archive.members import (
     read_member,
 )
 from tasks.releases.dataset.folders import UNSPLIT_NUMBER
-from tasks.releases.problems import ReleaseProblem, ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
 from tasks.releases.statistics import SPLIT_NAMES, UNSPLIT
+from tasks.reports.problem_log import Problem, ProblemLog
 
 NEAR_DISTANCE = 6
 """Perceptual hashes that differ in so many bits or fewer are of one picture."""
@@ -56,7 +57,7 @@ def note_equal_images(
     splits: NDArray[np.int8],
     readable: Flags,
     limits: ArchiveLimits,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
 ) -> None:
     """Note images with the same bytes as another one: in two splits a leak, else a duplicate.
 
@@ -65,7 +66,6 @@ def note_equal_images(
 
     Args:
         descriptor: the archive.
-        directory: its directory.
         images: int64[n], members.
         splits: int8[n], their splits.
         readable: bool[members], which members may be read.
@@ -101,7 +101,7 @@ def note_equal_images(
             detail = "has CRC-32 and size (bytes not compared) of"
         if log.room(code):
             detail = f"{detail} {directory.shown_name(pair[0])} ({_split_name(splits[one])})"
-            log.add(code, detail, member=directory.shown_name(pair[1]))
+            log.add(code, detail, place=directory.shown_name(pair[1]))
         else:
             log.count(code, 1)
     for leaks, code in _CODES.items():
@@ -136,13 +136,12 @@ def note_split_sources(
     images: Integers,
     splits: NDArray[np.int8],
     class_keys: Integers,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
 ) -> None:
     """Note pictures whose variants (augmented copies, tiles) lie in different splits.
 
     Args:
         directory: the archive's directory.
-        names: its names.
         images: int64[n], members.
         splits: int8[n], their splits.
         class_keys: int64[n], different for images that lie in different folders of a split: equal
@@ -175,7 +174,7 @@ def note_split_sources(
     for group in found[:room].tolist():
         in_splits = " and ".join(np.array(SPLIT_NAMES)[presence[group]].tolist())
         detail = f"{sizes[group]} images of one source lie in {in_splits}, by their names"
-        log.add(code, detail, member=directory.shown_name(int(images[firsts[group]])))
+        log.add(code, detail, place=directory.shown_name(int(images[firsts[group]])))
     log.count(code, max(len(found) - room, 0))
 
 
@@ -185,14 +184,13 @@ def find_near_leaks(
     hashes: Mapping[str, str],
     distance: int = NEAR_DISTANCE,
     listed: int = 100,
-) -> tuple[ReleaseProblem, ...]:
+) -> tuple[Problem, ...]:
     """Find pictures that look alike in two splits, from the hashes of measured images.
 
     Each image of val is compared with train, each image of test with train and val.
 
     Args:
         members: the images, as `ReleaseStatistics.image_batches` names them.
-        splits: their splits.
         hashes: perceptual hashes by member, 16 hex digits; images without one are left out.
         distance: the largest Hamming distance of a leak.
         listed: how many are listed with their names.
@@ -200,7 +198,7 @@ def find_near_leaks(
     Returns:
         Entries for `ReleaseStatistics.with_problems`.
     """
-    log = ReleaseProblemLog(listed)
+    log = ProblemLog(listed)
     by_split: dict[str, list[str]] = {name: [] for name in SPLIT_NAMES}
     for member, split in zip(members, splits, strict=True):
         if member in hashes and split in by_split:
@@ -223,7 +221,7 @@ def find_near_leaks(
             for row in np.flatnonzero(found <= distance).tolist():
                 name, split = others[int(nearest[row])]
                 detail = f"looks like {name} ({split}): distance {found[row]}"
-                log.add(code, detail, member=own[first + row])
+                log.add(code, detail, place=own[first + row])
     return log.entries()
 
 

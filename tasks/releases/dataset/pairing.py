@@ -52,7 +52,6 @@ def pair_labels(
     an accent written in another way (macOS).
 
     Args:
-        names: the names of all members.
         folders: what the folders say.
         images: int64[n], the images of the dataset.
         candidates: int64[m], files that may be labels.

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.formats.class_files import DataYaml
 from tasks.labels.formats.text_files import decode_text
-from tasks.labels.problems import ProblemCode, ProblemLog
+from tasks.labels.problems import ProblemCode, label_log
 from tasks.releases.archive.member_names import MemberNames
 from tasks.releases.dataset.files import DatasetFiles, Reader
 from tasks.releases.dataset.folders import UNSPLIT_NUMBER, Parts
-from tasks.releases.problems import ReleaseProblemLog
 from tasks.releases.statistics import SPLIT_NAMES
+from tasks.reports.problem_log import ProblemLog
 
 
 def find_splits(
@@ -25,7 +25,7 @@ def find_splits(
     files: DatasetFiles,
     config: DataYaml | None,
     read: Reader,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
 ) -> NDArray[np.int8]:
     """Find the split of every image: by its folder, else by data.yaml, else by a list file.
 
@@ -48,7 +48,7 @@ def find_splits(
             if not inside.any() and not (splits == SPLIT_NAMES.index(name)).any():
                 detail = f"there is no image in {written!r:.80} ({name})"
                 log.add(
-                    ProblemCode.SPLIT_MISSING, detail, member=str(config.file) if config else None
+                    ProblemCode.SPLIT_MISSING, detail, place=str(config.file) if config else None
                 )
             splits[inside & (splits == UNSPLIT_NUMBER)] = SPLIT_NAMES.index(name)
     if lists and (splits == UNSPLIT_NUMBER).any():
@@ -62,7 +62,7 @@ def _put_first(
     written: str,
     split: Split,
     yaml: str | None,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
 ) -> list[tuple[int, Split]]:
     """Put the list that data.yaml names first: it knows better than the name of the list."""
     last = _steps(written)[-1:]
@@ -70,7 +70,7 @@ def _put_first(
         if (os.fsdecode(names.name(member)).rpartition("/")[2],) == last:
             return [(member, split), *(one for one in lists if one[0] != member)]
     detail = f"there is no list {written!r:.80} ({split})"
-    log.add(ProblemCode.SPLIT_MISSING, detail, member=yaml)
+    log.add(ProblemCode.SPLIT_MISSING, detail, place=yaml)
     return lists
 
 
@@ -117,7 +117,7 @@ def _read_lists(
             by_name[stem].append(index)
     for member, split in lists:
         content = read(member)
-        text = decode_text(content, ProblemLog(PurePosixPath())) if content is not None else ""
+        text = decode_text(content, label_log(PurePosixPath())) if content is not None else ""
         for line in text.split("\n"):
             found = _called(line.strip(), by_name, paths)
             if found is not None and splits[found] == UNSPLIT_NUMBER:

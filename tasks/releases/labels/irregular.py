@@ -13,7 +13,8 @@ from pathlib import PurePosixPath
 from tasks.labels.formats.class_files import class_id_of
 from tasks.labels.formats.text_files import decode_text
 from tasks.labels.formats.yolo_geometry import BOX_VALUES, rows_of
-from tasks.labels.problems import ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import quoted
 
 _NO_FILE = PurePosixPath()
 
@@ -40,7 +41,7 @@ def read_irregular(content: bytes, ids_by_name: Mapping[str, int]) -> IrregularR
         content: the whole file.
         ids_by_name: class ids by name: a row may begin with the name.
     """
-    log = ProblemLog(_NO_FILE)
+    log = label_log(_NO_FILE)
     text = decode_text(content, log)
     problems: list[tuple[str, int | None, str]] = [
         (entry.code, entry.line, entry.reason) for entry in log.entries()

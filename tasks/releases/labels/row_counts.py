@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.releases.archive.directory import Integers
-from tasks.releases.dataset.folders import UNSPLIT_NUMBER
 from tasks.releases.labels.rows import GEOMETRIES, UNKNOWN, UNUSED, JudgedRows
 from tasks.releases.statistics import (
     SPLIT_NAMES,
@@ -92,7 +91,6 @@ class RowCounts:
         """Add the rows of a batch as written.
 
         Args:
-            judged: the rows.
             files: int64[r], small numbers of the files the rows are from.
             splits: int64[f], the split of each of these files.
         """
@@ -241,8 +239,3 @@ class RowCounts:
             CoOccurrence(first, second, images)
             for (first, second), images in ordered[:LISTED_PAIRS]
         )
-
-
-def split_numbers(counts: Integers) -> tuple[int, ...]:
-    """Return how many of some splits' numbers there are: train, val, test, unsplit."""
-    return tuple(np.bincount(counts, minlength=UNSPLIT_NUMBER + 1).tolist())

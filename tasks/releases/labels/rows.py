@@ -101,7 +101,6 @@ def judge_rows(
     """Judge the rows of some files.
 
     Args:
-        rows: the rows.
         geometry: what the rows of the dataset hold.
         named: the ids of classes that have names; None where the dataset names none.
         may_repeat: False where it is known that no two rows of a file have equal values.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import JobCancelledError
-from tasks.labels.annotations import GeometryKind, LabelProblem
+from tasks.labels.annotations import GeometryKind
 from tasks.labels.formats.yolo_geometry import BOX_VALUES, YoloGeometry, decide_yolo_geometry
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
@@ -21,7 +21,8 @@ from tasks.releases.labels.numbers import LabelRows, parse_label_files
 from tasks.releases.labels.row_counts import RowCounts
 from tasks.releases.labels.rows import geometries_of_counts, judge_rows, merge_rows
 from tasks.releases.labels.trainer_view import keep_as_trainer
-from tasks.releases.problems import ReleaseProblemCode, ReleaseProblemLog
+from tasks.releases.problems import ReleaseProblemCode
+from tasks.reports.problem_log import Problem, ProblemLog
 
 Progress = Callable[[int, int], None]
 _FEWEST_POSE_VALUES = 11
@@ -71,7 +72,7 @@ class LabelSums:
     labels: Integers
     geometry: YoloGeometry
     row_count: int
-    decision_problems: tuple[LabelProblem, ...]
+    decision_problems: tuple[Problem, ...]
     counts: RowCounts
     instances: NDArray[np.int32]
     problem_rows: NDArray[np.int32]
@@ -87,7 +88,7 @@ def scan_labels(
     directory: ZipDirectory,
     task: LabelTask,
     limits: ArchiveLimits,
-    log: ReleaseProblemLog,
+    log: ProblemLog,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> LabelSums:
@@ -103,13 +104,11 @@ def scan_labels(
     while True:
         attempt = _Pass(directory, task, limits, lengths)
         if attempt.run(descriptor, progress, should_stop):
-            log.absorb(attempt.log)
+            log.extend(attempt.log)
             return attempt.result()
 
 
-def decide(
-    lengths: Mapping[int, int], task: LabelTask
-) -> tuple[YoloGeometry, tuple[LabelProblem, ...]]:
+def decide(lengths: Mapping[int, int], task: LabelTask) -> tuple[YoloGeometry, tuple[Problem, ...]]:
     """Decide what the rows of a dataset hold, from the number of rows of each length.
 
     As `decide_yolo_geometry`; and rows that all have one length that no box or outline has are
@@ -137,7 +136,7 @@ class _Pass:
         self, directory: ZipDirectory, task: LabelTask, limits: ArchiveLimits, lengths: set[int]
     ) -> None:
         self.directory, self.task, self.limits = directory, task, limits
-        self.log = ReleaseProblemLog(limits.listed_per_code)
+        self.log = ProblemLog(limits.listed_per_code)
         self.counts = RowCounts(4 * limits.classes)
         # Of all passes; rows are counted in this one.
         self.lengths = lengths
@@ -180,7 +179,8 @@ class _Pass:
                 detail = (
                     f"more than {self.limits.label_bytes} bytes of labels; the rest is not read"
                 )
-                self.log.add(ReleaseProblemCode.LABELS_NOT_READ, detail, count=total - done)
+                self.log.add(ReleaseProblemCode.LABELS_NOT_READ, detail)
+                self.log.count(ReleaseProblemCode.LABELS_NOT_READ, total - done - 1)
                 break
         return True
 
@@ -188,7 +188,7 @@ class _Pass:
         """Read one batch; False where its rows contradict the decision."""
         numbers = np.searchsorted(self.task.labels, batch.members)
         for position, error in batch.errors.items():
-            self.log.add(error.code, error.reason, member=self._shown(batch.members, position))
+            self.log.add(error.code, error.reason, place=self._shown(batch.members, position))
         rows, irregular = parse_label_files(batch.contents)
         written: list[tuple[int, int, list[float]]] = []
         trained: list[tuple[int, int, list[float]]] = []
@@ -204,7 +204,7 @@ class _Pass:
                     f"more than {self.limits.irregular_label_bytes} bytes of unusual label files"
                 )
                 shown = self._shown(batch.members, position)
-                self.log.add(ReleaseProblemCode.LABELS_NOT_READ, detail, member=shown)
+                self.log.add(ReleaseProblemCode.LABELS_NOT_READ, detail, place=shown)
                 is_read[position] = is_kept[position] = False
                 continue
             bad_rows[position] = self._add_irregular(
@@ -243,7 +243,7 @@ class _Pass:
         trained += [(position, 0, values) for values in as_trained or ()]
         shown = self._shown(members, position)
         for code, line, detail in found.problems:
-            self.log.add(code, detail, member=shown, line=line)
+            self.log.add(code, detail, place=shown, line=line)
         return found.bad_rows
 
     def _decide(self, rows: LabelRows) -> bool:
@@ -270,7 +270,7 @@ class _Pass:
         for code, which, detail in judged.problems:
             for row in which[: self.log.room(code)].tolist():
                 self.log.add(
-                    code, detail(row), member=self._shown(members, rows.files[row]),
+                    code, detail(row), place=self._shown(members, rows.files[row]),
                     line=int(rows.lines[row]),
                 )  # fmt: skip
                 which = which[1:]

@@ -166,7 +166,6 @@ def repeated_rows(rows: LabelRows, values: NDArray[np.float64], counts: Integers
     that different rows have the same sum is as good as impossible, also for who wants it.
 
     Args:
-        rows: the rows.
         values: float64[v], in the place of the rows' own values.
         counts: how many values of each row are compared.
     """

@@ -7,8 +7,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.reports.problem_log import ProblemLog
 from tasks.sessions.folders.finding import is_image_name
-from tasks.sessions.problems import ProblemLog, SessionProblemCode, some_names
+from tasks.sessions.problems import SessionProblemCode, some_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,10 @@ def scan_folder(folder: Path, log: ProblemLog) -> FolderContent:
             if last is None or modified > last:
                 last = modified
     for code, found in left_out.items():
-        log.add(code, "", f"{_WHY[code]}: {some_names(sorted(found))}", len(found))
+        log.add(code, f"{_WHY[code]}: {some_names(sorted(found))}", count=len(found))
     if empty:
         reason = f"of zero bytes, and counted: {some_names(sorted(empty))}"
-        log.add(SessionProblemCode.IMAGE_EMPTY, "", reason, len(empty))
+        log.add(SessionProblemCode.IMAGE_EMPTY, reason, count=len(empty))
     return FolderContent(tuple(names), first, last)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from storage.errors import InvalidInputError
-from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.reports.problem_log import Problem
+from tasks.sessions.problems import SessionProblemCode
 from tasks.sessions.statistics import FoundSessions, SessionFingerprint, SessionFolder
 
 MANIFEST_NAME = "manifest.json"
@@ -66,7 +67,7 @@ def find_sessions(root: Path, session_ids: Collection[str] | None = None) -> Fou
         InvalidInputError: the root is not a folder or cannot be read, or an id is not the path of
             a session below it.
     """
-    problems: list[SessionProblem] = []
+    problems: list[Problem] = []
     top = Path(os.path.realpath(root))
     if session_ids is not None:
         ids = sorted(set(session_ids))
@@ -106,7 +107,7 @@ def _session_of_id(root: Path, session_id: str) -> SessionFolder:
 
 
 def _sessions_in(
-    folder: str, prefix: str, depth: int, problems: list[SessionProblem]
+    folder: str, prefix: str, depth: int, problems: list[Problem]
 ) -> Iterator[SessionFolder]:
     """Yield the sessions among the folders in a folder, and in those that are none themselves."""
     code = SessionProblemCode
@@ -118,14 +119,12 @@ def _sessions_in(
             if not entry.is_dir(follow_symlinks=False):
                 if entry.is_symlink() and entry.is_dir():
                     problems.append(
-                        SessionProblem(code.FOLDER_IS_LINK, session_id, "a link is not followed")
+                        Problem(code.FOLDER_IS_LINK, session_id, "a link is not followed")
                     )
                 continue
             if not _is_utf8(entry.name):
                 reason = "the name is not UTF-8: rename the folder"
-                problems.append(
-                    SessionProblem(code.FOLDER_NAME_NOT_UTF8, ascii(session_id), reason)
-                )
+                problems.append(Problem(code.FOLDER_NAME_NOT_UTF8, ascii(session_id), reason))
                 continue
             fingerprint = fingerprint_session(Path(entry.path))
             if fingerprint.has_manifest or _has_image(entry.path):
@@ -134,12 +133,12 @@ def _sessions_in(
                 yield from _sessions_in(entry.path, session_id + "/", depth + 1, problems)
             elif _has_folder(entry.path):
                 reason = f"folders are looked into {DEEPEST_FOLDER} levels deep"
-                problems.append(SessionProblem(code.FOLDER_TOO_DEEP, session_id, reason))
+                problems.append(Problem(code.FOLDER_TOO_DEEP, session_id, reason))
         except FileNotFoundError:
             continue  # deleted in this very moment
         except (OSError, InvalidInputError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            problems.append(SessionProblem(code.FOLDER_UNREADABLE, session_id, reason))
+            problems.append(Problem(code.FOLDER_UNREADABLE, session_id, reason))
 
 
 def _has_image(folder: str) -> bool:

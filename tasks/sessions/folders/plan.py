@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
+from tasks.reports.problem_log import Problem
 from tasks.sessions.folders.names import time_in_name
-from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.sessions.problems import SessionProblemCode
 from tasks.sessions.statistics import SessionFingerprint, SessionFolder
 
 # More sessions gone at once than this share of the known ones: a disk is not mounted, likelier
@@ -207,7 +208,7 @@ def _lies_in(path: str, folders: Collection[str]) -> bool:
 
 
 def closed_sessions(
-    root: Path, problems: Iterable[SessionProblem], known_paths: Collection[str]
+    root: Path, problems: Iterable[Problem], known_paths: Collection[str]
 ) -> list[SessionFolder]:
     """Sessions among the folders that could not be looked at, to be failed with the reason.
 
@@ -222,7 +223,7 @@ def closed_sessions(
     return [
         SessionFolder(problem.place, root / problem.place, NEVER_SEEN)
         for problem in problems
-        if problem.code is SessionProblemCode.FOLDER_UNREADABLE
+        if problem.code == SessionProblemCode.FOLDER_UNREADABLE
         and (problem.place in known_paths or time_in_name(PurePosixPath(problem.place).name))
     ]
 

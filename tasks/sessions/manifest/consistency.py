@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from tasks.reports.problem_log import ProblemLog
 from tasks.sessions.manifest.files import ListedImages
-from tasks.sessions.problems import ProblemLog, SessionProblemCode, some_names
+from tasks.sessions.problems import SessionProblemCode, some_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def compare_with_folder(
     listed, present = set(images.names), set(names)
     if len(listed) < len(images.names):
         twice = len(images.names) - len(listed)
-        log.add(code.LISTED_TWICE, "", "entries of images that are listed already", twice)
+        log.add(code.LISTED_TWICE, "entries of images that are listed already", count=twice)
     absent, unlisted = listed - present, present - listed
     if absent and unlisted:
         absent_composed = {_composed(name): name for name in absent}
@@ -52,12 +53,12 @@ def compare_with_folder(
             unlisted.discard(unlisted_composed[name])
     if absent:
         reason = f"listed, but not in the folder: {some_names(sorted(absent))}"
-        log.add(code.LISTED_BUT_ABSENT, "", reason, len(absent))
+        log.add(code.LISTED_BUT_ABSENT, reason, count=len(absent))
     if not images.is_whole:
         return Consistency(len(listed), len(absent), None)
     if unlisted:
         reason = f"in the folder, but not listed: {some_names(sorted(unlisted))}"
-        log.add(code.PRESENT_BUT_UNLISTED, "", reason, len(unlisted))
+        log.add(code.PRESENT_BUT_UNLISTED, reason, count=len(unlisted))
     return Consistency(len(listed), len(absent), len(unlisted))
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
+from tasks.reports.problem_log import ProblemLog, quoted
 from tasks.sessions.folders.finding import MANIFEST_NAME
 from tasks.sessions.folders.names import stated_time
 from tasks.sessions.json_values import LARGEST_COUNT, LONGEST_NAME, JsonObject
 from tasks.sessions.manifest.expected_images import expected_image_count, is_seed_sweep
 from tasks.sessions.manifest.files import ManifestParts
 from tasks.sessions.metadata.model_names import split_model_name
-from tasks.sessions.problems import ProblemLog, SessionProblemCode, quoted
+from tasks.sessions.problems import SessionProblemCode
 from tasks.sessions.statistics import SUMMARY_VALUES, ManifestStatus
 
 MOST_PLACEHOLDERS = 1000
@@ -63,7 +64,6 @@ def manifest_facts(
     """Read what a manifest says.
 
     Args:
-        parts: the manifest.
         log: gets an entry for everything that is not what belongs in its place.
         time_zone: of a time that does not tell its zone; None for this machine's.
     """

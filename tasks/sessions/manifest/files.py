@@ -17,11 +17,12 @@ from typing import Any
 
 import msgspec
 
+from tasks.reports.problem_log import ProblemLog
 from tasks.sessions.folders.finding import MANIFEST_NAME
 from tasks.sessions.folders.regular_files import open_regular_file, read_at
 from tasks.sessions.json_values import JsonObject
 from tasks.sessions.manifest.salvage import salvage_document
-from tasks.sessions.problems import ProblemLog, SessionProblemCode
+from tasks.sessions.problems import SessionProblemCode, session_log
 from tasks.sessions.statistics import LARGEST_SEED
 
 LARGEST_MANIFEST = 512 * 2**20
@@ -105,7 +106,7 @@ def read_manifest(folder: Path, log: ProblemLog) -> ManifestParts | None:
     """
     code = SessionProblemCode
     for attempt in range(1, _ATTEMPTS + 1):
-        own_log = ProblemLog()
+        own_log = session_log()
         modified = 0.0
         parts = None
         try:
@@ -114,11 +115,11 @@ def read_manifest(folder: Path, log: ProblemLog) -> ManifestParts | None:
                 is_larger = status.st_size > LARGEST_MANIFEST
                 content = read_at(descriptor, HEAD_OF_LARGER if is_larger else status.st_size, 0)
         except FileNotFoundError:
-            log.add(code.MANIFEST_MISSING, MANIFEST_NAME, "there is none")
+            log.add(code.MANIFEST_MISSING, "there is none", place=MANIFEST_NAME)
             return None
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
-            log.add(code.MANIFEST_UNREADABLE, MANIFEST_NAME, reason)
+            log.add(code.MANIFEST_UNREADABLE, reason, place=MANIFEST_NAME)
             return None
         parts = parse_manifest(content, own_log)
         del content
@@ -132,7 +133,7 @@ def read_manifest(folder: Path, log: ProblemLog) -> ManifestParts | None:
         time.sleep(_PAUSE_SECONDS)
     if is_larger:
         reason = f"larger than {LARGEST_MANIFEST:,} bytes: only its beginning was read"
-        own_log.add(code.MANIFEST_TOO_LARGE, MANIFEST_NAME, reason)
+        own_log.add(code.MANIFEST_TOO_LARGE, reason, place=MANIFEST_NAME)
     log.extend(own_log)
     return parts
 
@@ -190,7 +191,7 @@ def _parse_cut_list(content: bytes, log: ProblemLog) -> ManifestParts | None:
 
 def _note_truncation(line: int, log: ProblemLog) -> None:
     reason = f"ends in the middle, in line {line}; what is whole before it was used"
-    log.add(SessionProblemCode.MANIFEST_TRUNCATED, MANIFEST_NAME, reason)
+    log.add(SessionProblemCode.MANIFEST_TRUNCATED, reason, place=MANIFEST_NAME)
 
 
 def _parse_slowly(content: bytes, log: ProblemLog) -> ManifestParts | None:
@@ -198,7 +199,7 @@ def _parse_slowly(content: bytes, log: ProblemLog) -> ManifestParts | None:
     code = SessionProblemCode
     text = _decode(content, log)
     if not text.strip():
-        log.add(code.MANIFEST_EMPTY, MANIFEST_NAME, "the file is empty")
+        log.add(code.MANIFEST_EMPTY, "the file is empty", place=MANIFEST_NAME)
         return None
     # Also what is no JSON but often written: NaN, and line ends within texts.
     decoder = json.JSONDecoder(strict=False, parse_int=_whole_number)
@@ -208,7 +209,7 @@ def _parse_slowly(content: bytes, log: ProblemLog) -> ManifestParts | None:
         return _salvage(text, decoder, log)
     if not isinstance(document, dict):
         reason = f"the file holds {_kind_of(document)} where an object belongs"
-        log.add(code.MANIFEST_NOT_AN_OBJECT, MANIFEST_NAME, reason)
+        log.add(code.MANIFEST_NOT_AN_OBJECT, reason, place=MANIFEST_NAME)
         return None
     images = _untyped_images(document.get("images"), log)
     return ManifestParts(document.get("snapshot"), document.get("status"), images)
@@ -218,14 +219,14 @@ def _salvage(text: str, decoder: json.JSONDecoder, log: ProblemLog) -> ManifestP
     code = SessionProblemCode
     salvaged = salvage_document(text, decoder)
     if salvaged is None:
-        log.add(code.MANIFEST_NOT_JSON, MANIFEST_NAME, "the file is not JSON")
+        log.add(code.MANIFEST_NOT_JSON, "the file is not JSON", place=MANIFEST_NAME)
         return None
     line = text.count("\n", 0, salvaged.position) + 1
     if salvaged.is_truncated:
         _note_truncation(line, log)
     else:
         reason = f"no JSON from line {line} on; what is whole before it was used"
-        log.add(code.MANIFEST_DAMAGED, MANIFEST_NAME, reason)
+        log.add(code.MANIFEST_DAMAGED, reason, place=MANIFEST_NAME)
     document, cut = salvaged.document, salvaged.cut_key
     images = _untyped_images(document.get("images"), log, is_whole=cut != "images")
     return ManifestParts(
@@ -283,7 +284,7 @@ def _listed(
     if too_large:
         place = f"{MANIFEST_NAME}: images"
         reason = "seeds of more than 64 bits"
-        log.add(SessionProblemCode.OUT_OF_RANGE, place, reason, too_large)
+        log.add(SessionProblemCode.OUT_OF_RANGE, reason, place=place, count=too_large)
     return ListedImages(names, smallest, largest, is_whole)
 
 
@@ -295,13 +296,13 @@ def _decode(content: bytes, log: ProblemLog) -> str:
         if content.startswith(mark):
             content, encoding = content[len(mark) :], marked_encoding
             reason = f"the file begins with the byte order mark of {encoding}"
-            log.add(code.MANIFEST_BOM, MANIFEST_NAME, reason)
+            log.add(code.MANIFEST_BOM, reason, place=MANIFEST_NAME)
             break
     else:
         if len(content) >= 2 and 0 in content[:2] and any(content[:2]):
             encoding = "utf-16-be" if content[0] == 0 else "utf-16-le"
     if encoding != "utf-8":
-        log.add(code.MANIFEST_ENCODING, MANIFEST_NAME, f"the file is {encoding}")
+        log.add(code.MANIFEST_ENCODING, f"the file is {encoding}", place=MANIFEST_NAME)
     else:
         # Blocks that were never written, after a loss of power.
         content = content.rstrip(b"\0")
@@ -311,7 +312,7 @@ def _decode(content: bytes, log: ProblemLog) -> str:
         # A character cut at the end of the file is told by the parser: the file is truncated.
         if error.start < len(content) - 4:
             reason = f"byte {error.start} is not {encoding}: {error.reason}"
-            log.add(code.MANIFEST_ENCODING, MANIFEST_NAME, reason)
+            log.add(code.MANIFEST_ENCODING, reason, place=MANIFEST_NAME)
         return content.decode(encoding, errors="replace")
 
 

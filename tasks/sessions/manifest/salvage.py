@@ -50,7 +50,6 @@ def salvage_document(text: str, decoder: json.JSONDecoder) -> Salvaged | None:
     """Take what is whole out of a document that does not parse.
 
     Args:
-        text: the document.
         decoder: parses the values.
 
     Returns:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
+from tasks.reports.problem_log import ProblemLog
 from tasks.sessions.json_values import LONGEST_NAME, LONGEST_TEXT, JsonObject
 from tasks.sessions.metadata.automatic1111 import parse_parameters
 from tasks.sessions.metadata.comfyui import read_prompt_graph
 from tasks.sessions.metadata.model_names import split_model_name
-from tasks.sessions.problems import ProblemLog
 
 _SIZE = re.compile(r"\s*\(?\s*([0-9]{1,9})\s*[x×,]\s*([0-9]{1,9})\s*\)?\s*")
 _NOVELAI_SOURCE = re.compile(r"(.*\S)\s+([0-9A-F]{8})")

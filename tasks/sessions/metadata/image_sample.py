@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.reports.problem_log import ProblemLog
 from tasks.sessions.metadata.generators import GenerationMetadata, generation_metadata, with_size
 from tasks.sessions.metadata.image_headers import ImageHeaderError, read_image_header
-from tasks.sessions.problems import ProblemLog, SessionProblemCode, some_names
+from tasks.sessions.problems import SessionProblemCode, session_log, some_names
 
 _COMPARED = (
     "sd_model",
@@ -80,7 +81,6 @@ def sample_images(folder: Path, names: Sequence[str], size: int, log: ProblemLog
 
     Args:
         folder: the session's folder.
-        names: its images.
         size: how many are opened at most.
         log: gets entries for images that cannot be read or tell nothing, and for fields in which
             they differ.
@@ -95,28 +95,28 @@ def sample_images(folder: Path, names: Sequence[str], size: int, log: ProblemLog
             header = read_image_header(folder / name)
         except (ImageHeaderError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            log.add(code.METADATA_UNREADABLE, name, reason)
+            log.add(code.METADATA_UNREADABLE, reason, place=name)
             continue
-        own_log = ProblemLog()
+        own_log = session_log()
         metadata = generation_metadata(header.texts, name, own_log)
         for problem in own_log.entries():
             if problem.code != code.NUMBER_AS_TEXT:  # these texts have their numbers so
-                log.add(problem.code, problem.place, problem.reason, problem.count)
+                log.add(problem.code, problem.reason, place=problem.place, count=problem.count)
         if metadata is not None:
             found.append(with_size(metadata, header.width, header.height))
         elif header.damage:
-            log.add(code.METADATA_UNREADABLE, name, header.damage)
+            log.add(code.METADATA_UNREADABLE, header.damage, place=name)
         else:
             (with_alpha if header.has_alpha else silent).append(name)
     if silent:
         reason = f"tell nothing of their generation: {some_names(silent)}"
-        log.add(code.METADATA_MISSING, "", reason, len(silent))
+        log.add(code.METADATA_MISSING, reason, count=len(silent))
     if with_alpha:
         reason = (
             "tell nothing in their headers; what may be hidden in their transparency is not read: "
             + some_names(with_alpha)
         )
-        log.add(code.METADATA_HIDDEN_IN_PIXELS, "", reason, len(with_alpha))
+        log.add(code.METADATA_HIDDEN_IN_PIXELS, reason, count=len(with_alpha))
     _note_differences(found, log)
     return SampledImages(len(chosen), tuple(found))
 
@@ -129,4 +129,4 @@ def _note_differences(found: Sequence[GenerationMetadata], log: ProblemLog) -> N
         reason = (
             f"images differ in {', '.join(differing)}: what most of the opened ones say is told"
         )
-        log.add(SessionProblemCode.METADATA_DIFFERS, "", reason, len(differing))
+        log.add(SessionProblemCode.METADATA_DIFFERS, reason, count=len(differing))

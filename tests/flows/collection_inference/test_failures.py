@@ -170,7 +170,7 @@ def test_unknown_names_and_values_out_of_range_start_nothing(infer, gather, pict
     for parameters, words in (
         ({"model": "yolo11n.pt"}, "none are downloaded"),
         ({"model": str(MUSSELS / "mussels.pt")}, "are not registered: `visionflows models add"),
-        ({"collection": "sea"}, "no collection 'sea'. There are: bay"),
+        ({"collection": "sea"}, "no collection 'sea'. Registered collections: bay"),
         ({"class_mapping": {"shell": "live"}}, "the model's classes are: live, dead"),
     ):
         state = infer(**{"threshold": 0.5, **parameters})

@@ -140,7 +140,7 @@ def slow_staging(monkeypatch):
 
     monkeypatch.setattr(staging, "write_content", slow)
     monkeypatch.setattr(staging, "_BATCH_SIZE", 1)
-    monkeypatch.setattr(staging, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.running.chunk_loop._LOOK_SECONDS", 0.0)
     return reached, released
 
 
@@ -235,7 +235,7 @@ def test_a_source_that_changes_while_it_is_read_fails_that_file_only(
     from tasks.projects.ingest import staging_steps as staging
 
     source = yolo_dataset(tmp_path / "source", "abc")
-    original = staging.claim_chunk
+    original = staging.load_staged_files
 
     def change(*arguments, **parameters):
         write(source / "train" / "images" / "b.png", b"another size")
@@ -243,7 +243,7 @@ def test_a_source_that_changes_while_it_is_read_fails_that_file_only(
         return original(*arguments, **parameters)
 
     with monkeypatch.context() as patched:
-        patched.setattr(staging, "claim_chunk", change)
+        patched.setattr(staging, "load_staged_files", change)
         report = ingested(source, "p")
     assert [row["relative_path"] for row in image_rows("p")] == ["train/images/a.png"]
     problems = "\n".join(report["problems"])

@@ -314,7 +314,7 @@ RUN_AND_HANG = """
 """
 
 
-@pytest.mark.parametrize("place", ["tasks.write_images", "os.sync", "tasks.write_snapshot"])
+@pytest.mark.parametrize("place", ["tasks.write_images", "os.sync", "tasks.keep_snapshot"])
 def test_killed_and_run_again(database, prepare, sea_and_river, place):
     process = start_python(RUN_AND_HANG, place)
     try:
@@ -324,10 +324,10 @@ def test_killed_and_run_again(database, prepare, sea_and_river, place):
     job = list_jobs(database)[0]
     assert job.is_interrupted
     output = Path(job.subject)
-    assert output.exists() == (place == "tasks.write_snapshot"), "whole, or not there"
+    assert output.exists() == (place == "tasks.keep_snapshot"), "whole, or not there"
     result = prepare("sea", "river")
     assert result["output"] == str(output)
-    assert result["existed"] == (place == "tasks.write_snapshot")
+    assert result["existed"] == (place == "tasks.keep_snapshot")
     assert list_jobs(database)[1].status is JobStatus.FAILED
     assert leftovers() == []
     assert sum(map(len, read_set(output).values())) == 17

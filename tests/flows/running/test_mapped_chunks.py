@@ -13,7 +13,7 @@ import pytest
 from prefect import unmapped
 
 from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress
+from flows.running.progress import JobProgress, Shown
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError, JobTakenOverError
 from storage.jobs.chunks import claim_chunk, list_open_chunks, plan_job, record_batch
@@ -69,7 +69,7 @@ def run_job(prefect_client, database):
             with job:
                 chunks = [[uuid4() for _ in range(ITEMS)] for _ in range(chunk_count)]
                 plan_job(database, job.reference, chunks)
-                progress = JobProgress(database, job.id, key="tiny", description="Tiny [x]")
+                progress = JobProgress(database, job.id, Shown("tiny", "Tiny [x]", done="measured"))
 
                 def start(numbers):
                     run.windows.append(numbers)
@@ -174,14 +174,14 @@ def test_cancelling_ends_the_mapping(run_job, database):
 
 
 def test_progress_that_cannot_be_shown_is_logged_and_breaks_nothing(database, caplog):
-    progress = JobProgress(database, uuid4(), key="none", description="Nobody's")
+    progress = JobProgress(database, uuid4(), Shown("none", "Nobody's"))
     with caplog.at_level(logging.WARNING):
         progress.show()
     assert "could not be shown" in caplog.text
 
 
 def test_progress_is_not_shown_again_at_once(database, caplog):
-    progress = JobProgress(database, uuid4(), key="none", description="Nobody's")
+    progress = JobProgress(database, uuid4(), Shown("none", "Nobody's"))
     with caplog.at_level(logging.WARNING):
         for _ in range(50):
             progress.show()

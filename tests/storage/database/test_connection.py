@@ -17,13 +17,20 @@ from sqlmodel import SQLModel
 from storage.database.connection import (
     SCHEMA_REVISION,
     Database,
-    is_transient,
     open_database,
     parse_database_url,
     upgrade_schema,
 )
 from storage.database.migrations.upgrade import alembic_config
-from storage.errors import ConfigurationError, DatabaseError, ImageError, ImageErrorCode
+from storage.database.transient import is_transient
+from storage.errors import (
+    ConfigurationError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    ImageError,
+    ImageErrorCode,
+    InvalidInputError,
+)
 from storage.settings import Settings
 from tests.storage.processes import run_together
 
@@ -236,7 +243,10 @@ def test_lost_connections_and_locks_are_transient_and_bad_input_is_not(
         assert is_transient(failure(engine, "LOCK TABLE projects NOWAIT"))
     for error in (MemoryError(), OSError(5, "I/O"), psycopg.InterfaceError("closed")):
         assert is_transient(error)
+    assert is_transient(DatabaseUnavailableError("starting again"))
     for bad in (ValueError(), ImageError(ImageErrorCode.CORRUPT, "no"), DatabaseError("no")):
+        assert not is_transient(bad)
+    for bad in (InvalidInputError("no"), FileNotFoundError(), PermissionError()):
         assert not is_transient(bad)
 
 

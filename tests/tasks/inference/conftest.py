@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tasks.images.decoding import decode_image
+from tasks.images.displayed_pixels import displayed_pixels
 from tasks.inference.detection.engine import (
     Model,
     load_model,
     settings_for_model,
     sha256_of_weights,
 )
-from tasks.inference.detection.letterbox import displayed_pixels
 from tests.places import MUSSELS
 
 PICTURES = sorted((MUSSELS / "pictures").glob("*.jpg"))

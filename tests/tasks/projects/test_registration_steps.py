@@ -297,7 +297,7 @@ def test_names_that_nobody_could_type_or_read_are_refused(register, database, na
 def test_the_id_of_a_project_is_no_name(register, database, tmp_path):
     known = register("p").project
     put(tmp_path, "other/a.jpg")
-    with pytest.raises(InvalidInputError, match="mistaken for a project's id"):
+    with pytest.raises(InvalidInputError, match="mistaken for an id"):
         register(str(known.id), tmp_path / "other")
 
 

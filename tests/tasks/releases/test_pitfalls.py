@@ -163,7 +163,7 @@ def test_one_odd_row_never_hides_the_others(tmp_path, row, written, trainable, p
     assert set(found.problem_totals) == problems
     for problem in found.problems:
         if problem.code != "mixed_geometry":
-            assert problem.member == "labels/train/b.txt"
+            assert problem.place == "labels/train/b.txt"
 
 
 def test_a_dropped_image_takes_its_sound_rows_along(tmp_path):

@@ -6,8 +6,9 @@ import hashlib
 from pathlib import PurePosixPath
 from uuid import UUID, uuid5
 
-from tasks.labels.annotations import Box, ImageLabels, Label, LabelProblem
+from tasks.labels.annotations import Box, ImageLabels, Label
 from tasks.labels.dataset.addresses import Split
+from tasks.reports.problem_log import Problem
 from tasks.trainer.candidates import Candidate, RegisteredImage
 from tasks.trainer.planned_images import ProjectCandidates
 
@@ -36,7 +37,7 @@ def candidate(
     *labels: Label,
     project: str = "sea",
     split: Split | None = None,
-    problems: tuple[LabelProblem, ...] = (),
+    problems: tuple[Problem, ...] = (),
     **facts,
 ) -> Candidate:
     image = PurePosixPath(path)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.labels.annotations import Box, ImageLabels, Label, LabelProblem
+from tasks.labels.annotations import Box, ImageLabels, Label
+from tasks.reports.problem_log import Problem
 from tasks.trainer.classes import ProjectClasses, merge_classes, remap_labels
 
 BOX = Box(0.5, 0.5, 0.25, 0.25)
@@ -79,7 +80,7 @@ def test_labels_get_new_numbers_and_strangers_are_reported():
     merged = merge_classes(
         [ProjectClasses("sea", {0: "Fish"}), ProjectClasses("river", {0: "Otter", 3: "fish"})]
     )
-    known = LabelProblem("bom", FILE, None, "a byte order mark")
+    known = Problem("bom", str(FILE), "a byte order mark")
     image = ImageLabels(
         PurePosixPath("images/a.jpg"),
         FILE,
@@ -100,16 +101,16 @@ def test_labels_get_new_numbers_and_strangers_are_reported():
         Label("Otter", BOX, class_id=1, instance=5),
     )
     assert renamed.problems[0] == known
-    assert [(one.code, one.file, one.line) for one in renamed.problems[1:]] == [
-        ("class_out_of_range", FILE, 2),
-        ("class_unknown", FILE, 4),
+    assert [(one.code, one.place, one.line) for one in renamed.problems[1:]] == [
+        ("class_out_of_range", str(FILE), 2),
+        ("class_unknown", str(FILE), 4),
     ]
     assert (renamed.image, renamed.source) == (image.image, image.source)
 
 
 def test_what_the_reader_has_reported_is_not_reported_again():
     merged = merge_classes([ProjectClasses("sea", {0: "fish"})])
-    known = LabelProblem("class_out_of_range", FILE, 2, "class 7 is not in data.yaml")
+    known = Problem("class_out_of_range", str(FILE), "class 7 is not in data.yaml", 2)
     labels = tuple(Label(str(number), BOX, class_id=number, line=number - 5) for number in (7, 8))
     image = ImageLabels(PurePosixPath("a.jpg"), FILE, labels=labels, problems=(known,))
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
-from tasks.labels.annotations import Box, LabelProblem, Polygon
+from tasks.labels.annotations import Box, Polygon
 from tasks.labels.dataset.addresses import Split
+from tasks.reports.problem_log import Problem
 from tasks.trainer.candidates import LeftOut, LeftOutReason
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
@@ -73,7 +72,7 @@ def test_files_and_rows_of_a_set():
 
 
 def test_backgrounds_are_images_whose_label_file_is_empty():
-    unread = LabelProblem("row_too_short", PurePosixPath("x.txt"), 1, "2 values", count=3)
+    unread = Problem("row_too_short", "x.txt", "2 values", 1, count=3)
     made = plan(
         offer(
             *many(4, FISH),

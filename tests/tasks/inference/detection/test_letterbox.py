@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.images.decoding import decode_image
-from tasks.inference.detection.letterbox import apply_letterbox, displayed_pixels, fit_letterbox
+from tasks.images.displayed_pixels import displayed_pixels
+from tasks.inference.detection.letterbox import apply_letterbox, fit_letterbox
 from tests.places import DATA
 
 

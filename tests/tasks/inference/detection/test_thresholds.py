@@ -5,7 +5,6 @@ import pytest
 
 from storage.errors import InvalidInputError
 from tasks.inference.detection.thresholds import (
-    can_answer,
     filter_by_threshold,
     rounded_threshold,
     settings_key,
@@ -70,13 +69,16 @@ def test_a_reached_limit_is_forgotten_where_it_cut_off_only_less_confident_ones(
     assert not filter_by_threshold(kept, 0.6).limit_reached
 
 
-def test_other_settings_or_a_lower_threshold_cannot_be_answered():
-    kept = InferenceSettings(320, floor_confidence=0.1)
-    assert can_answer(kept, InferenceSettings(320, floor_confidence=0.5), 0.1)
-    assert not can_answer(kept, kept, 0.09)
-    assert not can_answer(kept, InferenceSettings(640, floor_confidence=0.1), 0.5)
-    assert not can_answer(kept, InferenceSettings(320, 0.1, iou=0.5), 0.5)
-    assert not can_answer(kept, InferenceSettings(320, 0.1, max_detections=5), 0.5)
+def test_other_settings_are_told_apart_and_another_floor_is_not():
+    kept = settings_key(InferenceSettings(320, floor_confidence=0.1), "fp32")
+    assert kept == settings_key(InferenceSettings(320, floor_confidence=0.5), "fp32")
+    for other in (
+        InferenceSettings(640, floor_confidence=0.1),
+        InferenceSettings(320, 0.1, iou=0.5),
+        InferenceSettings(320, 0.1, max_detections=5),
+    ):
+        assert kept != settings_key(other, "fp32")
+    assert kept != settings_key(InferenceSettings(320, floor_confidence=0.1), "fp16")
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])

@@ -132,7 +132,7 @@ def test_the_shallowest_of_two_datasets_counts():
     first, second = find_datasets(paths)
     assert (str(first.root), str(second.root)) == (".", "old")
     assert codes(first.problems) == ["dataset_root_extra"]
-    assert first.problems[0].file == PurePosixPath("old")
+    assert first.problems[0].place == "old"
     assert [str(path) for path in first.yaml_files] == ["data.yaml"]
     assert [str(path) for path in second.yaml_files] == ["old/data.yaml"]
 

@@ -75,7 +75,7 @@ def test_what_is_no_yaml_is_a_problem(text):
     found = read_data_yaml(text.encode(), FILE)
     assert found is not None
     assert (dict(found.names), codes(found.problems)) == ({}, ["yaml_unreadable"])
-    assert found.problems[0].file == FILE
+    assert found.problems[0].place == str(FILE)
 
 
 def test_the_line_of_broken_yaml_is_told():
@@ -145,7 +145,7 @@ def test_names_that_differ_between_files_are_noted_once_each():
     ]
     problems = compare_class_names(lists)
     assert codes(problems) == ["class_names_differ"] * 2
-    assert [str(p.file) for p in problems] == ["classes.txt"] * 2
+    assert [p.place for p in problems] == ["classes.txt"] * 2
     assert "'dog' here and 'cat' in data.yaml" in problems[0].reason
     assert compare_class_names(lists[:1]) == compare_class_names([]) == ()
 

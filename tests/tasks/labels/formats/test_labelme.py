@@ -157,7 +157,7 @@ def test_without_a_size_the_given_one_is_used():
 def test_what_is_no_labelme_file_is_a_problem(content, code, line):
     found = read(content, image=IMAGE)
     assert (found.labels, found.image) == ((), IMAGE)
-    assert [(p.code, p.line, p.file) for p in found.problems] == [(code, line, SOURCE)]
+    assert [(p.code, p.line, p.place) for p in found.problems] == [(code, line, str(SOURCE))]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.labels.formats.text_files import decode_text, numbered_lines
-from tasks.labels.problems import LISTED_PER_KIND, ProblemCode, ProblemLog, quoted
+from tasks.labels.problems import LISTED_PER_KIND, ProblemCode, label_log
+from tasks.reports.problem_log import quoted
 from tests.tasks.labels.label_samples import codes
 
 FILE = PurePosixPath("labels/a.txt")
@@ -17,7 +18,7 @@ TEXT = "0 0.5 0.5\n1 0.1 0.1\n"
 
 
 def decoded(content: bytes):
-    log = ProblemLog(FILE)
+    log = label_log(FILE)
     return decode_text(content, log), log.entries()
 
 
@@ -53,7 +54,7 @@ def test_a_byte_that_is_not_utf8_is_a_problem_with_its_line_and_the_rest_is_read
     found, problems = decoded("0 1\n1 2\ncaf\xe9 3\n4 5\n".encode("latin-1"))
     assert found == "0 1\n1 2\ncaf\ufffd 3\n4 5\n"
     (problem,) = problems
-    assert (problem.code, problem.file, problem.line) == ("encoding_unreadable", FILE, 3)
+    assert (problem.code, problem.place, problem.line) == ("encoding_unreadable", str(FILE), 3)
     assert "byte 11" in problem.reason
 
 
@@ -77,7 +78,7 @@ def test_lines_are_those_of_an_editor():
 
 
 def test_a_log_lists_the_first_problems_and_counts_the_rest():
-    log = ProblemLog(FILE)
+    log = label_log(FILE)
     for line in range(LISTED_PER_KIND + 7):
         log.add(ProblemCode.ROW_TOO_SHORT, "short", line)
     log.add(ProblemCode.BOM, "mark")

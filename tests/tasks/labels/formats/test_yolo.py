@@ -139,7 +139,7 @@ def test_other_ways_to_write_a_row_are_the_same_row(row):
 def test_a_row_that_cannot_be_used_is_left_out_alone(row, code):
     found = read(f"{GOOD}\n{row}\n1 0.1 0.1 0.1 0.1\n")
     assert [label.line for label in found.labels] == [1, 3]
-    assert [(p.code, p.line, p.file) for p in found.problems] == [(code, 2, SOURCE)]
+    assert [(p.code, p.line, p.place) for p in found.problems] == [(code, 2, str(SOURCE))]
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from tasks.releases.archive.member_names import take_names_apart
 from tasks.releases.archive.members import MemberError, place_of, read_batches, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.metadata import read_release_metadata
-from tasks.releases.problems import ReleaseProblemLog
+from tasks.releases.problems import LISTED_PER_CODE
 from tasks.releases.scan import scan_release
+from tasks.reports.problem_log import ProblemLog
 from tests.tasks.releases.archives import sound_dataset, totals, write_zip
 
 END = struct.Struct("<4s4H2LH")
@@ -32,7 +33,7 @@ LARGEST = 1 << 26
 def listed(path: Path, limits=ArchiveLimits()):  # noqa: B008
     descriptor, size = open_archive(path)
     try:
-        log = ReleaseProblemLog()
+        log = ProblemLog(LISTED_PER_CODE)
         return read_zip_directory(descriptor, size, path, log, limits), log
     finally:
         os.close(descriptor)

@@ -18,8 +18,9 @@ from tasks.releases.archive.errors import ReleaseError
 from tasks.releases.archive.members import MemberError, place_of, read_batches, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.metadata import content_key, read_release_metadata
-from tasks.releases.problems import ReleaseProblemLog
+from tasks.releases.problems import LISTED_PER_CODE
 from tasks.releases.scan import scan_release
+from tasks.reports.problem_log import ProblemLog
 from tests.places import DATA
 
 ARCHIVES = DATA / "zips-yauzl"
@@ -73,7 +74,7 @@ def member_errors(path: Path) -> set[str]:
     codes = set()
     descriptor, size = open_archive(path)
     try:
-        directory = read_zip_directory(descriptor, size, path, ReleaseProblemLog())
+        directory = read_zip_directory(descriptor, size, path, ProblemLog(LISTED_PER_CODE))
         one_by_one = {}
         for index in range(len(directory)):
             place = place_of(directory, index)
@@ -111,7 +112,7 @@ def test_odd_archives_read_as_with_the_standard_library(path):
         assert ("member_encrypted" in odd) == encrypted
         descriptor, size = open_archive(path)
         try:
-            directory = read_zip_directory(descriptor, size, path, ReleaseProblemLog())
+            directory = read_zip_directory(descriptor, size, path, ProblemLog(LISTED_PER_CODE))
             assert len(directory) == len(entries)
             for index, entry in enumerate(entries):
                 assert int(directory.sizes[index]) == entry.file_size

@@ -15,7 +15,7 @@ from tests.tasks.releases.archives import sound_dataset, totals, write_zip
 
 
 def details(found, code):
-    return [(problem.member, problem.detail) for problem in found.problems if problem.code == code]
+    return [(problem.place, problem.reason) for problem in found.problems if problem.code == code]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -144,7 +144,7 @@ def test_pictures_that_look_alike():
     found = find_near_leaks(
         ["a", "b", "c", "d", "e"], ["train", "val", "val", "test", "test"], hashes
     )
-    assert [(one.code, one.member, one.detail) for one in found] == [
+    assert [(one.code, one.place, one.reason) for one in found] == [
         ("split_leak_near", "b", "looks like a (train): distance 1")
     ]
     assert len(find_near_leaks(["a", "d"], ["train", "test"], hashes, distance=8)) == 1

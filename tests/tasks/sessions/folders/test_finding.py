@@ -12,7 +12,7 @@ from tasks.sessions.folders.finding import (
     fingerprint_session,
     is_image_name,
 )
-from tasks.sessions.problems import ProblemLog
+from tasks.sessions.problems import session_log
 from tests.tasks.sessions.session_samples import make_session, manifest
 
 
@@ -199,7 +199,7 @@ def test_only_regular_files_directly_in_the_folder_count(tmp_path):
     os.mkfifo(folder / "pipe.png")
     os.utime(folder / "B.PNG", ns=(5, 1_000_000_000))
     os.utime(folder / "c.jpeg", ns=(5, 9_000_000_000_000_000_000))
-    log = ProblemLog()
+    log = session_log()
     content = scan_folder(folder, log)
     assert sorted(content.names) == ["B.PNG", "a.png", "c.jpeg", "d.JPG", "e.WEBP", "empty.png"]
     assert content.first_mtime_ns == 1_000_000_000
@@ -212,5 +212,5 @@ def test_only_regular_files_directly_in_the_folder_count(tmp_path):
 
 
 def test_a_folder_without_images_has_no_times(tmp_path):
-    content = scan_folder(tmp_path, ProblemLog())
+    content = scan_folder(tmp_path, session_log())
     assert (content.names, content.first_mtime_ns, content.last_mtime_ns) == ((), None, None)

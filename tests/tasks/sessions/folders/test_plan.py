@@ -8,6 +8,7 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.reports.problem_log import Problem
 from tasks.sessions.folders.plan import (
     NEVER_SEEN,
     EarlierSession,
@@ -15,7 +16,7 @@ from tasks.sessions.folders.plan import (
     estimate_seconds,
     plan_sessions,
 )
-from tasks.sessions.problems import SessionProblem, SessionProblemCode
+from tasks.sessions.problems import SessionProblemCode
 from tasks.sessions.statistics import SessionFingerprint, SessionFolder
 
 ROOT = "/sessions"
@@ -134,7 +135,7 @@ def test_every_session_has_exactly_one_fate(now, before, looks):
 
 def test_closed_folders_count_as_sessions_where_their_name_or_the_past_says_so():
     def problem(place, code=SessionProblemCode.FOLDER_UNREADABLE):
-        return SessionProblem(code, place, "Permission denied")
+        return Problem(code, place, "Permission denied")
 
     problems = [
         problem("known"),

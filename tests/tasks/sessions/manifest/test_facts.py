@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from tasks.sessions.manifest.facts import MOST_PLACEHOLDERS, manifest_facts
 from tasks.sessions.manifest.files import parse_manifest
-from tasks.sessions.problems import ProblemLog
+from tasks.sessions.problems import session_log
 from tasks.sessions.statistics import ManifestStatus
 from tests.tasks.sessions.manifest.test_files import json_values
 from tests.tasks.sessions.session_samples import manifest, snapshot
 
 
 def read(document):
-    log = ProblemLog()
+    log = session_log()
     parts = parse_manifest(json.dumps(document).encode(), log)
     facts = manifest_facts(parts, log, UTC)
     return facts, [(str(problem.code), problem.place) for problem in log.entries()]
@@ -224,7 +224,7 @@ def test_texts_and_placeholders_are_bounded():
 
 def test_of_a_cut_snapshot_only_the_plain_number_is_promised():
     text = json.dumps(manifest())
-    log = ProblemLog()
+    log = session_log()
     cut = text.index('"total_combinations"')
     facts = manifest_facts(parse_manifest(text[:cut].encode(), log), log, UTC)
     assert facts.images_expected == 6
@@ -273,7 +273,7 @@ def test_any_value_anywhere_is_read_without_an_error(place, value):
         holder[place[-1]] = value
     else:
         document = value
-    log = ProblemLog()
+    log = session_log()
     parts = parse_manifest(json.dumps(document).encode(), log)
     if parts is None:
         assert log.entries()

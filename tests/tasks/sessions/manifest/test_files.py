@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from tasks.sessions.manifest import files as manifest_files
 from tasks.sessions.manifest.files import parse_manifest, read_manifest
-from tasks.sessions.problems import ProblemLog
+from tasks.sessions.problems import session_log
 from tests.tasks.sessions.session_samples import listed_images, make_session, manifest, snapshot
 
 WHOLE = json.dumps(manifest(6), indent=2, ensure_ascii=False).encode()
 
 
 def parse(content):
-    log = ProblemLog()
+    log = session_log()
     parts = parse_manifest(content, log)
     return parts, {str(problem.code): problem for problem in log.entries()}
 
@@ -33,7 +33,7 @@ def test_a_whole_manifest():
 
 
 def test_both_parsers_read_the_same():
-    log = ProblemLog()
+    log = session_log()
     assert manifest_files._parse_slowly(WHOLE, log) == parse(WHOLE)[0]
     assert log.entries() == ()
 
@@ -66,7 +66,7 @@ def test_a_manifest_cut_at_any_byte_never_gives_more_than_there_is():
 def test_both_parsers_read_the_same_of_a_cut_manifest():
     start = WHOLE.index(b'"images"')
     for size in range(start, len(WHOLE)):
-        log = ProblemLog()
+        log = session_log()
         assert manifest_files._parse_slowly(WHOLE[:size], log) == parse(WHOLE[:size])[0], size
 
 
@@ -75,7 +75,7 @@ def test_brackets_in_the_prompt_that_is_cut_do_not_cost_the_fast_way(monkeypatch
     assert b"[red:blue]" in text
     start = text.index(b'"img_0003.png"')
     cuts = range(start, text.index(b'"filename"', start))
-    slowly = {size: manifest_files._parse_slowly(text[:size], ProblemLog()) for size in cuts}
+    slowly = {size: manifest_files._parse_slowly(text[:size], session_log()) for size in cuts}
     monkeypatch.delattr(manifest_files, "_parse_slowly")
     for size, expected in slowly.items():
         assert parse(text[:size])[0] == expected, size
@@ -266,7 +266,7 @@ def test_images_of_other_sizes_are_listed_in_full():
 
 def test_the_file_may_be_missing_a_link_or_a_pipe(tmp_path):
     def codes(folder):
-        log = ProblemLog()
+        log = session_log()
         assert read_manifest(folder, log) is None
         return [str(problem.code) for problem in log.entries()]
 
@@ -275,7 +275,7 @@ def test_the_file_may_be_missing_a_link_or_a_pipe(tmp_path):
     (tmp_path / "secret.json").write_bytes(WHOLE)
     (linked / "manifest.json").symlink_to(tmp_path / "secret.json")
     assert codes(linked) == ["manifest_unreadable"]
-    log = ProblemLog()
+    log = session_log()
     read_manifest(linked, log)
     assert log.entries()[0].reason == "cannot be read: a link, which is not followed"
     pipe = make_session(tmp_path / "pipe")
@@ -297,7 +297,7 @@ def test_a_file_that_is_being_written_is_read_again(tmp_path, monkeypatch):
         path.write_bytes(WHOLE)
 
     monkeypatch.setattr(manifest_files.time, "sleep", write_the_rest)
-    log = ProblemLog()
+    log = session_log()
     parts = read_manifest(folder, log)
     assert len(parts.images.names) == 6
     assert log.entries() == ()
@@ -308,7 +308,7 @@ def test_of_an_enormous_file_only_the_beginning_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest_files, "LARGEST_MANIFEST", len(WHOLE) - 1)
     monkeypatch.setattr(manifest_files, "HEAD_OF_LARGER", len(WHOLE) - 300)
     folder = make_session(tmp_path / "one", WHOLE)
-    log = ProblemLog()
+    log = session_log()
     parts = read_manifest(folder, log)
     assert parts.snapshot == snapshot()
     assert not parts.images.is_whole

@@ -11,7 +11,7 @@ from tasks.sessions.metadata.automatic1111 import parse_pairs, parse_parameters
 from tasks.sessions.metadata.comfyui import read_prompt_graph
 from tasks.sessions.metadata.generators import Generator, generation_metadata
 from tasks.sessions.metadata.image_headers import WANTED_TEXTS, read_image_header
-from tasks.sessions.problems import ProblemLog
+from tasks.sessions.problems import session_log
 from tests.tasks.sessions.manifest.test_files import json_values
 from tests.tasks.sessions.session_samples import COMFYUI, SD_PARSERS
 
@@ -26,11 +26,11 @@ NOT_READ_BY_THE_OTHER = {"lora.png", "lora_multiple.png"}
 
 
 def metadata_of(path):
-    return generation_metadata(read_image_header(path).texts, path.name, ProblemLog())
+    return generation_metadata(read_image_header(path).texts, path.name, session_log())
 
 
 def read(**texts):
-    log = ProblemLog()
+    log = session_log()
     named = {
         name.replace("_", "-") if name == "sd_metadata" else name: t for name, t in texts.items()
     }
@@ -310,7 +310,7 @@ def test_other_texts_tell_nothing(texts):
     )
 )
 def test_any_texts_are_read_without_an_error(texts):
-    found = generation_metadata(texts, "image.png", ProblemLog())
+    found = generation_metadata(texts, "image.png", session_log())
     assert found is None or found.seed is None or -(2**63) <= found.seed < 2**64
 
 
@@ -334,5 +334,5 @@ INPUTS += ("width", "height", "steps", "cfg", "sampler_name", "samples")
 )
 def test_any_graph_is_read_without_an_error(graph):
     texts = {"prompt": json.dumps(graph)}
-    found = generation_metadata(texts, "image.png", ProblemLog())
+    found = generation_metadata(texts, "image.png", session_log())
     assert found is None or found.generator is Generator.COMFYUI
