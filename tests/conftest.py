@@ -144,6 +144,8 @@ def home(
 def database(home: Path) -> Iterator[Database]:
     """The empty database of this test."""
     opened = open_database()
+    with opened.transaction():
+        pass  # a connection for tests that go on as a user who may not make one
     yield opened
     opened.engine.dispose()
 
