@@ -154,14 +154,15 @@ def _run_job(job: HeldJob, order: RunOrder, title: str) -> dict[str, Any]:
         raise InferenceError(_all_failed(totals))
     job.raise_if_stopped()
     snapshot = write_run_snapshot(job.reference, order)
-    report = publish_run_report(order, snapshot)
+    answered = plan.images - plan.to_detect
+    page = publish_run_report(order, snapshot, (plan.to_detect, answered))
     return {
         **asdict(totals),
         "detected": plan.to_detect,
-        "answered": plan.images - plan.to_detect,
+        "answered": answered,
         "runtime": model_runtime,
         "snapshot": snapshot,
-        "report": report,
+        "page": page,
     }
 
 

@@ -160,6 +160,7 @@ def _run_job(job: HeldJob, chosen: SessionsChosen, batch_size: int) -> dict[str,
     snapshot = write_session_snapshot(
         job.reference, chosen.root, {"force_refresh": str(chosen.force)}
     )
-    publish_session_report(chosen.root, plan.left_out, snapshot)
+    result = {**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot}
+    page = publish_session_report(chosen.root, job.reference, result, plan.left_out)
     progress.show(at_once=True)
-    return {**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot}
+    return {**result, "page": page}

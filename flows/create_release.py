@@ -27,6 +27,7 @@ from storage.settings import get_settings
 from tasks.releases.making.labels import ReleaseTask
 from tasks.releases.making.plan import ArchiveOptions
 from tasks.releases.making.steps import CreatedArchive, describe_problems, write_release
+from tasks.releases.steps import publish_release
 from tasks.running.decorators import flow
 from tasks.trainer.splitting import SplitRatios
 
@@ -114,6 +115,7 @@ def create_release(
     release = find_release(database, str(created.release_id))
     # Counted as well as told: what was written is what can be read.
     report = build_releases([release], verify=True)[0]
+    page = publish_release(release.id, "create-release", result["problems"])
     return Completed(
         message=f"{sum(created.split_counts.values())} images in {path}",
         data={
@@ -122,6 +124,7 @@ def create_release(
             "statistics": report.outcome.value,
             "statistics_error": report.message,
             **result,
+            "page": page,
         },
     )
 

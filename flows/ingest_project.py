@@ -36,6 +36,7 @@ from tasks.projects.ingest.commit_steps import (
 )
 from tasks.projects.ingest.plan_steps import make_plan, plan_ingest
 from tasks.projects.ingest.report import IngestReport
+from tasks.projects.ingest.report_steps import publish_ingest_report
 from tasks.projects.ingest.staging_steps import stage_chunk
 from tasks.projects.ingest.target_steps import (
     IngestTarget,
@@ -199,6 +200,7 @@ def _ingest(
             "already_running": False,
             "next_step": next_step,
         }
+        result["page"] = publish_ingest_report(result)
         if job.finish(result, with_errors=bool(report.problems)) is JobStatus.CANCELLED:
             raise JobCancelledError("too late: everything is part of the project already")
     return result

@@ -176,8 +176,7 @@ def _run_job(job: HeldJob, planned: PlannedSet, projects: list[ProjectRecord]) -
     snapshot = write_manifest_snapshot(
         job.reference, planned, [project.name for project in projects]
     )
-    publish_set_report(planned)
-    return {
+    result = {
         "output": str(planned.output),
         "key": planned.key,
         "existed": existed,
@@ -186,3 +185,4 @@ def _run_job(job: HeldJob, planned: PlannedSet, projects: list[ProjectRecord]) -
         "snapshot": snapshot,
         "report": asdict(planned.report),
     }
+    return {**result, "page": publish_set_report(planned, result)}

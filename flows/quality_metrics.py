@@ -118,6 +118,6 @@ def _run_job(
         job.reference,
         {"force": str(force), "thresholds": thresholds.model_dump_json()},
     )
-    publish_quality_report(project, snapshot)
+    page = publish_quality_report(project, job.reference, snapshot)
     progress.show(at_once=True)
-    return {**asdict(comparison), "snapshot": snapshot}
+    return {**asdict(comparison), "snapshot": snapshot, "page": page}

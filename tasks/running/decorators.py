@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import version
 from typing import ParamSpec, TypeVar
 
 import prefect
@@ -11,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from storage.settings import get_settings
+from tasks.running.outcomes import kept_outcome
 from tasks.running.retries import FIRST_DELAY_SECONDS, RETRIES, is_worth_retrying
 from tasks.running.runners import make_task_runner
 
@@ -47,6 +50,7 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
 
     A deployment stores only where the function is, so the task runner is chosen here, when the
     module is imported, from the settings. Prefect's own default would start a thread per task.
+    What a run on a worker has returned is kept on the server for whoever follows it.
 
     Args:
         name: the flow's name.
@@ -54,12 +58,20 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
-        runner = make_task_runner(get_settings())
+        @wraps(function)
+        def run(*values: P.args, **named_values: P.kwargs) -> R:
+            with kept_outcome() as keep:
+                returned = function(*values, **named_values)
+                keep(returned)
+            return returned
+
         return prefect.flow(
             name=name,
             flow_run_name=run_name,
-            task_runner=runner,
+            # Prefect's own is a digest of this file.
+            version=version("visionflows"),
+            task_runner=make_task_runner(get_settings()),
             persist_result=False,
-        )(function)
+        )(run)
 
     return decorate

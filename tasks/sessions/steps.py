@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
 from storage.database.connection import Database, is_transient, open_database
 from storage.database.tables.sessions import SessionStats
 from storage.errors import InvalidInputError, JobTakenOverError
 from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.locks import JobReference
-from storage.jobs.records import should_stop
+from storage.jobs.records import find_job, should_stop
 from storage.session_queries import (
     SESSION_STATS_SCHEMA,
     digest_session_stats,
@@ -45,7 +43,7 @@ from storage.snapshots import (
     write_snapshot,
 )
 from tasks.reports.keys import artifact_key
-from tasks.reports.markdown import escape
+from tasks.reports.steps import publish_report
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 from tasks.sessions.computation import compute_session_statistics
@@ -60,7 +58,7 @@ from tasks.sessions.folders.plan import (
     plan_sessions,
 )
 from tasks.sessions.problems import SessionProblem, SessionProblemCode
-from tasks.sessions.report import incomplete_session_rows, sessions_markdown
+from tasks.sessions.report import sessions_report
 from tasks.sessions.statistics import (
     STATS_VERSION,
     FoundSessions,
@@ -399,34 +397,16 @@ def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, s
 
 
 @task(run_name="publish report")
-def publish_session_report(root: str, left_out: list[tuple[str, str]], snapshot: str) -> None:
-    """Show the sessions of a root in Prefect: summary, models, and those that are incomplete."""
-    overview = load_session_overview(open_database(), root, most_rows=_REPORT_ROWS)
-    fallback = str(snapshot_subject(root).id)
-    counts = {name: getattr(overview, name) for name in _SHOWN_COUNTS}
-    create_markdown_artifact(
-        sessions_markdown(
-            root,
-            counts=counts,
-            mean_completion=overview.mean_completion,
-            models=[asdict(model) for model in overview.models],
-            sources=overview.sources,
-            problems=overview.problems,
-            failures=overview.failures,
-            left_out=left_out,
-            snapshot=snapshot,
-        ),
-        key=artifact_key("sessions-summary", root, fallback),
-        description=f"Sessions in {escape(root)}",
+def publish_session_report(
+    root: str, job: JobReference, result: dict[str, Any], left_out: list[tuple[str, str]]
+) -> str:
+    """Show the sessions of a root in Prefect, and keep them as a page; the page's path."""
+    database, subject_id = open_database(), snapshot_subject(root).id
+    overview = load_session_overview(database, root, most_rows=_REPORT_ROWS)
+    done = find_job(database, job.id)
+    return publish_report(
+        sessions_report(root, asdict(overview), result, (done.processed, done.failed), left_out),
+        "compute-session-stats",
+        subject_id,
+        key=artifact_key("sessions-summary", root, str(subject_id)),
     )
-    create_table_artifact(
-        incomplete_session_rows(overview.incomplete_sessions),
-        key=artifact_key("sessions-incomplete", root, fallback),
-        description=(
-            f"{overview.incomplete} incomplete sessions in {escape(root)}; "
-            f"the first {len(overview.incomplete_sessions)} are shown"
-        ),
-    )
-
-
-_SHOWN_COUNTS = ("sessions", "missing", "images", "expected", "incomplete", "ongoing", "sweeps")

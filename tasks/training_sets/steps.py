@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
-
-from prefect.artifacts import create_markdown_artifact
 
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, JobTakenOverError
@@ -26,13 +25,14 @@ from tasks.images.folder_scan import scan_image_folder
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import image_size_of
 from tasks.reports.keys import artifact_key
+from tasks.reports.steps import publish_report
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
 from tasks.trainer.file_names import name_of_set
 from tasks.training_sets.candidates import select_candidates
 from tasks.training_sets.plan import plan_training_set
 from tasks.training_sets.planned_images import ProjectCandidates, TrainingSetOptions
-from tasks.training_sets.report import TrainingSetReport, report_markdown
+from tasks.training_sets.report import TrainingSetReport, training_set_report
 from tasks.training_sets.writer import (
     MANIFEST_SCHEMA,
     begin_folder,
@@ -295,10 +295,11 @@ def write_manifest_snapshot(job: JobReference, planned: PlannedSet, projects: Se
 
 
 @task(run_name="publish report")
-def publish_set_report(planned: PlannedSet) -> None:
-    """Show in Prefect what is in the set and what is not."""
-    create_markdown_artifact(
-        report_markdown(planned.report, str(planned.output)),
+def publish_set_report(planned: PlannedSet, result: dict[str, Any]) -> str:
+    """Show in Prefect what is in the set and what is not, and keep it as a page; its path."""
+    return publish_report(
+        training_set_report(result),
+        "prepare-training-set",
+        UUID(planned.key[:32]),
         key=artifact_key("training-set", planned.output.name, planned.key),
-        description=f"Training set of {planned.images} images",
     )

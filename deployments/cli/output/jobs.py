@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from deployments.cli.output.terminal import plain
+from deployments.cli.output.terminal import plain, print_plain
 from storage.jobs.records import JobRecord
 
 
@@ -43,3 +43,10 @@ def job_table(jobs: list[JobRecord], names: dict[str, str]) -> Table:
             plain(job.error_message or ""),
         )
     return table
+
+
+def print_at_work(doing: str, job_id: object) -> None:
+    """Say that somebody else is at it, e.g. at `Measuring gulls`."""
+    print_plain(
+        f"{doing}: at work already (job {job_id}); `visionflows status --watch` follows it."
+    )
