@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from importlib.metadata import version
-from typing import ParamSpec, TypeVar
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar, cast
 
 import prefect
 from prefect import Flow, Task
@@ -65,6 +66,8 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
                 keep(returned)
             return returned
 
+        # Prefect would look for the names in the annotations among those of this module.
+        cast(Any, run).__signature__ = signature(function, eval_str=True)
         return prefect.flow(
             name=name,
             flow_run_name=run_name,

@@ -58,40 +58,44 @@ def live_job_bar(
         find: the id of the job; None while there is none.
     """
     done = threading.Event()
-    with new_progress_bar() as bar:
-        line = bar.add_task(as_description(description), total=None)
-        job_id: UUID | None = None
+    bar = new_progress_bar()
+    line = bar.add_task(as_description(description), total=None)
+    job_id: UUID | None = None
 
-        def look() -> None:
-            nonlocal job_id
-            try:
-                job_id = find() or job_id
-                job = None if job_id is None else find_job(database, job_id)
-            except (SQLAlchemyError, psycopg.Error):
-                return  # the database is being restarted; the bar waits
-            if job is not None and job.total:
-                failed = f", [red]{job.failed} failed[/red]" if job.failed else ""
-                bar.update(
-                    line,
-                    total=job.total,
-                    completed=job.processed + job.failed,
-                    description=as_description(description) + failed,
-                )
-            elif done.is_set():
-                bar.update(line, visible=False)  # nothing was to be done
-
-        def watch() -> None:
-            while not done.wait(_LOOK_SECONDS):
-                look()
-
-        thread = threading.Thread(target=watch, name="progress bar", daemon=True)
-        thread.start()
+    def look() -> None:
+        nonlocal job_id
         try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+            job_id = find() or job_id
+            job = None if job_id is None else find_job(database, job_id)
+        except (SQLAlchemyError, psycopg.Error):
+            return  # the database is being restarted; the bar waits
+        if job is not None and job.total:
+            failed = f", [red]{job.failed} failed[/red]" if job.failed else ""
+            bar.update(
+                line,
+                total=job.total,
+                completed=job.processed + job.failed,
+                description=as_description(description) + failed,
+            )
+            bar.start()
+        elif done.is_set():
+            bar.update(line, visible=False)  # nothing was to be done
+
+    def watch() -> None:
+        while not done.wait(_LOOK_SECONDS):
             look()
+
+    thread = threading.Thread(target=watch, name="progress bar", daemon=True)
+    if console.is_terminal:
+        bar.start()
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        look()
+        _stop(bar)
 
 
 @contextmanager
@@ -105,7 +109,6 @@ def reading_bar(description: str, *, is_shown: bool) -> Iterator[Callable[[int, 
         if not is_shown:
             return
         if line is None:
-            # Only now: a bar without a file to read would print an empty line.
             bar.start()
             line = bar.add_task(as_description(description))
         bar.update(line, completed=done, total=total)
@@ -113,4 +116,10 @@ def reading_bar(description: str, *, is_shown: bool) -> Iterator[Callable[[int, 
     try:
         yield show
     finally:
+        _stop(bar)
+
+
+def _stop(bar: Progress) -> None:
+    # One that was never shown would print an empty line.
+    if bar.live.is_started:
         bar.stop()

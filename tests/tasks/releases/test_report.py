@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.releases.report import class_rows, problem_rows, release_markdown, split_rows
+from tasks.releases.report import class_rows, problem_rows, release_report, split_rows
 from tasks.reports.charts import share_bar
+from tasks.reports.markdown import report_markdown
 
 
 def entry(split, class_id, name, geometry, instances, images):
@@ -99,28 +100,51 @@ def test_problems_are_summed_by_kind_with_one_example():
     ]
 
 
+RELEASE = {
+    "name": "r",
+    "model_path": "/data/r.zip",
+    "stats_status": "completed",
+    "stats_error": None,
+    "stats_source": "scan",
+    "split_counts": {},
+    "classes_json": [],
+    "shapes_json": {},
+    "problems_json": [],
+}
+
+
+def page_of(left_out=(), **values):
+    return report_markdown(release_report(RELEASE | values, left_out))
+
+
 def test_a_page_of_metadata_does_not_claim_that_there_are_no_problems():
-    facts = {"archive": "a", "split_counts": {}, "classes": [], "shapes": {}, "problems": []}
-    assert "No problem was found." in release_markdown("r", source="scan", **facts)
-    told = release_markdown("r", source="metadata", **facts)
+    assert "No problem was found." in page_of()
+    told = page_of(stats_source="metadata")
     assert "No problem was found." not in told
     assert "not looked for" in told
 
 
+def test_a_release_without_statistics_says_why():
+    told = page_of(stats_source=None, stats_status="failed", stats_error="no archive")
+    assert "r: no statistics yet \\(failed\\)." in told
+    assert "- The last build failed: no archive" in told
+
+
 def test_the_page_never_takes_a_name_for_markup():
-    page = release_markdown(
-        "<b>r</b>",
-        archive="/data/r|s.zip",
-        source="scan",
+    many = [f"class {number}" for number in range(200)]
+    page = page_of(
+        [{"code": "no_area", "count": 3, "example": "d|e.txt:1"}],
+        name="<b>r</b>",
+        model_path="/data/r|s.zip",
         split_counts={"train": 9, "val": 3},
-        classes=["[cat](x)", "dog"],
-        shapes=SHAPES,
-        problems=[{"code": "c", "member": "a|b\nc", "line": None, "detail": "<i>"}],
-        most_classes=1,
+        classes_json=["[cat](x)", "dog", *many],
+        shapes_json={**SHAPES, "class_ids": [*SHAPES["class_ids"], *range(8, 208)]},
+        problems_json=[{"code": "c", "member": "a|b\nc", "line": None, "detail": "<i>"}],
     )
     assert r"# Release \<b\>r\</b\>" in page
     assert r"\[cat\]\(x\)" in page
     assert r"a\|b c: \<i\>" in page
-    assert "3 more classes" in page
-    assert "12 images, 2 classes, 12 objects" in page
-    assert "| train | 9 | 75.0% | ██████████████████ | 6 | 1 | 2 | 2 |" in page
+    assert "... and 104 more." in page
+    assert "12 images, 202 classes, 12 objects, counted." in page
+    assert "| train | 9 | 75.0% | `██████████████████` | 6 | 1 | 2 | 2 |" in page
+    assert r"| no\_area | 3 | d\|e.txt:1 |" in page
