@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.reports.charts import share_bar
-from tasks.reports.report import Bar, Report, Table, figure
+from tasks.reports.report import Report, Table, figure
 
 NOT_LOOKED_FOR = (
     "Problems were not looked for: the members were not read (`--force --verify` reads them)."
 )
 
 _MOST_CLASSES = 40
-
-
-@dataclass(frozen=True, slots=True)
-class SplitRow:
-    """One split to show.
-
-    Attributes:
-        split: its name.
-        images: how many.
-        share: of all images, 0..1.
-        bar: the share as a line of blocks.
-        labelled: images with objects; this and the others are None where nobody has counted.
-        empty: images whose label file says that nothing is to be seen.
-        without_label: images without a label file, or with one that cannot be read.
-        dropped: images that a trainer drops, because a row of their label file is wrong.
-    """
-
-    split: str
-    images: int
-    share: float
-    bar: Bar
-    labelled: int | None
-    empty: int | None
-    without_label: int | None
-    dropped: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +40,12 @@ class ClassRow:
     by_split: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemRow:
-    """All problems of one kind.
-
-    Attributes:
-        code: the kind.
-        count: how many places.
-        example: one of them: member, line and what is wrong.
-    """
-
-    code: str
-    count: int
-    example: str
-
-
-def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[SplitRow]:
-    """Give each split its share, its bar and its labels; unsplit only where there are images.
+def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The cells of each split, see `_SPLIT_COLUMNS`; unsplit only where there are images.
 
     Args:
         counts: images of each split.
-        shapes: the column `shapes_json`.
+        shapes: the column `shapes_json`; what metadata tells has no figures of labels.
     """
     total = sum(counts.values())
     is_counted = shapes.get("source") != "metadata"
@@ -104,8 +64,14 @@ def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[Spl
                 entry["images_without_label"] + entry["unreadable_labels"],
                 entry["dropped_images"],
             )
-        rows.append(SplitRow(split, images, share, share_bar(share), *figures))
+        cells = (split, str(images), f"{share:.1%}", share_bar(share), *map(figure, figures))
+        rows.append(cells)
     return rows
+
+
+# Images with objects; with a label file that says nothing is to be seen; without a label file, or
+# with one that cannot be read; and those that a trainer drops because a row is wrong.
+_SPLIT_COLUMNS = (*("split", "images", "share", ""), *("labelled", "empty", "no label", "dropped"))
 
 
 def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassRow]:
@@ -146,15 +112,15 @@ def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassR
     ]
 
 
-def problem_rows(problems: Sequence[Mapping[str, Any]]) -> list[ProblemRow]:
-    """Sum the problems of a release by kind, in the order of the codes."""
+def problem_rows(problems: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """Each kind of problem with the number of places and one of them, in the order of the codes."""
     counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for problem in problems:
         code = str(problem["code"])
         counts[code] += problem.get("count", 1)
         examples.setdefault(code, describe_problem(problem))
-    return [ProblemRow(code, count, examples[code]) for code, count in sorted(counts.items())]
+    return [(code, str(count), examples[code]) for code, count in sorted(counts.items())]
 
 
 def describe_problem(problem: Mapping[str, Any]) -> str:
@@ -197,19 +163,12 @@ def release_report(
         title,
         sentences,
         [
-            Table(
-                "Images",
-                (*("split", "images", "share", ""), *("labelled", "empty", "no label", "dropped")),
-                [
-                    (row.split, str(row.images), f"{row.share:.1%}", row.bar, *_label_figures(row))
-                    for row in split_rows(counts, shapes)
-                ],
-            ),
+            Table("Images", _SPLIT_COLUMNS, split_rows(counts, shapes)),
             _class_table(classes, len(names)),
             Table(
                 "Problems",
                 ("problem", "places", "for example"),
-                [(row.code, str(row.count), row.example) for row in problem_rows(problems)],
+                problem_rows(problems),
                 brief=None,
             ),
             Table(
@@ -227,10 +186,6 @@ def release_report(
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: 1 image, 2 images."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
-def _label_figures(row: SplitRow) -> Iterable[str]:
-    return map(figure, (row.labelled, row.empty, row.without_label, row.dropped))
 
 
 def _class_table(rows: Sequence[ClassRow], declared: int) -> Table:

@@ -34,7 +34,7 @@ def model_table(models: Sequence[Mapping[str, Any]]) -> Table:
     """Sessions, images and mean completion by model: the fields of `ModelSessions`."""
     return Table(
         "Models",
-        ("model", "sessions", "incomplete", "images", "expected", "", "mean completion"),
+        ("model", "sessions", "incomplete", "images", "expected", "mean completion", ""),
         [
             (
                 model["sd_model"] or "–",
@@ -90,7 +90,7 @@ def sessions_report(
         tables=[
             Table(
                 "Incomplete sessions",
-                ("", "completion", "images", "state", "session", "model"),
+                ("completion", "", "images", "state", "session", "model"),
                 [
                     (
                         *completion_cells(session),

@@ -89,7 +89,7 @@ def comparison_report(
             Table(
                 "Agreement by class",
                 ("class", *_AGREEMENT),
-                [(one["class_name"], *_agreement(one)) for one in found["classes"]],
+                [(one["class_name"], *_agreement(one)) for one in [*found["classes"], total]],
                 brief=None,
             ),
             Table(
