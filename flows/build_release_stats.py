@@ -135,6 +135,7 @@ def state_of(reports: Sequence[BuildReport]) -> State[dict[str, Any]]:
                 "outcome": report.outcome.value,
                 "job_id": None if report.job_id is None else str(report.job_id),
                 "message": report.message,
+                "page": report.page,
             }
             for report in reports
         ]

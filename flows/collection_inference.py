@@ -115,13 +115,15 @@ def _run(job: FlowJob, order: RunOrder) -> Outcome:
         raise InferenceError(_all_failed(totals))
     job.raise_if_stopped()
     snapshot = write_run_snapshot(job.reference, order)
+    answered = plan.images - plan.to_detect
+    page = publish_run_report(order, snapshot, (plan.to_detect, answered))
     result = {
         **asdict(totals),
         "detected": plan.to_detect,
-        "answered": plan.images - plan.to_detect,
+        "answered": answered,
         "runtime": model_runtime,
         "snapshot": snapshot,
-        "report": publish_run_report(order, snapshot),
+        "page": page,
     }
     return Outcome(
         result,

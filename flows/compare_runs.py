@@ -41,6 +41,6 @@ def compare_runs(first: str, second: str) -> State[dict[str, Any]]:
             "first_run_id": str(one.id),
             "second_run_id": str(other.id),
             **comparison_as_json(found),
-            "report": page,
+            "page": page,
         },
     )

@@ -74,8 +74,9 @@ def compute_session_stats(
         snapshot = write_session_snapshot(
             job.reference, chosen.root, {"force_refresh": str(chosen.force)}
         )
-        publish_session_report(chosen.root, plan.left_out, snapshot)
-        return Outcome({**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot})
+        result = {**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot}
+        page = publish_session_report(chosen.root, job.reference, result, plan.left_out)
+        return Outcome({**result, "page": page})
 
     return run_as_job(
         JobKind.SESSION_STATS,

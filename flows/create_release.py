@@ -23,6 +23,7 @@ from storage.releases import find_release, list_releases
 from storage.settings import get_settings
 from tasks.releases.making.members import ReleaseOptions
 from tasks.releases.making.steps import CreatedArchive, write_release
+from tasks.releases.steps import publish_release
 from tasks.running.decorators import flow
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
@@ -86,8 +87,13 @@ def create_release(
 
     def count(result: dict[str, Any]) -> dict[str, Any]:
         """Counted as well as told: what was written is what can be read."""
-        report = build_releases([find_release(database, result["release_id"])], verify=True)[0]
-        return {"statistics": report.outcome.value, "statistics_error": report.message}
+        release = find_release(database, result["release_id"])
+        report = build_releases([release], verify=True)[0]
+        return {
+            "statistics": report.outcome.value,
+            "statistics_error": report.message,
+            "page": publish_release(release.id, "create-release", result["problems"]),
+        }
 
     return run_as_job(
         JobKind.CREATE_RELEASE,

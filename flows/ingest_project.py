@@ -32,6 +32,7 @@ from tasks.projects.ingest.commit_steps import (
 )
 from tasks.projects.ingest.plan_steps import make_plan, plan_ingest
 from tasks.projects.ingest.report import IngestReport
+from tasks.projects.ingest.report_steps import publish_ingest_report
 from tasks.projects.ingest.staging_steps import stage_chunk
 from tasks.projects.ingest.target_steps import (
     IngestTarget,
@@ -172,7 +173,9 @@ def _ingest(
             found = find_project(database, str(report.project_id))
             next_step = emit_project_ingested(found)
         told = {"job_id": str(job.id), "already_running": False, "next_step": next_step}
-        return Outcome({**report.as_json(), **told}, with_errors=bool(report.problems))
+        result = {**report.as_json(), **told}
+        page = publish_ingest_report(result)
+        return Outcome({**result, "page": page}, with_errors=bool(report.problems))
 
     run = do_job(
         JobKind.INGEST_PROJECT,

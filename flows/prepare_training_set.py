@@ -128,7 +128,6 @@ def _run(job: FlowJob, planned: PlannedSet, projects: list[ProjectRecord]) -> Ou
         snapshot = write_manifest_snapshot(
             job.reference, planned, [project.name for project in projects]
         )
-        publish_set_report(planned)
     finally:
         discard_unfinished(planned, job.id)
     result = {
@@ -141,4 +140,7 @@ def _run(job: FlowJob, planned: PlannedSet, projects: list[ProjectRecord]) -> Ou
         "report": asdict(planned.report),
     }
     there = " (it exists already)" if existed else ""
-    return Outcome(result, f"{planned.images} images in {planned.output}{there}")
+    return Outcome(
+        {**result, "page": publish_set_report(planned, result)},
+        f"{planned.images} images in {planned.output}{there}",
+    )

@@ -59,8 +59,8 @@ def quality_metrics(
             job.reference,
             {"force": str(force), "thresholds": thresholds.model_dump_json()},
         )
-        publish_quality_report(subject, snapshot)
-        return Outcome({**asdict(comparison), "snapshot": snapshot})
+        page = publish_quality_report(subject, job.reference, snapshot)
+        return Outcome({**asdict(comparison), "snapshot": snapshot, "page": page})
 
     return run_as_job(
         JobKind.QUALITY_METRICS,

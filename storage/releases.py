@@ -7,7 +7,7 @@ beside them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,18 @@ class ReleaseDetails:
     classes: list[str]
     shapes: dict[str, Any]
     problems: list[dict[str, Any]]
+
+
+def describe_release(database: Database, release: ReleaseRecord) -> dict[str, Any]:
+    """The columns of a release, the long ones too; those are None before its statistics are."""
+    details = load_release_details(database, release.id)
+    return {
+        **asdict(release),
+        "split_counts": None if details is None else release.split_counts(details),
+        "classes_json": None if details is None else details.classes,
+        "shapes_json": None if details is None else details.shapes,
+        "problems_json": None if details is None else details.problems,
+    }
 
 
 @dataclass(frozen=True)

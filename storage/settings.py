@@ -172,6 +172,10 @@ class Settings(BaseSettings):
         """Where reports lie that are too large for Prefect's artifacts."""
         return self.home / "reports"
 
+    def report_page(self, flow: str, subject_id: object) -> Path:
+        """Where the page is that a flow keeps of a subject."""
+        return self.reports_folder / flow / f"{subject_id}.html"
+
     @property
     def exports_folder(self) -> Path:
         """Where exports of registered weights are kept."""

@@ -11,24 +11,21 @@ import psycopg
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments.cli.commands import collections as command_collections
-from deployments.cli.commands import database as command_database
-from deployments.cli.commands import jobs as command_jobs
-from deployments.cli.commands import models as command_models
-from deployments.cli.commands import projects as command_projects
-from deployments.cli.commands import releases as command_releases
-from deployments.cli.commands import runs as command_runs
-from deployments.cli.commands import sessions as command_sessions
-from deployments.cli.commands import stack as command_stack
+from deployments.cli.commands import (
+    collections,
+    database,
+    jobs,
+    models,
+    projects,
+    releases,
+    runs,
+    sessions,
+    stack,
+)
 from deployments.cli.output.terminal import print_problem
-from deployments.cli.run import collection_inference as command_run_inference
-from deployments.cli.run import compare_runs as command_compare_runs
-from deployments.cli.run import ingest_project as command_run_ingest
-from deployments.cli.run import quality_metrics as command_run_quality
-from deployments.cli.run import releases as command_run_releases
-from deployments.cli.run import session_stats as command_run_sessions
-from deployments.cli.run import training_set as command_training_sets
 from deployments.cli.run.app import app as run_app
+from deployments.cli.run.compare_runs import compare_runs
+from deployments.cli.run.session_stats import compute_stats
 from storage.errors import VisionflowsError
 
 app = typer.Typer(
@@ -46,33 +43,24 @@ app = typer.Typer(
         "a server) and in Parquet snapshots under VISIONFLOWS_HOME (~/.visionflows)."
     ),
 )
-app.add_typer(command_projects.app, name="projects")
-app.add_typer(command_releases.app, name="releases")
-app.add_typer(command_sessions.app, name="sessions")
-app.add_typer(command_collections.app, name="collections")
-app.add_typer(command_models.app, name="models")
-app.add_typer(command_runs.app, name="runs")
-app.add_typer(run_app, name="run")
-run_app.command("quality-metrics")(command_run_quality.quality_metrics)
-run_app.command("ingest-project")(command_run_ingest.ingest_project)
-run_app.command("prepare-training-set")(command_training_sets.prepare_training_set)
-run_app.command("build-release-stats")(command_run_releases.build_release_stats)
-run_app.command("check-release-stats")(command_run_releases.check_release_stats)
-run_app.command("create-release")(command_run_releases.create_release)
-run_app.command("compute-session-stats")(command_run_sessions.compute_session_stats)
-run_app.command("collection-inference")(command_run_inference.collection_inference)
-run_app.command("compare-runs")(command_compare_runs.compare_runs)
-command_runs.app.command("compare")(command_compare_runs.compare_runs)
-app.command("compute-stats")(command_run_sessions.compute_stats)
-app.add_typer(command_database.app, name="db")
-app.command("up")(command_stack.up)
-app.command("down")(command_stack.down)
-app.command("server")(command_stack.server)
-app.command("deploy")(command_stack.deploy)
-app.command("trigger")(command_stack.trigger)
-app.command("worker")(command_stack.worker)
-app.command("status")(command_jobs.status)
-app.command("cancel")(command_jobs.cancel)
+for _name, _group in (
+    ("projects", projects.app),
+    ("releases", releases.app),
+    ("sessions", sessions.app),
+    ("collections", collections.app),
+    ("models", models.app),
+    ("runs", runs.app),
+    ("run", run_app),
+    ("db", database.app),
+):
+    app.add_typer(_group, name=_name)
+runs.app.command("compare")(compare_runs)
+app.command("compute-stats")(compute_stats)
+for _command in (
+    *(stack.up, stack.down, stack.server, stack.deploy, stack.trigger, stack.worker),
+    *(jobs.status, jobs.cancel),
+):
+    app.command()(_command)
 
 
 def main() -> None:

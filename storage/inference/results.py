@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database
+from storage.inference.runs import RunRecord, sum_up_run
+from storage.settings import get_settings
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,18 @@ def read_results(
 def _with_record(row: tuple[Any, ...]) -> tuple[RunResult, dict[str, Any] | None]:
     record = dict(zip(_RECORD_NAMES, row[_RESULT_VALUES:], strict=True))
     return RunResult(*row[:_RESULT_VALUES]), record if record["detections"] is not None else None
+
+
+def describe_run(database: Database, run: RunRecord, *, most_failures: int = 50) -> dict[str, Any]:
+    """The fields of a run, its sums, the first images that failed, the folder of its polygons."""
+    with database.reading() as connection:
+        totals = sum_up_run(connection, run.id)
+    return {
+        **asdict(run),
+        "totals": asdict(totals),
+        "failures": list_failures(database, run.id, most=most_failures),
+        "polygons": str(get_settings().runs_folder / str(run.id) / "polygons"),
+    }
 
 
 def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[str, str]]:

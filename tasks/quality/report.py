@@ -1,90 +1,73 @@
-"""The quality of a project as Markdown and table rows, for Prefect's artifacts."""
+"""What is told of the quality of a project."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.reports.charts import histogram_line
-from tasks.reports.markdown import escape
+from tasks.reports.report import Report, Table, count_table, figure
 
 
-def summary_markdown(
-    project: str,
-    *,
-    images: int,
-    completed: int,
-    failed: int,
-    mean_overall_quality: float | None,
-    issues: Mapping[str, int],
-    histograms: Mapping[str, Sequence[int]],
-    worst: Sequence[Mapping[str, Any]],
-    failures: Sequence[tuple[str, str]],
-    snapshot: str,
-) -> str:
-    """The summary of a project's quality as a Markdown page.
+def quality_report(
+    project: str, overview: Mapping[str, Any], counts: tuple[int, int], snapshot: str
+) -> Report:
+    """The quality of a project: distributions, issues, the worst images, duplicates, failures.
 
     Args:
         project: the project's name.
-        images: how many images it has.
-        completed: how many of them are measured.
-        failed: how many could not be measured.
-        mean_overall_quality: 0..1; None where no image is measured.
-        issues: how many images have each issue.
-        histograms: ten counts for each measure.
-        worst: `relative_path`, `overall_quality` and `issues` of the images to show.
-        failures: path and reason of images that could not be measured.
+        overview: the fields of `storage.projects.quality.QualityOverview`.
+        counts: how many images this run has measured, and how many of them failed.
         snapshot: where all of it lies.
     """
-    mean = "–" if mean_overall_quality is None else f"{mean_overall_quality:.3f}"
-    lines = [
-        f"# Quality of {escape(project)}",
-        "",
-        f"{images} images, {completed} measured, {failed} failed; mean overall quality {mean}.",
-        "",
-    ]
-    if issues:
-        lines += ["| issue | images |", "|---|---:|"]
-        lines += [f"| {escape(name)} | {count} |" for name, count in issues.items()]
-    else:
-        lines += ["No issue was found."]
-    lines += [
-        "",
-        "| measure | 0 to 1, in tenths | counts |",
-        "|---|---|---|",
-        *(
-            f"| {escape(name)} | {_bars(counts)} | {' '.join(map(str, counts))} |"
-            for name, counts in histograms.items()
-        ),
-    ]
-    if worst:
-        lines += [
-            "",
-            "## Lowest overall quality",
-            "",
-            "| image | overall | issues |",
-            "|---|---:|---|",
-        ]
-        lines += [
-            f"| {escape(row['relative_path'])} | {row['overall_quality']:.3f} "
-            f"| {escape(', '.join(row['issues']))} |"
-            for row in worst
-        ]
-    if failures:
-        lines += ["", "## Not measured", "", "| image | reason |", "|---|---|"]
-        lines += [f"| {escape(path)} | {escape(reason)} |" for path, reason in failures]
-    lines += ["", f"Snapshot: {escape(snapshot)}", ""]
-    return "\n".join(lines)
+    mean = overview["mean_overall_quality"]
+    groups, failures = overview["duplicate_groups"], overview["failures"]
+    return Report(
+        title=f"Quality of {project}",
+        sentences=[
+            f"{counts[0]} measured and {counts[1]} failed in this run; {project} has "
+            f"{overview['images']} images, {overview['completed']} measured, "
+            f"{overview['failed']} failed; mean overall quality {figure(mean, '.3f')}.",
+            *([] if overview["issues"] else ["No issue was found."]),
+        ],
+        tables=[
+            Table(
+                "Distribution, 0 to 1 in tenths",
+                ("measure", "shape", "images in each tenth"),
+                [
+                    (name, histogram_line(counts), " ".join(f"{count:>3}" for count in counts))
+                    for name, counts in overview["histograms"].items()
+                ],
+            ),
+            count_table("Issues", overview["issues"], "issue", "images"),
+            Table(
+                "Lowest overall quality",
+                (*("overall", "sharp", "focus", "bright", "contrast", "unique"), "issues", "image"),
+                [_measures(row) for row in overview["worst"]],
+            ),
+            Table(
+                f"Near-duplicates: {overview['duplicate_group_count']} groups",
+                ("group", "images"),
+                [(str(number), "  ".join(paths)) for number, paths in groups.items()],
+                more=overview["duplicate_group_count"] - len(groups),
+            ),
+            Table(
+                "Not measured",
+                ("image", "reason"),
+                failures,
+                more=overview["failed"] - len(failures),
+            ),
+        ],
+        places=[("snapshot", snapshot)],
+    )
 
 
-def _bars(counts: Sequence[int]) -> str:
-    """Counts as a line of bars in Markdown code; plain blanks at its ends would be cut off."""
-    return "`" + histogram_line(counts).replace(" ", "\u00a0") + "`"
-
-
-def duplicate_group_rows(groups: Mapping[int, Sequence[str]]) -> list[dict[str, Any]]:
-    """One row per duplicate group: its number, how many images, which."""
-    return [
-        {"group": number, "images": len(paths), "paths": ", ".join(paths)}
-        for number, paths in groups.items()
-    ]
+def _measures(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        figure(row["overall_quality"], ".3f"),
+        figure(row["sharpness"], ".3f"),
+        figure(row["focus"], ".2f"),
+        *(figure(row[name], ".3f") for name in ("brightness", "contrast", "uniqueness")),
+        ", ".join(row["issues"]),
+        row["relative_path"],
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,6 @@ from uuid import UUID
 import cv2
 import numpy as np
 import PIL
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from sqlalchemy import Connection
 
 from storage.database.connection import open_database
@@ -22,6 +21,7 @@ from storage.database.stored_values import storable_text
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
 from storage.errors import ImageError, ImageErrorCode
 from storage.jobs.locks import JobReference, lock_own_job
+from storage.jobs.records import find_job
 from storage.projects.projects import ProjectRecord
 from storage.projects.quality import (
     ComparedImage,
@@ -46,7 +46,7 @@ from tasks.quality.pixels.measurements import (
     ImageMeasurement,
     prepare_worker_thread,
 )
-from tasks.quality.report import duplicate_group_rows, summary_markdown
+from tasks.quality.report import quality_report
 from tasks.quality.similar.comparison import (
     Comparison,
     EarlierComparison,
@@ -54,7 +54,7 @@ from tasks.quality.similar.comparison import (
     compare_measurements,
 )
 from tasks.reports.keys import artifact_key
-from tasks.reports.markdown import escape
+from tasks.reports.steps import publish_report
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
 from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
@@ -63,7 +63,6 @@ from tasks.snapshots import keep_snapshot
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
 _SECONDS_PER_IMAGE = 0.002
 _BYTES_PER_SECOND = 40e6
-_REPORT_ROWS = 50
 _LONGEST_MESSAGE = 500
 _FINAL_ERROR_CODES = [code.value for code in ImageErrorCode if code.is_about_the_content]
 _METRICS_COLUMNS = tuple(
@@ -314,31 +313,13 @@ def write_quality_snapshot(
 
 
 @task(run_name="publish report")
-def publish_quality_report(project: ProjectRecord, snapshot: str) -> None:
-    """Show the quality of a project in Prefect: a summary, and a table of duplicate groups."""
-    overview = load_quality_overview(open_database(), project.id, most_rows=_REPORT_ROWS)
-    create_markdown_artifact(
-        summary_markdown(
-            project.name,
-            images=overview.images,
-            completed=overview.completed,
-            failed=overview.failed,
-            mean_overall_quality=overview.mean_overall_quality,
-            issues=overview.issues,
-            histograms=overview.histograms,
-            worst=overview.worst[:10],
-            failures=overview.failures,
-            snapshot=snapshot,
-        ),
+def publish_quality_report(project: ProjectRecord, job: JobReference, snapshot: str) -> str:
+    """Show the quality of a project in Prefect, and keep it as a page; the page's path."""
+    database = open_database()
+    overview, done = load_quality_overview(database, project.id), find_job(database, job.id)
+    return publish_report(
+        quality_report(project.name, asdict(overview), (done.processed, done.failed), snapshot),
+        "quality-metrics",
+        project.id,
         key=artifact_key("quality-summary", project.name, str(project.id)),
-        description=f"Quality of {escape(project.name)}",
-    )
-    create_table_artifact(
-        duplicate_group_rows(overview.duplicate_groups),
-        key=artifact_key("quality-duplicates", project.name, str(project.id)),
-        description=(
-            f"{overview.duplicate_group_count} groups of near-duplicates in "
-            f"{escape(project.name)}; "
-            f"the first {len(overview.duplicate_groups)} are shown"
-        ),
     )

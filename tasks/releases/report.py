@@ -1,4 +1,4 @@
-"""The statistics of a release as rows to show, and as a Markdown page for Prefect's artifacts."""
+"""What is told of a release."""
 
 from __future__ import annotations
 
@@ -8,36 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.reports.charts import share_bar
-from tasks.reports.markdown import escape
+from tasks.reports.report import Report, Table, figure
 
 NOT_LOOKED_FOR = (
     "Problems were not looked for: the members were not read (`--force --verify` reads them)."
 )
 
-
-@dataclass(frozen=True, slots=True)
-class SplitRow:
-    """One split to show.
-
-    Attributes:
-        split: its name.
-        images: how many.
-        share: of all images, 0..1.
-        bar: the share as a line of blocks.
-        labelled: images with objects; this and the others are None where nobody has counted.
-        empty: images whose label file says that nothing is to be seen.
-        without_label: images without a label file, or with one that cannot be read.
-        dropped: images that a trainer drops, because a row of their label file is wrong.
-    """
-
-    split: str
-    images: int
-    share: float
-    bar: str
-    labelled: int | None
-    empty: int | None
-    without_label: int | None
-    dropped: int | None
+_MOST_CLASSES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +40,12 @@ class ClassRow:
     by_split: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemRow:
-    """All problems of one kind.
-
-    Attributes:
-        code: the kind.
-        count: how many places.
-        example: one of them: member, line and what is wrong.
-    """
-
-    code: str
-    count: int
-    example: str
-
-
-def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[SplitRow]:
-    """Give each split its share, its bar and its labels; unsplit only where there are images.
+def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The cells of each split, see `_SPLIT_COLUMNS`; unsplit only where there are images.
 
     Args:
         counts: images of each split.
-        shapes: the column `shapes_json`.
+        shapes: the column `shapes_json`; what metadata tells has no figures of labels.
     """
     total = sum(counts.values())
     is_counted = shapes.get("source") != "metadata"
@@ -102,8 +64,14 @@ def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[Spl
                 entry["images_without_label"] + entry["unreadable_labels"],
                 entry["dropped_images"],
             )
-        rows.append(SplitRow(split, images, share, share_bar(share), *figures))
+        cells = (split, str(images), f"{share:.1%}", share_bar(share), *map(figure, figures))
+        rows.append(cells)
     return rows
+
+
+# Images with objects; with a label file that says nothing is to be seen; without a label file, or
+# with one that cannot be read; and those that a trainer drops because a row is wrong.
+_SPLIT_COLUMNS = (*("split", "images", "share", ""), *("labelled", "empty", "no label", "dropped"))
 
 
 def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassRow]:
@@ -125,8 +93,8 @@ def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassR
         key = (int(entry["class_id"]), str(entry["geometry"]))
         names.setdefault(key[0], str(entry["class_name"]))
         figures = sums.setdefault(key, Counter())
-        for figure in ("instances", "images", "trainable_instances"):
-            figures[figure] += entry[figure]
+        for name in ("instances", "images", "trainable_instances"):
+            figures[name] += entry[name]
         by_split.setdefault(key, Counter())[str(entry["split"])] += entry["instances"]
     for class_id in set(names) - {class_id for class_id, _ in sums}:
         sums[class_id, ""] = Counter()
@@ -144,15 +112,15 @@ def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassR
     ]
 
 
-def problem_rows(problems: Sequence[Mapping[str, Any]]) -> list[ProblemRow]:
-    """Sum the problems of a release by kind, in the order of the codes."""
+def problem_rows(problems: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """Each kind of problem with the number of places and one of them, in the order of the codes."""
     counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for problem in problems:
         code = str(problem["code"])
         counts[code] += problem.get("count", 1)
         examples.setdefault(code, describe_problem(problem))
-    return [ProblemRow(code, count, examples[code]) for code, count in sorted(counts.items())]
+    return [(code, str(count), examples[code]) for code, count in sorted(counts.items())]
 
 
 def describe_problem(problem: Mapping[str, Any]) -> str:
@@ -163,67 +131,83 @@ def describe_problem(problem: Mapping[str, Any]) -> str:
     return f"{place}: {problem['detail']}" if place else str(problem["detail"])
 
 
-def release_markdown(
-    name: str,
-    *,
-    archive: str,
-    source: str,
-    split_counts: Mapping[str, int],
-    classes: Sequence[str],
-    shapes: Mapping[str, Any],
-    problems: Sequence[Mapping[str, Any]],
-    most_classes: int = 100,
-) -> str:
-    """The statistics of a release as a Markdown page: split bars, class table, problems.
+def release_report(
+    release: Mapping[str, Any], left_out: Sequence[Mapping[str, Any]] = ()
+) -> Report:
+    """The statistics of a release: split bars, class table, problems.
 
     Args:
-        name: the release's name.
-        archive: where its ZIP lies.
-        source: metadata or scan.
-        split_counts: images of train, val, test and unsplit.
-        classes: the column `classes_json`.
-        shapes: the column `shapes_json`.
-        problems: the column `problems_json`.
-        most_classes: rows of the class table.
+        release: the columns of its row, the long ones too, and its `split_counts`.
+        left_out: what of its project was left out when it was made: code, count and an example.
     """
-    rows = class_rows(classes, shapes)
-    told = "as its metadata says" if source == "metadata" else "as its members say"
-    lines = [
-        f"# Release {escape(name)}",
-        "",
-        f"{sum(split_counts.values())} images, {len(classes)} classes, "
-        f"{sum(row.instances for row in rows)} objects, {told}.",
-        "",
-        "| split | images | share | | labelled | empty | no label | dropped |",
-        "|---|---:|---:|---|---:|---:|---:|---:|",
-        *(
-            f"| {escape(row.split)} | {row.images} | {row.share:.1%} | {row.bar} "
-            f"| {_figure(row.labelled)} | {_figure(row.empty)} | {_figure(row.without_label)} "
-            f"| {_figure(row.dropped)} |"
-            for row in split_rows(split_counts, shapes)
-        ),
-        "",
-        "| id | class | geometry | instances | images | trainable |",
-        "|---:|---|---|---:|---:|---:|",
-        *(
-            f"| {row.class_id} | {escape(row.name)} | {escape(row.geometry)} | {row.instances} "
-            f"| {_figure(row.images)} | {_figure(row.trainable_instances)} |"
-            for row in rows[:most_classes]
-        ),
+    title, places = f"Release {release['name']}", [("archive", str(release["model_path"]))]
+    status, error = release["stats_status"], release["stats_error"]
+    notes = [] if error is None else [f"The last build failed: {error}"]
+    source, shapes = release["stats_source"], release["shapes_json"]
+    if source is None or shapes is None:
+        nothing = f"{release['name']}: no statistics yet ({status})."
+        return Report(title, [nothing], notes=notes, places=places)
+    counts, names = release["split_counts"], release["classes_json"]
+    problems = release["problems_json"]
+    classes = class_rows(names, shapes)
+    sentences = [
+        f"{release['name']}: {counted(sum(counts.values()), 'image')}, "
+        f"{counted(len(names), 'class', 'classes')}, "
+        f"{counted(sum(row.instances for row in classes), 'object')}, "
+        + ("as its metadata says" if source == "metadata" else "counted")
+        + ("." if status == "completed" else f" ({status})."),
     ]
-    if len(rows) > most_classes:
-        lines += ["", f"{len(rows) - most_classes} more classes are in the table `releases`."]
-    if problems:
-        lines += ["", "| problem | places | for example |", "|---|---:|---|"]
-        lines += [
-            f"| {escape(row.code)} | {row.count} | {escape(row.example)} |"
-            for row in problem_rows(problems)
-        ]
-    else:
-        lines += ["", NOT_LOOKED_FOR if source == "metadata" else "No problem was found."]
-    lines += ["", f"Archive: {escape(archive)}", ""]
-    return "\n".join(lines)
+    if not problems:
+        sentences.append(NOT_LOOKED_FOR if source == "metadata" else "No problem was found.")
+    return Report(
+        title,
+        sentences,
+        [
+            Table("Images", _SPLIT_COLUMNS, split_rows(counts, shapes)),
+            _class_table(classes, len(names)),
+            Table(
+                "Problems",
+                ("problem", "places", "for example"),
+                problem_rows(problems),
+                brief=None,
+            ),
+            Table(
+                "Left out of the release",
+                ("reason", "places", "for example"),
+                [(str(one["code"]), str(one["count"]), str(one["example"])) for one in left_out],
+                brief=None,
+            ),
+        ],
+        notes,
+        places=places,
+    )
 
 
-def _figure(value: int | None) -> str:
-    return "–" if value is None else str(value)
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: 1 image, 2 images."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _class_table(rows: Sequence[ClassRow], declared: int) -> Table:
+    splits = [
+        split
+        for split in ("train", "val", "test", "unsplit")
+        if any(split in row.by_split for row in rows)
+    ]
+    return Table(
+        f"Classes: {declared}",
+        ("id", "class", "geometry", "instances", "images", *splits, "trainable"),
+        [
+            (
+                str(row.class_id),
+                row.name,
+                row.geometry,
+                str(row.instances),
+                figure(row.images),
+                *(str(row.by_split.get(split, 0)) for split in splits),
+                figure(row.trainable_instances),
+            )
+            for row in rows
+        ],
+        brief=_MOST_CLASSES,
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-from prefect.artifacts import create_markdown_artifact
 
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
@@ -27,19 +27,20 @@ from storage.releases import (
     ComputedStatistics,
     ReleaseRecord,
     confirm_statistics,
+    describe_release,
     find_release,
     list_releases,
-    load_release_details,
     mark_failed,
     mark_to_be_built,
     store_statistics,
 )
+from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
 from tasks.releases.metadata import content_key, read_release_metadata
-from tasks.releases.report import release_markdown
+from tasks.releases.report import release_report
 from tasks.releases.scan import scan_release
 from tasks.releases.statistics import (
     CLASS_ROWS_SCHEMA,
@@ -52,6 +53,7 @@ from tasks.releases.verification import compare_statistics
 from tasks.reports.keys import artifact_key
 from tasks.reports.markdown import escape
 from tasks.reports.problem_log import Problem
+from tasks.reports.steps import publish_report
 from tasks.running.decorators import task
 from tasks.running.progress import ProgressArtifact
 from tasks.snapshots import keep_snapshot
@@ -101,6 +103,7 @@ class BuildReport:
     outcome: BuildOutcome
     job_id: UUID | None = None
     message: str | None = None
+    page: str | None = None
 
 
 @task(run_name="build {name}")
@@ -136,9 +139,12 @@ def build_release(release_id: UUID, name: str, options: BuildOptions) -> BuildRe
         return BuildReport(release_id, name, BuildOutcome.FAILED, job.id, _message(error))
     if outcome is BuildOutcome.CANCELLED and options.flow_run_id is not None:
         _cancelled_runs.add(options.flow_run_id)
-    if outcome is BuildOutcome.BUILT:
-        _publish(database, release_id)
-    return BuildReport(release_id, name, outcome, job.id)
+    page: str | None = None
+    if outcome in (BuildOutcome.BUILT, BuildOutcome.UNCHANGED):
+        kept = get_settings().report_page("build-release-stats", release_id)
+        is_kept = outcome is BuildOutcome.UNCHANGED and kept.exists()
+        page = str(kept) if is_kept else publish_release(release_id)
+    return BuildReport(release_id, name, outcome, job.id, page=page)
 
 
 # Builds of these flow runs that still wait for a thread are not begun.
@@ -386,25 +392,30 @@ def write_release_snapshots(
     }
 
 
-def _publish(database: Database, release_id: UUID) -> None:
-    """Show the statistics in Prefect; the window must not break the work behind it."""
+def publish_release(
+    release_id: UUID,
+    flow: str = "build-release-stats",
+    left_out: Sequence[Mapping[str, Any]] = (),
+) -> str | None:
+    """Show the statistics of a release in Prefect, and keep them as a page; the page's path.
+
+    The window must not break the work behind it: what goes wrong is logged, and the path is None.
+
+    Args:
+        release_id: the release.
+        flow: among whose pages it is kept.
+        left_out: what of its project was left out when it was made.
+    """
     try:
+        database = open_database()
         release = find_release(database, str(release_id))
-        details = load_release_details(database, release_id)
-        if details is None or release.stats_source is None:
-            return
-        create_markdown_artifact(
-            release_markdown(
-                release.name,
-                archive=str(release.model_path),
-                source=release.stats_source.value,
-                split_counts=release.split_counts(details),
-                classes=details.classes,
-                shapes=details.shapes,
-                problems=details.problems,
-            ),
-            key=artifact_key("release-statistics", release.name, str(release.id)),
-            description=f"Statistics of release {escape(release.name)}",
+        kind = "release-statistics" if flow == "build-release-stats" else flow
+        return publish_report(
+            release_report(describe_release(database, release), left_out),
+            flow,
+            release_id,
+            key=artifact_key(kind, release.name, str(release_id)),
         )
     except Exception as error:
         _log.warning("The report of release %s could not be shown: %s", release_id, error)
+        return None

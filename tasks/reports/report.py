@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+_FIGURE = re.compile(r"[-–\d.,:% ]*( of \d+)?")
+
+
+class Bar(str):
+    """A cell that is a bar of blocks, which every way to show it keeps as it is."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -22,28 +31,59 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report; all but the first column are numbers where `is_numeric`."""
+    """A table of a report.
+
+    Attributes:
+        title: above it; "" for none.
+        columns: their titles.
+        rows: cells as text.
+        more: how many rows there are besides these.
+        brief: how many rows a terminal shows; None for all.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[str]]
-    is_numeric: bool = True
+    more: int = 0
+    brief: int | None = 10
+
+    def has_figures(self, column: int) -> bool:
+        """Whether all cells of a column are figures, which stand below each other."""
+        return all(_FIGURE.fullmatch(row[column]) for row in self.rows)
+
+    def first(self, most: int | None) -> tuple[Sequence[Sequence[str]], str]:
+        """The first rows, and a sentence that says how many more there are; "" for none."""
+        rows = self.rows if most is None else self.rows[:most]
+        more = len(self.rows) - len(rows) + self.more
+        return rows, f"... and {more} more." if more else ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is told of a run or of a comparison.
+    """What is told of a project, a release, a run or whatever a flow is about.
 
     Attributes:
         title: one line.
         sentences: below it, one line each.
         tables: those without rows are left out.
+        notes: what somebody should look at, in sentences.
         pictures: at the end.
         places: name and path of files to look at.
     """
 
     title: str
     sentences: Sequence[str]
-    tables: Sequence[Table]
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     places: Sequence[tuple[str, str]] = ()
+
+
+def figure(value: float | None, format_spec: str = "") -> str:
+    """A figure as a cell; a dash for one that nobody knows."""
+    return "–" if value is None else format(value, format_spec)
+
+
+def count_table(title: str, counts: Mapping[str, int], what: str, unit: str) -> Table:
+    """How often each thing occurs, as a table of two columns."""
+    return Table(title, (what, unit), [(name, str(count)) for name, count in counts.items()])

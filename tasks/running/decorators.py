@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from functools import wraps
+from importlib.metadata import version
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar, cast
 
 import prefect
 from prefect import Flow, Task
@@ -13,6 +16,7 @@ from prefect.tasks import exponential_backoff
 
 from storage.database.transient import is_transient
 from storage.settings import get_settings
+from tasks.running.outcomes import kept_outcome
 from tasks.running.runners import make_task_runner
 
 P = ParamSpec("P")
@@ -59,6 +63,7 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
 
     A deployment stores only where the function is, so the task runner is chosen here, when the
     module is imported, from the settings. Prefect's own default would start a thread per task.
+    What a run on a worker has returned is kept on the server for whoever follows it.
 
     Args:
         name: the flow's name.
@@ -66,12 +71,22 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
-        runner = make_task_runner(get_settings())
+        @wraps(function)
+        def run(*values: P.args, **named_values: P.kwargs) -> R:
+            with kept_outcome() as keep:
+                returned = function(*values, **named_values)
+                keep(returned)
+            return returned
+
+        # Prefect would look for the names in the annotations among those of this module.
+        cast(Any, run).__signature__ = signature(function, eval_str=True)
         return prefect.flow(
             name=name,
             flow_run_name=run_name,
-            task_runner=runner,
+            # Prefect's own is a digest of this file.
+            version=version("visionflows"),
+            task_runner=make_task_runner(get_settings()),
             persist_result=False,
-        )(function)
+        )(run)
 
     return decorate

@@ -1,12 +1,12 @@
-"""The sessions of a root as Markdown and table rows, for Prefect's artifacts."""
+"""What is told of the sessions of a root."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.reports.charts import completion_bar
-from tasks.reports.markdown import escape
+from tasks.reports.report import Report, Table, count_table, figure
 
 
 def session_state(session: Mapping[str, Any]) -> str:
@@ -20,99 +20,97 @@ def session_state(session: Mapping[str, Any]) -> str:
     return "stopped" if status == "ongoing" else (status or "–")
 
 
-def incomplete_session_rows(sessions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per incomplete session: id, bar, figures, model and state."""
-    return [
-        {
-            "session": session["session_id"],
-            "completion": f"{completion_bar(session['completion_percentage'])} "
-            f"{session['completion_percentage']:.2f} %",
-            "images": f"{session['images_actual']} of {session['images_expected']}",
-            "model": session["sd_model"] or "–",
-            "state": session_state(session),
-        }
-        for session in sessions
-    ]
+def completion_cells(session: Mapping[str, Any], cells: int = 10) -> tuple[str, str, str]:
+    """How far a session is: a bar, percent, and images of those that were expected."""
+    images = str(session["images_actual"])
+    if not session["images_expected"]:
+        return "", "–", images
+    percentage = session["completion_percentage"]
+    bar = completion_bar(percentage, cells)
+    return bar, f"{percentage:.2f} %", f"{images} of {session['images_expected']}"
 
 
-def sessions_markdown(
+def model_table(models: Sequence[Mapping[str, Any]]) -> Table:
+    """Sessions, images and mean completion by model: the fields of `ModelSessions`."""
+    return Table(
+        "Models",
+        ("model", "sessions", "incomplete", "images", "expected", "mean completion", ""),
+        [
+            (
+                model["sd_model"] or "–",
+                *(str(model[name]) for name in _MODEL_COUNTS),
+                "" if mean is None else completion_bar(mean),
+                "–" if mean is None else f"{mean:.2f} %",
+            )
+            for model in models
+            for mean in (model["mean_completion"],)
+        ],
+        brief=None,
+    )
+
+
+_MODEL_COUNTS = ("sessions", "incomplete", "images", "images_expected")
+
+
+def sessions_report(
     root: str,
-    *,
-    counts: Mapping[str, int],
-    mean_completion: float | None,
-    models: Sequence[Mapping[str, Any]],
-    sources: Mapping[str, int],
-    problems: Mapping[str, int],
-    failures: Sequence[tuple[str, str]],
-    left_out: Sequence[tuple[str, str]],
-    snapshot: str,
-) -> str:
-    """The summary of the sessions of a root as a Markdown page.
+    overview: Mapping[str, Any],
+    result: Mapping[str, Any],
+    counts: tuple[int, int],
+    left_out: Sequence[tuple[str, str]] = (),
+) -> Report:
+    """The sessions of a root: incomplete ones, models, problems, and what could not be read.
 
     Args:
         root: the sessions' root.
-        counts: `sessions`, `missing`, `images`, `expected`, `incomplete`, `ongoing`, `sweeps`.
-        mean_completion: in percent, over sessions that expect images; None without any.
-        models: `sd_model`, `sessions`, `incomplete`, `images` and `mean_completion` of each.
-        sources: how many sessions were told by what.
-        problems: how many sessions have a problem of each kind.
-        failures: id and reason of sessions that could not be looked at.
+        overview: the fields of `storage.session_queries.SessionOverview`.
+        result: of the job: how many sessions were `unchanged`, and the `snapshot`.
+        counts: how many sessions this run has computed, and how many of them failed.
         left_out: folders that were left out of the search, and why.
-        snapshot: where all of it lies.
     """
-    lines = [
-        f"# Sessions in {escape(root)}",
-        "",
-        f"{counts['sessions']} sessions with {counts['images']} images, {counts['expected']} "
-        f"expected; {counts['incomplete']} incomplete, {counts['ongoing']} ongoing, "
-        f"{counts['sweeps']} seed sweeps, {counts['missing']} missing. "
-        f"Mean completion {_percent(mean_completion)}.",
-        "",
-    ]
-    if models:
-        lines += _table(
-            "| model | sessions | incomplete | images | mean completion |",
-            "|---|---:|---:|---:|---|",
-            (
-                f"| {escape(model['sd_model'] or '–')} | {model['sessions']} "
-                f"| {model['incomplete']} | {model['images']} "
-                f"| {_bar_and_percent(model['mean_completion'])} |"
-                for model in models
+    places = [("snapshot", str(result["snapshot"]))]
+    if not overview["sessions"]:
+        nothing = (
+            f"There is no session in {root}: a session is a folder in it with a manifest.json or "
+            "an image."
+        )
+        return Report(f"Sessions in {root}", [nothing], [_left_out(left_out)], places=places)
+    incomplete = overview["incomplete_sessions"]
+    missing = f", {overview['missing']} missing" if overview["missing"] else ""
+    return Report(
+        title=f"Sessions in {root}",
+        sentences=[
+            f"{counts[0]} computed and {counts[1]} failed in this run, "
+            f"{result['unchanged']} unchanged; {overview['sessions']} sessions with "
+            f"{overview['images']} images, {overview['expected']} expected; "
+            f"{overview['incomplete']} incomplete, {overview['ongoing']} ongoing, "
+            f"{overview['sweeps']} seed sweeps{missing}.",
+            f"Mean completion {figure(overview['mean_completion'], '.2f')} %.",
+        ],
+        tables=[
+            Table(
+                "Incomplete sessions",
+                ("completion", "", "images", "state", "session", "model"),
+                [
+                    (
+                        *completion_cells(session),
+                        session_state(session),
+                        session["session_id"],
+                        session["sd_model"] or "–",
+                    )
+                    for session in incomplete
+                ],
+                more=overview["incomplete"] - len(incomplete),
             ),
-        )
-    lines += _table(
-        "| told by | sessions |",
-        "|---|---:|",
-        (f"| {escape(name)} | {count} |" for name, count in sources.items()),
+            model_table(overview["models"]),
+            count_table("Sources", overview["sources"], "told by", "sessions"),
+            count_table("Problems", overview["problems"], "problem", "sessions"),
+            Table("Not read", ("session", "reason"), overview["failures"]),
+            _left_out(left_out),
+        ],
+        places=places,
     )
-    if problems:
-        lines += _table(
-            "| problem | sessions |",
-            "|---|---:|",
-            (f"| {escape(name)} | {count} |" for name, count in problems.items()),
-        )
-    for title, rows in (("Not looked at", failures), ("Left out", left_out)):
-        if rows:
-            lines += [
-                f"## {title}",
-                "",
-                *_table(
-                    "| folder | reason |",
-                    "|---|---|",
-                    (f"| {escape(name)} | {escape(reason)} |" for name, reason in rows),
-                ),
-            ]
-    lines += [f"Snapshot: {escape(snapshot)}", ""]
-    return "\n".join(lines)
 
 
-def _table(head: str, rule: str, rows: Iterable[str]) -> list[str]:
-    return [head, rule, *rows, ""]
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f} %"
-
-
-def _bar_and_percent(value: float | None) -> str:
-    return "–" if value is None else f"`{completion_bar(value)}` {value:.2f} %"
+def _left_out(folders: Sequence[tuple[str, str]]) -> Table:
+    return Table("Left out", ("folder", "reason"), folders)

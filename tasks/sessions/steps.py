@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, open_database
@@ -18,6 +17,7 @@ from storage.database.tables.sessions import SessionStats
 from storage.database.transient import is_transient
 from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference
+from storage.jobs.records import find_job
 from storage.session_queries import (
     load_session_overview,
 )
@@ -34,8 +34,8 @@ from storage.sessions import (
 )
 from storage.snapshots import SnapshotSubject
 from tasks.reports.keys import artifact_key
-from tasks.reports.markdown import escape
 from tasks.reports.problem_log import Problem
+from tasks.reports.steps import publish_report
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
 from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
@@ -51,7 +51,7 @@ from tasks.sessions.folders.plan import (
     plan_sessions,
 )
 from tasks.sessions.problems import SessionProblemCode, problem_as_json
-from tasks.sessions.report import incomplete_session_rows, sessions_markdown
+from tasks.sessions.report import sessions_report
 from tasks.sessions.statistics import (
     STATS_VERSION,
     FoundSessions,
@@ -329,34 +329,16 @@ def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, s
 
 
 @task(run_name="publish report")
-def publish_session_report(root: str, left_out: list[tuple[str, str]], snapshot: str) -> None:
-    """Show the sessions of a root in Prefect: summary, models, and those that are incomplete."""
-    overview = load_session_overview(open_database(), root, most_rows=_REPORT_ROWS)
-    fallback = str(snapshot_subject(root).id)
-    counts = {name: getattr(overview, name) for name in _SHOWN_COUNTS}
-    create_markdown_artifact(
-        sessions_markdown(
-            root,
-            counts=counts,
-            mean_completion=overview.mean_completion,
-            models=[asdict(model) for model in overview.models],
-            sources=overview.sources,
-            problems=overview.problems,
-            failures=overview.failures,
-            left_out=left_out,
-            snapshot=snapshot,
-        ),
-        key=artifact_key("sessions-summary", root, fallback),
-        description=f"Sessions in {escape(root)}",
+def publish_session_report(
+    root: str, job: JobReference, result: dict[str, Any], left_out: list[tuple[str, str]]
+) -> str:
+    """Show the sessions of a root in Prefect, and keep them as a page; the page's path."""
+    database, subject_id = open_database(), snapshot_subject(root).id
+    overview = load_session_overview(database, root, most_rows=_REPORT_ROWS)
+    done = find_job(database, job.id)
+    return publish_report(
+        sessions_report(root, asdict(overview), result, (done.processed, done.failed), left_out),
+        "compute-session-stats",
+        subject_id,
+        key=artifact_key("sessions-summary", root, str(subject_id)),
     )
-    create_table_artifact(
-        incomplete_session_rows(overview.incomplete_sessions),
-        key=artifact_key("sessions-incomplete", root, fallback),
-        description=(
-            f"{overview.incomplete} incomplete sessions in {escape(root)}; "
-            f"the first {len(overview.incomplete_sessions)} are shown"
-        ),
-    )
-
-
-_SHOWN_COUNTS = ("sessions", "missing", "images", "expected", "incomplete", "ongoing", "sweeps")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
 
-from tasks.reports.markdown import escape
+from tasks.reports.report import Report, Table, count_table
 from tasks.trainer.candidates import LeftOut
 from tasks.trainer.planned_images import EXAMPLES_PER_KIND
 
@@ -107,37 +109,90 @@ def left_out_examples(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:
     return examples
 
 
-def report_markdown(report: TrainingSetReport, output: str) -> str:
-    """The report as a Markdown page, for Prefect's artifact."""
-    splits = [split for split, count in report.images.items() if count]
-    lines = [
-        f"**{escape(report.task)}** set of {sum(report.images.values())} images in "
-        f"`{output.replace('`', '')}`",
-        "",
-        "| split | images | labels | backgrounds |",
-        "|---|---|---|---|",
-        *(
-            f"| {split} | {report.images[split]} | {report.labels[split]} | "
-            f"{report.backgrounds[split]} |"
-            for split in splits
-        ),
-        "",
-        "| class | " + " | ".join(f"{split} labels" for split in splits) + " |",
-        "|---" * (len(splits) + 1) + "|",
-        *(
-            f"| {escape(share.name)} | "
-            + " | ".join(str(share.labels.get(split, 0)) for split in splits)
-            + " |"
-            for share in report.classes
-        ),
-    ]
-    for title, sentences in (
-        ("Notes", report.notes),
-        ("Classes", report.class_problems),
-        ("Left out", [f"{count} {reason}" for reason, count in report.left_out.items()]),
-        ("Labels", [f"{count} {code}" for code, count in report.label_problems.items()]),
-        ("Adjusted", [f"{count} {code}" for code, count in report.adjustments.items()]),
-    ):
-        if sentences:
-            lines += ["", f"**{title}**", "", *(f"- {escape(one)}" for one in sentences)]
-    return "\n".join(lines) + "\n"
+def training_set_report(result: Mapping[str, Any]) -> Report:
+    """What is in a set, what is not, what to look at, and where it lies.
+
+    Args:
+        result: of prepare-training-set; its `report` has the fields of `TrainingSetReport`.
+    """
+    report, output = result["report"], result["output"]
+    data = PurePath(output, "data.yaml")
+    splits = [split for split, count in report["images"].items() if count]
+    groups = (
+        f"{report['leak_count']} of the groups lie in two splits"
+        if report["leak_count"]
+        else "no group lies in two splits"
+    )
+    how = (
+        "the set exists already, with these very images, labels and splits"
+        if result["existed"]
+        else f"{result['linked']} images are hard links, {result['copied']} copies"
+    )
+    return Report(
+        title=f"Training set {PurePath(output).name}",
+        sentences=[
+            f"{sum(report['images'].values())} images and {sum(report['labels'].values())} labels "
+            f"of {len(report['classes'])} classes for {report['task']}; {how}.",
+            f"{report['images_in_groups']} images belong to {report['groups']} groups (equal "
+            f"content, near-duplicates, copies and tiles of one picture); {groups}.",
+        ],
+        tables=[
+            Table(
+                "Splits",
+                ("split", "images", "labels", "backgrounds"),
+                [(split, *(str(report[what][split]) for what in _BY_SPLIT)) for split in splits],
+            ),
+            Table(
+                "Labels of each class",
+                ("class", *splits),
+                [
+                    (share["name"], *(str(share["labels"].get(split, 0)) for split in splits))
+                    for share in report["classes"]
+                ],
+                brief=None,
+            ),
+            Table(
+                "Projects",
+                ("project", "registered", "in the set", "not measured"),
+                [
+                    (
+                        share["project"],
+                        *(str(share[name]) for name in ("registered", "used", "not_measured")),
+                    )
+                    for share in report["projects"]
+                ],
+                brief=None,
+            ),
+            _counts("Left out", report["left_out"], "images"),
+            Table(
+                "Left out, for example",
+                ("project", "image", "reason"),
+                [
+                    (one["project"], one["relative_path"], one["detail"])
+                    for one in report["left_out_examples"]
+                ],
+            ),
+            _counts("Adjusted for the trainer", report["adjustments"], "labels"),
+            _lines("Classes that disagree", report["class_problems"]),
+            _counts("Problems in label files", report["label_problems"], "places"),
+            _lines("Problems in label files, for example", report["label_problem_examples"]),
+        ],
+        notes=[f"Note: {note}" for note in report["notes"]],
+        places=[
+            ("set", output),
+            ("snapshot", result["snapshot"]),
+            ("train", f"yolo {report['task']} train data='{data}' model=..."),
+        ],
+    )
+
+
+_BY_SPLIT = ("images", "labels", "backgrounds")
+
+
+def _counts(title: str, counts: Mapping[str, int], unit: str) -> Table:
+    words = {name.replace("_", " "): count for name, count in counts.items()}
+    return count_table(title, words, "reason", unit)
+
+
+def _lines(title: str, lines: Sequence[str]) -> Table:
+    return Table(title, ("place and reason",), [(line,) for line in lines])

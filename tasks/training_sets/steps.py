@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Connection
 
 from storage.database.connection import open_database
@@ -24,6 +23,7 @@ from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
 from tasks.reports.keys import artifact_key
+from tasks.reports.steps import publish_report
 from tasks.running.chunk_loop import ChunkReport, ChunkWork, work_through
 from tasks.running.chunks import cut_into_chunks
 from tasks.running.decorators import task
@@ -31,7 +31,7 @@ from tasks.snapshots import keep_snapshot
 from tasks.trainer.file_names import name_of_set
 from tasks.trainer.offer_steps import offer_project
 from tasks.training_sets.plan import TrainingSetOptions, plan_training_set
-from tasks.training_sets.report import TrainingSetReport, report_markdown
+from tasks.training_sets.report import TrainingSetReport, training_set_report
 from tasks.training_sets.writer import (
     MANIFEST_SCHEMA,
     begin_folder,
@@ -248,10 +248,11 @@ def write_manifest_snapshot(job: JobReference, planned: PlannedSet, projects: Se
 
 
 @task(run_name="publish report")
-def publish_set_report(planned: PlannedSet) -> None:
-    """Show in Prefect what is in the set and what is not."""
-    create_markdown_artifact(
-        report_markdown(planned.report, str(planned.output)),
+def publish_set_report(planned: PlannedSet, result: dict[str, Any]) -> str:
+    """Show in Prefect what is in the set and what is not, and keep it as a page; its path."""
+    return publish_report(
+        training_set_report(result),
+        "prepare-training-set",
+        UUID(planned.key[:32]),
         key=artifact_key("training-set", planned.output.name, planned.key),
-        description=f"Training set of {planned.images} images",
     )

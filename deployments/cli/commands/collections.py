@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import TaskID
-from rich.table import Table
 
-from deployments.cli.output.progress import as_description, new_progress_bar
-from deployments.cli.output.terminal import console, plain, print_json, print_plain, print_problem
+from deployments.cli.options import JsonOption
+from deployments.cli.output.progress import reading_bar
+from deployments.cli.output.tables import print_list
+from deployments.cli.output.terminal import console, print_json, print_plain, print_problems
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.inference.collections import find_collection, list_collections, remove_collection
@@ -30,10 +29,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Gather images of folders and projects, for models to run over."
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 NameArgument = Annotated[str, typer.Argument(help="Name or id of the collection.")]
-
-_MOST_PROBLEMS = 10
 
 
 @app.command()
@@ -113,20 +109,7 @@ def _gather(
     from tasks.inference.collection_steps import gather_collection, refresh_collection
 
     workers = get_settings().workers
-    with ExitStack() as shown:
-        bar = new_progress_bar()
-        line: TaskID | None = None
-
-        def show(done: int, total: int) -> None:
-            nonlocal line
-            if json_output:
-                return
-            if line is None:
-                # Only now: a bar without a file to read would print an empty line.
-                shown.enter_context(bar)
-                line = bar.add_task(as_description(f"Reading {name}"))
-            bar.update(line, completed=done, total=total)
-
+    with reading_bar(f"Reading {name}", is_shown=not json_output) as show:
         if source is None:
             gathered = refresh_collection(database, name, workers=workers, progress=show)
         else:
@@ -141,10 +124,7 @@ def _gather(
         f"{collection.name}: {collection.image_count} images ({gathered.added} new, "
         f"{gathered.removed} gone)."
     )
-    for problem in gathered.problems[:_MOST_PROBLEMS]:
-        print_problem(f"Left out: {problem}")
-    if len(gathered.problems) > _MOST_PROBLEMS:
-        print_problem(f"... and {len(gathered.problems) - _MOST_PROBLEMS} more.")
+    print_problems([f"Left out: {problem}" for problem in gathered.problems])
 
 
 @app.command("list")
@@ -164,14 +144,17 @@ def list_(json_output: JsonOption = False) -> None:
         console.print("There is no collection; `visionflows collections add` makes one.")
         return
     names = {str(project.id): project.name for project in list_projects(database)}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("collection", overflow="fold")
-    table.add_column("images", justify="right")
-    table.add_column("source", overflow="fold")
-    for collection in collections:
-        words = source_in_words(source_from_json(collection.source), names)
-        table.add_row(plain(collection.name), str(collection.image_count), plain(words))
-    console.print(table)
+    print_list(
+        ("collection", "images", "source"),
+        [
+            (
+                collection.name,
+                str(collection.image_count),
+                source_in_words(source_from_json(collection.source), names),
+            )
+            for collection in collections
+        ],
+    )
 
 
 @app.command()

@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 from rich.live import Live
 
+from deployments.cli.options import JsonOption
 from deployments.cli.output.jobs import job_as_json, job_table
 from deployments.cli.output.terminal import console, print_json, print_plain
 from deployments.server.state import read_stack_state, running_stack, stack_folder
@@ -39,9 +40,7 @@ def status(
         bool, typer.Option("--watch", help="Look again every two seconds until nothing is active.")
     ] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs.")] = 20,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of a table.")
-    ] = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Show jobs and how far they are.
 
@@ -89,9 +88,7 @@ def cancel(
     project: Annotated[
         str | None, typer.Option("--project", help="Cancel the active jobs of this project.")
     ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of text.")
-    ] = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Cancel a job, or all active jobs of a project.
 

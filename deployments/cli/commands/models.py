@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from deployments.cli.output.terminal import console, plain, print_json, print_plain
+from deployments.cli.options import JsonOption
+from deployments.cli.output.tables import print_list
+from deployments.cli.output.terminal import console, print_json, print_plain
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.inference.models import add_model, list_models
 
 app = typer.Typer(no_args_is_help=True, help="Register weights of this machine, and list them.")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()
@@ -68,19 +67,20 @@ def list_(json_output: JsonOption = False) -> None:
     if not models:
         console.print("No model is registered; `visionflows models add PATH` does so.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("model", "task", "classes", "pixels", "sha256", "weights"):
-        table.add_column(title, overflow="fold", justify="right" if title == "pixels" else "left")
-    for model in models:
-        table.add_row(
-            plain(model.name),
-            model.task,
-            plain(_some(model.class_names)),
-            str(model.image_size),
-            model.sha256[:12],
-            plain(str(model.weights_path)),
-        )
-    console.print(table)
+    print_list(
+        ("model", "task", "classes", "pixels", "sha256", "weights"),
+        [
+            (
+                model.name,
+                model.task,
+                _some(model.class_names),
+                str(model.image_size),
+                model.sha256[:12],
+                str(model.weights_path),
+            )
+            for model in models
+        ],
+    )
 
 
 def _some(names: tuple[str, ...], most: int = 4) -> str:

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import TaskID
-from rich.table import Table
 
-from deployments.cli.output.progress import as_description, new_progress_bar
-from deployments.cli.output.terminal import console, plain, print_json, print_plain, print_problem
+from deployments.cli.options import AcceptLossesOption, JsonOption
+from deployments.cli.output.progress import reading_bar
+from deployments.cli.output.tables import print_list
+from deployments.cli.output.terminal import console, print_json, print_plain, print_problems
 from storage.database.connection import open_database
 from storage.projects.projects import list_projects
 from storage.settings import get_settings
 
 app = typer.Typer(no_args_is_help=True, help="Register folders of images, and list them.")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-_MOST_PROBLEMS = 10
-
 
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="A name of your choice.")],
     folder: Annotated[Path, typer.Argument(help="The folder; its images stay where they are.")],
-    accept_losses: Annotated[
-        bool,
-        typer.Option(
-            "--accept-losses", help="Go on although more than a tenth of the images is gone."
-        ),
-    ] = False,
+    accept_losses: AcceptLossesOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Register the images of a folder as a project, or look again for new and changed ones.
@@ -48,20 +38,7 @@ def add(
 
     settings = get_settings()
     database = open_database(settings)
-    with ExitStack() as shown:
-        bar = new_progress_bar()
-        line: TaskID | None = None
-
-        def show(done: int, total: int) -> None:
-            nonlocal line
-            if json_output:
-                return
-            if line is None:
-                # Only now: a bar without a file to read would print an empty line.
-                shown.enter_context(bar)
-                line = bar.add_task(as_description(f"Reading {name}"))
-            bar.update(line, completed=done, total=total)
-
+    with reading_bar(f"Reading {name}", is_shown=not json_output) as show:
         registration = register_project(
             database,
             name,
@@ -85,8 +62,8 @@ def add(
             f"{project.labeled_count} images have labels ({counts.relabeled} new or changed); "
             f"classes: {classes}."
         )
-    _print_problems([f"Left out: {problem}" for problem in registration.problems])
-    _print_problems(
+    print_problems([f"Left out: {problem}" for problem in registration.problems])
+    print_problems(
         [
             f"Label: {problem.place}"
             + (f", line {problem.line}" if problem.line else "")
@@ -94,13 +71,6 @@ def add(
             for problem in registration.label_problems
         ]
     )
-
-
-def _print_problems(problems: list[str]) -> None:
-    for problem in problems[:_MOST_PROBLEMS]:
-        print_problem(problem)
-    if len(problems) > _MOST_PROBLEMS:
-        print_problem(f"... and {len(problems) - _MOST_PROBLEMS} more.")
 
 
 @app.command("list")
@@ -120,18 +90,16 @@ def list_(json_output: JsonOption = False) -> None:
             "No project is registered; `visionflows run ingest-project SOURCE` makes one."
         )
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("project", overflow="fold")
-    table.add_column("images", justify="right")
-    table.add_column("labeled", justify="right")
-    table.add_column("missing", justify="right")
-    table.add_column("folder", overflow="fold")
-    for project in projects:
-        table.add_row(
-            plain(project.name),
-            str(project.image_count),
-            str(project.labeled_count),
-            str(project.missing_count),
-            plain(str(project.path)),
-        )
-    console.print(table)
+    print_list(
+        ("project", "images", "labeled", "missing", "folder"),
+        [
+            (
+                project.name,
+                str(project.image_count),
+                str(project.labeled_count),
+                str(project.missing_count),
+                str(project.path),
+            )
+            for project in projects
+        ],
+    )

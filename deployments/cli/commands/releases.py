@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from deployments.cli.output.releases import print_release, print_releases, release_as_json
+from deployments.cli.options import JsonOption
+from deployments.cli.output.releases import print_release, print_releases
 from deployments.cli.output.terminal import console, print_json
 from storage.database.connection import open_database
 from storage.projects.projects import find_project
-from storage.releases import find_release, list_releases
+from storage.releases import describe_release, find_release, list_releases
 
 app = typer.Typer(no_args_is_help=True, help="List releases, and show what is in them.")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command("list")
@@ -34,7 +34,7 @@ def list_(
     project_id = None if project is None else find_project(database, project).id
     releases = list_releases(database, project_id=project_id)
     if json_output:
-        print_json([release_as_json(database, one, with_details=False) for one in releases])
+        print_json([asdict(one) for one in releases])
     elif not releases:
         console.print(
             "No release is registered; `visionflows run build-release-stats PATH.zip` adds one."
@@ -57,6 +57,6 @@ def show(
     database = open_database()
     found = find_release(database, release)
     if json_output:
-        print_json(release_as_json(database, found))
+        print_json(describe_release(database, found))
     else:
         print_release(database, found)

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.output.runs import print_run, print_runs, run_as_json
+from deployments.cli.options import JsonOption
+from deployments.cli.output.runs import print_run, print_runs
 from deployments.cli.output.terminal import console, print_json
 from storage.database.connection import open_database
 from storage.inference.collections import find_collection
+from storage.inference.results import describe_run
 from storage.inference.runs import find_run, list_runs
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs of models over collections.")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its beginning.")]
 
 
@@ -55,6 +56,6 @@ def show(run: RunArgument, json_output: JsonOption = False) -> None:
     database = open_database()
     found = find_run(database, run)
     if json_output:
-        print_json(run_as_json(database, found))
+        print_json(describe_run(database, found))
     else:
-        print_run(database, found, [])
+        print_run(database, found)

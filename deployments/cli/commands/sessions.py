@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.output.sessions import model_table, print_session, session_table
-from deployments.cli.output.terminal import console, print_json, print_plain
+from deployments.cli.options import JsonOption
+from deployments.cli.output.sessions import print_session, print_sessions
+from deployments.cli.output.tables import print_table
+from deployments.cli.output.terminal import print_json, print_plain
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.session_queries import (
@@ -21,6 +23,7 @@ from storage.session_queries import (
     model_files,
 )
 from storage.sessions import edit_session
+from tasks.sessions.report import model_table
 
 app = typer.Typer(no_args_is_help=True, help="List generation sessions, and say something of them.")
 
@@ -31,7 +34,6 @@ SessionArgument = Annotated[
     str, typer.Argument(help="Id of the session, as `visionflows sessions list` shows it.")
 ]
 RootOption = Annotated[Path | None, typer.Option(help="Only sessions below this folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @app.command("list")
@@ -95,7 +97,7 @@ def list_(
     if not found:
         _say_why_nothing(database, chosen)
         return
-    console.print(session_table(found))
+    print_sessions(found)
     if len(found) == limit:
         print_plain(f"The newest {limit} are shown; --limit 0 shows all.")
 
@@ -143,7 +145,7 @@ def models(root: RootOption = None, json_output: JsonOption = False) -> None:
     if json_output:
         print_json([asdict(model) for model in found])
     elif found:
-        console.print(model_table(found))
+        print_table(model_table([asdict(model) for model in found]))
     else:
         print_plain("There are no sessions; `visionflows compute-stats --all --root FOLDER` adds.")
 

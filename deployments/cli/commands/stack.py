@@ -170,16 +170,17 @@ def trigger(
     """
     settings = get_settings()
     prepare_prefect_environment(settings, log_level="ERROR")
-    from deployments.cli.run.here import run_remotely
-    from deployments.cli.run.remote import read_parameters, start_remote_run
+    from deployments.cli.run.remote import follow_remote_run, read_parameters, start_remote_run
     from deployments.server.api import prefect_client
 
     with prefect_client(named_server()) as client:
-        values = read_parameters(client, flow, parameters or [])
+        run_id = start_remote_run(client, flow, read_parameters(client, flow, parameters or []))
         if detach:
-            print_plain(str(start_remote_run(client, flow, values)))
+            print_plain(str(run_id))
             return
-    run_id = run_remotely(open_database(settings), flow, values, flow, show=True)
+        outcome = follow_remote_run(client, open_database(settings), flow, run_id, flow)
+    if outcome.error is not None:
+        raise VisionflowsError(outcome.error)
     print_plain(f"{flow} is completed. Its run is {run_id}.")
 
 

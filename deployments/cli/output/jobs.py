@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import typer
 from rich.table import Table
 
-from deployments.cli.output.terminal import plain
+from deployments.cli.output.terminal import plain, print_plain, print_problem
 from storage.jobs.records import JobRecord
+
+CANCELLED = 130
+"""Exit status of a run that was cancelled, as shells have it for Ctrl-C."""
 
 
 def job_as_json(job: JobRecord) -> dict[str, Any]:
@@ -43,3 +47,16 @@ def job_table(jobs: list[JobRecord], names: dict[str, str]) -> Table:
             plain(job.error_message or ""),
         )
     return table
+
+
+def print_at_work(doing: str, job_id: object) -> None:
+    """Say that somebody else is at it, e.g. at `Measuring gulls`."""
+    print_plain(
+        f"{doing}: at work already (job {job_id}); `visionflows status --watch` follows it."
+    )
+
+
+def cancelled(message: str | None) -> typer.Exit:
+    """Say that a run was cancelled; the exception that ends the command."""
+    print_problem(f"Cancelled: {(message or 'before it began').rstrip('.')}.")
+    return typer.Exit(CANCELLED)

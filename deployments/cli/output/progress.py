@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 import psycopg
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from deployments.cli.output.terminal import console, printable
 from storage.database.connection import Database
-from storage.database.tables.jobs import JobKind
-from storage.jobs.records import JobRecord, list_jobs
+from storage.jobs.records import find_job
 
 _LOOK_SECONDS = 0.5
 
@@ -42,15 +48,28 @@ def as_description(value: str) -> str:
 
 @contextmanager
 def live_job_bar(
-    database: Database, kind: JobKind, subject: str, description: str
+    database: Database, description: str, find: Callable[[], UUID | None]
 ) -> Iterator[None]:
-    """Show a bar that follows the active job of a subject while the block runs."""
-    done = threading.Event()
-    with new_progress_bar() as bar:
-        line = bar.add_task(as_description(description), total=None)
-        mine: UUID | None = None
+    """Show a bar that follows a job while the block runs.
 
-        def follow(job: JobRecord) -> None:
+    Args:
+        database: where the job is.
+        description: what the bar says.
+        find: the id of the job; None while there is none.
+    """
+    done = threading.Event()
+    bar = new_progress_bar()
+    line = bar.add_task(as_description(description), total=None)
+    job_id: UUID | None = None
+
+    def look() -> None:
+        nonlocal job_id
+        try:
+            job_id = find() or job_id
+            job = None if job_id is None else find_job(database, job_id)
+        except (SQLAlchemyError, psycopg.Error):
+            return  # the database is being restarted; the bar waits
+        if job is not None and job.total:
             failed = f", [red]{job.failed} failed[/red]" if job.failed else ""
             bar.update(
                 line,
@@ -58,29 +77,49 @@ def live_job_bar(
                 completed=job.processed + job.failed,
                 description=as_description(description) + failed,
             )
+            bar.start()
+        elif done.is_set():
+            bar.update(line, visible=False)  # nothing was to be done
 
-        def look() -> None:
-            nonlocal mine
-            try:
-                jobs = list_jobs(database, kind=kind, subject=subject, limit=1)
-            except (SQLAlchemyError, psycopg.Error):
-                return  # the database is being restarted; the bar waits
-            if jobs and (jobs[0].status.is_active or jobs[0].id == mine or done.is_set()):
-                mine = jobs[0].id
-                if jobs[0].total:
-                    follow(jobs[0])
-                elif done.is_set():
-                    bar.update(line, visible=False)  # nothing was to be done
-
-        def watch() -> None:
-            while not done.wait(_LOOK_SECONDS):
-                look()
-
-        thread = threading.Thread(target=watch, name="progress bar", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+    def watch() -> None:
+        while not done.wait(_LOOK_SECONDS):
             look()
+
+    thread = threading.Thread(target=watch, name="progress bar", daemon=True)
+    if console.is_terminal:
+        bar.start()
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        look()
+        _stop(bar)
+
+
+@contextmanager
+def reading_bar(description: str, *, is_shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how many files are read, of how many."""
+    bar = new_progress_bar()
+    line: TaskID | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal line
+        if not is_shown:
+            return
+        if line is None:
+            bar.start()
+            line = bar.add_task(as_description(description))
+        bar.update(line, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        _stop(bar)
+
+
+def _stop(bar: Progress) -> None:
+    # One that was never shown would print an empty line.
+    if bar.live.is_started:
+        bar.stop()

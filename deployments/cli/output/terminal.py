@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 # Output that goes to a file or another program is not squeezed into 80 columns.
 _WIDTH = None if sys.stdout.isatty() else 120
+_MOST_PROBLEMS = 10
 
 console = Console(highlight=False, width=_WIDTH)
 error_console = Console(stderr=True, highlight=False)
@@ -39,6 +41,14 @@ def print_plain(value: str) -> None:
 def print_problem(value: str) -> None:
     """Print a sentence in which names occur on standard error."""
     error_console.print(plain(value), soft_wrap=True)
+
+
+def print_problems(problems: Sequence[str]) -> None:
+    """Print the first of many sentences on standard error, and how many more there are."""
+    for problem in problems[:_MOST_PROBLEMS]:
+        print_problem(problem)
+    if len(problems) > _MOST_PROBLEMS:
+        print_problem(f"... and {len(problems) - _MOST_PROBLEMS} more.")
 
 
 def print_json(value: object) -> None:

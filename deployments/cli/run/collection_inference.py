@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
 
 import typer
 
+from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.jobs import job_as_json
-from deployments.cli.output.progress import live_job_bar
-from deployments.cli.output.runs import print_run, run_as_json
-from deployments.cli.output.terminal import print_json, print_plain
-from deployments.cli.run.here import result_of, run_here, run_remotely
-from deployments.server.environment import prepare_prefect_environment
-from storage.database.connection import open_database
-from storage.database.tables.jobs import JobKind
+from deployments.cli.output.runs import print_run
+from deployments.cli.run.here import prepare, run_flow
+from storage.inference.results import describe_run
 from storage.inference.runs import find_run
 from storage.jobs.records import find_job
-from storage.settings import get_settings
 
 
 def collection_inference(
@@ -39,14 +36,9 @@ def collection_inference(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Bring the collection up to date first.")
     ] = False,
-    remote: Annotated[
-        bool,
-        typer.Option("--remote", help="Run it on a worker of the stack (PREFECT_API_URL)."),
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of tables.")
-    ] = False,
+    remote: RemoteOption = False,
+    verbose: VerboseOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Find, outline and count objects on every image of a collection.
 
@@ -58,13 +50,11 @@ def collection_inference(
       visionflows run collection-inference --collection bay --model mussels --threshold 0.5
     """
     mapping = parse_class_mapping(class_mapping)
-    settings = get_settings()
-    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
-    database = open_database(settings)
+    database = prepare(verbose=verbose)
 
-    from flows.collection_inference import collection_inference as flow
     from tasks.inference.runs.order_steps import order_run
 
+    # Before anything starts: what cannot be run is refused at once.
     order = order_run(
         database,
         collection=collection,
@@ -74,64 +64,32 @@ def collection_inference(
         class_mapping=mapping,
         device=device,
     )
-    if remote:
-        parameters = {
-            "collection": str(order.collection_id),
-            "model": str(order.model_id),
+
+    def run_as_json(result: dict[str, Any]) -> dict[str, Any]:
+        run = find_run(database, result["run_id"])
+        job = find_job(database, UUID(result["job_id"]))
+        return {"job": job_as_json(job), "run": describe_run(database, run)}
+
+    run_flow(
+        "collection-inference",
+        {
+            "collection": collection,
+            # A path of this machine may not be there where the worker is.
+            "model": str(order.model_id) if remote else model,
             "threshold": threshold,
             "batch_size": batch_size,
             "image_size": image_size,
             "class_mapping": mapping,
             "device": device,
             "refresh": refresh,
-        }
-        run_remotely(
-            database,
-            "collection-inference",
-            parameters,
-            f"{model} on {collection}",
-            show=not json_output,
-        )
-        run = find_run(database, str(order.run_id))
-        if json_output:
-            print_json({"run": run_as_json(database, run)})
-        else:
-            print_run(database, run, [])
-        return
-    bar = live_job_bar(
-        database, JobKind.COLLECTION_INFERENCE, str(order.run_id), f"{model} on {collection}"
-    )
-    state = run_here(
+        },
         database,
-        lambda: flow(
-            collection=collection,
-            model=model,
-            threshold=threshold,
-            batch_size=batch_size,
-            image_size=image_size,
-            class_mapping=mapping,
-            device=device,
-            refresh=refresh,
-            return_state=True,
-        ),
-        None if json_output else bar,
+        doing=f"{model} on {collection}",
+        remote=remote,
+        json_output=json_output,
+        show=lambda result: print_run(database, find_run(database, result["run_id"]), result),
+        as_json=run_as_json,
     )
-    result = result_of("collection-inference", state)
-    run = find_run(database, result["run_id"])
-    if json_output:
-        job = find_job(database, result["job_id"])
-        print_json({"job": job_as_json(job), "run": run_as_json(database, run)})
-    elif result["already_running"]:
-        print_plain(
-            f"This run is at work already (job {result['job_id']}); "
-            "`visionflows status --watch` follows it."
-        )
-    else:
-        print_plain(
-            f"{result['detected']} images went through the model, {result['answered']} were "
-            "answered from kept detections."
-        )
-        print_run(database, run, [("snapshot", result["snapshot"]), ("page", result["report"])])
 
 
 def parse_class_mapping(

@@ -4,118 +4,132 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-import typer
-
-from deployments.cli.output.terminal import print_problem
-from deployments.server.environment import named_server
-from storage.database.connection import Database
+from deployments.cli.output.jobs import cancelled, print_at_work
+from deployments.cli.output.progress import live_job_bar
+from deployments.cli.output.terminal import print_json, print_problem
+from deployments.server.environment import named_server, prepare_prefect_environment
+from storage.database.connection import Database, open_database
 from storage.errors import VisionflowsError
 from storage.jobs.held import jobs_held_here
 from storage.jobs.records import cancel_job
+from storage.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect import State
 
-Result = TypeVar("Result")
-
-CANCELLED = 130
-"""Exit status of a run that was cancelled, as shells have it for Ctrl-C."""
+    from tasks.running.outcomes import Outcome
 
 
-def run_here(
+def prepare(*, verbose: bool) -> Database:
+    """Open the database, and set what Prefect reads when it is imported."""
+    settings = get_settings()
+    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
+    return open_database(settings)
+
+
+def absolute(path: Path | None) -> str | None:
+    """A path as a worker understands it, which has another current folder."""
+    # The flow resolves `~`, and says so where it cannot.
+    return None if path is None else str(path if path.parts[:1] == ("~",) else path.absolute())
+
+
+def run_flow(
+    name: str,
+    parameters: Mapping[str, Any],
     database: Database,
-    flow: Callable[[], State[Any]],
-    bar: AbstractContextManager[Any] | None = None,
-) -> State[Any]:
-    """Run a flow in this process; the first Ctrl-C cancels it within a batch.
+    *,
+    doing: str,
+    remote: bool,
+    json_output: bool,
+    show: Callable[[Any], None],
+    as_json: Callable[[Any], object] = lambda result: result,
+) -> None:
+    """Run a flow and show its result; here and on a worker it is the same.
 
     Args:
-        database: where its job is.
-        flow: calls the flow and returns its state.
-        bar: what shows its progress meanwhile.
-
-    Returns:
-        Its final state, which is not a cancelled one.
-
-    Raises:
-        VisionflowsError: Prefect's temporary server did not start.
-        typer.Exit: the run was cancelled.
-    """
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from deployments.server.temporary import start_temporary_server
-
-    start_temporary_server()
-    with (
-        nullcontext() if bar is None else bar,
-        _cancel_on_interrupt(database),
-        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        state = flow()
-    if state.is_cancelled():
-        print_problem(f"Cancelled: {state.message}.")
-        raise typer.Exit(CANCELLED)
-    return state
-
-
-def result_of(name: str, state: State[Result]) -> Result:
-    """What a flow has returned.
-
-    Args:
-        name: name of the flow, for the message.
-        state: its final state.
-
-    Raises:
-        VisionflowsError: it failed; the message is that of our own error, where there is one.
-    """
-    if state.is_completed():
-        return state.result()
-    # Prefect's message has a frame around the error.
-    cause = state.result(raise_on_failure=False)
-    is_ours = isinstance(cause, VisionflowsError | OSError)
-    raise VisionflowsError(str(cause) if is_ours else f"{name} failed: {state.message}")
-
-
-def run_remotely(
-    database: Database, name: str, parameters: dict[str, Any], description: str, *, show: bool
-) -> UUID:
-    """Run a deployed flow on a worker and follow it; the id of its completed run.
-
-    Args:
-        database: where its job is.
-        name: name of the flow, as the registry has it.
-        parameters: values by name.
-        description: what the bar says.
-        show: whether there is a bar.
+        name: of the flow, as the registry has it.
+        parameters: its own, as JSON values.
+        database: where its jobs are.
+        doing: what the bar says, e.g. `Measuring gulls`.
+        remote: whether a worker runs it.
+        json_output: whether its result is printed as JSON.
+        show: prints the result for people.
+        as_json: makes of the result what programs get.
 
     Raises:
         ConfigurationError: no server is named and the stack is not running.
         InvalidInputError: a parameter is unknown or has a bad value.
-        VisionflowsError: the run failed.
+        VisionflowsError: the run failed. What it has returned all the same is shown before.
         typer.Exit: the run was cancelled.
     """
-    from deployments.cli.run.remote import (
-        follow_remote_run,
-        raise_unless_completed,
-        start_remote_run,
-    )
+    with_bar = not json_output
+    if remote:
+        outcome = _run_on_worker(database, name, parameters, doing, with_bar=with_bar)
+    else:
+        outcome = _run_here(database, name, parameters, doing, with_bar=with_bar)
+    result = outcome.result
+    if result is not None and json_output:
+        print_json(as_json(result))
+    elif isinstance(result, dict) and result.get("already_running"):
+        print_at_work(doing, result["job_id"])
+    elif result is not None:
+        show(result)
+    if outcome.error is not None:
+        raise VisionflowsError(outcome.error)
+
+
+def _run_here(
+    database: Database, name: str, parameters: Mapping[str, Any], doing: str, *, with_bar: bool
+) -> Outcome:
+    """Run a flow in this process; the first Ctrl-C cancels it within a batch."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from deployments.registry import find_deployed_flow
+    from deployments.server.deploy import load_flow
+    from deployments.server.temporary import start_temporary_server
+    from tasks.running.outcomes import Outcome, error_sentence
+
+    def first_job() -> UUID | None:
+        return next(iter(jobs_held_here()), None)
+
+    flow = load_flow(find_deployed_flow(name))
+    start_temporary_server()
+    bar: AbstractContextManager[None] = nullcontext()
+    if with_bar:
+        bar = live_job_bar(database, doing, first_job)
+    with (
+        bar,
+        _cancel_on_interrupt(database),
+        # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        state = cast("State[Any]", flow(**parameters, return_state=True))
+    if state.is_cancelled():
+        raise cancelled(state.message)
+    returned = state.result(raise_on_failure=False)
+    if state.is_completed():
+        return Outcome(result=returned)
+    if isinstance(returned, BaseException):
+        return Outcome(error=error_sentence(returned) or f"{name} failed: {state.message}")
+    return Outcome(returned, f"{name} failed: {state.message}")
+
+
+def _run_on_worker(
+    database: Database, name: str, parameters: Mapping[str, Any], doing: str, *, with_bar: bool
+) -> Outcome:
+    from deployments.cli.run.remote import follow_remote_run, start_remote_run
     from deployments.server.api import prefect_client
 
     with prefect_client(named_server()) as client:
         run_id = start_remote_run(client, name, parameters)
-        run = follow_remote_run(client, database, run_id, description, show=show)
-    raise_unless_completed(name, run)
-    if run.state.is_cancelled():
-        print_problem(f"Cancelled: {(run.state.message or 'before it began').rstrip('.')}.")
-        raise typer.Exit(CANCELLED)
-    return run_id
+        return follow_remote_run(client, database, name, run_id, doing, with_bar=with_bar)
 
 
 @contextmanager

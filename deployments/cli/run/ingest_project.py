@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
 
+from deployments.cli.options import AcceptLossesOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.ingests import print_ingest
-from deployments.cli.output.terminal import print_json, print_plain
-from deployments.cli.run.here import result_of, run_here
-from deployments.server.environment import prepare_prefect_environment
-from storage.database.connection import open_database
-from storage.settings import get_settings
+from deployments.cli.output.terminal import print_plain
+from deployments.cli.run.here import absolute, prepare, run_flow
 
 
 def ingest_project(
@@ -50,19 +48,13 @@ def ingest_project(
     remove_generated: Annotated[
         bool, typer.Option("--remove-generated", help="Remove all images generated earlier.")
     ] = False,
-    accept_losses: Annotated[
-        bool,
-        typer.Option(
-            "--accept-losses", help="Go on although more than a tenth of the images is gone."
-        ),
-    ] = False,
+    accept_losses: AcceptLossesOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of text.")
-    ] = False,
+    remote: RemoteOption = False,
+    verbose: VerboseOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Bring the images and labels of a folder or ZIP into a project, or projects up to date.
 
@@ -76,12 +68,8 @@ def ingest_project(
 
       visionflows run ingest-project
     """
-    settings = get_settings()
-    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
-    database = open_database(settings)
+    database = prepare(verbose=verbose)
 
-    from flows.ingest_project import IngestMode
-    from flows.ingest_project import ingest_project as flow
     from tasks.projects.generated.options import GenerationOptions
 
     names = [part.strip() for value in augment or [] for part in value.split(",") if part.strip()]
@@ -100,29 +88,27 @@ def ingest_project(
         place = {"augmentations": "--augment", "tiling": "--tile, --overlap or --background"}
         option = place.get(str(first["loc"][0]), f"--{first['loc'][0]}")
         raise typer.BadParameter(f"{option}: {first['msg']}.") from None
-    state = run_here(
+    run_flow(
+        "ingest-project",
+        {
+            "source": absolute(source),
+            "project": project,
+            "mode": mode,
+            "generate": generate.model_dump(mode="json"),
+            "remove_generated": remove_generated,
+            "accept_losses": accept_losses,
+            "dry_run": dry_run,
+        },
         database,
-        lambda: flow(
-            source=None if source is None else str(source),
-            project=project,
-            mode=IngestMode(mode),
-            generate=generate,
-            remove_generated=remove_generated,
-            accept_losses=accept_losses,
-            dry_run=dry_run,
-            return_state=True,
-        ),
+        doing=f"Ingesting {project or (source and source.name) or 'projects'}",
+        remote=remote,
+        json_output=json_output,
+        show=lambda reports: _show(reports, is_preview=dry_run),
     )
-    done = state.result(raise_on_failure=False)
-    if state.is_failed() and isinstance(done, list) and not json_output:
-        for report in done:
-            if "error" not in report:
-                print_ingest(report, is_preview=False)
-    reports = result_of("ingest-project", state)
-    if json_output:
-        print_json(reports)
-        return
+
+
+def _show(reports: list[dict[str, Any]], *, is_preview: bool) -> None:
     for report in reports:
-        print_ingest(report, is_preview=dry_run)
+        print_ingest(report, is_preview=is_preview)
     if not reports:
         print_plain("There is no project yet; `visionflows run ingest-project FOLDER` makes one.")

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
 
-from deployments.cli.output.progress import live_job_bar
-from deployments.cli.output.releases import (
-    as_sentence,
-    print_release,
-    print_releases,
-    release_as_json,
-)
-from deployments.cli.output.terminal import print_json, print_plain, print_problem
-from deployments.cli.run.here import run_here
-from deployments.server.environment import prepare_prefect_environment
+from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.output.jobs import print_at_work
+from deployments.cli.output.releases import print_release, print_releases
+from deployments.cli.output.terminal import print_plain, print_problem
+from deployments.cli.run.here import absolute, prepare, run_flow
 from storage.data_roots import check_within_data_roots
-from storage.database.connection import Database, open_database
-from storage.database.tables.jobs import JobKind
-from storage.errors import InvalidInputError, VisionflowsError
+from storage.database.connection import Database
+from storage.errors import InvalidInputError
 from storage.projects.projects import find_project
-from storage.releases import ReleaseRecord, find_release, register_release
-from storage.settings import get_settings
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
-VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+from storage.releases import (
+    ReleaseRecord,
+    describe_release,
+    find_release,
+    register_release,
+)
 
 
 def build_release_stats(
@@ -48,6 +39,7 @@ def build_release_stats(
             "--verify", help="Count the members also where the archive brings its own figures."
         ),
     ] = False,
+    remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -60,37 +52,42 @@ def build_release_stats(
 
       visionflows run build-release-stats mussels-2026-05.zip
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
-    database = open_database()
+    database = prepare(verbose=verbose)
     one = _choose(database, archive, release)
-    from flows.build_release_stats import build_release_stats as flow
-
-    state = run_here(
+    run_flow(
+        "build-release-stats",
+        {"release": "" if one is None else str(one.id), "force": force, "verify": verify},
         database,
-        lambda: flow(
-            release="" if one is None else str(one.id),
-            force=force,
-            verify=verify,
-            return_state=True,
-        ),
-        None if one is None or json_output else _bar(database, one),
+        doing="Reading releases" if one is None else f"Reading {one.name}",
+        remote=remote,
+        json_output=json_output,
+        show=lambda result: _show(database, result["releases"], is_one=one is not None),
+        as_json=lambda result: _as_json(database, result["releases"]),
     )
-    _show(database, state, one, json_output=json_output)
 
 
-def check_release_stats(verbose: VerboseOption = False, json_output: JsonOption = False) -> None:
+def check_release_stats(
+    remote: RemoteOption = False,
+    verbose: VerboseOption = False,
+    json_output: JsonOption = False,
+) -> None:
     """Build the statistics of all releases where they are missing, failed, or outdated.
 
     For example:
 
       visionflows run check-release-stats
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
-    database = open_database()
-    from flows.check_release_stats import check_release_stats as flow
-
-    state = run_here(database, lambda: flow(return_state=True))
-    _show(database, state, None, json_output=json_output)
+    database = prepare(verbose=verbose)
+    run_flow(
+        "check-release-stats",
+        {},
+        database,
+        doing="Reading releases",
+        remote=remote,
+        json_output=json_output,
+        show=lambda result: _show(database, result["releases"], is_one=False),
+        as_json=lambda result: _as_json(database, result["releases"]),
+    )
 
 
 def create_release(
@@ -114,6 +111,7 @@ def create_release(
         bool,
         typer.Option("--with-unlabelled", help="Take images without a label file as backgrounds."),
     ] = False,
+    remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -125,57 +123,43 @@ def create_release(
 
       visionflows run create-release --project mussels --name mussels-2026-05
     """
-    prepare_prefect_environment(get_settings(), log_level="INFO" if verbose else "CRITICAL")
-    database = open_database()
+    database = prepare(verbose=verbose)
     found = find_project(database, project)
     from flows.create_release import choose_archive_path
-    from flows.create_release import create_release as flow
 
-    path = choose_archive_path(
-        database, name, "" if output is None else str(output), for_deployment=False
-    )
-    state = run_here(
+    path = absolute(output) or ""
+    # Before anything starts: a name or path that cannot be used is refused at once.
+    choose_archive_path(database, name, path, for_deployment=False)
+
+    def with_release(result: dict[str, Any]) -> dict[str, Any]:
+        if result["already_running"]:
+            return result
+        release = find_release(database, result["release_id"])
+        return {**result, "release": describe_release(database, release)}
+
+    run_flow(
+        "create-release",
+        {
+            "project": str(found.id),
+            "name": name,
+            "task": task,
+            "output": path,
+            "unsplit": unsplit,
+            "train": train,
+            "val": val,
+            "test": test,
+            "seed": seed,
+            "with_unlabelled": with_unlabelled,
+        },
         database,
-        lambda: flow(
-            project=str(found.id),
-            name=name,
-            task=task,
-            output=str(path),
-            unsplit=unsplit,
-            train=train,
-            val=val,
-            test=test,
-            seed=seed,
-            with_unlabelled=with_unlabelled,
-            return_state=True,
+        doing=f"Writing {name}",
+        remote=remote,
+        json_output=json_output,
+        show=lambda result: print_release(
+            database, find_release(database, result["release_id"]), result["problems"]
         ),
-        None
-        if json_output
-        else live_job_bar(database, JobKind.CREATE_RELEASE, name, f"Writing {name}"),
+        as_json=with_release,
     )
-    result = state.result(raise_on_failure=False)
-    if not isinstance(result, dict):
-        raise VisionflowsError(f"create-release failed: {reason_of(state, result)}")
-    if result["already_running"]:
-        print_plain(
-            f"{name} is being written already (job {result['job_id']}); "
-            "`visionflows status --watch` follows it."
-        )
-        return
-    release = find_release(database, result["release_id"])
-    if json_output:
-        print_json({**result, "release": release_as_json(database, release)})
-        return
-    for problem in result["problems"]:
-        print_plain(f"{problem['code']}: {problem['count']} ({problem['example']})")
-    print_release(database, release)
-
-
-def reason_of(state: State[Any], result: object) -> str:
-    """Why a flow failed, without the words of Prefect around it."""
-    if isinstance(result, VisionflowsError | ValidationError):
-        return str(result)
-    return state.message or "for an unknown reason"
 
 
 def _choose(database: Database, archive: Path | None, release: str | None) -> ReleaseRecord | None:
@@ -192,57 +176,29 @@ def _choose(database: Database, archive: Path | None, release: str | None) -> Re
     return register_release(database, path)
 
 
-def _bar(database: Database, release: ReleaseRecord) -> AbstractContextManager[None]:
-    return live_job_bar(database, JobKind.RELEASE_STATS, str(release.id), f"Reading {release.name}")
+def _as_json(database: Database, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: outcome[name] for name in ("outcome", "job_id", "message", "page")},
+            "release": describe_release(database, find_release(database, outcome["release_id"])),
+        }
+        for outcome in outcomes
+    ]
 
 
-def _show(
-    database: Database,
-    state: State[Any],
-    one: ReleaseRecord | None,
-    *,
-    json_output: bool,
-) -> None:
-    """Print what was done; a run in which nothing succeeded ends with an error."""
-    result = state.result(raise_on_failure=False)
-    if not isinstance(result, dict):
-        raise VisionflowsError(f"The flow failed: {reason_of(state, result)}")
-    outcomes = result["releases"]
-    failures = [outcome for outcome in outcomes if outcome["outcome"] == "failed"]
+def _show(database: Database, outcomes: list[dict[str, Any]], *, is_one: bool) -> None:
+    """Print what was done; one release whole, several as a list."""
     releases = [find_release(database, outcome["release_id"]) for outcome in outcomes]
-    if json_output:
-        print_json(
-            [
-                {
-                    "outcome": outcome["outcome"],
-                    "job_id": outcome["job_id"],
-                    "message": outcome["message"],
-                    "release": release_as_json(database, release),
-                }
-                for outcome, release in zip(outcomes, releases, strict=True)
-            ]
-        )
-    elif one is None:
-        _print_all(outcomes, releases, state.message)
-    elif outcomes[0]["outcome"] == "already_running":
-        print_plain(
-            f"The statistics of {one.name} are being built already (job {outcomes[0]['job_id']}); "
-            "`visionflows status --watch` follows it."
-        )
-    elif not failures:
-        print_release(database, releases[0])
-    if state.is_failed():
-        raise VisionflowsError(
-            failures[0]["message"] if len(failures) == 1 else f"all {len(failures)} builds failed."
-        )
-
-
-def _print_all(
-    outcomes: list[dict[str, Any]], releases: list[ReleaseRecord], message: str | None
-) -> None:
-    if releases:
-        print_releases(releases)
-    print_plain(as_sentence(message or ""))
-    for outcome in outcomes:
-        if outcome["outcome"] == "failed":
+    for outcome, release in zip(outcomes, releases, strict=True):
+        if outcome["outcome"] == "already_running":
+            print_at_work(f"Reading {outcome['name']}", outcome["job_id"])
+        elif is_one and outcome["outcome"] != "failed":
+            print_release(database, release)
+        elif not is_one and outcome["outcome"] == "failed":
             print_problem(f"{outcome['name']}: {outcome['message']}")
+    if not is_one:
+        if releases:
+            print_releases(releases)
+        counts = sorted(Counter(outcome["outcome"] for outcome in outcomes).items())
+        shown = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts)
+        print_plain(f"{shown or 'No release was to be built'}.")

@@ -6,38 +6,29 @@ import json
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
-from rich.progress import Progress, TaskID
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments.cli.output.progress import as_description, new_progress_bar
+from deployments.cli.output.jobs import cancelled
+from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.terminal import print_problem
 from deployments.registry import WORK_POOL, find_deployed_flow
 from deployments.server.api import has_live_worker
 from storage.database.connection import Database
-from storage.errors import InvalidInputError, NotFoundError, VisionflowsError
+from storage.errors import InvalidInputError, NotFoundError
 from storage.jobs.records import JobRecord, cancel_job, find_job_of_run
+from tasks.running.outcomes import Outcome, read_outcome
 
 _LOOK_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class RemoteRun:
-    """A run on a server: its id, and how it ended."""
-
-    id: UUID
-    state: State[Any]
 
 
 def start_remote_run(client: SyncPrefectClient, name: str, parameters: Mapping[str, Any]) -> UUID:
@@ -111,22 +102,30 @@ def _is_text(field: Mapping[str, Any], text: str) -> bool:
 def follow_remote_run(
     client: SyncPrefectClient,
     database: Database,
+    name: str,
     run_id: UUID,
-    description: str,
+    doing: str,
     *,
-    show: bool = True,
-) -> RemoteRun:
+    with_bar: bool = True,
+) -> Outcome:
     """Follow a run to its end, with a bar that shows its job. Ctrl-C cancels the run.
 
     Args:
         client: a client of the server.
         database: where the job of the run is.
+        name: of the flow.
         run_id: the flow run.
-        description: what the bar says.
-        show: whether there is a bar.
+        doing: what the bar says.
+        with_bar: whether there is a bar.
+
+    Raises:
+        typer.Exit: the run was cancelled.
     """
-    bar = new_progress_bar()
-    line = bar.add_task(as_description(description), total=None)
+
+    def job_of_run() -> UUID | None:
+        job = find_job_of_run(database, run_id)
+        return None if job is None else job.id
+
     # The run is there: from here on Ctrl-C means it.
     with _cancel_on_interrupt(client, database, run_id):
         if not has_live_worker(str(client.api_url)):
@@ -134,28 +133,18 @@ def follow_remote_run(
                 f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
                 "(`visionflows up` or `visionflows worker`)."
             )
-        if show:
-            bar.start()
-        try:
-            while True:
-                run = client.read_flow_run(run_id)
-                _show(bar, line, _job(database, run_id), description)
-                if run.state is not None and run.state.is_final():
-                    return RemoteRun(run_id, run.state)
+        with live_job_bar(database, doing, job_of_run) if with_bar else nullcontext():
+            state = client.read_flow_run(run_id).state
+            while state is None or not state.is_final():
                 time.sleep(_LOOK_SECONDS)
-        finally:
-            bar.stop()
-
-
-def raise_unless_completed(name: str, run: RemoteRun) -> None:
-    """Report a run that failed or crashed as an error.
-
-    Raises:
-        VisionflowsError: it did; the message is the one of its state.
-    """
-    if not (run.state.is_completed() or run.state.is_cancelled()):
-        message = (run.state.message or run.state.name or "").rstrip(".")
-        raise VisionflowsError(f"{name} failed: {message}. Its run is {run.id}.")
+                state = client.read_flow_run(run_id).state
+    if state.is_cancelled():
+        raise cancelled(state.message)
+    kept = read_outcome(client, run_id) or Outcome()
+    if state.is_completed() or kept.error is not None:
+        return kept
+    message = (state.message or state.name or "").rstrip(".")
+    return Outcome(kept.result, f"{name} failed: {message}. Its run is {run_id}.")
 
 
 def _find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
@@ -173,18 +162,6 @@ def _job(database: Database, run_id: UUID) -> JobRecord | None:
         return find_job_of_run(database, run_id)
     except (SQLAlchemyError, psycopg.Error):
         return None  # the database is being restarted; the bar waits
-
-
-def _show(bar: Progress, line: TaskID, job: JobRecord | None, description: str) -> None:
-    if job is None or not job.total:
-        return
-    failed = f", [red]{job.failed} failed[/red]" if job.failed else ""
-    bar.update(
-        line,
-        total=job.total,
-        completed=job.processed + job.failed,
-        description=as_description(description) + failed,
-    )
 
 
 @contextmanager

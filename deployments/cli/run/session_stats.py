@@ -8,15 +8,10 @@ from uuid import UUID
 
 import typer
 
-from deployments.cli.output.progress import live_job_bar
+from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.sessions import print_sessions_run, sessions_run_as_json
-from deployments.cli.output.terminal import print_json, print_plain
-from deployments.cli.run.here import result_of, run_here
-from deployments.server.environment import prepare_prefect_environment
-from storage.database.connection import open_database
-from storage.database.tables.jobs import JobKind
-from storage.jobs.records import find_job
-from storage.settings import get_settings
+from deployments.cli.run.here import prepare, run_flow
+from storage.jobs.records import JobRecord, find_job
 
 RootOption = Annotated[
     Path | None,
@@ -40,8 +35,6 @@ AcceptLossesOption = Annotated[
     typer.Option("--accept-losses", help="Go on although more than half of the sessions are gone."),
 ]
 BatchSizeOption = Annotated[int, typer.Option(min=1, max=1000, help="Sessions stored at a time.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def compute_stats(
@@ -57,12 +50,14 @@ def compute_stats(
     without_manifest: WithoutManifestOption = True,
     accept_losses: AcceptLossesOption = False,
     batch_size: BatchSizeOption = 50,
+    remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Compute what generation sessions promised and what their folders hold.
 
-    Unchanged sessions are not read again, so a second run takes seconds.
+    Unchanged sessions are not read again, so a second run takes seconds. `visionflows run
+    compute-session-stats` does the same.
 
     For example:
 
@@ -77,7 +72,7 @@ def compute_stats(
         "accept_losses": accept_losses,
         "batch_size": batch_size,
     }
-    _run(root, parameters, verbose=verbose, json_output=json_output)
+    _run(root, parameters, remote=remote, verbose=verbose, json_output=json_output)
 
 
 def compute_session_stats(
@@ -90,6 +85,7 @@ def compute_session_stats(
     without_manifest: WithoutManifestOption = True,
     accept_losses: AcceptLossesOption = False,
     batch_size: BatchSizeOption = 50,
+    remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -108,36 +104,35 @@ def compute_session_stats(
         "accept_losses": accept_losses,
         "batch_size": batch_size,
     }
-    _run(root, parameters, verbose=verbose, json_output=json_output)
+    _run(root, parameters, remote=remote, verbose=verbose, json_output=json_output)
 
 
 def _run(
-    sessions_root: Path | None, parameters: dict[str, Any], *, verbose: bool, json_output: bool
+    sessions_root: Path | None,
+    parameters: dict[str, Any],
+    *,
+    remote: bool,
+    verbose: bool,
+    json_output: bool,
 ) -> None:
-    """Run the flow in this process and show what it finds."""
-    settings = get_settings()
-    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
-    database = open_database(settings)
+    """Run the flow and show what it finds."""
+    database = prepare(verbose=verbose)
 
-    from flows.compute_session_stats import compute_session_stats as flow
     from flows.compute_session_stats import resolve_sessions_root
 
     given = None if sessions_root is None else str(sessions_root)
     root = resolve_sessions_root(given, parameters["session_ids"], for_deployment=False)
-    bar = live_job_bar(database, JobKind.SESSION_STATS, root, f"Sessions in {root}")
-    state = run_here(
+
+    def job_of(result: dict[str, Any]) -> JobRecord:
+        return find_job(database, UUID(result["job_id"]))
+
+    run_flow(
+        "compute-session-stats",
+        {"sessions_root": root, **parameters},
         database,
-        lambda: flow(sessions_root=root, return_state=True, **parameters),
-        None if json_output else bar,
+        doing=f"Sessions in {root}",
+        remote=remote,
+        json_output=json_output,
+        show=lambda result: print_sessions_run(database, root, job_of(result), result),
+        as_json=lambda result: sessions_run_as_json(database, root, job_of(result)),
     )
-    result = result_of("compute-session-stats", state)
-    job = find_job(database, UUID(result["job_id"]))
-    if json_output:
-        print_json(sessions_run_as_json(database, root, job))
-    elif result["already_running"]:
-        print_plain(
-            f"The sessions in {root} are being computed already (job {job.id}); "
-            "`visionflows status --watch` follows it."
-        )
-    else:
-        print_sessions_run(database, root, job)

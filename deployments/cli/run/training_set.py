@@ -9,14 +9,12 @@ from uuid import UUID
 
 import typer
 
+from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.jobs import job_as_json
-from deployments.cli.output.terminal import console, print_json, print_plain
-from deployments.cli.output.training_sets import print_training_set
-from deployments.cli.run.here import result_of, run_here
-from deployments.server.environment import prepare_prefect_environment
-from storage.database.connection import open_database
+from deployments.cli.output.tables import print_report
+from deployments.cli.run.here import absolute, prepare, run_flow
 from storage.jobs.records import find_job
-from storage.settings import get_settings
+from tasks.training_sets.report import training_set_report
 
 
 class Task(StrEnum):
@@ -56,10 +54,9 @@ def prepare_training_set(
     background_ratio: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the images without objects that is kept.")
     ] = 1.0,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of tables.")
-    ] = False,
+    remote: RemoteOption = False,
+    verbose: VerboseOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Make one YOLO dataset of several projects, which the Ultralytics trainer takes as it is.
 
@@ -70,40 +67,31 @@ def prepare_training_set(
 
       visionflows run prepare-training-set --project sea --project river --val 0.2 --test 0.1
     """
-    settings = get_settings()
-    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
-    database = open_database(settings)
-
-    from flows.prepare_training_set import prepare_training_set as flow
-
     if val + test >= 1:
         raise typer.BadParameter(
             f"--val {val:g} and --test {test:g} leave no image to train with; "
             "together they must be below 1."
         )
-    state = run_here(
+    database = prepare(verbose=verbose)
+    run_flow(
+        "prepare-training-set",
+        {
+            "projects": project,
+            "output": absolute(output),
+            "task": task.value,
+            "val": val,
+            "test": test,
+            "seed": seed,
+            "keep_splits": keep_splits,
+            "background_ratio": background_ratio,
+        },
         database,
-        lambda: flow(
-            projects=project,
-            output=None if output is None else str(output),
-            task=task.value,
-            val=val,
-            test=test,
-            seed=seed,
-            keep_splits=keep_splits,
-            background_ratio=background_ratio,
-            return_state=True,
-        ),
-        None if json_output else console.status("Preparing the training set"),
+        doing="Preparing the training set",
+        remote=remote,
+        json_output=json_output,
+        show=lambda result: print_report(training_set_report(result), ("page", result["page"])),
+        as_json=lambda result: {
+            "job": job_as_json(find_job(database, UUID(result["job_id"]))),
+            **result,
+        },
     )
-    result = result_of("prepare-training-set", state)
-    if json_output:
-        job = find_job(database, UUID(result["job_id"]))
-        print_json({"job": job_as_json(job), **result})
-    elif result["already_running"]:
-        print_plain(
-            f"{result['output']} is being made already (job {result['job_id']}); "
-            "`visionflows status --watch` follows it."
-        )
-    else:
-        print_training_set(result)

@@ -14,7 +14,6 @@ from storage.errors import InvalidInputError
 from storage.inference.results import load_run_images
 from storage.inference.run_pairs import ImagePair, PairCounts, count_pairs, find_pairs, read_pairs
 from storage.inference.runs import RunRecord
-from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.image_stream import RegisteredContent
@@ -29,9 +28,11 @@ from tasks.inference.runs.comparison import (
     comparison_batch,
 )
 from tasks.inference.runs.matching import MATCH_IOU
-from tasks.inference.runs.report_steps import overlay_of, publish_report
+from tasks.inference.runs.report import comparison_report
+from tasks.inference.runs.report_steps import overlay_of
 from tasks.reports.keys import artifact_key
-from tasks.reports.report import Picture, Report, Table
+from tasks.reports.report import Picture
+from tasks.reports.steps import publish_report
 from tasks.running.decorators import task
 from tasks.snapshots import keep_snapshot
 
@@ -114,52 +115,15 @@ def _above(record: dict[str, Any], run: RunRecord) -> ImageDetections:
 
 @task(run_name="publish report")
 def publish_comparison(first: RunRecord, second: RunRecord, found: RunComparison) -> str:
-    """Show a comparison in Prefect and write its page; the page's path."""
-    name = str(comparison_id(first, second))
-    page = get_settings().reports_folder / "compare-runs" / f"{name}.html"
-    total = found.total
-    report = Report(
-        title=f"{run_in_words(first)} and {run_in_words(second)}",
-        sentences=[
-            f"{found.images} images compared, {found.equal_images} of them without a "
-            f"disagreement; {found.counts.only_first} only in the first run, "
-            f"{found.counts.only_second} only in the second.",
-            f"{total.first} and {total.second} objects, {total.matched} of them the same "
-            f"(class, and boxes from IoU {MATCH_IOU:g}): agreement {total.agreement:.3f}.",
-        ],
-        tables=[
-            Table("By class", CLASS_COLUMNS, [class_row(one) for one in found.classes]),
-            Table(
-                "Worst disagreements",
-                ("image", *CLASS_COLUMNS[1:]),
-                [(image.name, *class_row(image.total)[1:]) for image in found.worst],
-            ),
-        ],
-        pictures=_pictures(first, second, found),
-        places=[("Snapshot", found.snapshot), ("Page", str(page))],
+    """Show a comparison in Prefect, and keep it as a page; the page's path."""
+    subject_id = comparison_id(first, second)
+    pictures = _pictures(first, second, found)
+    return publish_report(
+        comparison_report(comparison_as_json(found), asdict(first), asdict(second), pictures),
+        "compare-runs",
+        subject_id,
+        key=artifact_key("inference-comparison", "runs", str(subject_id)),
     )
-    return publish_report(report, page, artifact_key("inference-comparison", "runs", name))
-
-
-CLASS_COLUMNS = ("class", "first", "second", "matched", "agreement", "mean IoU")
-
-
-def class_row(one: ClassComparison) -> tuple[str, ...]:
-    """A class as a row of a table, see `CLASS_COLUMNS`."""
-    mean = "–" if one.mean_iou is None else f"{one.mean_iou:.3f}"
-    return (
-        one.class_name,
-        str(one.first),
-        str(one.second),
-        str(one.matched),
-        f"{one.agreement:.3f}",
-        mean,
-    )
-
-
-def run_in_words(run: RunRecord) -> str:
-    """A run as people know it."""
-    return f"{run.collection}: {run.model} at {run.threshold:g}"
 
 
 def comparison_as_json(found: RunComparison) -> dict[str, Any]:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, open_database
+from storage.database.tables.jobs import JobStatus
 from storage.errors import ImageError
-from storage.files import write_files
 from storage.inference.results import (
     RunResult,
+    describe_run,
     digest_results,
     list_busiest,
-    list_failures,
     load_run_images,
     read_results,
 )
-from storage.inference.runs import RunRecord, RunTotals, find_run, sum_up_run
+from storage.inference.runs import find_run
 from storage.jobs.locks import JobReference
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
@@ -36,15 +35,14 @@ from tasks.inference.detections import ImageDetections
 from tasks.inference.runs.order import RunOrder
 from tasks.inference.runs.overlays import draw_overlay, overlay_jpeg
 from tasks.inference.runs.polygon_document import polygon_document
+from tasks.inference.runs.report import run_report
 from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
-from tasks.reports.html_page import report_html
 from tasks.reports.keys import artifact_key
-from tasks.reports.markdown import report_markdown
-from tasks.reports.report import Picture, Report, Table
+from tasks.reports.report import Picture
+from tasks.reports.steps import publish_report
 from tasks.running.decorators import task
 from tasks.snapshots import keep_snapshot
 
-_MOST_FAILURES = 50
 _MOST_PICTURES = 6
 _LONGEST_SIDE = 640
 
@@ -106,50 +104,23 @@ def _snapshot_row(
 
 
 @task(run_name="publish report")
-def publish_run_report(order: RunOrder, snapshot: str) -> str:
-    """Show a run in Prefect and write its page; the page's path."""
+def publish_run_report(order: RunOrder, snapshot: str, counts: tuple[int, int]) -> str:
+    """Show a run in Prefect, and keep it as a page; the page's path.
+
+    `counts` are how many images went through the model now, and how many needed no inference.
+    """
     database = open_database()
-    run = find_run(database, str(order.run_id))
-    with database.reading() as connection:
-        totals = sum_up_run(connection, run.id)
-    page = get_settings().reports_folder / "collection-inference" / f"{run.id}.html"
-    report = Report(
-        title=f"{run.collection}: {run.model} at {run.threshold:g}",
-        sentences=_sentences(run, totals),
-        tables=[
-            Table(
-                "Objects by class",
-                ("class", "objects"),
-                [(name, str(count)) for name, count in totals.class_counts.items()],
-            ),
-            Table(
-                "Images that failed",
-                ("image", "reason"),
-                list_failures(database, run.id, most=_MOST_FAILURES),
-                is_numeric=False,
-            ),
-        ],
-        pictures=_overlays(database, order),
-        places=[("Snapshot", snapshot), ("Page", str(page))],
+    run = describe_run(database, find_run(database, str(order.run_id)))
+    # Its job ends right after this.
+    failed = run["totals"]["failed_count"]
+    run["status"] = JobStatus.COMPLETED_WITH_ERRORS if failed else JobStatus.COMPLETED
+    report = run_report(run, counts, _overlays(database, order))
+    return publish_report(
+        replace(report, places=[*report.places, ("snapshot", snapshot)]),
+        "collection-inference",
+        order.run_id,
+        key=artifact_key("inference-summary", "run", str(order.run_id)),
     )
-    return publish_report(report, page, artifact_key("inference-summary", "run", str(run.id)))
-
-
-def publish_report(report: Report, page: Path, key: str) -> str:
-    """Write a report as a page, and show it as an artifact in Prefect; the page's path."""
-    write_files(page.parent, {page.name: report_html(report).encode("utf-8", "replace")})
-    create_markdown_artifact(report_markdown(report), key=key, description=report.title)
-    return str(page)
-
-
-def _sentences(run: RunRecord, totals: RunTotals) -> list[str]:
-    objects = sum(totals.class_counts.values())
-    return [
-        f"{totals.processed_count} of {totals.total} images done, {totals.failed_count} failed; "
-        f"{objects} objects: {totals.live_count} live, {totals.dead_count} dead.",
-        f"Image size {run.image_size}"
-        + (f", by {run.runtime}." if run.runtime else ", answered from kept detections."),
-    ]
 
 
 def _overlays(database: Database, order: RunOrder) -> list[Picture]:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tasks.reports.problem_log import Problem
+from tasks.reports.report import Report, Table
 
 _MOST_PROBLEMS = 100
 _COUNTS = (
@@ -100,3 +101,61 @@ class IngestReport:
             for problem in self.label_problems[:_MOST_PROBLEMS]
         ]
         return values
+
+
+def ingest_report(values: Mapping[str, Any]) -> Report:
+    """What an ingest has done in one project: what `IngestReport.as_json` and the flow say."""
+    sentences = [
+        f"{values['project']}: {values['image_count']} images in {values['path']} "
+        f"({values['added']} new, {values['unchanged']} known, {values['changed']} changed, "
+        f"{values['moved']} moved, {values['returned']} returned, "
+        f"{values['missing']} gone missing)."
+    ]
+    if values["labeled_count"]:
+        classes = ", ".join(values["class_names"].values()) or "no class names"
+        sentences.append(
+            f"{values['labeled_count']} images have labels ({values['relabeled']} new or "
+            f"changed); classes: {classes}."
+        )
+    if values["generated"] or values["removed"]:
+        sentences.append(f"{values['generated']} images generated, {values['removed']} removed.")
+    if values["next_step"]:
+        sentences.append(values["next_step"])
+    problems = values["label_problems"]
+    return Report(
+        title=f"Ingest of {values['project']}",
+        sentences=sentences,
+        tables=[
+            Table(
+                "Problems in label files",
+                ("file", "line", "reason", "code"),
+                [
+                    (one["file"], str(one["line"] or ""), one["reason"], str(one["code"]))
+                    for one in problems
+                ],
+                more=values["label_problem_count"] - sum(one["count"] for one in problems),
+            ),
+        ],
+        notes=[f"Left out: {problem}" for problem in values["problems"]],
+        places=[("snapshot", str(values["snapshot"]))] if values["snapshot"] else [],
+    )
+
+
+def preview_report(values: Mapping[str, Any]) -> Report:
+    """What an ingest would do in one project."""
+    what = "would be made" if values["is_new"] else "would change"
+    sentences = [
+        f"{values['project']} {what} in {values['path']}: {values['new_or_changed_images']} new "
+        f"or changed images, {values['new_or_changed_label_files']} label files, "
+        f"{values['unchanged_images']} images unchanged, {values['gone_images']} gone, "
+        f"images to generate from: {values['images_to_generate_from']}."
+    ]
+    if values["reads_labels_again"]:
+        sentences.append("Label files or images have changed: all labels would be read again.")
+    if values["generated_images_to_remove"]:
+        sentences.append(f"{values['generated_images_to_remove']} generated images would go.")
+    return Report(
+        title=f"Ingest of {values['project']}, nothing changed",
+        sentences=sentences,
+        notes=[f"Left out: {problem}" for problem in values["problems"]],
+    )

@@ -61,7 +61,7 @@ def test_a_higher_threshold_keeps_a_part_of_the_same_objects(
     assert {row["image_id"] for row in table} == set(many)
     assert sum(row["first_count"] for row in table) == sum(first for first, _ in counts.values())
     assert sum(row["matched"] for row in table) == sum(second for _, second in counts.values())
-    page = Path(result["report"]).read_text(encoding="utf-8")
+    page = Path(result["page"]).read_text(encoding="utf-8")
     assert page.count("<img ") == 2 * min(3, len(expected))
 
     same = compare(str(low.id), str(low.id)).result()

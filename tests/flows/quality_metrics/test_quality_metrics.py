@@ -350,11 +350,12 @@ def test_the_snapshot_holds_what_the_tables_say(
 def test_artifacts_show_progress_summary_and_duplicates(small_photographs, database, flow_runner):
     register_project(database, "p", small_photographs, workers=2)
     artifacts = artifacts_of(flow_runner("p"))
-    assert set(artifacts) == {"quality-progress-p", "quality-summary-p", "quality-duplicates-p"}
+    assert set(artifacts) == {"quality-progress-p", "quality-summary-p"}
     assert artifacts["quality-progress-p"].data == 100.0
     assert "24 measured, 0 failed" in artifacts["quality-progress-p"].description
     assert "24 images, 24 measured, 0 failed" in artifacts["quality-summary-p"].data
-    assert "frames" in artifacts["quality-duplicates-p"].data
+    assert "## Near-duplicates: " in artifacts["quality-summary-p"].data
+    assert "frames" in artifacts["quality-summary-p"].data
 
 
 def test_bad_parameters_are_refused(small_photographs, database, flow_runner):

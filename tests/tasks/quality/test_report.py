@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from prefect.client.schemas.actions import ArtifactCreate
 
-from tasks.quality.report import duplicate_group_rows, summary_markdown
+from tasks.quality.report import quality_report
 from tasks.reports.charts import histogram_line
 from tasks.reports.keys import artifact_key
-from tasks.reports.markdown import escape
+from tasks.reports.markdown import escape, report_markdown
 
 EMPTY = {
     "images": 0,
@@ -24,8 +24,20 @@ EMPTY = {
     "histograms": {"sharpness": [0] * 10},
     "worst": [],
     "failures": [],
-    "snapshot": "/snapshots/x.parquet",
+    "duplicate_groups": {},
+    "duplicate_group_count": 0,
 }
+MEASURES = {
+    "sharpness": 0.5,
+    "focus": None,
+    "brightness": 0.25,
+    "contrast": 1.0,
+    "uniqueness": 0.125,
+}
+
+
+def markdown(project, overview=EMPTY, counts=(0, 0), snapshot="/snapshots/x.parquet"):
+    return report_markdown(quality_report(project, overview, counts, snapshot))
 
 
 def unescaped(markdown):
@@ -94,62 +106,66 @@ def test_histograms_by_hand(counts, line):
 
 
 def test_the_summary_of_an_empty_project():
-    summary = summary_markdown("p", **EMPTY)
+    summary = markdown("p")
     assert "# Quality of p" in summary
-    assert "0 images, 0 measured, 0 failed; mean overall quality –." in summary
+    assert "p has 0 images, 0 measured, 0 failed; mean overall quality –." in summary
     assert "No issue was found." in summary
     assert "Not measured" not in summary and "Lowest" not in summary
 
 
 def test_the_summary_shows_every_figure_in_its_row():
-    summary = summary_markdown(
-        "gulls",
-        images=5,
-        completed=3,
-        failed=1,
-        mean_overall_quality=0.4996,
-        issues={"blur": 2, "low_contrast": 1},
-        histograms={"sharpness": [3, 0, 1, 0, 0, 0, 0, 0, 0, 0]},
-        worst=[{"relative_path": "a/b.jpg", "overall_quality": 0.12345, "issues": ["blur", "x"]}],
-        failures=[("c.jpg", "c.jpg: cut off")],
-        snapshot="/home folder/x.parquet",
-    ).splitlines()
-    assert "5 images, 3 measured, 1 failed; mean overall quality 0.500." in summary
+    overview = {
+        "images": 5,
+        "completed": 3,
+        "failed": 12,
+        "mean_overall_quality": 0.4996,
+        "issues": {"blur": 2, "low_contrast": 1},
+        "histograms": {"sharpness": [3, 0, 1, 0, 0, 0, 0, 0, 0, 0]},
+        "worst": [
+            {
+                "relative_path": "a/b.jpg",
+                "overall_quality": 0.12345,
+                "issues": ["blur", "x"],
+                **MEASURES,
+            }
+        ],
+        "failures": [("c.jpg", "c.jpg: cut off")],
+        "duplicate_groups": {1: ["a.jpg", "b.jpg"], 3: ["c.jpg", "d.jpg"]},
+        "duplicate_group_count": 4,
+    }
+    summary = markdown("gulls", overview, (2, 1), "/home folder/x.parquet").splitlines()
+    assert (
+        "2 measured and 1 failed in this run; gulls has 5 images, 3 measured, 12 failed; mean "
+        "overall quality 0.500."
+    ) in summary
     assert "| blur | 2 |" in summary
     assert "| low\\_contrast | 1 |" in summary
     bars = "█\u00a0▃" + "\u00a0" * 7
-    assert f"| sharpness | `{bars}` | 3 0 1 0 0 0 0 0 0 0 |" in summary
-    assert "| a/b.jpg | 0.123 | blur, x |" in summary
+    counts = "  3   0   1   0   0   0   0   0   0   0"
+    assert f"| sharpness | `{bars}` | {counts} |" in summary
+    assert "| 0.123 | 0.500 | – | 0.250 | 1.000 | 0.125 | blur, x | a/b.jpg |" in summary
     assert "| c.jpg | c.jpg: cut off |" in summary
-    assert "Snapshot: /home folder/x.parquet" in summary
+    assert "... and 11 more." in summary
+    assert "## Near-duplicates: 4 groups" in summary
+    assert "| 1 | a.jpg  b.jpg |" in summary and "| 3 | c.jpg  d.jpg |" in summary
+    assert "... and 2 more." in summary
+    assert "Snapshot: /home folder/x.parquet  " in summary
 
 
 def test_no_name_breaks_the_tables_of_the_summary():
     evil = "a|b\n## heading\n| `x` |"
-    summary = summary_markdown(
-        evil,
-        **EMPTY
-        | {
-            "worst": [{"relative_path": evil, "overall_quality": 0.1, "issues": []}],
-            "failures": [(evil, evil)],
-            "snapshot": evil,
-        },
+    worst = {"relative_path": evil, "overall_quality": 0.1, "issues": [], **MEASURES}
+    summary = markdown(
+        evil, EMPTY | {"worst": [worst], "failures": [(evil, evil)], "failed": 1}, snapshot=evil
     )
     lines = summary.splitlines()
     assert [line for line in lines if line.startswith("##")] == [
+        "## Distribution, 0 to 1 in tenths",
         "## Lowest overall quality",
         "## Not measured",
     ]
-    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("| a")]
-    assert cells == [4, 3]
-
-
-def test_duplicate_groups_are_rows():
-    assert duplicate_group_rows({1: ["a.jpg", "b.jpg"], 3: ["c.jpg", "d.jpg"]}) == [
-        {"group": 1, "images": 2, "paths": "a.jpg, b.jpg"},
-        {"group": 3, "images": 2, "paths": "c.jpg, d.jpg"},
-    ]
-    assert duplicate_group_rows({}) == []
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines if "heading" in line]
+    assert [count for count in cells if count] == [9, 3]
 
 
 ID = "0a1b2c3d-0000-4000-8000-000000000000"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.releases.report import class_rows, problem_rows, release_markdown, split_rows
+from tasks.releases.report import class_rows, problem_rows, release_report, split_rows
 from tasks.reports.charts import share_bar
+from tasks.reports.markdown import report_markdown
 
 
 def entry(split, class_id, name, geometry, instances, images):
@@ -61,21 +62,16 @@ def test_what_metadata_does_not_tell_is_not_shown_as_nothing():
     }
     (row,) = class_rows(["cat"], told)
     assert (row.instances, row.images, row.trainable_instances) == (5, None, None)
-    assert split_rows({"train": 1}, told)[0].labelled is None
+    assert split_rows({"train": 1}, told)[0][4:] == ("–",) * 4
 
 
 def test_splits_have_shares_bars_and_labels():
-    rows = split_rows({"train": 9, "val": 3, "test": 0, "unsplit": 0}, SHAPES)
-    assert [(row.split, row.share) for row in rows] == [
-        ("train", 0.75),
-        ("val", 0.25),
-        ("test", 0.0),
-    ]
-    train, val, _ = rows
-    assert (train.labelled, train.empty, train.without_label, train.dropped) == (6, 1, 2, 2)
-    assert val.labelled is None
-    assert split_rows({"train": 0, "unsplit": 2}, SHAPES)[1].share == 1.0
-    assert split_rows({"train": 0}, {})[0].share == 0.0
+    train, val, test = split_rows({"train": 9, "val": 3, "test": 0, "unsplit": 0}, SHAPES)
+    assert train == ("train", "9", "75.0%", "█" * 18, "6", "1", "2", "2")
+    assert val == ("val", "3", "25.0%", "█" * 6, *("–",) * 4)
+    assert test[:4] == ("test", "0", "0.0%", "")
+    assert split_rows({"train": 0, "unsplit": 2}, SHAPES)[1][2] == "100.0%"
+    assert split_rows({"train": 0}, {})[0][2] == "0.0%"
 
 
 def test_bars_are_drawn_in_eighths_and_nothing_but_nothing_is_invisible():
@@ -92,35 +88,54 @@ def test_problems_are_summed_by_kind_with_one_example():
         {"code": "a", "member": None, "line": None, "detail": "odd"},
         {"code": "b", "member": None, "line": None, "detail": "900 more", "count": 900},
     ]
-    rows = problem_rows(problems)
-    assert [(row.code, row.count, row.example) for row in rows] == [
-        ("a", 1, "odd"),
-        ("b", 901, "x.txt:3: wrong"),
-    ]
+    assert problem_rows(problems) == [("a", "1", "odd"), ("b", "901", "x.txt:3: wrong")]
+
+
+RELEASE = {
+    "name": "r",
+    "model_path": "/data/r.zip",
+    "stats_status": "completed",
+    "stats_error": None,
+    "stats_source": "scan",
+    "split_counts": {},
+    "classes_json": [],
+    "shapes_json": {},
+    "problems_json": [],
+}
+
+
+def page_of(left_out=(), **values):
+    return report_markdown(release_report(RELEASE | values, left_out))
 
 
 def test_a_page_of_metadata_does_not_claim_that_there_are_no_problems():
-    facts = {"archive": "a", "split_counts": {}, "classes": [], "shapes": {}, "problems": []}
-    assert "No problem was found." in release_markdown("r", source="scan", **facts)
-    told = release_markdown("r", source="metadata", **facts)
+    assert "No problem was found." in page_of()
+    told = page_of(stats_source="metadata")
     assert "No problem was found." not in told
     assert "not looked for" in told
 
 
+def test_a_release_without_statistics_says_why():
+    told = page_of(stats_source=None, stats_status="failed", stats_error="no archive")
+    assert "r: no statistics yet \\(failed\\)." in told
+    assert "- The last build failed: no archive" in told
+
+
 def test_the_page_never_takes_a_name_for_markup():
-    page = release_markdown(
-        "<b>r</b>",
-        archive="/data/r|s.zip",
-        source="scan",
+    many = [f"class {number}" for number in range(200)]
+    page = page_of(
+        [{"code": "no_area", "count": 3, "example": "d|e.txt:1"}],
+        name="<b>r</b>",
+        model_path="/data/r|s.zip",
         split_counts={"train": 9, "val": 3},
-        classes=["[cat](x)", "dog"],
-        shapes=SHAPES,
-        problems=[{"code": "c", "member": "a|b\nc", "line": None, "detail": "<i>"}],
-        most_classes=1,
+        classes_json=["[cat](x)", "dog", *many],
+        shapes_json={**SHAPES, "class_ids": [*SHAPES["class_ids"], *range(8, 208)]},
+        problems_json=[{"code": "c", "member": "a|b\nc", "line": None, "detail": "<i>"}],
     )
     assert r"# Release \<b\>r\</b\>" in page
     assert r"\[cat\]\(x\)" in page
     assert r"a\|b c: \<i\>" in page
-    assert "3 more classes" in page
-    assert "12 images, 2 classes, 12 objects" in page
-    assert "| train | 9 | 75.0% | ██████████████████ | 6 | 1 | 2 | 2 |" in page
+    assert "... and 104 more." in page
+    assert "12 images, 202 classes, 12 objects, counted." in page
+    assert "| train | 9 | 75.0% | `██████████████████` | 6 | 1 | 2 | 2 |" in page
+    assert r"| no\_area | 3 | d\|e.txt:1 |" in page

@@ -3,11 +3,13 @@
 import xml.etree.ElementTree as ElementTree
 
 import pyarrow as pa
+import pytest
 
+from deployments.cli.output.tables import print_report
 from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
 from tasks.reports.html_page import report_html
 from tasks.reports.markdown import report_markdown
-from tasks.reports.report import Picture, Report, Table
+from tasks.reports.report import Bar, Picture, Report, Table
 
 NASTY = '<script>alert("x")</script> & | [b](c) `d` \n e'
 
@@ -39,9 +41,64 @@ def test_markdown_has_each_name_on_one_line_without_markup():
     text = report_markdown(report(5))
     assert text.count("![overlay](data:image/jpeg;base64,") == 3
     table = [line for line in text.splitlines() if line.startswith("|")]
+    assert table[1] == "|---|---:|"
     assert len(table) == 3
     assert all(line.replace("\\|", "").count("|") == 3 for line in table)
     assert "<script>" not in text and "](c)" not in text
+
+
+@pytest.mark.parametrize(
+    ("cells", "are_figures"),
+    [
+        (["1", "23"], True),
+        (["0.123", "–"], True),
+        (["75.0%", "62.50 %", ""], True),
+        (["5 of 8", "3"], True),
+        (["2025-10-14 17:33"], True),
+        (["1", "2.jpg"], False),
+        (["class 1"], False),
+        ([], True),
+    ],
+)
+def test_columns_of_figures_are_known_by_their_cells(cells, are_figures):
+    table = Table("t", ("name", "n"), [("x", cell) for cell in cells])
+    assert table.has_figures(1) is are_figures
+
+
+def test_what_is_not_shown_is_counted():
+    table = Table("t", ("n",), [(str(number),) for number in range(120)], more=3)
+    markdown = report_markdown(Report("r", [], [table]))
+    assert "| 99 |" in markdown and "| 100 |" not in markdown
+    assert "... and 23 more." in markdown
+    page = report_html(Report("r", [], [table]))
+    assert '<td class="number">119</td>' in page and "... and 3 more." in page
+    assert table.first(None)[1] == "... and 3 more." and table.first(10)[1] == "... and 113 more."
+
+
+def test_bars_are_kept_as_they_are():
+    report = Report("r", [], [Table("t", ("shape",), [(Bar(" ▁█ "),)])], notes=["look <here>"])
+    assert "| `\u00a0▁█\u00a0` |" in report_markdown(report)
+    assert "- look \\<here\\>" in report_markdown(report)
+    page = report_html(report)
+    assert '<td class="bar"> ▁█ </td>' in page and "<li>look &lt;here&gt;</li>" in page
+
+
+def test_the_terminal_shows_figures_below_each_other_and_notes_as_errors(capsys):
+    table = Table("t", ("name", "n", ""), [("[red]a", "5", Bar("█ ")), ("b", "12", Bar("▏"))])
+    rows = [(str(number),) for number in range(12)]
+    report = Report(
+        "[bold]r", ["said"], [table, Table("many", ("n",), rows)], ["note"], places=[("x", "/y")]
+    )
+    print_report(report, ("page", "/p"))
+    shown = capsys.readouterr()
+    assert shown.err == "note\n"
+    lines = [line.rstrip() for line in shown.out.splitlines()]
+    assert lines[:7] == [
+        *("[bold]r", "said", "", "t"),
+        *(" name     n", " [red]a   5  █", " b       12  ▏"),
+    ]
+    assert "... and 2 more." in lines
+    assert lines[-3:] == ["Where it lies", "  x         /y", "  page      /p"]
 
 
 def test_rows_of_a_snapshot_keep_polygons_as_nested_lists():

@@ -144,7 +144,8 @@ def test_a_run_a_second_threshold_and_their_comparison(
     run = ("run", "collection-inference", "--model", "mussels", "--collection")
     shown = command.run(*run, NAME)
     assert "4 images went through the model, 0 were answered from kept detections." in shown
-    assert f"{NAME}, mussels, threshold 0.5: completed_with_errors. 3 of 4 images done" in shown
+    assert f"{NAME}, mussels, threshold 0.5\n" in shown
+    assert "3 of 4 images done, 1 failed" in shown and "; completed_with_errors." in shown
     assert "[bold]zero.png: the file is empty (0 bytes)" in shown
     (first,) = list_runs(database)
     polygons = str(tmp_path / "home" / "runs" / str(first.id) / "polygons")
@@ -176,7 +177,7 @@ def test_a_run_a_second_threshold_and_their_comparison(
 
     with start_job(database, JobKind.COLLECTION_INFERENCE, str(first.id)) as held:
         shown = command.run(*run, NAME)
-    assert f"This run is at work already (job {held.id})" in shown
+    assert f"mussels on {NAME}: at work already (job {held.id})" in shown
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_what_cannot_be_run_is_refused_before_anything_starts(
     invoke, pictures, options, words, monkeypatch
 ):
     monkeypatch.setattr(
-        "deployments.cli.run.collection_inference.prepare_prefect_environment",
+        "deployments.cli.run.here.prepare_prefect_environment",
         lambda *_, **__: None,
     )
     invoke("models", "add", str(WEIGHTS))

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-from deployments.cli.output.releases import as_sentence
 from storage.database.tables.jobs import JobStatus
 from storage.jobs.records import list_jobs
 from storage.releases import find_release, register_release
@@ -62,11 +61,6 @@ def test_a_bad_archive_is_one_sentence_and_several_are_told_apart(command, tmp_p
     assert "1 built, 1 failed." in shown
     assert "completed" in shown and "failed" in shown
     assert find_release(database, "good").train_image_count == 2
-
-
-def test_a_message_becomes_a_sentence_without_changing_the_names_in_it():
-    assert as_sentence("2 failed; A: /Data/A.zip is gone.") == "2 failed; A: /Data/A.zip is gone."
-    assert as_sentence("a: gone") == "a: gone."
 
 
 def test_a_project_becomes_a_release(command, invoke, database, home, tmp_path):

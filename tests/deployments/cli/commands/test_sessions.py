@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -30,12 +31,15 @@ def root(tmp_path):
 
 def test_people_get_tables_and_a_second_run_reads_nothing(invoke, prefect_client, root, database):
     shown = invoke("compute-stats", "--all", "--root", str(root)).output
-    assert "4 computed and 0 failed in this run, 0 unchanged; 4 sessions in" in shown
+    assert "4 computed and 0 failed in this run, 0 unchanged; 4 sessions with" in shown
     assert "with 88 images, 296 expected; 2 incomplete, 0 ongoing, 2 seed sweeps." in shown
     for title in ("Incomplete sessions", "Models", "Problems"):
         assert title in shown
-    assert "██▌░░░░░░░  25.00 %  60 of 240  aborted  seed list" in shown
-    assert f"Snapshot: {list_jobs(database)[0].result['snapshot']}\n" in shown
+    assert "██▌░░░░░░░ 25.00 % 60 of 240 aborted seed list" in " ".join(shown.split())
+    result = list_jobs(database)[0].result
+    for place in ("snapshot", "page"):
+        assert f"  {place:<9} {result[place]}\n" in shown
+    assert "<title>Sessions in " in Path(result["page"]).read_text(encoding="utf-8")
 
     again = invoke("compute-stats", "--all", "--root", str(root)).output
     assert "0 computed and 0 failed in this run, 4 unchanged" in again
@@ -65,7 +69,7 @@ def test_programs_get_one_json_document_and_the_options_reach_the_flow(
 
     with start_job(database, JobKind.SESSION_STATS, str(root)) as held:
         shown = invoke("compute-stats", "--all").output
-    assert f"are being computed already (job {held.id})" in shown
+    assert f"Sessions in {root}: at work already (job {held.id})" in shown
     missing = invoke("compute-stats", "nobody")
     assert missing.status == 1 and missing.output.strip() == ""
     assert missing.errors.splitlines()[-1].startswith(f"Error: {root / 'nobody'} is not a folder")

@@ -57,7 +57,7 @@ def test_a_second_start_reports_the_job_at_work(command, database):
     project = find_project(database, NAME)
     with start_job(database, JobKind.QUALITY_METRICS, str(project.id)) as held:
         shown = command.run("run", "quality-metrics", "--project", NAME)
-    assert f"{NAME} is being measured already (job {held.id})" in shown
+    assert f"Measuring {NAME}: at work already (job {held.id})" in shown
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])

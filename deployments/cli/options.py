@@ -1,0 +1,17 @@
+"""Options that several commands have, with one wording each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+RemoteOption = Annotated[
+    bool, typer.Option("--remote", help="Run it on a worker of the stack (PREFECT_API_URL).")
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")]
+AcceptLossesOption = Annotated[
+    bool,
+    typer.Option("--accept-losses", help="Go on although more than a tenth of the images is gone."),
+]

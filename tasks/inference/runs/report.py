@@ -1,0 +1,111 @@
+"""What is told of a run, and of two runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.inference.runs.matching import MATCH_IOU
+from tasks.reports.report import Picture, Report, Table, count_table, figure
+
+
+def run_report(
+    run: Mapping[str, Any],
+    counts: tuple[int, int] | None = None,
+    pictures: Sequence[Picture] = (),
+) -> Report:
+    """What a run has counted, what failed, and where it lies.
+
+    Args:
+        run: its fields, with `totals`, `failures` and the folder `polygons`.
+        counts: how many images went through the model now, and how many needed no inference.
+        pictures: images with what was found on them.
+    """
+    totals, failures = run["totals"], run["failures"]
+    status = "interrupted" if run["is_interrupted"] else str(run["status"])
+    how = f", by {run['runtime']}" if run["runtime"] else ""
+    return Report(
+        title=run_in_words(run),
+        sentences=[
+            *(
+                []
+                if counts is None
+                else [
+                    f"{counts[0]} images went through the model, {counts[1]} were answered from "
+                    "kept detections."
+                ]
+            ),
+            f"{totals['processed_count']} of {totals['total']} images done, "
+            f"{totals['failed_count']} failed; {sum(totals['class_counts'].values())} objects: "
+            f"{totals['live_count']} live, {totals['dead_count']} dead.",
+            f"Image size {run['image_size']}{how}; {status}.",
+            *([run["error_msg"]] if status == "failed" and run["error_msg"] else []),
+        ],
+        tables=[
+            count_table("Objects by class", totals["class_counts"], "class", "objects"),
+            Table(
+                "Images that failed",
+                ("image", "reason"),
+                failures,
+                more=totals["failed_count"] - len(failures),
+            ),
+        ],
+        pictures=pictures,
+        places=[("run", str(run["id"])), ("polygons", run["polygons"])],
+    )
+
+
+def run_in_words(run: Mapping[str, Any]) -> str:
+    """A run as people know it."""
+    return f"{run['collection']}, {run['model']}, threshold {run['threshold']:g}"
+
+
+def comparison_report(
+    found: Mapping[str, Any],
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    pictures: Sequence[Picture] = (),
+) -> Report:
+    """How two runs go together: by class, and the images on which they disagree the most.
+
+    Args:
+        found: the comparison as JSON values.
+        first: the fields of the first run.
+        second: of the other one.
+        pictures: the worst images, as each of the runs sees them.
+    """
+    total = found["total"]
+    return Report(
+        title=f"{run_in_words(first)} and {run_in_words(second)}",
+        sentences=[
+            f"{found['images']} images compared, {found['equal_images']} of them without a "
+            f"disagreement; {found['only_first']} only in the first run, "
+            f"{found['only_second']} only in the second.",
+            f"{total['first']} and {total['second']} objects, {total['matched']} of them the same "
+            f"(class, and boxes from IoU {MATCH_IOU:g}): agreement {total['agreement']:.3f}.",
+            f"The first sees {first['image_size']} pixels, the second {second['image_size']}.",
+        ],
+        tables=[
+            Table(
+                "Agreement by class",
+                ("class", *_AGREEMENT),
+                [(one["class_name"], *_agreement(one)) for one in [*found["classes"], total]],
+                brief=None,
+            ),
+            Table(
+                "Worst disagreements",
+                ("image", *_AGREEMENT),
+                [(one["image"], *_agreement(one)) for one in found["worst"]],
+            ),
+        ],
+        pictures=pictures,
+        places=[("snapshot", found["snapshot"])],
+    )
+
+
+_AGREEMENT = ("first", "second", "matched", "agreement", "mean IoU")
+
+
+def _agreement(row: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = (str(row[name]) for name in ("first", "second", "matched"))
+    return (*counts, figure(row["agreement"], ".3f"), figure(row["mean_iou"], ".3f"))

@@ -1,0 +1,29 @@
+"""Keeping a report as a page, and showing it in Prefect."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prefect.artifacts import create_markdown_artifact
+
+from storage.files import write_files
+from storage.settings import get_settings
+from tasks.reports.html_page import report_html
+from tasks.reports.markdown import escape, report_markdown
+from tasks.reports.report import Report
+
+
+def publish_report(report: Report, flow: str, subject_id: object, *, key: str) -> str:
+    """Write a report as a page, and show it as an artifact in Prefect; the page's path.
+
+    Args:
+        report: what there is to show.
+        flow: name of the flow, which has a folder of pages.
+        subject_id: what the report is about; the page of the same subject is written anew.
+        key: of the artifact.
+    """
+    page = get_settings().report_page(flow, subject_id)
+    shown = replace(report, places=[*report.places, ("page", str(page))])
+    write_files(page.parent, {page.name: report_html(shown).encode("utf-8", "replace")})
+    create_markdown_artifact(report_markdown(shown), key=key, description=escape(report.title))
+    return str(page)

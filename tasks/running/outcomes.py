@@ -1,0 +1,91 @@
+"""What a run on a worker returned or failed with, kept on Prefect's server for who follows it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+)
+from prefect.client.schemas.objects import State
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.context import FlowRunContext
+
+from storage.errors import VisionflowsError
+
+_log = logging.getLogger(__name__)
+_TYPE = "result"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        result: what the flow has returned, as JSON values; also of one that failed with data.
+        error: the sentence of an error of ours; None without one.
+    """
+
+    result: Any = None
+    error: str | None = None
+
+
+def error_sentence(error: object) -> str | None:
+    """The sentence of an error that is meant for people; None of any other."""
+    return str(error) if isinstance(error, VisionflowsError | OSError) else None
+
+
+@contextmanager
+def kept_outcome() -> Iterator[Callable[[object], None]]:
+    """Keep what is given to the function, or the error of the block, if a worker runs the flow.
+
+    It is there before the run has ended. Where the server cannot be reached that is logged only.
+    """
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    run_id = None if run is None or run.deployment_id is None else run.id
+
+    def keep(returned: object) -> None:
+        result = returned.data if isinstance(returned, State) else returned
+        _keep(run_id, Outcome(result=result))
+
+    try:
+        yield keep
+    except Exception as error:
+        _keep(run_id, Outcome(error=error_sentence(error)))
+        raise
+
+
+def _keep(run_id: UUID | None, outcome: Outcome) -> None:
+    if run_id is None:
+        return
+    try:
+        data = json.loads(json.dumps(asdict(outcome), default=str))
+        with get_client(sync_client=True) as client:
+            client.create_artifact(ArtifactCreate(type=_TYPE, data=data, flow_run_id=run_id))
+    except Exception as error:
+        _log.warning("The result of run %s could not be kept: %s", run_id, error)
+
+
+def read_outcome(client: SyncPrefectClient, run_id: UUID) -> Outcome | None:
+    """What a run on a worker returned or failed with; None where it could not say so."""
+    found = client.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]),
+            type=ArtifactFilterType(any_=[_TYPE]),
+        ),
+        sort=ArtifactSort.CREATED_DESC,
+        limit=1,
+    )
+    data = found[0].data if found else None
+    return Outcome(**data) if isinstance(data, dict) else None
