@@ -105,8 +105,8 @@ def make_database_url(postgresql: EmbeddedPostgreSQL) -> Iterator[Callable[[str]
 def shared_database_url(postgresql: EmbeddedPostgreSQL) -> str:
     """The database of all tests of this process, each of which begins with empty tables."""
     with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE shared TEMPLATE with_tables STRATEGY file_copy")
-    return postgresql.url("shared")
+        connection.execute("CREATE DATABASE test_shared TEMPLATE with_tables STRATEGY file_copy")
+    return postgresql.url("test_shared")
 
 
 def empty_tables(url: str) -> None:

@@ -66,7 +66,6 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     What a run on a worker has returned is kept on the server for whoever follows it.
 
     Args:
-        name: the flow's name.
         run_name: the name of a flow run, with the parameters in braces.
     """
 
