@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
@@ -25,6 +27,8 @@ from storage.errors import VisionflowsError
 
 _log = logging.getLogger(__name__)
 _TYPE = "result"
+# A server that is being started again is back within these.
+_WAITS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def error_sentence(error: object) -> str | None:
 def kept_outcome() -> Iterator[Callable[[object], None]]:
     """Keep what is given to the function, or the error of the block, if a worker runs the flow.
 
-    It is there before the run has ended. Where the server cannot be reached that is logged only.
+    It is there before the run has ended. Where the server does not answer that is logged only.
     """
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
@@ -69,12 +73,16 @@ def kept_outcome() -> Iterator[Callable[[object], None]]:
 def _keep(run_id: UUID | None, outcome: Outcome) -> None:
     if run_id is None:
         return
-    try:
-        data = json.loads(json.dumps(asdict(outcome), default=str))
-        with get_client(sync_client=True) as client:
-            client.create_artifact(ArtifactCreate(type=_TYPE, data=data, flow_run_id=run_id))
-    except Exception as error:
-        _log.warning("The result of run %s could not be kept: %s", run_id, error)
+    data = json.loads(json.dumps(asdict(outcome), default=str))
+    artifact = ArtifactCreate(type=_TYPE, data=data, flow_run_id=run_id)
+    for wait in _WAITS_SECONDS:
+        time.sleep(wait)
+        try:
+            with get_client(sync_client=True) as client:
+                client.create_artifact(artifact)
+            return
+        except httpx.HTTPError as error:
+            _log.warning("The result of run %s could not be kept: %s", run_id, error)
 
 
 def read_outcome(client: SyncPrefectClient, run_id: UUID) -> Outcome | None:

@@ -40,7 +40,7 @@ def print_sessions_run(
 def print_sessions(sessions: Sequence[Mapping[str, Any]]) -> None:
     """Sessions, one a line."""
     print_list(
-        ("began", "completion", "", "images", "sweep", "state", "model", "session"),
+        ("began", "done", "", "images", "sweep", "state", "model", "session"),
         [
             (
                 _time(session["session_created_at"] or session["first_image_created_at"]),

@@ -140,7 +140,13 @@ def follow_remote_run(
                 state = client.read_flow_run(run_id).state
     if state.is_cancelled():
         raise cancelled(state.message)
-    kept = read_outcome(client, run_id) or Outcome()
+    kept = read_outcome(client, run_id)
+    if kept is None and state.is_completed():
+        return Outcome(
+            error=f"{name} is completed, but the server did not get its result; look at its run "
+            f"{run_id}."
+        )
+    kept = kept or Outcome()
     if state.is_completed() or kept.error is not None:
         return kept
     message = (state.message or state.name or "").rstrip(".")

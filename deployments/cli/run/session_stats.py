@@ -65,14 +65,17 @@ def compute_stats(
     """
     if every == bool(sessions):
         raise typer.BadParameter("Name sessions, or give --all for all of them.")
-    parameters = {
-        "session_ids": None if every else sessions,
-        "force_refresh": force_refresh,
-        "stats_without_manifest": without_manifest,
-        "accept_losses": accept_losses,
-        "batch_size": batch_size,
-    }
-    _run(root, parameters, remote=remote, verbose=verbose, json_output=json_output)
+    compute_session_stats(
+        root=root,
+        session=sessions,
+        force_refresh=force_refresh,
+        without_manifest=without_manifest,
+        accept_losses=accept_losses,
+        batch_size=batch_size,
+        remote=remote,
+        verbose=verbose,
+        json_output=json_output,
+    )
 
 
 def compute_session_stats(
@@ -97,42 +100,32 @@ def compute_session_stats(
 
       visionflows run compute-session-stats --root ~/sessions
     """
-    parameters = {
-        "session_ids": session or None,
-        "force_refresh": force_refresh,
-        "stats_without_manifest": without_manifest,
-        "accept_losses": accept_losses,
-        "batch_size": batch_size,
-    }
-    _run(root, parameters, remote=remote, verbose=verbose, json_output=json_output)
-
-
-def _run(
-    sessions_root: Path | None,
-    parameters: dict[str, Any],
-    *,
-    remote: bool,
-    verbose: bool,
-    json_output: bool,
-) -> None:
-    """Run the flow and show what it finds."""
     database = prepare(verbose=verbose)
 
     from flows.compute_session_stats import resolve_sessions_root
 
-    given = None if sessions_root is None else str(sessions_root)
-    root = resolve_sessions_root(given, parameters["session_ids"], for_deployment=False)
+    # Before anything starts: a folder that cannot be used is refused at once.
+    sessions_root = resolve_sessions_root(
+        None if root is None else str(root), session or None, for_deployment=False
+    )
 
     def job_of(result: dict[str, Any]) -> JobRecord:
         return find_job(database, UUID(result["job_id"]))
 
     run_flow(
         "compute-session-stats",
-        {"sessions_root": root, **parameters},
+        {
+            "sessions_root": sessions_root,
+            "session_ids": session or None,
+            "force_refresh": force_refresh,
+            "stats_without_manifest": without_manifest,
+            "accept_losses": accept_losses,
+            "batch_size": batch_size,
+        },
         database,
-        doing=f"Sessions in {root}",
+        doing=f"Sessions in {sessions_root}",
         remote=remote,
         json_output=json_output,
-        show=lambda result: print_sessions_run(database, root, job_of(result), result),
-        as_json=lambda result: sessions_run_as_json(database, root, job_of(result)),
+        show=lambda result: print_sessions_run(database, sessions_root, job_of(result), result),
+        as_json=lambda result: sessions_run_as_json(database, sessions_root, job_of(result)),
     )
