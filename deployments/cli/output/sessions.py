@@ -61,17 +61,8 @@ def print_sessions(sessions: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-_SHOWN = (
-    *("session_path", "folder_state", "missing_since", "error_message"),
-    *("images_actual", "images_expected", "completion_percentage", "is_seed_sweep", "is_ongoing"),
-    *("manifest_status", "sd_model", "sd_model_hash", "generation_mode", "seed_mode", "seed_base"),
-    *("seed_min", "seed_max", "sampler_name", "steps", "cfg_scale", "width", "height"),
-    *("resolved_prompt", "negative_prompt", "template_version", "placeholders_json"),
-    *("variations_summary_json", "session_created_at", "manifest_generated_at"),
-    *("first_image_created_at", "last_image_created_at", "images_listed", "images_listed_absent"),
-    *("images_unlisted", "images_sampled", "stats_source", "stats_version", "stats_computed_at"),
-    *("tags", "flags", "rating", "note"),
-)
+# Told elsewhere, or of no use to people.
+_NOT_SHOWN = frozenset(["session_id", "problems", "look_again", "sessions_root", "relative_path"])
 
 
 def print_session(session: Mapping[str, Any]) -> None:
@@ -80,9 +71,8 @@ def print_session(session: Mapping[str, Any]) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("session_id", plain(session["session_id"]))
-    for name in _SHOWN:
-        value = session[name]
-        if value is not None and value not in ("", [], {}):
+    for name, value in session.items():
+        if name not in _NOT_SHOWN and value is not None and value not in ("", [], {}):
             table.add_row(name, plain(_shown(name, value)))
     console.print(table)
     if session["problems"]:
