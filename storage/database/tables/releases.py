@@ -41,11 +41,11 @@ class Release(SQLModel, table=True):
         project_id: the project that it was made from; an archive outlives it.
         name: unique.
         model_path: of the archive, absolute; unique.
-        train_image_count: images for training.
-        val_image_count: images for validation.
+        train_image_count: images for training; those of no split are in `shapes_json`.
+        val_image_count: likewise for validation (`valid`, `validation`).
         test_image_count: images for testing.
-        class_count: declared classes.
-        classes_json: their names in the order of the ids.
+        class_count: declared classes; the used ones where none is declared.
+        classes_json: their names in the order of the ids, which `class_ids` in `shapes_json` has.
         shapes_json: what the labels hold, see [releases.md](releases.md).
         problems_json: what is wrong: code, member, line, detail, and totals.
         stats_status: pending, completed, failed or stale.
