@@ -10,7 +10,7 @@ from tasks.labels.formats.registry import LabelFormat
 def label_path_beside(
     generated: PurePosixPath, image: PurePosixPath, label_file: PurePosixPath, kind: LabelFormat
 ) -> PurePosixPath:
-    """Where the label file of a generated image belongs, so that it is found like the original's.
+    """Where the label file of a generated image belongs: where it is found like the original's."""
 
     Args:
         generated: the generated image, in the folder of its original.
