@@ -21,7 +21,6 @@ class Schedule:
     Attributes:
         slug: what a schedule is known by when it is applied again, and in VISIONFLOWS_SCHEDULES.
         cron: five fields, in UTC.
-        parameters: what the scheduled runs get besides the deployment's own parameters.
         needs: a setting without which its runs would have nothing to do; where it is not given,
             there is no such schedule.
     """
@@ -37,14 +36,10 @@ class DeployedFlow:
     """A flow that a worker runs on request, by schedule or by event.
 
     Attributes:
-        name: name of the flow, and of its deployment.
-        entrypoint: module and function, as Python imports them.
         description: what it does, for people who look at it in the UI (Markdown).
-        tags: what its runs are found by.
         schedule: when it runs by itself; None for never.
         concurrency: how many of its runs may be at work at the same time on all workers; None for
             as many as the workers take. One job per subject holds without it.
-        parameters: defaults that differ from those of the function.
     """
 
     name: str

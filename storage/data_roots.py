@@ -21,7 +21,6 @@ def check_within_data_roots(
         path: a file or folder, which need not exist yet; relative to the current folder.
         for_deployment: whether the run is one of a deployment:
             `prefect.runtime.deployment.id is not None`.
-        settings: the settings to use; the process's own when left out.
 
     Raises:
         InvalidInputError: the path lies elsewhere, cannot be stored, or its links lead in circles;

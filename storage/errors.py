@@ -81,12 +81,7 @@ class ImageErrorCode(StrEnum):
 
 
 class ImageError(VisionflowsError):
-    """One image cannot be read whole.
-
-    Attributes:
-        code: the kind of failure.
-        reason: the cause in words, without the file's name (the caller knows the file).
-    """
+    """One image cannot be read whole."""
 
     def __init__(self, code: ImageErrorCode, reason: str) -> None:
         super().__init__(reason)

@@ -23,7 +23,6 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     is killed leaves the temporary file behind; `remove_leftovers` finds it.
 
     Args:
-        path: the file to create or replace; missing parent folders are made.
         durable: False leaves the disk to whoever brings many such files there at once.
 
     Yields:
@@ -56,10 +55,6 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write several files of one folder; each appears under its name only when it is whole.
 
     When one cannot be written no name has changed; the temporary files are removed.
-
-    Args:
-        folder: made if it is missing.
-        contents: by file name.
     """
     _make_folder(folder)
     temporary = {name: _temporary(folder) for name in contents}
@@ -110,10 +105,6 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
 
     The kernel drops it when this process ends, however it ends.
 
-    Args:
-        path: made if it is missing.
-        wait: until another process gives it back.
-
     Yields:
         The descriptor of the file.
 
@@ -134,7 +125,6 @@ def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> 
     """Remove temporary files of writers that were killed.
 
     Args:
-        folder: the folder to look in, not recursively.
         older_than_seconds: younger files may belong to a writer at work.
         now: the present time, seconds since the epoch.
 

@@ -99,8 +99,6 @@ class ReleaseDetails:
     """The long columns of a release.
 
     Attributes:
-        classes: names in the order of their ids.
-        shapes: see docs/releases.md.
         problems: objects of code, member, line, detail, and count where it is not 1.
     """
 
@@ -179,7 +177,6 @@ def register_release(
     """The release of this archive, made if it is not registered.
 
     Args:
-        path: the archive, resolved.
         name: a name of somebody's choice. None takes that of the file, with a number where
             another release has it, and leaves that of a registered one alone.
         project_id: the project that it was made from; None leaves a registered one alone.

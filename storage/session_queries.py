@@ -22,13 +22,8 @@ class SessionFilter:
 
     Attributes:
         model: the name of the model, with or without the suffix of its file.
-        incomplete: only those with fewer images than expected.
-        sweeps: only seed sweeps.
-        ongoing: only those that may still be written.
         since: only those that began at this time or later: the time in the folder's name, or
             else that of the first image.
-        tag: only those that people have tagged so.
-        root: only those below this root.
         include_missing: also those whose folders are gone.
     """
 
@@ -64,7 +59,6 @@ class SessionOverview:
 
     Attributes:
         incomplete_sessions: those with the fewest of their images first.
-        models: by number of sessions.
         sources: how many sessions were told by manifest, image metadata, or the folder alone.
         problems: how many sessions have a problem of each kind.
         failures: id and reason of sessions that could not be looked at.
@@ -157,13 +151,7 @@ def listing_query(chosen: SessionFilter, *, limit: int | None) -> tuple[str, dic
 def list_sessions(
     database: Database, chosen: SessionFilter, *, limit: int | None = 50
 ) -> list[dict[str, Any]]:
-    """Sessions with the figures that people look at first, the newest first.
-
-    Args:
-        database: the database.
-        chosen: which sessions.
-        limit: at most so many; None for all.
-    """
+    """Sessions with the figures that people look at first, the newest first."""
     query, values = listing_query(chosen, limit=limit)
     with database.reading() as connection:
         return [dict(row) for row in connection.execute(text(query), values).mappings()]

@@ -58,10 +58,7 @@ class FolderRegistration:
     """What is to be changed in `session_folders`, by their ids and relative paths.
 
     Attributes:
-        new: relative paths of sessions that nobody knew.
         moved: where known sessions lie now that lay elsewhere.
-        returned: sessions that were missing and are back.
-        gone: sessions whose folders are not there any more.
     """
 
     new: Sequence[str]
@@ -75,7 +72,6 @@ class StoredSession:
     """The outcome of a look at one session.
 
     Attributes:
-        folder_id: its row in `session_folders`.
         values: columns of `session_stats` but the id, by name.
         fingerprint: time of the folder, time and size of the manifest, before they were read.
         error_message: why it could not be read whole; its values then do not replace earlier ones.
@@ -114,11 +110,6 @@ def register_session_folders(
 
     The id of a new session is its relative path. Where a session of another root has that id, it is
     followed by `@` and the root.
-
-    Args:
-        connection: the transaction to write in.
-        root: the resolved sessions' root.
-        changes: what has come, moved, returned and gone.
 
     Returns:
         The ids of all folders of this root by relative path.
@@ -207,7 +198,6 @@ def store_sessions(connection: Connection, sessions: Sequence[StoredSession]) ->
     somebody has deleted in the meantime is left out.
 
     Args:
-        connection: the transaction to write in.
         sessions: the outcomes; all good ones with the same columns.
     """
     # The locks keep the sessions from being deleted before their statistics are stored.
@@ -296,9 +286,7 @@ def find_session_paths(connection: Connection, names: Sequence[str], root: str) 
     """The relative paths of known sessions of a root by the names that people give them.
 
     Args:
-        connection: the transaction to read in.
         names: ids or relative paths; unknown ones are left out of the result.
-        root: the resolved sessions' root.
     """
     rows = connection.execute(
         text(

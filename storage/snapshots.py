@@ -56,13 +56,9 @@ def write_snapshot(
     """Write a snapshot batch by batch; it appears under its name only when it is whole.
 
     Args:
-        root: the folder of all snapshots.
-        subject: what the snapshot is about.
-        schema: the columns, with types.
         batches: the rows, in any number of batches; one batch is in memory at a time.
         run_id: the flow run, or job, that found the rows.
         metadata: stored in the file's footer under `visionflows.<key>`; `row_count` is added.
-        taken_at: the time in the name; now when left out.
 
     Returns:
         The path of the snapshot.
@@ -136,8 +132,6 @@ def prune_snapshots(
     """Remove old snapshots of a subject; the newest one always stays.
 
     Args:
-        root: the folder of all snapshots.
-        subject: whose snapshots to prune.
         keep: how many of the newest to keep, at least 1.
         older_than: remove only those taken before this time.
 

@@ -35,11 +35,8 @@ def keep_snapshot(
     """Write a snapshot unless the newest holds the same, and remove those that are too many.
 
     Args:
-        subject: what the snapshot is about.
-        schema: the columns.
         batches: gives the rows; called only where they are written.
         content: the same text for the same rows; None to write in any case.
-        flow: the name of the flow, for the footer.
         run_id: the job or the run that found the rows.
         metadata: more for the footer, which has the version and the time as well.
 
@@ -68,7 +65,6 @@ def prune_all_snapshots(keep: int, older_than: datetime) -> tuple[int, int]:
 
     Args:
         keep: how many of the newest of each subject stay, at least 1.
-        older_than: only those taken before this time are removed.
 
     Returns:
         How many were removed, and their size in bytes.

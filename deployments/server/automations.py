@@ -25,9 +25,6 @@ def apply_automations(client: SyncPrefectClient) -> list[str]:
 
     One that a person has paused stays paused.
 
-    Args:
-        client: a client of the server, on which the deployments exist already.
-
     Returns:
         The names of the automations.
 

@@ -44,11 +44,6 @@ def prepare_prefect_environment(
     """Set what Prefect reads when it is imported.
 
     A variable that the person has set stays as it is.
-
-    Args:
-        settings: decides where Prefect keeps its state.
-        log_level: how much Prefect says in the terminal, e.g. `WARNING`.
-        use_stack: talk to the server of the local stack when it runs.
     """
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         if not os.environ[name]:

@@ -57,10 +57,7 @@ class StackState:
 
     Attributes:
         mark: what the environment of its processes holds.
-        supervisor: the process that looks after the others.
-        url: address of the UI.
         ready: whether everything is applied and runs are taken.
-        processes: server and worker.
     """
 
     mark: str

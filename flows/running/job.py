@@ -31,7 +31,6 @@ class Outcome:
     Attributes:
         result: JSON values, kept with the job and told by the flow run.
         message: for the flow run; left out, how many items were done and how many failed.
-        with_errors: whether the job ends as `completed_with_errors`.
     """
 
     result: dict[str, Any]

@@ -36,8 +36,6 @@ def map_chunks(
         start: maps the task over some chunks and returns the futures.
         job: looked at between windows and every second; when it is cancelled no chunk is mapped
             any more, and those at work end within their batch.
-        progress: brought up to date every second.
-        workers: how many chunks run at the same time.
 
     Returns:
         The results, in no particular order.

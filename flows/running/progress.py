@@ -17,7 +17,6 @@ class Shown:
     """How a job is shown in Prefect: the key of its progress artifact, and some words.
 
     Attributes:
-        title: what is worked on.
         done: what becomes of an item: measured, computed, staged.
         items: what the work list holds.
     """

@@ -64,9 +64,6 @@ _opening = threading.Lock()
 def open_database(settings: Settings | None = None) -> Database:
     """The database of these settings, started, migrated and shared by the whole process.
 
-    Args:
-        settings: the settings to use; the process's own when left out.
-
     Returns:
         The database, ready for use.
 

@@ -64,7 +64,6 @@ class SnapshotView:
     """A view of which each subject (a project, a root of sessions) has snapshots.
 
     Attributes:
-        view: its name.
         subject: the column that tells the subjects apart.
         order: the column that orders the rows of a subject; text, unique among them.
         columns: the columns of a snapshot, by their names in the view.

@@ -10,10 +10,6 @@ def storable_text(value: str, *, longest: int | None = None) -> str:
     r"""A text as PostgreSQL can hold it.
 
     NUL becomes `\0`, and the stray bytes of a file name that is not UTF-8 become `\udc..`.
-
-    Args:
-        value: any text.
-        longest: cut the text to so many characters.
     """
     value = value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
     return value[:longest]

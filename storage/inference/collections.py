@@ -87,10 +87,6 @@ def add_collection(
 ) -> UUID:
     """The collection of this name and source, made if it does not exist.
 
-    Args:
-        source: where its images come from, as JSON values.
-        replace: give a collection that exists this source.
-
     Raises:
         InvalidInputError: the name is taken by a collection with another source.
     """

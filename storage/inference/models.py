@@ -102,7 +102,6 @@ def add_model(database: Database, model: NewModel, *, name: str | None) -> Model
     """Register weights; doing it again changes at most where they lie, and their name.
 
     Args:
-        model: the weights.
         name: a name of somebody's choice; None takes the name of the file, with the beginning of
             the digest behind it where other weights have that name.
 

@@ -40,7 +40,6 @@ class KeptQuery:
     """Which kept detections answer a run.
 
     Attributes:
-        settings: everything but the floor that decides what is found.
         threshold: of the run; detections kept down to this or lower answer it.
     """
 
@@ -159,8 +158,6 @@ def store_detections(
     """Keep detections; those that are kept down to a lower floor already stay.
 
     Args:
-        connection: the transaction to write in.
-        kept: the model and the settings.
         floor_confidence: everything above it was found.
         records: by image, what `to_record` gave, and the milliseconds that finding it took.
     """
@@ -206,10 +203,6 @@ def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     """Insert or replace results of a run; a failure never replaces a good result.
 
     One that was to be counted again, see `begin_run`, is no good result any more.
-
-    Args:
-        connection: the transaction to write in.
-        rows: all columns of `image_results` but `computed_at`, by name.
     """
     if not rows:
         return

@@ -26,11 +26,7 @@ class RunRecord:
 
     Attributes:
         total: images of the collection when the run was last started.
-        processed_count: how many of them have a good result.
-        failed_count: how many of them were tried in vain.
         live_count: live ones on all images of the collection, when the run last added up.
-        dead_count: as `live_count`.
-        class_counts: as `live_count`, by class name.
         is_interrupted: whether it looks active while nobody is at work on it.
     """
 

@@ -31,10 +31,6 @@ def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UU
 
     Doing it again, after an attempt whose answer was lost, changes nothing.
 
-    Args:
-        job: the job, still pending.
-        chunks: the items of each chunk; no chunk is empty.
-
     Raises:
         JobTakenOverError: another run has closed this job.
     """
@@ -96,9 +92,7 @@ def record_batch(
     """Move a chunk forward, in the transaction that stores the results of the batch.
 
     Args:
-        connection: the transaction of the results.
         claim: the chunk as the last call left it.
-        position: how many of its items are done now.
         processed: how many of these succeeded, counted from the chunk's start.
         failed: how many of these failed, counted from the chunk's start.
 

@@ -189,10 +189,6 @@ class HeldJob:
     def finish(self, result: dict[str, Any], *, with_errors: bool = False) -> JobStatus:
         """Close the job with its result, unless a cancellation came first.
 
-        Args:
-            result: what the flow found, as JSON values.
-            with_errors: end as `completed_with_errors`.
-
         Returns:
             The final status: `cancelled` if that was asked for before this call.
 

@@ -24,9 +24,6 @@ class ListedImage:
     """One image of a project with what is known of its content, labels and origin.
 
     Attributes:
-        image_id: its row.
-        relative_path: in the folder of its project.
-        sha256: of the file.
         file_size: in bytes, at the registration.
         modified_at_ns: time of the last change, at the registration.
         width: in pixels; None where the header tells none.
@@ -34,16 +31,9 @@ class ListedImage:
         format: as Pillow names it; None where the header tells none.
         state: "present", or "missing" where the file was gone at the last registration.
         split: "train", "val" or "test"; None where the dataset names none.
-        is_labeled: whether it has a label file.
-        label_path: that file, in the folder of the project.
-        label_format: its format.
-        label_count: labels in it.
-        generated_from_id: the image that it was made from; None for an original.
         generated_by: the key of how it was made.
         failure: why its content could not be measured; None where it could, or nobody has tried.
-        is_measured: whether its content was measured.
         perceptual_hash: 16 hexadecimal digits; None for content that is flat or not measured.
-        difference_hash: as `perceptual_hash`.
     """
 
     image_id: UUID

@@ -135,7 +135,6 @@ def register_files(
     and all that hangs on it. An image that was missing and is back is the same row, too.
 
     Args:
-        project: whose files they are.
         files: new and changed files; known unchanged ones may be left out.
         present_paths: the relative path of every image file that is there now.
         labels: where the labels are; None when no label file has changed.
@@ -352,14 +351,7 @@ def _copy_files(
 def copy_into(
     connection: Connection, definition: str, table: str, rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Make a temporary table and fill it.
-
-    Args:
-        connection: the transaction; the table lives no longer.
-        definition: the statement that makes the table.
-        table: its name.
-        rows: values of all its columns.
-    """
+    """Make a temporary table and fill it."""
     connection.execute(text(definition))
     with (
         driver_connection(connection).cursor() as cursor,

@@ -37,9 +37,7 @@ class PlannedFile:
     Attributes:
         relative_path: where it will be, or is, in the project.
         is_image: whether it is an image; otherwise it is a file about labels.
-        is_known: whether the project has it already.
         source_path: its path in the source; for a known image its path in the project.
-        size: of the source file, in bytes.
         modified_at_ns: of the source file, nanoseconds since the epoch.
         wanted: keys of what is to be generated from it.
     """
@@ -191,9 +189,7 @@ def plan_staged_files(
     """Fix which files are to be staged; what was staged before and is not kept is forgotten.
 
     Args:
-        project_id: the project that the ingest is for.
         keep: rows of an earlier, broken ingest that still hold, files generated from them included.
-        files: what is to be done beside them.
 
     Returns:
         The ids of the new rows, in the order of `files`.
@@ -376,13 +372,8 @@ class GenerationRecord:
     """A generated image of a project.
 
     Attributes:
-        relative_path: the generated image.
         source: the relative path of the image that it was made from.
-        generation: how it was made, and the label file that was made with it.
-        sha256: of its content.
-        size: in bytes, when it was registered.
         modified_at_ns: when it was registered, nanoseconds since the epoch.
-        is_missing: whether the file has gone.
     """
 
     id: UUID

@@ -89,11 +89,7 @@ def list_unmeasured_images(
     for a reason in their content (`final_error_codes`) with the present decoders.
 
     Args:
-        database: the database.
-        project_id: the project.
-        versions: the versions at work now.
         final_error_codes: error codes that the same bytes and decoders must give again.
-        force: take all present images.
     """
     query = text(
         """
@@ -145,7 +141,6 @@ def store_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]
     """Insert or replace measurements; a failure never replaces a good measurement.
 
     Args:
-        connection: the transaction to write in.
         rows: columns of `image_quality_metrics` by name; all rows with the same columns.
     """
     if not rows:
@@ -174,7 +169,6 @@ def fill_image_facts(connection: Connection, facts: Sequence[Mapping[str, Any]])
     """Store width, height and format of contents whose header had not told them before.
 
     Args:
-        connection: the transaction to write in.
         facts: `shared_image_id`, `width`, `height`, `format`.
     """
     if facts:
@@ -277,13 +271,8 @@ class QualityOverview:
 
     Attributes:
         images: present images of the project.
-        completed: how many of them are measured.
-        failed: how many could not be measured.
-        issues: how many images have each issue.
         histograms: for each measure ten counts, of 0..0.1, 0.1..0.2, ... 0.9..1.
-        worst: the images with the lowest overall quality.
         duplicate_groups: paths of each group's images, by group number; the first ones.
-        duplicate_group_count: how many groups there are in all.
         failures: path and reason of images that could not be measured; the first ones.
     """
 

@@ -120,8 +120,6 @@ def augment_image(
 
     Args:
         image: uint8[height, width, 3] RGB, at least one pixel; not changed.
-        augmentation: what to do.
-        strength: how strong.
 
     Returns:
         uint8[height, width, 3], or uint8[width, height, 3] after R90 and R270; contiguous, and

@@ -92,7 +92,6 @@ class DecodedImage:
     """All pixels of one image, in one of two forms (the other is None).
 
     Attributes:
-        facts: what the header says.
         stored: pixels of a JPEG as stored, (height, width) grey or (height, width, 4) with R, G, B
             and 255, of type uint8; valid until this thread decodes its next image.
         picture: any other image, loaded, with its EXIF orientation already applied.
@@ -150,11 +149,7 @@ class DecodedImage:
 
 
 class OpenedImage:
-    """An image whose header has been read and found within the limits.
-
-    Attributes:
-        facts: what the header says.
-    """
+    """An image whose header has been read and found within the limits."""
 
     def __init__(
         self,
@@ -212,10 +207,6 @@ def transpose_by_exif(picture: Image.Image, orientation: int) -> Image.Image:
 def read_image_facts(source: bytes | Path, limits: ImageLimits = DEFAULT_LIMITS) -> ImageFacts:
     """Read format, mode, size and orientation from the header; no pixel is decoded.
 
-    Args:
-        source: the file's content, or its path.
-        limits: refuse what is larger.
-
     Raises:
         ImageError: why the header cannot be read or is refused.
     """
@@ -225,10 +216,6 @@ def read_image_facts(source: bytes | Path, limits: ImageLimits = DEFAULT_LIMITS)
 
 def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
     """Decode all pixels of the first picture in the file.
-
-    Args:
-        content: the file's bytes.
-        limits: checked from the header before any pixel is decoded.
 
     Raises:
         ImageError: NOT_AN_IMAGE, UNSUPPORTED, TOO_LARGE, TRUNCATED, CORRUPT or OUT_OF_MEMORY,

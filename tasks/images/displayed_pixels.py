@@ -58,7 +58,6 @@ def encode_rgb(pixels: NDArray[np.uint8], suffix: str) -> bytes:
 
     Args:
         pixels: uint8[height, width, 3] in R, G, B.
-        suffix: from `suffix_for_pixels`.
     """
     options = [
         *(cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY),

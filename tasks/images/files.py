@@ -15,12 +15,7 @@ PILLOW_PIXEL_LIMIT = 178_956_970
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What an image may be at most, checked before any pixel is decoded.
-
-    Attributes:
-        max_pixels: width times height.
-        max_file_bytes: size of the file in bytes.
-    """
+    """What an image may be at most, checked before any pixel is decoded."""
 
     max_pixels: int = PILLOW_PIXEL_LIMIT
     max_file_bytes: int = 1 << 30
@@ -68,7 +63,6 @@ def read_image_file(
 
     Args:
         path: the file; symbolic links are followed, devices, pipes and folders are refused.
-        limits: only `max_file_bytes` is looked at here.
         expected_size: size in bytes when the file was registered, if it must be unchanged.
         expected_modified_at_ns: modification time then, in nanoseconds.
 

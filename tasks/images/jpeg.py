@@ -45,7 +45,6 @@ def decode_jpeg(content: bytes, expected_size: tuple[int, int]) -> NDArray[np.ui
     """Decode a JPEG, refusing damaged data.
 
     Args:
-        content: the file's bytes.
         expected_size: width and height that were checked against the limits.
 
     Returns:

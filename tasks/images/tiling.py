@@ -91,7 +91,6 @@ def cut_tile(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
 
     Args:
         image: uint8[height, width, ...].
-        tile: inside the image.
 
     Returns:
         uint8[tile.height, tile.width, ...], a view.

@@ -23,7 +23,6 @@ class QuerySource:
     Attributes:
         projects: ids; empty for all projects.
         path: a pattern for paths in the project, `*` for any characters and `?` for one.
-        split: train, val or test.
         labeled: only images with (or without) a label file.
         min_quality: only images that were measured with at least this overall quality, 0..1.
         without_issues: only images that were measured and have none of these.
@@ -78,11 +77,7 @@ def like_pattern(glob: str) -> str:
 
 
 def source_in_words(source: Source, project_names: dict[str, str]) -> str:
-    """A source for people.
-
-    Args:
-        project_names: by id.
-    """
+    """A source for people."""
     if isinstance(source, FolderSource):
         return f"folder {source.folder}"
     names = ", ".join(project_names.get(one, one) for one in source.projects)

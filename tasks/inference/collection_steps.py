@@ -60,12 +60,6 @@ def gather_collection(
 ) -> Gathering:
     """Make a collection, or bring it up to date with its source.
 
-    Args:
-        source: where its images come from.
-        workers: how many files are read at the same time.
-        replace: give a collection that exists this source.
-        progress: called with the number of files read and to be read.
-
     Raises:
         InvalidInputError: the name or the source cannot be used.
     """

@@ -86,7 +86,6 @@ class Detection:
     """One object.
 
     Attributes:
-        class_id: the model's number of the class.
         confidence: 0..1, a float32 value.
         box: left, top, right, bottom in pixels, inside the image.
         polygons: outlines in pixels. Of a mask: its parts, largest first, then its holes, largest
@@ -107,7 +106,6 @@ class ImageDetections:
     Attributes:
         width: of the image as displayed, in pixels.
         height: of the image as displayed, in pixels.
-        detections: most confident first.
         limit_reached: whether `max_detections` (or the limit of candidates for suppression) cut
             something off, so that there may be more objects than are listed.
     """
@@ -123,10 +121,8 @@ class ModelDescription:
     """What is known of a model without running it.
 
     Attributes:
-        task: what it finds.
         class_names: by class id, without gaps from 0.
         image_size: longer side of the pictures that it was trained or exported for.
-        format: how its weights are stored.
         fixed_shape: height and width of the only picture that it takes; None where any will do.
         end_to_end: whether it needs no non-maximum suppression.
     """

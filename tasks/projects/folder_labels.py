@@ -16,7 +16,6 @@ def read_folder_labels(folder: Path, scan: FolderScan, size_of_image: SizeOfImag
     """Read all labels of a folder.
 
     Args:
-        scan: the files in it.
         size_of_image: looks up the size of an image whose label file has pixels but no size.
     """
     return read_dataset_labels(

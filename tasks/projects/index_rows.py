@@ -78,11 +78,7 @@ class IndexRow(Protocol):
 def image_index_batches(
     rows: Iterable[IndexRow], labels: Mapping[str, Iterable[Label]]
 ) -> Iterator[pa.RecordBatch]:
-    """Put images and their labels together, a few thousand rows at a time.
-
-    Args:
-        labels: of the images that have a label file, by relative path.
-    """
+    """Put images and their labels together, a few thousand rows at a time."""
     batch: list[dict[str, Any]] = []
     for row in rows:
         values = {name: _plain(getattr(row, name)) for name in DATABASE_COLUMNS}

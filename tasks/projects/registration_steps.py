@@ -92,13 +92,6 @@ def register_project(
     Known files are recognised by size and time of change; only new and changed ones are read. A
     file that has gone is marked missing and found again when it returns.
 
-    Args:
-        name: the project's name.
-        folder: its folder; images stay where they are.
-        workers: how many files are read at the same time.
-        accept_losses: go on although more than a tenth of the known images is gone.
-        progress: called with the number of files read and to be read.
-
     Returns:
         The project, what changed, and files that were left out with the reason.
 
@@ -139,13 +132,8 @@ def reconcile_folder(
 
     Args:
         project: the project; its row need not exist before `before` has run.
-        scan: what its folder holds.
-        workers: how many files are read at the same time.
-        losses: what to do when many known images are gone.
         hashed: files of the folder that were read already, by relative path.
         before: runs first in the transaction, for example to add the project.
-        after: runs last in it.
-        progress: called with the number of files read and to be read.
 
     Raises:
         InvalidInputError: too many known images are gone.
@@ -191,7 +179,6 @@ def refuse_losses(
 
     Args:
         known: its files as they were at the last registration.
-        present: the relative paths that are there now.
         new_files: files at new paths; one with the content of a known file is that file, moved.
 
     Raises:
@@ -222,8 +209,6 @@ def _read_labels(
     """Read all labels of a folder, unless its files are those of the last registration.
 
     Args:
-        project: whose labels they are.
-        scan: the files of its folder.
         all_registered: whether every image of the scan has a row, or gets one now.
     """
     fingerprint = labels_fingerprint(scan)

@@ -110,13 +110,9 @@ def find_issues(
     """The issues of every image, in the order of `Issue`.
 
     Args:
-        thresholds: where an issue begins.
         sharpness: 0..1, shape (n,); the others likewise.
         focus: at least 0; NaN where it means nothing, which is never blur.
-        brightness: 0..1.
-        contrast: 0..1.
         is_duplicate: whether another image of the project is a near copy.
-        low_information: whether the image is flat.
 
     Returns:
         n lists, empty where nothing is wrong.

@@ -30,7 +30,6 @@ def overall_quality(
     Args:
         sharpness: 0..1, shape (n,); the others likewise.
         brightness: 0..1, best at 0.5.
-        contrast: 0..1.
         uniqueness: 0..1; unrelated photographs reach 0.2 to 0.35, see docs/quality-metrics.md.
 
     Returns:

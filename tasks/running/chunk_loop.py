@@ -27,8 +27,6 @@ class ChunkReport:
     """What one attempt at a chunk has done.
 
     Attributes:
-        processed: how many of its items succeeded.
-        failed: how many failed.
         counts: what else was counted, by name.
         problems: sentences about its items.
     """
@@ -62,13 +60,7 @@ class Look:
 
 
 class ChunkWork(ABC):
-    """What is done with the items of a chunk; made anew for each attempt.
-
-    Attributes:
-        batch_size: how many items are stored together.
-        counts: added to by the work, for the report.
-        problems: likewise.
-    """
+    """What is done with the items of a chunk; made anew for each attempt."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -105,8 +97,6 @@ def work_through(
     whoever holds the job then does the rest.
 
     Args:
-        job: held by the flow.
-        number: of the chunk.
         begin: makes the work from the items that are left, and may load what it needs by the
             connection that claims the chunk.
     """

@@ -29,7 +29,6 @@ def cut_into_chunks(
     Args:
         keys: what each item is work on; neighbours with equal keys stay in one chunk.
         seconds: the estimated work of each item, in seconds; as many as `keys`.
-        workers: how many chunks run at the same time.
         shortest_seconds: work of a chunk, so that starting its task does not matter beside it.
 
     Returns:

@@ -61,7 +61,6 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     module is imported, from the settings. Prefect's own default would start a thread per task.
 
     Args:
-        name: the flow's name.
         run_name: the name of a flow run, with the parameters in braces.
     """
 

@@ -38,8 +38,6 @@ def compute_session_statistics(
     Args:
         folder: the session, with the fingerprint that was taken before this call: changes while it
             is read then show next time.
-        now: the present time, with its zone.
-        options: how to look at it.
     """
     options = options or SessionOptions()
     log = session_log()

@@ -50,7 +50,6 @@ class SessionFingerprint:
     Attributes:
         folder_mtime_ns: when the folder's list of files changed last; nanoseconds since 1970.
         manifest_mtime_ns: when `manifest.json` was written last; None where there is none.
-        manifest_size: its size in bytes; None where there is none.
     """
 
     folder_mtime_ns: int
@@ -69,8 +68,6 @@ class SessionFolder:
 
     Attributes:
         session_id: its path below the sessions' root, with `/`; mostly just the folder's name.
-        path: its absolute path.
-        fingerprint: what it looked like when it was found.
     """
 
     session_id: str
@@ -84,7 +81,6 @@ class FoundSessions:
 
     Attributes:
         sessions: in the order of their ids.
-        problems: folders that were left out, and why.
     """
 
     sessions: tuple[SessionFolder, ...]

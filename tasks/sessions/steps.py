@@ -84,8 +84,6 @@ class SessionsChosen:
     Attributes:
         root: the resolved sessions' root.
         session_ids: ids or relative paths; None for all below the root.
-        force: read all again.
-        without_manifest: also sessions that have no `manifest.json`.
         accept_losses: go on although most of the known sessions are gone.
     """
 
@@ -101,7 +99,6 @@ class PlanReport:
     """What a look at a root has found.
 
     Attributes:
-        chunks: the numbers of the chunks to compute.
         counts: how many sessions were `found`, and are `new`, `moved`, `returned`, `gone`,
             `unchanged`.
         left_out: folders that were left out, and why; the first ones.

@@ -81,14 +81,7 @@ class RegisteredImage:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An image that is not in the set.
-
-    Attributes:
-        project: its project.
-        relative_path: where it lies there.
-        reason: why.
-        detail: the reason in words.
-    """
+    """An image that is not in the set."""
 
     project: str
     relative_path: str
@@ -101,12 +94,7 @@ class Candidate:
     """An image that can be trained with, if its labels can.
 
     Attributes:
-        project: its project.
-        registered: what the database knows of it.
-        width: in pixels.
-        height: in pixels.
         suffix: what its file is called in the set, so that the trainer reads it.
-        split: the split that it has in its project.
         labels: with the classes of its project; their source is "." where it has no label file.
     """
 
@@ -150,11 +138,8 @@ def select_candidates(
     """Part the registered images of a project into those that can be trained with and the others.
 
     Args:
-        project: its name.
-        registered: its images.
         files: the image files that are there now, by relative path; None to take the images as
             they were registered, for a writer that compares their contents.
-        labeled: the images of its dataset with their labels, by relative path.
         with_unlabelled: an image without a label file is a background.
     """
     candidates: list[Candidate] = []
@@ -207,10 +192,6 @@ def trainer_suffix(relative_path: str, image_format: str | None) -> str:
     """The suffix under which the trainer reads an image; empty where it does not read the format.
 
     The content decides: a JPEG called `.jfif`, or by mistake `.gif`, becomes a `.jpg`.
-
-    Args:
-        relative_path: of the image.
-        image_format: as Pillow names it; None if unknown.
     """
     own = PurePosixPath(relative_path).suffix.lower()
     if image_format is None:

@@ -19,7 +19,6 @@ class ProjectClasses:
     """The classes of one project.
 
     Attributes:
-        project: its name, unique among those that are merged.
         names: the class of each number in its label files, in any order and with any gaps.
         further_names: classes that have no number there, from labels in formats with names only.
     """
@@ -35,9 +34,6 @@ class ClassProblem:
 
     Attributes:
         code: "class_name_empty" or "class_duplicate".
-        project: where.
-        class_id: which number.
-        reason: what is wrong, in words.
     """
 
     code: str
@@ -54,7 +50,6 @@ class MergedClasses:
         names: as first spelled, each once; the position is the number in the set.
         numbers: by names as `normalise_class_name` gives them.
         id_maps: for each project, the new number of each of its numbers.
-        problems: what to look at in the projects' lists.
     """
 
     names: tuple[str, ...]
@@ -75,9 +70,6 @@ def merge_classes(projects: Iterable[ProjectClasses]) -> MergedClasses:
     names. Names that are the same after `normalise_class_name` are one class, which keeps the
     spelling that is seen first. An empty name becomes its number as text, or is left out where it
     has none.
-
-    Args:
-        projects: each once.
 
     Raises:
         ValueError: a project occurs twice.
@@ -123,8 +115,6 @@ def remap_labels(image: ImageLabels, project: str, merged: MergedClasses) -> Ima
 
     Args:
         image: with the project's own classes.
-        project: one of those that were merged.
-        merged: what `merge_classes` gave.
 
     Returns:
         The labels that could be renamed, in their order; the problems so far, and the new ones

@@ -23,12 +23,7 @@ _RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """A file that needs a name.
-
-    Attributes:
-        project: the name of its project.
-        relative_path: where it lies there.
-    """
+    """A file that needs a name."""
 
     project: str
     relative_path: str
@@ -42,9 +37,6 @@ def name_files(files: Iterable[NamedFile]) -> dict[NamedFile, str]:
     suffix only, and some file systems do not tell cases or forms of accents apart, so names that
     differ in nothing else count as equal. The names do not depend on the order of the files, and
     are such as every system can have (see `safe_name`).
-
-    Args:
-        files: each once.
     """
     waiting = sorted(files, key=lambda file: (file.project, file.relative_path))
     names: dict[NamedFile, str] = {}

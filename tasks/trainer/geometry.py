@@ -104,7 +104,6 @@ def decide_task_geometry(
     boxes, else detect.
 
     Args:
-        geometries: of all labels of all projects.
         task: what is wanted; None to decide by the labels.
 
     Raises:
@@ -151,9 +150,6 @@ def adapt_labels(
 
     Args:
         labels: with the class ids of the training set.
-        wanted: what `decide_task_geometry` gave.
-        width: of the image in pixels.
-        height: of the image in pixels.
 
     Returns:
         The labels in their order, all coordinates 0..1, edges of boxes beyond by rounding only;

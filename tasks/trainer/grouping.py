@@ -46,10 +46,7 @@ def as_split_images(
     other in one hash by chance, so a pair must be near in a second one as well.
 
     Args:
-        candidates: the images of the set.
         classes: names of the classes in each image, by key.
-        threads: for the search of near-duplicates.
-        second_hash_from: how many hashes are very many.
     """
     key_of_id = {candidate.registered.image_id: candidate.key for candidate in candidates}
     groups = _near_duplicates(candidates, threads, second_hash_from)
@@ -108,8 +105,6 @@ def divide(
     """Divide images so that every group is in one split.
 
     Args:
-        images: all images of the set.
-        ratios: how many images each split gets.
         seed: another seed gives another division of the same quality.
         kept: splits to be kept, by key. An image that has none there follows its group; groups
             without any are divided by the ratios. Only kept splits can part a group.

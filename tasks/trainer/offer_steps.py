@@ -29,8 +29,6 @@ def offer_project(
     """Read the folder of a project: which images are there, and what their labels say now.
 
     Args:
-        database: where it is registered.
-        project: which one.
         look: called between label files; what it raises ends the reading.
         look_at_files: leave out images that have gone or changed; else that is found by whoever
             copies them.

@@ -64,9 +64,6 @@ def plan_set(
     decides the numbers of classes), and on nothing else.
 
     Args:
-        projects: each once.
-        options: how it is made.
-        threads: for the search of near-duplicates.
         look: called between images; what it raises ends the planning.
 
     Raises:

@@ -23,7 +23,6 @@ class SetOptions:
 
     Attributes:
         task: None to decide by the labels.
-        ratios: how many images each split gets.
         seed: another seed gives another division of the same quality.
         keep_splits: images stay in the split that their project has them in.
         background_ratio: part of the images without objects that is kept, 0 to 1.
@@ -41,11 +40,7 @@ class ProjectCandidates:
     """What one project offers.
 
     Attributes:
-        project: its name.
         class_names: by the numbers in its labels.
-        candidates: images that can be trained with.
-        left_out: its other registered images.
-        problems: of the dataset as a whole.
         not_registered: image files in its folder that the database does not know.
     """
 
@@ -61,7 +56,6 @@ class ProblemSums:
     """Sums problems by kind and keeps the first of each kind.
 
     Attributes:
-        counts: places by code.
         examples: project and sentence of the first places, by code.
     """
 
@@ -89,9 +83,6 @@ class PlannedImage:
     """One image of the set.
 
     Attributes:
-        candidate: where it comes from.
-        split: where it goes.
-        group: the number of its group.
         name: of its file and its label file, without suffix.
         class_counts: labels of each class in it, in the order of the classes' numbers.
         label: the content of its label file.
@@ -132,10 +123,6 @@ class SetPlan:
     Attributes:
         images: in the order of their keys.
         class_names: in the order of their numbers.
-        geometry: what every row holds.
-        data_yaml: the content of data.yaml.
-        division: the splits and groups.
-        left_out: images that are not in it.
         adjustments: what was done to labels so that the trainer takes them.
         label_problems: what is wrong in label files and lists of classes.
         class_problems: what does not fit together when the classes are merged.

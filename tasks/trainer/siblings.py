@@ -24,9 +24,6 @@ def source_name(relative_path: str) -> str:
 
     The folder counts without its split, so that `train/images/a.jpg` and `valid/images/a_hflip.jpg`
     are siblings, but `video1/00000.jpg` and `video2/00000.jpg` are not.
-
-    Args:
-        relative_path: of the file in its project.
     """
     path = PurePosixPath(relative_path)
     stem = path.stem

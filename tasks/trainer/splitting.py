@@ -33,11 +33,6 @@ _Counts = NDArray[np.int64]
 class SplitRatios:
     """How many images each split gets, in proportion: 0.8 and 0.2 is the same as 8 and 2.
 
-    Attributes:
-        train: for training.
-        val: for validation.
-        test: for testing.
-
     Raises:
         InvalidInputError: a ratio is negative or not finite, or all are zero.
     """
@@ -64,7 +59,6 @@ class SplitImage:
 
     Attributes:
         key: its name, unique in the set, such as a path or an id.
-        classes: the names of the classes in it; none for a background image.
         content_hash: of the file; None if unknown.
         duplicate_group: any name of its group of near-duplicates; None if it is in no group.
         source: for an augmented copy or a tile, the key of the image it was made from, or any other
@@ -90,7 +84,6 @@ def split_images(
     not on their order.
 
     Args:
-        images: all images, each key once.
         ratios: how many images each split gets; None for 80 : 20 : 0.
         seed: another seed gives another division of the same quality.
 
@@ -131,10 +124,6 @@ def split_sizes(count: int, ratios: SplitRatios) -> tuple[int, int, int]:
     that got nothing takes one image from the largest split, in the order train, val, test, as long
     as that one keeps at least one. So with 80 : 20, 1 image is for training only, 2 images are one
     each, and 3 images are 2 and 1.
-
-    Args:
-        count: images, at least 0.
-        ratios: their proportions.
 
     Returns:
         Three numbers whose sum is `count`.

@@ -39,7 +39,6 @@ class TrainingSetPlan(SetPlan):
 
     Attributes:
         key: 64 hexadecimal digits; the same for the same files in the set, and only for those.
-        report: what there is to know.
     """
 
     key: str

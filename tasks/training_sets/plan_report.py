@@ -36,13 +36,7 @@ _MOST_LEAKS_SHOWN = 20
 def report_of_plan(
     projects: Sequence[ProjectCandidates], plan: SetPlan, options: SetOptions
 ) -> TrainingSetReport:
-    """Put together what there is to know about a planned set.
-
-    Args:
-        projects: what each offered.
-        plan: the set.
-        options: how it was made.
-    """
+    """Put together what there is to know about a planned set."""
     images = plan.images
     group_sizes = Counter(image.group for image in images)
     several = [size for size in group_sizes.values() if size > 1]

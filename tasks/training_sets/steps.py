@@ -58,11 +58,7 @@ class PlannedSet:
     """A training set whose plan lies on disk.
 
     Attributes:
-        output: the folder that it will be.
         plan_file: the plan, until the work begins.
-        key: the digest of its content.
-        images: how many.
-        report: what there is to know.
     """
 
     output: Path

@@ -85,9 +85,6 @@ def write_plan(
     """Write a plan as a Parquet file.
 
     Args:
-        path: the file.
-        plan: what it says.
-        folders: the folder of each project.
         chunks: the images of each chunk; together all images in their order.
         metadata: goes to the footer of the manifest, under `visionflows.<key>`.
     """
@@ -157,10 +154,6 @@ def planned_rows(folder: Path, chunk: int) -> list[dict[str, Any]]:
 def write_images(folder: Path, rows: Sequence[Mapping[str, Any]]) -> WrittenImages:
     """Put images and their label files into the folder of a set; what is there is replaced.
 
-    Args:
-        folder: where the set is built.
-        rows: some of `planned_rows`.
-
     Raises:
         InvalidInputError: an image has changed or gone since it was planned.
     """
@@ -223,7 +216,6 @@ def finish_folder(folder: Path, output: Path) -> None:
     """Write data.yaml, classes.txt and the manifest, and give the folder its name.
 
     Args:
-        folder: where the set was built, with all images in it.
         output: its name; nothing may be there, or an empty folder.
 
     Raises:
@@ -264,10 +256,6 @@ def finish_folder(folder: Path, output: Path) -> None:
 
 def is_finished(output: Path, key: str) -> bool:
     """Whether the training set with this content is there already, whole.
-
-    Args:
-        output: its folder.
-        key: of the plan.
 
     Raises:
         InvalidInputError: something else is there, or files of the set have been removed.

@@ -79,8 +79,6 @@ class Model:
     """A loaded model, to be used by several threads at a time.
 
     Attributes:
-        description: its task, classes and format.
-        settings: what it was loaded with.
         runtime: what runs it, in words, for example "onnxruntime 1.31.1 fp32".
         batch_size: how many pictures it should get at a time; 1 on a CPU, where more cost memory
             and save nothing.
@@ -172,7 +170,6 @@ def describe_weights(path: Path, sha256: str | None = None) -> ModelDescription:
     """Read what a model is. PyTorch weights are unpickled: only for weights that somebody trusts.
 
     Args:
-        path: a .pt or .onnx file, or an OpenVINO folder.
         sha256: the digest that they must have; None where they are being registered.
 
     Raises:
@@ -196,11 +193,8 @@ def load_model(
     """Load registered weights; nothing is unpickled before their digest equals `sha256`.
 
     Args:
-        path: a .pt or .onnx file, or an OpenVINO folder.
         sha256: the digest under which they were registered.
-        settings: what is to be found; see `settings_for_model`.
         cache_folder: keeps exports, by digest and what decides their content.
-        threads: how many threads will call `Model.detect` at a time.
         device: "cpu", or "cuda" (also "cuda:1") for PyTorch weights in half precision on a GPU.
 
     Raises:

@@ -33,7 +33,6 @@ class RegisteredContent:
 
     Attributes:
         paths: where it may lie; the first at which it does is read.
-        sha256: what the file must have.
     """
 
     paths: tuple[Path, ...]
@@ -45,7 +44,6 @@ class ImageOutcome:
     """What became of one image; exactly one of `detections` and `error` is given.
 
     Attributes:
-        position: of the image in the list that was asked for.
         detections: everything above the floor confidence.
         error: why there are none: an `ImageError` (the file) or a `ModelError` (the model).
         inference_ms: time in the model and its postprocessing, in milliseconds.
@@ -74,12 +72,9 @@ def detect_in_files(
     that are being worked on and begins no others.
 
     Args:
-        model: a loaded model.
-        files: image files.
         threads: how many images are worked on at a time; as many as `load_model` was told.
         batch_size: how many images go through the model together where their shapes allow it;
             None for what suits the model.
-        limits: images beyond them are refused before decoding.
         should_stop: asked before each image; once it says yes, no further image is begun.
         turns: shared by all callers that use the model at the same time, so that an image for which
             memory does not suffice can be tried alone.

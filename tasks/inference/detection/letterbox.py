@@ -28,10 +28,8 @@ class Letterbox:
 
     Attributes:
         width: of the picture as displayed, in pixels.
-        height: of the picture as displayed, in pixels.
         shape: height and width of what the model sees.
         inner_width: of the fitted picture.
-        inner_height: of the fitted picture.
         left: padding columns before it.
         top: padding rows above it.
     """
@@ -71,8 +69,6 @@ def fit_letterbox(
     """Decide how a picture of `width` x `height` pixels is fitted.
 
     Args:
-        width: of the picture as displayed.
-        height: of the picture as displayed.
         image_size: longer side of what the model sees.
         fixed_shape: height and width where the model takes nothing else.
     """
@@ -92,7 +88,6 @@ def apply_letterbox(picture: Picture, letterbox: Letterbox) -> FloatArray:
 
     Args:
         picture: (height, width) grey, or (height, width, 3 or more) with R, G, B first.
-        letterbox: made for this width and height.
 
     Returns:
         Shape (1, 3, rows, columns), float32, R, G, B, 0..1.

@@ -41,7 +41,6 @@ class Found:
         confidences: (n,).
         classes: (n,) class ids.
         extra: (n, extra values).
-        limit_reached: whether a limit cut something off.
     """
 
     boxes: FloatArray
@@ -76,11 +75,6 @@ def decode_output(
     Args:
         output: dense (4 + classes + extra, places), or end to end (rows, 6 + extra).
         prototypes: (k, rows, columns) of a segmentation model, else None.
-        letterbox: how the picture was fitted.
-        task: what the model finds.
-        class_count: how many classes it has.
-        settings: what is to be kept.
-        end_to_end: which of the two layouts the output has.
 
     Raises:
         ModelError: the output has another shape.

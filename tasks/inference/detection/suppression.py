@@ -32,7 +32,6 @@ def suppress_boxes(boxes: FloatArray, classes: FloatArray, iou: float, most: int
         boxes: (n, 4), left, top, right, bottom, most confident first.
         classes: (n,) class ids.
         iou: a box that overlaps a kept one by more than this is dropped.
-        most: how many are kept at most.
 
     Returns:
         Positions of the kept boxes, most confident first.
@@ -65,9 +64,7 @@ def suppress_oriented_boxes(
 
     Args:
         boxes: (n, 5), centre x, centre y, width, height, angle in radians, most confident first.
-        classes: (n,) class ids.
         iou: a box that overlaps a better one by more than this is dropped.
-        most: how many are kept at most.
     """
     moved = boxes.copy()
     moved[:, :2] += (classes * np.float32(CLASS_OFFSET))[:, None]

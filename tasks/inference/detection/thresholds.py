@@ -31,7 +31,6 @@ def settings_key(settings: InferenceSettings, precision: str) -> str:
     """Name everything but the floor that decides what is found; the same text, the same detections.
 
     Args:
-        settings: of the inference; its floor does not count.
         precision: of the arithmetic, "fp32" or "fp16".
     """
     return (

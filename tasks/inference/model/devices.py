@@ -19,7 +19,6 @@ def choose_device(wanted: str, weights_format: WeightsFormat) -> str:
 
     Args:
         wanted: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one that can be used.
-        weights_format: only PyTorch weights run on a GPU.
 
     Raises:
         InvalidInputError: it is none of these.

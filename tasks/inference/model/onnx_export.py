@@ -65,7 +65,6 @@ def load_network(
     """Unpickle a network from the very bytes whose digest was checked.
 
     Args:
-        weights: what was read.
         cache_folder: keeps Ultralytics' settings; None for a temporary folder.
 
     Raises:
@@ -126,11 +125,6 @@ def export_network(
     network: torch.nn.Module, description: ModelDescription, path: Path
 ) -> bytes | None:
     """Export a prepared network, compare it with torch, and keep it with the result.
-
-    Args:
-        network: from `prepare_for_inference`.
-        description: what it is; written into the file.
-        path: from `export_path`.
 
     Returns:
         The export, or None where it cannot be made or does not agree: then torch has to be used.

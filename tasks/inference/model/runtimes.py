@@ -27,11 +27,7 @@ _openvino_has_run = False
 
 
 class Session(Protocol):
-    """A network that is ready to run.
-
-    Attributes:
-        runtime: what runs it, in words.
-    """
+    """A network that is ready to run."""
 
     runtime: str
 
@@ -120,9 +116,6 @@ class OpenVinoSession:
 def import_openvino(name: str) -> Any:  # noqa: ANN401
     """Import OpenVINO without its telemetry, which would send events by itself.
 
-    Args:
-        name: how messages call the model that needs it.
-
     Raises:
         ModelError: it is not installed.
     """
@@ -172,8 +165,6 @@ def describe_export(
     Args:
         metadata: keys as Ultralytics writes them; values may be text of Python literals.
         input_shape: number of pictures, channels, rows, columns; None where any will do.
-        weights_format: for the description.
-        name: how messages call the model.
 
     Raises:
         ModelError: it has no metadata, finds no objects, or has its own suppression built in.

@@ -17,9 +17,6 @@ class VerifiedWeights:
     """Weights in memory whose digest was computed from these very bytes.
 
     Attributes:
-        path: where they were read.
-        format: how they are stored.
-        sha256: their digest.
         contents: by file name; a single file under its own name.
     """
 

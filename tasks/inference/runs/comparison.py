@@ -19,9 +19,6 @@ class ClassComparison:
 
     Attributes:
         class_name: as the first model writes it; as the second does where the first lacks it.
-        first: found by the first run.
-        second: found by the second run.
-        matched: found by both.
         iou_sum: of the matched pairs.
     """
 
@@ -83,14 +80,7 @@ def compare_image(
     first_names: Sequence[str],
     second_names: Sequence[str],
 ) -> tuple[ClassComparison, ...]:
-    """Compare what two runs found on an image; classes in the order of their names.
-
-    Args:
-        first: detections above the first run's threshold.
-        second: detections above the second run's threshold.
-        first_names: class names of the first run's model, by class id.
-        second_names: class names of the second run's model.
-    """
+    """Compare what two runs found on an image; classes in the order of their names."""
     matches = match_detections(
         first.detections, second.detections, first_names=first_names, second_names=second_names
     ).matches
@@ -120,7 +110,6 @@ class ComparisonSummary:
     """Sums over images, and the images on which the runs disagree most.
 
     Attributes:
-        images: how many were compared.
         equal_images: how many of them without a disagreement.
         classes: sums by class, by folded name.
         most: how many of the worst images are kept.

@@ -13,12 +13,7 @@ LIVE, DEAD = "live", "dead"
 
 @dataclass(frozen=True, slots=True)
 class LiveDeadClasses:
-    """The class ids that count as live and as dead; both may be empty.
-
-    Attributes:
-        live: class ids.
-        dead: class ids.
-    """
+    """The class ids that count as live and as dead; both may be empty."""
 
     live: frozenset[int]
     dead: frozenset[int]
@@ -58,7 +53,6 @@ def live_dead_classes(
     neither has none: ids alone never decide.
 
     Args:
-        class_names: of the model, by class id.
         mapping: from class names (in any case of letters) to "live" or "dead"; it replaces the
             rule above. A number is taken as a class id only where no class has it as its name.
 

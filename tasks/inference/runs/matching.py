@@ -32,7 +32,6 @@ class Comparison:
     Attributes:
         matches: pairs, the greatest overlap first.
         only_first: positions in the first list that have no partner.
-        only_second: positions in the second list that have no partner.
     """
 
     matches: tuple[Match, ...]
@@ -60,10 +59,6 @@ def match_detections(
     differently. Each detection has one partner at most.
 
     Args:
-        first: detections of one run.
-        second: detections of the other run on the same image.
-        first_names: class names of the first run's model, by class id.
-        second_names: class names of the second run's model.
         least_iou: pairs overlap by at least this (intersection over union of the boxes).
     """
     overlaps = box_overlaps(_boxes(first), _boxes(second))

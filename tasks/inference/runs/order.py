@@ -17,15 +17,8 @@ class RunOrder:
     """A model, a collection, a threshold, and how to go about it.
 
     Attributes:
-        weights_path: of the model.
-        sha256: what the weights must have.
-        class_names: of the model, by class id.
         threshold: detections must be more confident to be counted, 0..1.
-        settings: what is found and kept.
-        classes: the class ids that count as live and as dead.
         class_mapping: what they were chosen by; None for the names live and dead.
-        device: what the model runs on.
-        precision: of its arithmetic.
         batch_size: images stored at a time; None for what suits the model.
     """
 

@@ -38,7 +38,6 @@ def draw_overlay(
     Args:
         picture: (height, width) grey, or (height, width, 3 or more) with R, G, B first, of the
             size that `found` says.
-        class_names: of the model, by class id.
         longest_side: the overlay is reduced to this where the picture is larger.
 
     Returns:

@@ -26,9 +26,6 @@ def polygon_document(
 
     Args:
         found: the detections above the threshold, from `filter_by_threshold`.
-        class_names: of the model, by class id.
-        classes: which of them are live and dead.
-        threshold: of the run.
 
     Returns:
         Keys polygons, live_count, dead_count, class_counts, threshold, image_width, image_height.

@@ -36,10 +36,6 @@ class KnownGeneration:
     """An image that was generated earlier.
 
     Attributes:
-        path: of the generated image.
-        source: of the image that it was made from.
-        generation: the record of how it was made.
-        is_missing: whether the file has gone.
         is_edited: whether somebody has changed its label file since.
     """
 
@@ -60,8 +56,6 @@ class GeneratedContent:
     """A generated file, ready to be written.
 
     Attributes:
-        path: in the project.
-        generation: the record of how it was made.
         size: of the image in pixels; None for a label file.
     """
 
@@ -89,11 +83,8 @@ def wanted_keys(
     """What has to be generated from an image: what is not there, or was made from something else.
 
     Args:
-        path: of the image.
         sha256: of its content; None for a new image, from which everything is generated.
         size: width and height in pixels, None where unknown.
-        options: what is asked for.
-        earlier: what was generated from it before.
         nothing: the records of the keys that gave no image.
         labels: its labels as they will be.
     """
@@ -146,11 +137,6 @@ def generate_contents(
     """Make all images that are wanted of one image, each with its label file.
 
     Args:
-        path: of the image.
-        decoded: its pixels.
-        keys: what is wanted.
-        options: how it is made.
-        dataset: with the labels of the image.
         generated_at: the generated image that is there at a path.
         problems: gets a sentence for each that cannot be made.
 

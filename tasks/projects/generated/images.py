@@ -37,7 +37,6 @@ class SourceImage:
     """An image from which others are made.
 
     Attributes:
-        path: in its project.
         pixels: uint8[height, width, 3] RGB as displayed.
         labels: normalised; None for an image without a label file.
         flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
@@ -56,7 +55,6 @@ class GeneratedImage:
     """An image that was made.
 
     Attributes:
-        path: in the project, beside the image that it was made from.
         key: how it was made; see `GenerationOptions.wanted_keys`.
         pixels: uint8[height, width, 3] RGB.
         labels: normalised; None where its source has no label file.
@@ -74,12 +72,7 @@ class CannotGenerateError(Exception):
 
 @dataclass(frozen=True)
 class NotGenerated:
-    """An image that was not made.
-
-    Attributes:
-        key: how it should have been made.
-        reason: why it was not.
-    """
+    """An image that was not made."""
 
     key: str
     reason: CannotGenerateError
@@ -109,8 +102,6 @@ def generate_images(
     """Make images from one image, one after the other.
 
     Args:
-        keys: what to make, of the keys of `options`.
-        options: how to make it.
         choose_path: gives the free path for a wanted path and the key, or raises
             CannotGenerateError.
 
@@ -243,7 +234,6 @@ class PathChooser:
     """Chooses paths for generated images that are nobody else's.
 
     Attributes:
-        image: the image that they are made from.
         is_listed: whether a path is there already, or will be after the ingest.
         generated_at: the generated image that is there at a path, None where there is none.
         shares_stem: whether another image differs from an image in its suffix only.

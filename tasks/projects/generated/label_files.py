@@ -10,14 +10,7 @@ from tasks.labels.formats.registry import LabelFormat
 def label_path_beside(
     generated: PurePosixPath, image: PurePosixPath, label_file: PurePosixPath, kind: LabelFormat
 ) -> PurePosixPath:
-    """Where the label file of a generated image belongs: where it is found like the original's."""
-
-    Args:
-        generated: the generated image, in the folder of its original.
-        image: the original.
-        label_file: the label file of the original.
-        kind: the format of that file.
-    """
+    """Where the label file of a generated image belongs: found there like the original's."""
     if kind is LabelFormat.COCO:
         # One file for many images: the generated one gets a file of its own.
         return generated.with_suffix(".json")

@@ -24,11 +24,8 @@ class MergedDataset:
     """A dataset whose files lie partly in the project and partly in the source.
 
     Attributes:
-        images: by path; each with its split and labels.
-        paths: all files.
         conventions: what its label files have in common.
         flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
-        problems: what is wrong with its labels.
     """
 
     images: Mapping[str, DatasetImage]
@@ -61,8 +58,6 @@ def read_merged_dataset(
     """Read all labels of the dataset that there will be.
 
     Args:
-        folder: of the project.
-        folder_paths: the files in it.
         source: of the ingest, None without one.
         source_paths: its files; they count before those of the project.
         sizes: of images, where they are known; label files in pixels may need them.

@@ -64,7 +64,6 @@ def bring_up_to_date(target: IngestTarget, *, accept_losses: bool) -> IngestRepo
     A folder among the projects, or one that is linked, becomes a project by this.
 
     Args:
-        target: the project.
         accept_losses: go on although more than a tenth of the images is gone.
 
     Raises:

@@ -29,8 +29,6 @@ class CopiedFile:
     """A file in the staging folder.
 
     Attributes:
-        sha256: of its bytes.
-        size: in bytes.
         modified_at_ns: nanoseconds since the epoch, that of the source.
     """
 
@@ -52,7 +50,6 @@ def copy_file(source: BinaryIO, target: Path, *, size: int, modified_at_ns: int)
     """Copy a file block by block; it appears under its name only when it is whole.
 
     Args:
-        source: read to its end.
         target: replaced if it is there; missing parent folders are made.
         size: how many bytes there must be.
         modified_at_ns: the time of change that the copy gets.
@@ -113,11 +110,6 @@ def check_image(
 
     JPEG and PNG are decoded here. Other decoders may crash, so they work on the copy in a process
     of their own.
-
-    Args:
-        content: the bytes of the file.
-        copy: the same bytes in the staging folder.
-        limits: refuse what is larger.
 
     Returns:
         What its header says, and the pixels where they were decoded here.

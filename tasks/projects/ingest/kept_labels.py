@@ -17,10 +17,7 @@ def without_labels_changed_since(
     Labels of another picture than the project has are taken, however old they are.
 
     Args:
-        listing: the files of the source.
         source: opened where sizes do not tell.
-        folder: of the project.
-        there: the files in it by relative path.
     """
 
     def is_there(file: FoundFile) -> bool:

@@ -15,7 +15,6 @@ def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list
     Args:
         staging: where they lie, each under its relative path.
         folder: where they belong, under the same paths; missing folders are made.
-        paths: the relative paths.
 
     Returns:
         A sentence for each file that cannot be moved because something else is in its place.

@@ -53,7 +53,6 @@ class IngestPlan:
 
     Attributes:
         files: new and changed files, and known images from which something is generated.
-        kept: what an earlier, broken ingest has staged already.
         unchanged: images of the source that the project has as they are.
         problems: a sentence for everything that was left out.
         found: images in the folder of the project that the database does not know as they are.
@@ -80,10 +79,6 @@ def make_plan(
     database: Database, target: IngestTarget, staged: Iterable[StagedFileRecord] = ()
 ) -> IngestPlan:
     """Find out what is new or changed, from sizes and times alone; nothing is written.
-
-    Args:
-        target: what is to be ingested.
-        staged: what an earlier, broken ingest has staged.
 
     Raises:
         InvalidInputError: the source cannot be used or has no image, or nothing can be generated
@@ -331,10 +326,7 @@ class PlannedIngest:
     """What was planned.
 
     Attributes:
-        chunks: the numbers of the chunks to stage.
         has_files: whether there will be anything to commit.
-        unchanged: images of the source that the project has as they are.
-        problems: a sentence for everything that was left out.
     """
 
     chunks: list[int]

@@ -45,11 +45,7 @@ class ProjectFolders:
         return folder.is_relative_to(self.root) and folder != self.root
 
     def unregistered(self, registered: set[Path]) -> list[Path]:
-        """The project folders that no registered project has, by name.
-
-        Args:
-            registered: the folders of all registered projects.
-        """
+        """The project folders that no registered project has, by name."""
         if not self.root.is_dir():
             return []
         return [

@@ -32,11 +32,7 @@ class IngestTarget:
 
     Attributes:
         project_id: of the project; it need not be registered yet.
-        name: of the project.
-        path: the folder of its images and labels.
-        is_new: whether it is not registered yet.
         source: the folder or ZIP that files are copied from; None when there is nothing to copy.
-        generate: what is to be generated from its images.
     """
 
     project_id: UUID
@@ -71,7 +67,6 @@ def find_target(
         source: a folder or ZIP; None to look again at the folder of a project.
         project: name or id; left out, it is named as its `meta.json`, folder or ZIP is.
         copies: whether files are copied; otherwise the folder itself becomes the project's.
-        generate: what is to be generated from its images.
 
     Raises:
         InvalidInputError: source and project do not fit together; the message says why.

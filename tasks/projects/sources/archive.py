@@ -33,7 +33,6 @@ class ArchiveLimits:
     Attributes:
         max_entries: members, folders included.
         max_total_bytes: inflated size of all images and label files together.
-        max_file_bytes: inflated size of one of them.
     """
 
     max_entries: int = 5_000_000

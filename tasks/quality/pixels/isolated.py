@@ -82,7 +82,6 @@ class IsolatedMeasurer:
 
         Args:
             workers: processes at most, and so images at the same time.
-            time_limit_s: seconds that one image may take.
             before_each: for tests: "module:function" that the worker calls with the path first.
         """
         self._time_limit_s = time_limit_s

@@ -105,8 +105,6 @@ def measure_image(
     `tasks.quality.pixels.isolated.measure_image_safely`, which survives their decoders.
 
     Args:
-        path: the file.
-        limits: refuse larger files and images before decoding.
         expected_size: bytes when the file was registered; another size is an error.
         expected_modified_at_ns: modification time then, in nanoseconds since the epoch.
 

@@ -58,7 +58,6 @@ class ImageHashes:
     """What the 32 x 32 reduction of an image says.
 
     Attributes:
-        perceptual_hash: 16 hexadecimal digits.
         difference_hash: 16 hexadecimal digits, independent of the other.
         low_information: the image is flat and both hashes are meaningless.
     """
@@ -73,9 +72,6 @@ class _Band:
     """Coefficients of two neighbouring output cells over the input pixels that they use.
 
     Attributes:
-        cells: the output cells.
-        first: first input pixel.
-        last: one past the last.
         coefficients: whole numbers, float64 (last - first, 2).
         pieces: low parts, then high parts of the coefficients, float32 (last - first, 4).
     """
@@ -261,7 +257,6 @@ def _bands(size: int, mirrored: bool) -> tuple[_Band, ...] | None:
     1/2^22, half away from zero.
 
     Args:
-        size: input pixels.
         mirrored: the pixels are stored in the opposite direction.
     """
     scale = size / HASH_GRID

@@ -33,8 +33,6 @@ class PixelSums:
     """Sums over one image; grey is OpenCV's 8-bit grey.
 
     Attributes:
-        pixels: number of pixels.
-        channel_sums: sums of R, G and B.
         square_sum: sum of the squares of all R, G and B values.
         laplacian_sum: sum of the 3x3 Laplacian of grey.
         histogram: pixels of each grey level, int64 (256,).
@@ -89,12 +87,7 @@ def sum_pixels(image: DecodedImage, reduction: ExactReduction | None) -> PixelSu
 
 
 class _ColourSums:
-    """Conversion to grey, and sums over single pixels.
-
-    Attributes:
-        totals: sums of R, of G, of B and of all their squares, int64 (4,).
-        histogram: pixels of each grey level, int64 (256,).
-    """
+    """Conversion to grey, and sums over single pixels."""
 
     def __init__(self, kernels: PixelKernels | None) -> None:
         self.totals = np.zeros(4, np.int64)
@@ -108,9 +101,7 @@ class _ColourSums:
         """Add one strip.
 
         Args:
-            strip: the pixels, as `DecodedImage.read_rows` gives them.
             grey: (rows, columns), filled with OpenCV's grey.
-            with_hash_grey: Pillow's grey is wanted.
 
         Returns:
             Pillow's grey, good until the next call, if it is wanted.
@@ -165,10 +156,6 @@ class _LaplacianSums:
 
     The kernel is 0 1 0 / 1 -4 1 / 0 1 0; beyond the image the row (column) next to the border is
     repeated mirrored, without the border itself (OpenCV's default, reflect 101).
-
-    Attributes:
-        total: sum of the Laplacian so far.
-        square_total: sum of its squares.
     """
 
     def __init__(

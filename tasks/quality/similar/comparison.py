@@ -68,8 +68,6 @@ class Comparison:
         nearest_index: position of the nearest other image; -1 where there is none.
         nearest_distance: in bits of 64; -1 where there is none.
         duplicate_group: 1, 2, ... in the order of each group's first image; 0 for none.
-        overall_quality: 0..1.
-        issues: a list per image.
     """
 
     uniqueness: Floats
@@ -94,9 +92,6 @@ def compare_measurements(
     nor on whether an earlier comparison is given, which only saves time.
 
     Args:
-        images: the measured images.
-        thresholds: where an issue begins.
-        threads: how many threads search.
         earlier: the earlier comparison to go on from.
         second_hash_from: in projects of so many images a near pair must be near in the second hash
             as well to count as duplicates.

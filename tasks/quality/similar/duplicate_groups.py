@@ -190,8 +190,6 @@ def _choose_buckets(hashes: Hashes, distance: int, by_chunks: bool | None) -> li
     and are compared all with all, once.
 
     Args:
-        hashes: uint64[k].
-        distance: the largest distance of a pair.
         by_chunks: True or False to have it so; None to take what is faster.
     """
     if hashes.size < 2:
@@ -227,9 +225,6 @@ class _PairSearch:
     Attributes:
         first: uint64[k], the hash of each node.
         second: uint64[k] or None, its second hash.
-        distance: largest distance of the first hashes.
-        second_distance: largest distance of the second hashes.
-        block_shape: rows and columns compared at once.
     """
 
     first: Hashes

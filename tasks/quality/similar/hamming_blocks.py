@@ -60,9 +60,6 @@ def hashes_from_hex(texts: Sequence[str]) -> Hashes:
 def hashes_to_hex(hashes: Hashes) -> list[str]:
     """Write hashes as text: the reverse of `hashes_from_hex`.
 
-    Args:
-        hashes: uint64[n].
-
     Returns:
         n texts of 16 lower-case hexadecimal digits.
     """

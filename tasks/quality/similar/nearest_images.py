@@ -146,9 +146,7 @@ def _search(
     """Compare the hashes at `rows` with all hashes, and note the result on both sides.
 
     Args:
-        hashes: uint64[m].
         rows: int64[k], ascending positions in `hashes`.
-        threads: how many threads share the rows.
         block_shape: rows and columns compared at once; None: what is fastest.
         upper_triangle: each row is compared only with columns from the first row of its stripe
             on; for `rows` that are all positions this still meets every pair.

@@ -17,7 +17,6 @@ class FolderContent:
     """The images of a folder.
 
     Attributes:
-        names: the images' names, in no order.
         first_mtime_ns: when the one that was written first was written last; None without images.
         last_mtime_ns: when the newest was written.
     """
@@ -33,7 +32,6 @@ def scan_folder(folder: Path, log: ProblemLog) -> FolderContent:
     Links are not counted: they may lead anywhere, and the same image would count twice.
 
     Args:
-        folder: the session's folder.
         log: gets entries for what looks like an image and is none, and for empty images.
 
     Raises:

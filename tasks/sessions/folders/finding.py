@@ -59,10 +59,6 @@ def find_sessions(root: Path, session_ids: Collection[str] | None = None) -> Fou
     `DEEPEST_FOLDER` levels. The root itself is never a session. Folders whose names begin with a
     dot, and links to folders, are left out. A session with a manifest costs two calls of `stat`.
 
-    Args:
-        root: the folder that holds the sessions.
-        session_ids: only these sessions; None for all.
-
     Raises:
         InvalidInputError: the root is not a folder or cannot be read, or an id is not the path of
             a session below it.

@@ -16,7 +16,6 @@ def time_in_name(name: str, time_zone: tzinfo | None = None) -> datetime | None:
     """Read the time that a session's folder is named for.
 
     Args:
-        name: the folder's name, `YYYYMMDD_HHMMSS-name` or `YYYY-MM-DD_HHMMSS_name`.
         time_zone: the zone of the clock it was taken from; None for this machine's.
 
     Returns:

@@ -34,8 +34,6 @@ class EarlierSession:
     Attributes:
         folder_id: what knows it, wherever it moves.
         root: the sessions' root that it was found in.
-        relative_path: its path below that root.
-        is_missing: it was not there at the last look.
         fingerprint: what it looked like when it was read; None when it never was.
         stats_version: of its statistics; None when there are none.
         look_again: it was written to while it was read, or could not be read.
@@ -55,10 +53,7 @@ class SessionPlan:
     """What is to be done about the sessions of a root.
 
     Attributes:
-        new: relative paths of those that nobody knew.
         moved: where those lie now that lay elsewhere, by their ids.
-        returned: those that were missing and are back.
-        gone: those that are not there any more.
         known_before: how many of this root were there at the last look.
         to_compute: relative paths of those to be read, in their order.
     """
@@ -93,11 +88,7 @@ def plan_sessions(
     where it was, is that one: moved, with all that people have said of it.
 
     Args:
-        root: the resolved sessions' root.
         found: the sessions in it; their `session_id` is their path below the root.
-        earlier: the known sessions of all roots.
-        stats_version: the version of the statistics at work now.
-        force: read all again.
         whole: `found` is all there is below the root; False where only some were asked for, and
             then none is gone.
         could_not_look_at: relative paths of folders that could not be looked at: sessions there
@@ -214,11 +205,6 @@ def closed_sessions(
 
     They are those that were sessions before, and those named as one; of any other folder nobody
     knows whether it is a session.
-
-    Args:
-        root: the resolved sessions' root.
-        problems: what a search of it has found.
-        known_paths: the sessions of earlier looks.
     """
     return [
         SessionFolder(problem.place, root / problem.place, NEVER_SEEN)

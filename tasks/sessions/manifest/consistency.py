@@ -16,8 +16,6 @@ class Consistency:
     """How a list of images and a folder agree.
 
     Attributes:
-        listed: images that are listed, each counted once.
-        absent: how many of them are not in the folder.
         unlisted: images in the folder that are not listed; None where the list was not read to its
             end.
     """
@@ -33,11 +31,6 @@ def compare_with_folder(
     """Compare the images that a manifest lists with those of its folder.
 
     Names that differ only in the way accents are composed are the same (macOS decomposes them).
-
-    Args:
-        images: what the manifest lists.
-        names: the images in the folder.
-        log: gets an entry for each kind of disagreement.
     """
     code = SessionProblemCode
     listed, present = set(images.names), set(names)

@@ -28,7 +28,6 @@ def expected_image_count(
     else `max_images`.
 
     Args:
-        mode: generation mode.
         used_counts: number of used values of each placeholder; 0 does not count.
         num_images: the number of images as planned.
         max_images: the most images that were asked for.

@@ -64,7 +64,6 @@ def manifest_facts(
     """Read what a manifest says.
 
     Args:
-        log: gets an entry for everything that is not what belongs in its place.
         time_zone: of a time that does not tell its zone; None for this machine's.
     """
     status = _status(parts.status, log)

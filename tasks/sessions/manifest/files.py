@@ -53,8 +53,6 @@ class ListedImages:
     Attributes:
         names: the file names, in the manifest's order, without the folders before them.
         seed_min: smallest seed that is one (-1 asks for any); None where no image tells its seed.
-        seed_max: largest seed.
-        is_whole: whether the list was read to its end.
     """
 
     names: list[str]
@@ -70,8 +68,6 @@ class ManifestParts:
     Attributes:
         snapshot: what the session was asked to be; None where it is missing.
         status: what the generator says of the session.
-        images: None without a list of images.
-        is_snapshot_whole: whether the snapshot was read to its end.
     """
 
     snapshot: object
@@ -96,10 +92,6 @@ _TYPED = msgspec.json.Decoder(_Manifest)
 
 def read_manifest(folder: Path, log: ProblemLog) -> ManifestParts | None:
     """Read the manifest of a session.
-
-    Args:
-        folder: the session's folder.
-        log: gets an entry for everything that is wrong with the file.
 
     Returns:
         None where there is no manifest, or nothing in it can be used.

@@ -49,9 +49,6 @@ class _EndError(Exception):
 def salvage_document(text: str, decoder: json.JSONDecoder) -> Salvaged | None:
     """Take what is whole out of a document that does not parse.
 
-    Args:
-        decoder: parses the values.
-
     Returns:
         None where the text does not begin with an object.
     """

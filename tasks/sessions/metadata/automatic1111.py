@@ -23,8 +23,6 @@ class Parameters:
     """The parts of such a text.
 
     Attributes:
-        prompt: the prompt, without blanks around it.
-        negative_prompt: the negative prompt, empty where there is none.
         values: the pairs of the last line, quotes resolved; of two pairs with one key the first.
     """
 

@@ -54,7 +54,6 @@ def decode_user_comment(value: bytes, order: str) -> str:
     UNICODE means UTF-16, of which writers use either byte order, whatever that of the file is.
 
     Args:
-        value: the comment with the eight bytes.
         order: byte order of the file, `<` or `>`; decides where the text does not.
     """
     name, text = value[:8].rstrip(b"\0 "), value[8:]

@@ -54,11 +54,6 @@ def generation_metadata(
 ) -> GenerationMetadata | None:
     """Recognise the generator by its texts, and read what it tells.
 
-    Args:
-        texts: texts of an image's header by keyword.
-        place: the image's name, for the log.
-        log: gets entries for values of a wrong type.
-
     Returns:
         None where no known generator left its texts.
     """

@@ -49,7 +49,6 @@ class ImageHeader:
 
     Attributes:
         width: pixels; None where the header does not tell.
-        height: pixels, likewise.
         texts: texts by their keyword; those of EXIF under the names of `exif_texts`, the comment of
             a JPEG as `comment`.
         has_alpha: whether the pixels have a transparency, in which some generators hide texts.

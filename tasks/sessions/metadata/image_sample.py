@@ -28,7 +28,6 @@ class SampledImages:
     """What the opened images tell.
 
     Attributes:
-        opened: how many were opened.
         metadata: of those that tell how they were generated, in the order of their names.
     """
 
@@ -61,12 +60,7 @@ class SampledImages:
 
 
 def choose_sample(names: Sequence[str], size: int) -> list[str]:
-    """Choose the first, the last, and evenly spread ones between them, in the order of names.
-
-    Args:
-        names: all names, in any order.
-        size: how many at most.
-    """
+    """Choose the first, the last, and evenly spread ones between them, in the order of names."""
     ordered = sorted(names)
     if len(ordered) <= size:
         return ordered
@@ -80,8 +74,6 @@ def sample_images(folder: Path, names: Sequence[str], size: int, log: ProblemLog
     """Open a few images of a session, and read what they tell in their headers.
 
     Args:
-        folder: the session's folder.
-        size: how many are opened at most.
         log: gets entries for images that cannot be read or tell nothing, and for fields in which
             they differ.
     """
