@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.errors import InvalidInputError, NotFoundError
 
 
@@ -54,8 +54,7 @@ def _record(row: tuple[object, ...]) -> ModelRecord:
 
 def list_models(database: Database) -> list[ModelRecord]:
     """All models by name."""
-    with database.transaction() as connection:
-        return [_record(tuple(row)) for row in connection.execute(text(_MODEL + "ORDER BY name"))]
+    return [_record(tuple(row)) for row in database.rows(_MODEL + "ORDER BY name")]
 
 
 def find_model(database: Database, key: str) -> ModelRecord:
@@ -68,12 +67,12 @@ def find_model(database: Database, key: str) -> ModelRecord:
     """
     path = _resolved(key)
     with database.transaction() as connection:
-        row = connection.execute(
-            text(
-                _MODEL + "WHERE name = :key OR id::text = :key OR sha256 = lower(:key) "
-                "OR weights_path = :path ORDER BY name = :key DESC, updated_at DESC"
-            ),
-            {"key": key, "path": path},
+        row = execute(
+            connection,
+            _MODEL + "WHERE name = :key OR id::text = :key OR sha256 = lower(:key) "
+            "OR weights_path = :path ORDER BY name = :key DESC, updated_at DESC",
+            key=key,
+            path=path,
         ).first()
     if row is not None:
         return _record(tuple(row))
@@ -119,10 +118,8 @@ def add_model(database: Database, model: NewModel, *, name: str | None) -> Model
     }
     with database.transaction() as connection:
         # One registration at a time: two of the same weights must not choose two names.
-        connection.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
-        names = dict(
-            tuple(row) for row in connection.execute(text("SELECT name, sha256 FROM models"))
-        )
+        execute(connection, "LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE")
+        names = dict(tuple(row) for row in execute(connection, "SELECT name, sha256 FROM models"))
         own = next((known for known, digest in names.items() if digest == model.sha256), None)
         chosen = name or own or stem
         if names.get(chosen, model.sha256) != model.sha256:
