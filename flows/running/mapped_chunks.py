@@ -28,7 +28,7 @@ def map_chunks(
     *,
     workers: int,
 ) -> list[R]:
-    """Run a mapped task over the chunks of a job.
+    """Run a mapped task over the chunks of a job; the results, in no particular order.
 
     A new window is mapped before the workers have finished the last one.
 
@@ -36,9 +36,6 @@ def map_chunks(
         start: maps the task over some chunks and returns the futures.
         job: looked at between windows and every second; when it is cancelled no chunk is mapped
             any more, and those at work end within their batch.
-
-    Returns:
-        The results, in no particular order.
 
     Raises:
         JobCancelledError: the job was cancelled.

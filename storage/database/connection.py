@@ -79,9 +79,6 @@ _opening = threading.Lock()
 def open_database(settings: Settings | None = None) -> Database:
     """The database of these settings, started, migrated and shared by the whole process.
 
-    Returns:
-        The database, ready for use.
-
     Raises:
         ConfigurationError: the URL of the setting is not one of a PostgreSQL server.
         DatabaseError: the server cannot be started or reached, or its tables belong to a newer
@@ -155,9 +152,6 @@ def parse_database_url(value: str) -> URL:
 
 def upgrade_schema(engine: Engine) -> str:
     """Apply the migrations that the database lacks; safe when several processes start at once.
-
-    Returns:
-        The revision that the tables have now.
 
     Raises:
         DatabaseError: the server does not answer, or its tables are newer than this code.

@@ -58,10 +58,7 @@ def list_open_chunks(database: Database, job: JobReference) -> list[int]:
 
 
 def claim_chunk(connection: Connection, job: JobReference, number: int) -> ChunkClaim | None:
-    """Begin a chunk, or go on where an earlier attempt stopped.
-
-    Returns:
-        What is to be done; None if the chunk is done already.
+    """Begin a chunk, or go on where an earlier attempt stopped; None if it is done already.
 
     Raises:
         JobTakenOverError: the job is not held by this run any more.
@@ -91,9 +88,6 @@ def record_batch(
         claim: the chunk as the last call left it.
         processed: how many of these succeeded, counted from the chunk's start.
         failed: how many of these failed, counted from the chunk's start.
-
-    Returns:
-        The claim to hand to the next call.
 
     Raises:
         JobTakenOverError: the job, or this chunk of it, is worked on by another run.

@@ -134,9 +134,6 @@ def register_files(
         labels: where the labels are; None when no label file has changed.
         before: runs first in the same transaction, for example to add the project.
         after: runs last in the same transaction.
-
-    Returns:
-        How many rows were added, changed, moved, came back, went missing, and got other labels.
     """
     with database.transaction() as connection:
         before(connection)

@@ -205,11 +205,7 @@ def store_comparisons(
     *,
     sharpness_reference: float,
 ) -> int:
-    """Make the comparisons of a project exactly these; unchanged rows are not touched.
-
-    Returns:
-        How many rows were added, changed or removed.
-    """
+    """Make the comparisons of a project exactly these; how many rows that has changed."""
     execute(
         connection,
         "CREATE TEMPORARY TABLE compared (LIKE project_image_quality INCLUDING DEFAULTS) "

@@ -92,9 +92,6 @@ def register_project(
     Known files are recognised by size and time of change; only new and changed ones are read. A
     file that has gone is marked missing and found again when it returns.
 
-    Returns:
-        The project, what changed, and files that were left out with the reason.
-
     Raises:
         InvalidInputError: there is no such folder, it has no images, the name or folder is taken,
             or too many known images are gone.

@@ -221,10 +221,7 @@ def _earlier(session: KnownSession) -> EarlierSession:
 
 @task(run_name="compute chunk {number}")
 def compute_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
-    """Compute the statistics of the sessions of a chunk and store them batch by batch.
-
-    An attempt goes on where the last one stopped, see `work_through`.
-    """
+    """Compute the statistics of the sessions of a chunk and store them batch by batch."""
     return work_through(
         job,
         number,
@@ -308,10 +305,7 @@ def snapshot_subject(root: str) -> SnapshotSubject:
 
 @task(run_name="write snapshot")
 def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, str]) -> str:
-    """Write the statistics of all sessions of a root as a snapshot; its path.
-
-    When the newest snapshot holds these very rows it still tells the truth, and is kept.
-    """
+    """Write the statistics of all sessions of a root as a snapshot; its path."""
     with open_database().reading() as connection:
         return keep_snapshot(
             snapshot_subject(root),

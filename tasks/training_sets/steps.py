@@ -163,10 +163,7 @@ def begin_nothing(job: JobReference) -> None:
 
 @task(run_name="write chunk {number}")
 def write_chunk(job: JobReference, number: int, planned: PlannedSet) -> ChunkReport:
-    """Link or copy the images of a chunk and write their labels, batch by batch.
-
-    An attempt goes on where the last one stopped, see `work_through`.
-    """
+    """Link or copy the images of a chunk and write their labels, batch by batch."""
     folder = planned.building_folder(job.id)
     return work_through(job, number, lambda _connection, _items: _Writing(folder, number))
 

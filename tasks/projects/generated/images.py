@@ -99,14 +99,11 @@ def generate_images(
     options: GenerationOptions,
     choose_path: Callable[[PurePosixPath, str], PurePosixPath],
 ) -> Iterator[GeneratedImage | NotGenerated]:
-    """Make images from one image, one after the other.
+    """Make images from one image, one after the other; or the reason why one cannot be made.
 
     Args:
         choose_path: gives the free path for a wanted path and the key, or raises
             CannotGenerateError.
-
-    Yields:
-        The images; in place of those that cannot be made, the reason.
     """
     by_key = dict(zip(options.wanted_keys(), _makers(options), strict=True))
     for key in keys:

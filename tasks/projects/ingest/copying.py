@@ -106,13 +106,10 @@ def write_content(content: bytes, target: Path, *, modified_at_ns: int) -> Copie
 def check_image(
     content: bytes, copy: Path, limits: ImageLimits
 ) -> tuple[CheckedImage, DecodedImage | None]:
-    """Decode all pixels of an image, so that only images that can be read are taken.
+    """Decode all pixels of an image; what its header says, and the pixels if decoded here.
 
     JPEG and PNG are decoded here. Other decoders may crash, so they work on the copy in a process
     of their own.
-
-    Returns:
-        What its header says, and the pixels where they were decoded here.
 
     Raises:
         UnreadableFileError: it cannot be read whole.

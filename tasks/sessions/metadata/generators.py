@@ -52,11 +52,7 @@ class GenerationMetadata:
 def generation_metadata(
     texts: Mapping[str, str], place: str, log: ProblemLog
 ) -> GenerationMetadata | None:
-    """Recognise the generator by its texts, and read what it tells.
-
-    Returns:
-        None where no known generator left its texts.
-    """
+    """Read what the texts of a known generator tell; None where none left any."""
     readers = (_invokeai, _novelai, _parameters, _comment, _comfyui)
     for reader in readers:
         found = reader(texts, place, log)
