@@ -175,8 +175,7 @@ class _Measuring(ChunkWork):
             measurement = measure_image_safely(
                 file.path,
                 self._limits,
-                expected_size=file.size,
-                expected_modified_at_ns=file.modified_at_ns,
+                expected=(file.size, file.modified_at_ns),
                 measurer=_isolated_measurer(),
             )
         except ImageError as error:
