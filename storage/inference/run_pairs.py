@@ -45,6 +45,10 @@ JOIN image_detections e
   ON e.model_id = l.model_id AND e.image_id = t.image_id AND e.settings = t.settings
 WHERE k.id = :first AND r.error_msg IS NULL AND t.error_msg IS NULL
 """
+_SELECT_PAIRS = f"""
+SELECT c.position, c.shared_image_id, c.name, d.width, d.height, d.limit_reached,
+       d.detections::text, e.width, e.height, e.limit_reached, e.detections::text {_PAIRS}
+"""
 
 
 def count_pairs(connection: Connection, first: UUID, second: UUID) -> PairCounts:
@@ -69,11 +73,7 @@ def read_pairs(
 ) -> Iterator[list[ImagePair]]:
     """The images that both runs have done, in the order of the first one's collection."""
     result = connection.execute(
-        text(
-            "SELECT c.position, c.shared_image_id, c.name, "
-            "d.width, d.height, d.limit_reached, d.detections::text, "
-            f"e.width, e.height, e.limit_reached, e.detections::text {_PAIRS} ORDER BY c.position"
-        ),
+        text(f"{_SELECT_PAIRS} ORDER BY c.position"),
         {"first": first, "second": second},
         execution_options={"stream_results": True, "yield_per": batch_rows},
     )
@@ -87,10 +87,7 @@ def find_pairs(
     """Some of the images that both runs have done."""
     rows = execute(
         connection,
-        "SELECT c.position, c.shared_image_id, c.name, "
-        "d.width, d.height, d.limit_reached, d.detections::text, "
-        f"e.width, e.height, e.limit_reached, e.detections::text {_PAIRS} "
-        "AND c.shared_image_id = ANY(CAST(:ids AS uuid[])) ORDER BY c.position",
+        f"{_SELECT_PAIRS} AND c.shared_image_id = ANY(CAST(:ids AS uuid[])) ORDER BY c.position",
         first=first,
         second=second,
         ids=image_ids,

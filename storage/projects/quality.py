@@ -63,7 +63,7 @@ class MeasuredImage:
 
 @dataclass(frozen=True)
 class ComparedImage:
-    """What the other images of its project decide about an image."""
+    """What the other images of its project decide about an image; in the order of the columns."""
 
     project_image_id: UUID
     uniqueness: float
@@ -211,32 +211,16 @@ def store_comparisons(
         "CREATE TEMPORARY TABLE compared (LIKE project_image_quality INCLUDING DEFAULTS) "
         "ON COMMIT DROP",
     )
-    with (
-        driver_connection(connection).cursor() as cursor,
-        cursor.copy(
-            "COPY compared (project_image_id, uniqueness, nearest_image_id, nearest_distance, "
-            "duplicate_group, overall_quality, issues, compared_hash, sharpness_reference) "
-            "FROM STDIN"
-        ) as copy,
-    ):
-        for image in images:
-            copy.write_row(
-                (
-                    image.project_image_id,
-                    image.uniqueness,
-                    image.nearest_image_id,
-                    image.nearest_distance,
-                    image.duplicate_group,
-                    image.overall_quality,
-                    image.issues,
-                    image.compared_hash,
-                    sharpness_reference,
-                )
-            )
     columns = (
         "uniqueness, nearest_image_id, nearest_distance, duplicate_group, overall_quality, "
         "issues, compared_hash, sharpness_reference"
     )
+    with (
+        driver_connection(connection).cursor() as cursor,
+        cursor.copy(f"COPY compared (project_image_id, {columns}) FROM STDIN") as copy,
+    ):
+        for image in images:
+            copy.write_row((*vars(image).values(), sharpness_reference))
     old = ", ".join(f"known.{column.strip()}" for column in columns.split(","))
     new = ", ".join(f"excluded.{column.strip()}" for column in columns.split(","))
     written = execute(

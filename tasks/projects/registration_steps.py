@@ -50,8 +50,6 @@ _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and
 # Ctrl-C waits for a few files only.
 _READ_AT_A_TIME = 256
-# In a name these would break lines or hide what is written: control characters, halves of
-# characters (bytes that are not UTF-8), line and paragraph separators.
 
 
 @dataclass(frozen=True)

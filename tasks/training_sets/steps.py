@@ -181,8 +181,8 @@ class _Writing(ChunkWork):
         return {row["project_image_id"]: row for row in planned_rows(self._folder, self._number)}
 
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
-        written = write_images(self._folder, [self._rows[str(item)] for item in items])
-        self.counts.update(linked=written.linked, copied=written.copied)
+        linked = write_images(self._folder, [self._rows[str(item)] for item in items])
+        self.counts.update(linked=linked, copied=len(items) - linked)
         return [True] * len(items)
 
     def store(self, connection: Connection) -> None:

@@ -33,7 +33,7 @@ from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.projects.generated.options import kind_of_key
-from tasks.projects.generated.records import is_untouched, remove_generated_file
+from tasks.projects.generated.record_steps import is_untouched, remove_generated_file
 from tasks.projects.ingest.moving import bring_to_disk, move_staged_files
 from tasks.projects.ingest.project_folders import meta_document
 from tasks.projects.ingest.report import IngestReport
@@ -252,7 +252,7 @@ def generated_images_to_remove(database: Database, target: IngestTarget) -> list
 
 
 def _report(registration: Registration) -> IngestReport:
-    project, counts = registration.project, registration.counts
+    project = registration.project
     return IngestReport(
         project_id=project.id,
         project=project.name,
@@ -260,12 +260,7 @@ def _report(registration: Registration) -> IngestReport:
         image_count=project.image_count,
         labeled_count=project.labeled_count,
         class_names=project.class_names,
-        added=counts.added,
-        changed=counts.changed,
-        moved=counts.moved,
-        returned=counts.returned,
-        missing=counts.missing,
-        relabeled=counts.relabeled,
+        **vars(registration.counts),
         unchanged=0,
         generated=0,
         removed=0,

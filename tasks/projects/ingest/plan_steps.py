@@ -29,9 +29,10 @@ from storage.projects.projects import find_project
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.geometry import image_size_of
-from tasks.projects.generated.generation import KnownGeneration, labels_of, wanted_keys
+from tasks.projects.generated.generation import labels_of, wanted_keys
+from tasks.projects.generated.images import KnownGeneration
 from tasks.projects.generated.merged_dataset import MergedDataset, read_merged_dataset
-from tasks.projects.generated.records import has_edited_label
+from tasks.projects.generated.record_steps import has_edited_label
 from tasks.projects.ingest.kept_labels import without_labels_changed_since
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
 from tasks.projects.registration_steps import labels_fingerprint
