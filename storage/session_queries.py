@@ -235,10 +235,13 @@ def load_session_overview(database: Database, root: str, *, most_rows: int = 50)
             return execute(connection, query, **values).all()
 
         counts = rows(
-            f"SELECT count(*), {_sum('images_actual')}, {_sum('images_expected')}, "
-            f"count(*) FILTER (WHERE {incomplete}), count(*) FILTER (WHERE is_ongoing), "
-            "count(*) FILTER (WHERE is_seed_sweep), "
-            f"avg(completion_percentage) FILTER (WHERE images_expected > 0) {present}"
+            f"SELECT count(*) AS sessions, {_sum('images_actual')} AS images, "
+            f"{_sum('images_expected')} AS expected, "
+            f"count(*) FILTER (WHERE {incomplete}) AS incomplete, "
+            "count(*) FILTER (WHERE is_ongoing) AS ongoing, "
+            "count(*) FILTER (WHERE is_seed_sweep) AS sweeps, "
+            "avg(completion_percentage) FILTER (WHERE images_expected > 0) AS mean_completion "
+            f"{present}"
         )[0]
         missing = rows(
             "SELECT count(*) FROM session_folders WHERE sessions_root = :root AND state = 'missing'"
@@ -264,14 +267,8 @@ def load_session_overview(database: Database, root: str, *, most_rows: int = 50)
         )
         models = _models(connection, root, most_rows)
     return SessionOverview(
-        sessions=counts[0],
+        **counts._mapping,
         missing=missing,
-        images=counts[1],
-        expected=counts[2],
-        incomplete=counts[3],
-        ongoing=counts[4],
-        sweeps=counts[5],
-        mean_completion=counts[6],
         incomplete_sessions=incomplete_sessions,
         models=models,
         sources={row[0]: row[1] for row in sources},

@@ -52,7 +52,8 @@ def map_chunks(
             results.extend(future.result() for future in done)
             progress.show()
 
-    for window in _windows(numbers, workers * _WINDOW_PER_WORKER):
+    size = workers * _WINDOW_PER_WORKER
+    for window in (list(numbers[at : at + size]) for at in range(0, len(numbers), size)):
         if job.should_stop:
             break
         open_futures.update(start(window))
@@ -60,7 +61,3 @@ def map_chunks(
     collect(until_open=0)
     job.raise_if_stopped()
     return results
-
-
-def _windows(numbers: Sequence[int], size: int) -> list[list[int]]:
-    return [list(numbers[place : place + size]) for place in range(0, len(numbers), size)]

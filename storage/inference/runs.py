@@ -250,17 +250,13 @@ def store_totals(
             )
         execute(
             connection,
-            "UPDATE runs SET total = :total, processed_count = :processed, "
-            "failed_count = :failed, live_mussel_count = :live, dead_mussel_count = :dead, "
-            "class_counts = :classes, error_msg = :message, "
+            "UPDATE runs SET total = :total, processed_count = :processed_count, "
+            "failed_count = :failed_count, live_mussel_count = :live_count, "
+            "dead_mussel_count = :dead_count, class_counts = :classes, error_msg = :message, "
             "runtime = coalesce(CAST(:runtime AS text), runtime), "
             "updated_at = now() WHERE id = :id",
             id=run_id,
-            total=totals.total,
-            processed=totals.processed_count,
-            failed=totals.failed_count,
-            live=totals.live_count,
-            dead=totals.dead_count,
+            **vars(totals),
             classes=Jsonb(totals.class_counts),
             message=message,
             runtime=runtime,

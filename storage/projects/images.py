@@ -178,7 +178,7 @@ def register_files(
             id=project.id,
             class_names=None
             if labels is None or labels.class_names is None
-            else _class_names_json(labels.class_names),
+            else json.dumps({str(i): storable_json(n) for i, n in labels.class_names.items()}),
             keep=labels is None,
             fingerprint=None if labels is None else labels.fingerprint,
         )
@@ -307,10 +307,6 @@ UPDATE project_images i SET split = s.split FROM project_images s
 WHERE i.project_id = :project_id AND i.generated_from_id = s.id
   AND i.split IS NULL AND s.split IS NOT NULL
 """
-
-
-def _class_names_json(names: Mapping[int, str]) -> str:
-    return json.dumps({str(number): storable_json(name) for number, name in names.items()})
 
 
 def _copy_files(

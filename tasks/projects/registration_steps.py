@@ -335,11 +335,5 @@ def _read(root: Path, found: FoundFile) -> RegisteredFile | str:
     else:
         width, height, kind = facts.width, facts.height, facts.format
     return RegisteredFile(
-        found.relative_path,
-        found.size,
-        found.modified_at_ns,
-        digest.hexdigest(),
-        width,
-        height,
-        kind,
+        **vars(found), sha256=digest.hexdigest(), width=width, height=height, format=kind
     )

@@ -18,9 +18,7 @@ from storage.database.tables.sessions import SessionStats
 from storage.database.transient import is_transient
 from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference
-from storage.session_queries import (
-    load_session_overview,
-)
+from storage.session_queries import load_session_overview
 from storage.sessions import (
     FolderRegistration,
     KnownSession,
@@ -45,7 +43,6 @@ from tasks.sessions.folders.names import time_in_name
 from tasks.sessions.folders.plan import (
     NEVER_SEEN,
     EarlierSession,
-    SessionPlan,
     closed_sessions,
     estimate_seconds,
     plan_sessions,
@@ -153,20 +150,13 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
             [folder_ids[folder.session_id] for folder in to_compute],
             [estimate_seconds(folder) for folder in to_compute],
         ),
-        _plan_counts(plan, found=len(found.sessions), to_compute=len(to_compute)),
+        {
+            "found": len(found.sessions),
+            **{name: len(getattr(plan, name)) for name in ("new", "moved", "returned", "gone")},
+            "unchanged": len(found.sessions) - len(to_compute),
+        },
         [(problem.place, problem.reason) for problem in found.problems[:_REPORT_ROWS]],
     )
-
-
-def _plan_counts(plan: SessionPlan, *, found: int, to_compute: int) -> dict[str, int]:
-    return {
-        "found": found,
-        "new": len(plan.new),
-        "moved": len(plan.moved),
-        "returned": len(plan.returned),
-        "gone": len(plan.gone),
-        "unchanged": found - to_compute,
-    }
 
 
 def _find(

@@ -69,13 +69,10 @@ def bring_up_to_date(target: IngestTarget, *, accept_losses: bool) -> IngestRepo
     Raises:
         InvalidInputError: too many images are gone, or there are none; nothing was changed.
     """
-    record = IngestRecord(
-        target.project_id, target.name, target.path, "", target.options_key, is_committing=False
-    )
 
     def add(connection: Connection) -> None:
         if target.is_new:
-            add_ingested_project(connection, record)
+            add_ingested_project(connection, target.as_ingest())
 
     registration = reconcile_folder(
         open_database(),
@@ -170,7 +167,7 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
         scan_image_folder(ingest.project_path),
         workers=get_settings().workers,
         losses=Losses.IGNORE,
-        hashed={row.relative_path: _registered(row) for row in good if _is_new_image(row)},
+        hashed={row.relative_path: _registered(row) for row in in_order if row.is_image},
         before=lambda connection: add_ingested_project(connection, ingest),
         after=finish,
     )
@@ -183,10 +180,6 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
         removed=removed,
         problems=(*_failures(staged), *report.problems, *problems),
     )
-
-
-def _is_new_image(row: StagedFileRecord) -> bool:
-    return row.is_image and not row.is_known
 
 
 def _registered(row: StagedFileRecord) -> RegisteredFile:

@@ -16,7 +16,6 @@ from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference
 from storage.projects.images import known_files, known_labels_fingerprint, known_sizes
 from storage.projects.ingests import (
-    IngestRecord,
     PlannedFile,
     StagedFileRecord,
     begin_ingest,
@@ -340,14 +339,6 @@ class PlannedIngest:
 def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
     """Fix what is to be staged and cut it into chunks."""
     database = open_database()
-    ingest = IngestRecord(
-        target.project_id,
-        target.name,
-        target.path,
-        str(target.source or ""),
-        target.options_key,
-        is_committing=False,
-    )
     # An attempt whose answer was lost has planned everything already.
     if open_chunks := list_open_chunks(database, job):
         return PlannedIngest(open_chunks, True, 0, [])
@@ -355,7 +346,7 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
     if plan.is_empty:
         plan_job(database, job, [])
         return PlannedIngest([], False, plan.unchanged, plan.problems)
-    staged = {row.id for row in begin_ingest(database, ingest)}
+    staged = {row.id for row in begin_ingest(database, target.as_ingest())}
     if not staged.issuperset(plan.kept):
         plan = make_plan(database, target)
     if not plan.kept:

@@ -64,6 +64,7 @@ def manifest_facts(
     seed_mode = generation.name("seed_mode")
     api = snapshot.nested("api_params")
     template = snapshot.nested("resolved_template")
+    negative = template.text("negative", "negative_prompt")
     model, model_hash = _model(snapshot, api)
     counts = _planned_counts(generation)
     # What a cut snapshot lacks would be counted wrongly: then only the plain number is taken.
@@ -78,9 +79,7 @@ def manifest_facts(
         seed_mode=seed_mode,
         seed_base=generation.seed("base_seed", "seed_base"),
         resolved_prompt=template.text("prompt") or api.text("prompt"),
-        negative_prompt=_first_known(
-            template.text("negative", "negative_prompt"), api.text("negative_prompt")
-        ),
+        negative_prompt=api.text("negative_prompt") if negative is None else negative,
         width=api.whole_number("width", smallest=1),
         height=api.whole_number("height", smallest=1),
         steps=api.whole_number("steps"),
@@ -109,10 +108,6 @@ def manifest_facts(
 def _planned_counts(generation: JsonObject) -> dict[str, int | None]:
     keys = ("num_images", "max_images", "total_combinations")
     return {key: generation.whole_number(key, largest=LARGEST_COUNT) for key in keys}
-
-
-def _first_known(*texts: str | None) -> str | None:
-    return next((text for text in texts if text is not None), None)
 
 
 def _status(value: object, log: ProblemLog) -> ManifestStatus | None:
