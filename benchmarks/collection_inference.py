@@ -24,13 +24,13 @@ import numpy as np
 
 from benchmarks.harness import Stopwatch, parse_arguments, print_table
 from tasks.inference.detection.detection_records import from_record, to_record
-from tasks.inference.detection.engine import load_model, settings_for_model, sha256_of_weights
+from tasks.inference.detection.engine import load_model
 from tasks.inference.detection.image_stream import detect_in_files
 from tasks.inference.detection.thresholds import filter_by_threshold
-from tasks.inference.detections import Detection, ImageDetections
+from tasks.inference.detections import Detection, ImageDetections, InferenceSettings
 from tasks.inference.model.onnx_export import load_network
 from tasks.inference.model.quiet_ultralytics import import_ultralytics
-from tasks.inference.model.weights import read_weights
+from tasks.inference.model.weights import read_weights, sha256_of_weights
 from tasks.inference.runs.live_dead import live_dead_classes
 from tasks.inference.runs.polygon_document import polygon_document, polygon_document_bytes
 
@@ -94,7 +94,7 @@ def compare_model(weights: Path, folder: Path, files: list[Path], batch: int, ro
     """Measure all ways for one model and print a table."""
     ultralytics = import_ultralytics(folder / "settings")
     description = load_network(read_weights(weights), folder)[1]
-    settings = settings_for_model(description, floor_confidence=CONFIDENCE)
+    settings = InferenceSettings(description.image_size, floor_confidence=CONFIDENCE)
     model = load_model(
         weights, sha256_of_weights(weights), settings, cache_folder=folder, threads=THREADS
     )

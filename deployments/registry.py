@@ -43,12 +43,17 @@ class DeployedFlow:
     """
 
     name: str
-    entrypoint: str
     description: str
     tags: tuple[str, ...]
     schedule: Schedule | None = None
     concurrency: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def entrypoint(self) -> str:
+        """Module and function, as Python imports them."""
+        function = self.name.replace("-", "_")
+        return f"flows.{function}.{function}"
 
     @property
     def full_name(self) -> str:
@@ -59,7 +64,6 @@ class DeployedFlow:
 DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     DeployedFlow(
         name="ingest-project",
-        entrypoint="flows.ingest_project.ingest_project",
         description=(
             "Brings images and labels of a folder or ZIP into a project, and projects up to date "
             "with their folders. Nothing is part of a project before all of it is staged and read. "
@@ -71,7 +75,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="quality-metrics",
-        entrypoint="flows.quality_metrics.quality_metrics",
         description=(
             "Measures every image of a project: sharpness, focus, brightness, contrast, "
             "uniqueness, issues. Images that are measured already are left out. Runs by itself "
@@ -81,7 +84,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="measure-projects",
-        entrypoint="flows.measure_projects.measure_projects",
         description=(
             "Starts quality-metrics for every project; one without new images takes seconds."
         ),
@@ -91,7 +93,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="collection-inference",
-        entrypoint="flows.collection_inference.collection_inference",
         description=(
             "Finds, outlines and counts objects on every image of a collection with a registered "
             "model. Images that have a result are left out; another threshold needs no inference."
@@ -100,7 +101,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="compare-runs",
-        entrypoint="flows.compare_runs.compare_runs",
         description=(
             "Compares two runs of collection-inference, image by image and class by class: two "
             "thresholds, or two models."
@@ -109,7 +109,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="prepare-training-set",
-        entrypoint="flows.prepare_training_set.prepare_training_set",
         description=(
             "Makes one YOLO dataset of several projects: classes of the same name become one, and "
             "near-duplicates stay in one split."
@@ -118,7 +117,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="create-release",
-        entrypoint="flows.create_release.create_release",
         description=(
             "Writes a project as a release archive in the YOLO format, registers it and computes "
             "its statistics. The same project and parameters give the same bytes."
@@ -127,7 +125,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="build-release-stats",
-        entrypoint="flows.build_release_stats.build_release_stats",
         description=(
             "Computes the statistics of releases from their archives: images per split, classes, "
             "shapes, problems. Without parameters, of all that are pending or stale."
@@ -136,7 +133,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="check-release-stats",
-        entrypoint="flows.check_release_stats.check_release_stats",
         description=(
             "Looks at all releases and builds the statistics that are missing, failed or outdated."
         ),
@@ -146,7 +142,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="compute-session-stats",
-        entrypoint="flows.compute_session_stats.compute_session_stats",
         description=(
             "Computes the statistics of the generation sessions below a folder. Sessions that have "
             "not changed are left out."
@@ -156,7 +151,6 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="prune-snapshots",
-        entrypoint="flows.prune_snapshots.prune_snapshots",
         description=(
             "Removes old Parquet snapshots by count and age. The newest of each subject stays."
         ),

@@ -14,7 +14,6 @@ from flows.running.progress import Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import InferenceError
-from storage.inference.runs import RunTotals
 from storage.settings import get_settings
 from tasks.inference.collection_steps import refresh_collection
 from tasks.inference.runs.order import RunOrder
@@ -112,7 +111,9 @@ def _run(job: FlowJob, order: RunOrder) -> Outcome:
         raise
     totals = add_up_run(job.reference, order, model_runtime)
     if totals.failed_count and not totals.processed_count:
-        raise InferenceError(_all_failed(totals))
+        raise InferenceError(
+            f"all {totals.failed_count} images failed; the first: {totals.first_error}"
+        )
     job.raise_if_stopped()
     snapshot = write_run_snapshot(job.reference, order)
     answered = plan.images - plan.to_detect
@@ -130,7 +131,3 @@ def _run(job: FlowJob, order: RunOrder) -> Outcome:
         f"{totals.processed_count} of {totals.total} images done, {totals.failed_count} failed",
         with_errors=totals.failed_count > 0,
     )
-
-
-def _all_failed(totals: RunTotals) -> str:
-    return f"all {totals.failed_count} images failed; the first: {totals.first_error}"

@@ -24,9 +24,6 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     Args:
         durable: False leaves the disk to whoever brings many such files there at once.
-
-    Yields:
-        The path to write to.
     """
     if durable:
         _make_folder(path.parent)
@@ -101,12 +98,9 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def file_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
-    """Hold a lock on a file against all other processes of this machine.
+    """Hold a lock on a file, given as its descriptor, against all other processes of this machine.
 
     The kernel drops it when this process ends, however it ends.
-
-    Yields:
-        The descriptor of the file.
 
     Raises:
         BlockingIOError: another process has the lock, and `wait` is False.
@@ -122,14 +116,11 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
 
 
 def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> int:
-    """Remove temporary files of writers that were killed.
+    """Remove temporary files of writers that were killed; how many.
 
     Args:
         older_than_seconds: younger files may belong to a writer at work.
         now: the present time, seconds since the epoch.
-
-    Returns:
-        How many files were removed.
     """
     removed = 0
     for leftover in folder.glob(".*.tmp"):

@@ -14,9 +14,9 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, RowMapping
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
@@ -157,12 +157,11 @@ def _record(row: RowMapping) -> ReleaseRecord:
 def list_releases(database: Database, *, project_id: UUID | None = None) -> list[ReleaseRecord]:
     """All releases by name, or those of one project."""
     with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                _COLUMNS + "WHERE CAST(:project_id AS uuid) IS NULL OR r.project_id = :project_id "
-                'ORDER BY r.name COLLATE "C"'
-            ),
-            {"project_id": project_id},
+        rows = execute(
+            connection,
+            _COLUMNS + "WHERE CAST(:project_id AS uuid) IS NULL OR r.project_id = :project_id "
+            'ORDER BY r.name COLLATE "C"',
+            project_id=project_id,
         ).mappings()
         return [_record(row) for row in rows]
 
@@ -175,7 +174,7 @@ def find_release(database: Database, name_or_id: str) -> ReleaseRecord:
     """
     query = _COLUMNS + f"WHERE r.id = {id_by_key('releases')}"
     with database.transaction() as connection:
-        row = connection.execute(text(query), {"key": storable_text(name_or_id)}).mappings().first()
+        row = execute(connection, query, key=storable_text(name_or_id)).mappings().first()
     if row is None:
         names = (release.name for release in list_releases(database))
         remedy = "`visionflows run build-release-stats PATH.zip` registers one."
@@ -197,22 +196,19 @@ def register_release(
         InvalidInputError: the name is taken by another archive, or the archive has another name.
     """
     with database.transaction() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REGISTRATION_LOCK})
-        known = connection.execute(
-            text("SELECT id, name FROM releases WHERE model_path = :path"), {"path": str(path)}
+        execute(connection, "SELECT pg_advisory_xact_lock(:key)", key=_REGISTRATION_LOCK)
+        known = execute(
+            connection, "SELECT id, name FROM releases WHERE model_path = :path", path=str(path)
         ).one_or_none()
         if known is None:
-            release_id = connection.execute(
-                text(
-                    "INSERT INTO releases (id, project_id, name, model_path, stats_status) "
-                    "VALUES (gen_random_uuid(), :project_id, :name, :path, 'pending') "
-                    "RETURNING id"
-                ),
-                {
-                    "project_id": project_id,
-                    "name": _free_name(connection, path, name),
-                    "path": str(path),
-                },
+            release_id = execute(
+                connection,
+                "INSERT INTO releases (id, project_id, name, model_path, stats_status) "
+                "VALUES (gen_random_uuid(), :project_id, :name, :path, 'pending') "
+                "RETURNING id",
+                project_id=project_id,
+                name=_free_name(connection, path, name),
+                path=str(path),
             ).scalar_one()
         elif name is not None and known.name != name:
             raise InvalidInputError(
@@ -221,9 +217,11 @@ def register_release(
         else:
             release_id = known.id
             if project_id is not None:
-                connection.execute(
-                    text("UPDATE releases SET project_id = :project_id WHERE id = :id"),
-                    {"project_id": project_id, "id": release_id},
+                execute(
+                    connection,
+                    "UPDATE releases SET project_id = :project_id WHERE id = :id",
+                    project_id=project_id,
+                    id=release_id,
                 )
     return find_release(database, str(release_id))
 
@@ -233,9 +231,10 @@ def _free_name(connection: Connection, path: Path, name: str | None) -> str:
     wanted = storable_text(path.stem) if name is None else name
     taken = {
         row.name: row.model_path
-        for row in connection.execute(
-            text("SELECT name, model_path FROM releases WHERE starts_with(name, :wanted)"),
-            {"wanted": wanted},
+        for row in execute(
+            connection,
+            "SELECT name, model_path FROM releases WHERE starts_with(name, :wanted)",
+            wanted=wanted,
         )
     }
     if name is not None and name in taken:
@@ -252,11 +251,9 @@ def _free_name(connection: Connection, path: Path, name: str | None) -> str:
 def list_releases_to_build(database: Database) -> list[ReleaseRecord]:
     """The releases whose statistics are pending or stale, the longest known first."""
     with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                _COLUMNS + "WHERE r.stats_status IN ('pending', 'stale') "
-                "ORDER BY r.created_at, r.id"
-            )
+        rows = execute(
+            connection,
+            _COLUMNS + "WHERE r.stats_status IN ('pending', 'stale') ORDER BY r.created_at, r.id",
         ).mappings()
         return [_record(row) for row in rows]
 
@@ -264,12 +261,11 @@ def list_releases_to_build(database: Database) -> list[ReleaseRecord]:
 def load_release_details(database: Database, release_id: UUID) -> ReleaseDetails | None:
     """Classes, shapes and problems of a release; None where none were ever computed."""
     with database.transaction() as connection:
-        row = connection.execute(
-            text(
-                "SELECT classes_json, shapes_json, problems_json FROM releases "
-                "WHERE id = :id AND stats_computed_at IS NOT NULL"
-            ),
-            {"id": release_id},
+        row = execute(
+            connection,
+            "SELECT classes_json, shapes_json, problems_json FROM releases "
+            "WHERE id = :id AND stats_computed_at IS NOT NULL",
+            id=release_id,
         ).one_or_none()
     return None if row is None else ReleaseDetails(*row)
 
@@ -278,65 +274,62 @@ def store_statistics(
     connection: Connection, release_id: UUID, statistics: ComputedStatistics
 ) -> None:
     """Replace the statistics of a release as a whole."""
-    connection.execute(
-        text(
-            "UPDATE releases SET train_image_count = :train, val_image_count = :val, "
-            "test_image_count = :test, class_count = :class_count, classes_json = :classes, "
-            "shapes_json = :shapes, problems_json = :problems, stats_status = 'completed', "
-            "stats_source = CAST(:source AS release_stats_source), stats_error = NULL, "
-            "archive_size = :size, archive_modified_at = :modified_at, "
-            "content_key = :content_key, stats_version = :version, stats_computed_at = now(), "
-            "updated_at = now() WHERE id = :id"
-        ),
-        {
-            "id": release_id,
-            "train": statistics.train_image_count,
-            "val": statistics.val_image_count,
-            "test": statistics.test_image_count,
-            "class_count": statistics.class_count,
-            "classes": Jsonb(storable_json(statistics.classes)),
-            "shapes": Jsonb(storable_json(statistics.shapes)),
-            "problems": Jsonb(storable_json(statistics.problems)),
-            "source": statistics.source.value,
-            "size": statistics.archive.size,
-            "modified_at": statistics.archive.modified_at,
-            "content_key": statistics.content_key,
-            "version": statistics.version,
-        },
+    execute(
+        connection,
+        "UPDATE releases SET train_image_count = :train, val_image_count = :val, "
+        "test_image_count = :test, class_count = :class_count, classes_json = :classes, "
+        "shapes_json = :shapes, problems_json = :problems, stats_status = 'completed', "
+        "stats_source = CAST(:source AS release_stats_source), stats_error = NULL, "
+        "archive_size = :size, archive_modified_at = :modified_at, "
+        "content_key = :content_key, stats_version = :version, stats_computed_at = now(), "
+        "updated_at = now() WHERE id = :id",
+        id=release_id,
+        train=statistics.train_image_count,
+        val=statistics.val_image_count,
+        test=statistics.test_image_count,
+        class_count=statistics.class_count,
+        classes=Jsonb(storable_json(statistics.classes)),
+        shapes=Jsonb(storable_json(statistics.shapes)),
+        problems=Jsonb(storable_json(statistics.problems)),
+        source=statistics.source.value,
+        size=statistics.archive.size,
+        modified_at=statistics.archive.modified_at,
+        content_key=statistics.content_key,
+        version=statistics.version,
     )
 
 
 def confirm_statistics(connection: Connection, release_id: UUID, archive: ArchiveFacts) -> None:
     """Say that the statistics of a release are those of its archive as it is now."""
-    connection.execute(
-        text(
-            "UPDATE releases SET stats_status = 'completed', stats_error = NULL, "
-            "archive_size = :size, archive_modified_at = :modified_at, updated_at = now() "
-            "WHERE id = :id AND stats_computed_at IS NOT NULL"
-        ),
-        {"id": release_id, "size": archive.size, "modified_at": archive.modified_at},
+    execute(
+        connection,
+        "UPDATE releases SET stats_status = 'completed', stats_error = NULL, "
+        "archive_size = :size, archive_modified_at = :modified_at, updated_at = now() "
+        "WHERE id = :id AND stats_computed_at IS NOT NULL",
+        id=release_id,
+        size=archive.size,
+        modified_at=archive.modified_at,
     )
 
 
 def mark_failed(connection: Connection, release_id: UUID, message: str) -> None:
     """Note why the statistics could not be computed; earlier ones stay as they are."""
-    connection.execute(
-        text(
-            "UPDATE releases SET stats_status = 'failed', stats_error = :message, "
-            "updated_at = now() WHERE id = :id"
-        ),
-        {"id": release_id, "message": storable_text(message, longest=_LONGEST_MESSAGE)},
+    execute(
+        connection,
+        "UPDATE releases SET stats_status = 'failed', stats_error = :message, "
+        "updated_at = now() WHERE id = :id",
+        id=release_id,
+        message=storable_text(message, longest=_LONGEST_MESSAGE),
     )
 
 
 def mark_to_be_built(database: Database, release_ids: Iterable[UUID]) -> None:
     """Queue releases: stale where there are statistics, pending where there are none."""
     with database.transaction() as connection:
-        connection.execute(
-            text(
-                "UPDATE releases SET stats_status = CASE WHEN stats_computed_at IS NULL "
-                "THEN 'pending'::release_stats_status ELSE 'stale'::release_stats_status END, "
-                "stats_error = NULL, updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))"
-            ),
-            {"ids": list(release_ids)},
+        execute(
+            connection,
+            "UPDATE releases SET stats_status = CASE WHEN stats_computed_at IS NULL "
+            "THEN 'pending'::release_stats_status ELSE 'stale'::release_stats_status END, "
+            "stats_error = NULL, updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))",
+            ids=list(release_ids),
         )

@@ -8,9 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.errors import NotFoundError
 
 _SEEDS = ("seed_base", "seed_min", "seed_max")
@@ -154,7 +154,7 @@ def list_sessions(
     """Sessions with the figures that people look at first, the newest first."""
     query, values = listing_query(chosen, limit=limit)
     with database.reading() as connection:
-        return [dict(row) for row in connection.execute(text(query), values).mappings()]
+        return [dict(row) for row in execute(connection, query, **values).mappings()]
 
 
 def find_session(database: Database, session_id: str) -> dict[str, Any]:
@@ -165,21 +165,22 @@ def find_session(database: Database, session_id: str) -> dict[str, Any]:
     """
     with database.reading() as connection:
         row = (
-            connection.execute(
-                text("SELECT * FROM sessions WHERE session_id = :id"), {"id": session_id}
-            )
+            execute(connection, "SELECT * FROM sessions WHERE session_id = :id", id=session_id)
             .mappings()
             .one_or_none()
         )
         if row is None:
-            alike = connection.scalars(
-                text(
+            alike = (
+                execute(
+                    connection,
                     "SELECT session_id FROM session_metadata "
                     "WHERE position(lower(:id) IN lower(session_id)) > 0 "
-                    "ORDER BY session_id LIMIT 5"
-                ),
-                {"id": session_id},
-            ).all()
+                    "ORDER BY session_id LIMIT 5",
+                    id=session_id,
+                )
+                .scalars()
+                .all()
+            )
             raise NotFoundError(
                 f"There are no statistics of a session {session_id!r}. "
                 + (f"Similar ids: {', '.join(alike)}." if alike else "")
@@ -219,7 +220,7 @@ def list_models(
 
 
 def _models(connection: Connection, root: str | None, limit: int | None) -> list[ModelSessions]:
-    rows = connection.execute(text(_MODELS), {"root": root, "limit": limit})
+    rows = execute(connection, _MODELS, root=root, limit=limit)
     return [ModelSessions(*row) for row in rows]
 
 
@@ -231,23 +232,25 @@ def load_session_overview(database: Database, root: str, *, most_rows: int = 50)
     with database.reading() as connection:
 
         def rows(query: str) -> Sequence[Any]:
-            return connection.execute(text(query), values).all()
+            return execute(connection, query, **values).all()
 
         counts = rows(
-            f"SELECT count(*), {_sum('images_actual')}, {_sum('images_expected')}, "
-            f"count(*) FILTER (WHERE {incomplete}), count(*) FILTER (WHERE is_ongoing), "
-            "count(*) FILTER (WHERE is_seed_sweep), "
-            f"avg(completion_percentage) FILTER (WHERE images_expected > 0) {present}"
+            f"SELECT count(*) AS sessions, {_sum('images_actual')} AS images, "
+            f"{_sum('images_expected')} AS expected, "
+            f"count(*) FILTER (WHERE {incomplete}) AS incomplete, "
+            "count(*) FILTER (WHERE is_ongoing) AS ongoing, "
+            "count(*) FILTER (WHERE is_seed_sweep) AS sweeps, "
+            "avg(completion_percentage) FILTER (WHERE images_expected > 0) AS mean_completion "
+            f"{present}"
         )[0]
         missing = rows(
             "SELECT count(*) FROM session_folders WHERE sessions_root = :root AND state = 'missing'"
         )[0][0]
-        listed = connection.execute(
-            text(
-                f"SELECT {_LISTED} {present} AND {incomplete} "
-                "ORDER BY completion_percentage, session_id LIMIT :most_rows"
-            ),
-            values,
+        listed = execute(
+            connection,
+            f"SELECT {_LISTED} {present} AND {incomplete} "
+            "ORDER BY completion_percentage, session_id LIMIT :most_rows",
+            **values,
         ).mappings()
         incomplete_sessions = [dict(row) for row in listed]
         sources = rows(f"SELECT stats_source::text, count(*) {present} GROUP BY 1 ORDER BY 2 DESC")
@@ -264,14 +267,8 @@ def load_session_overview(database: Database, root: str, *, most_rows: int = 50)
         )
         models = _models(connection, root, most_rows)
     return SessionOverview(
-        sessions=counts[0],
+        **counts._mapping,
         missing=missing,
-        images=counts[1],
-        expected=counts[2],
-        incomplete=counts[3],
-        ongoing=counts[4],
-        sweeps=counts[5],
-        mean_completion=counts[6],
         incomplete_sessions=incomplete_sessions,
         models=models,
         sources={row[0]: row[1] for row in sources},

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.sessions import SessionStats, SessionStatsSource
 from storage.errors import NotFoundError
@@ -91,14 +91,13 @@ class StoredSession:
 def known_sessions(database: Database) -> list[KnownSession]:
     """The sessions of all roots, as they were at the last look."""
     with database.reading() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT f.id, f.session_id, f.sessions_root, f.relative_path, "
-                "f.state = 'missing', f.folder_modified_at_ns, f.manifest_modified_at_ns, "
-                "f.manifest_size, s.stats_version, coalesce(s.look_again, false), "
-                "f.error_message IS NOT NULL "
-                "FROM session_folders f LEFT JOIN session_stats s USING (session_id)"
-            )
+        rows = execute(
+            connection,
+            "SELECT f.id, f.session_id, f.sessions_root, f.relative_path, "
+            "f.state = 'missing', f.folder_modified_at_ns, f.manifest_modified_at_ns, "
+            "f.manifest_size, s.stats_version, coalesce(s.look_again, false), "
+            "f.error_message IS NOT NULL "
+            "FROM session_folders f LEFT JOIN session_stats s USING (session_id)",
         )
         return [KnownSession(*row) for row in rows]
 
@@ -124,16 +123,18 @@ def register_session_folders(
         "new": sorted(changes.new),
     }
     if changes.moved:
-        connection.execute(text(_MOVE), values)
-        connection.execute(text(_MOVE_STATS), values)
-    connection.execute(text(_RETURN), values)
-    connection.execute(text(_MARK_GONE), values)
+        execute(connection, _MOVE, **values)
+        execute(connection, _MOVE_STATS, **values)
+    execute(connection, _RETURN, **values)
+    execute(connection, _MARK_GONE, **values)
     for session_id in ("n.path", "n.path || '@' || :root"):
         if changes.new:
-            connection.execute(text(_ADD_METADATA.format(session_id=session_id)), values)
-            connection.execute(text(_ADD_FOLDERS.format(session_id=session_id)), values)
-    rows = connection.execute(
-        text("SELECT relative_path, id FROM session_folders WHERE sessions_root = :root"), values
+            execute(connection, _ADD_METADATA.format(session_id=session_id), **values)
+            execute(connection, _ADD_FOLDERS.format(session_id=session_id), **values)
+    rows = execute(
+        connection,
+        "SELECT relative_path, id FROM session_folders WHERE sessions_root = :root",
+        **values,
     )
     return {row[0]: row[1] for row in rows}
 
@@ -181,12 +182,11 @@ def load_planned_folders(
     connection: Connection, folder_ids: Sequence[UUID]
 ) -> dict[UUID, PlannedFolder]:
     """The folders of some sessions by their ids; those deleted in the meantime are left out."""
-    rows = connection.execute(
-        text(
-            "SELECT id, session_id, sessions_root, relative_path FROM session_folders "
-            "WHERE id = ANY(CAST(:ids AS uuid[]))"
-        ),
-        {"ids": list(folder_ids)},
+    rows = execute(
+        connection,
+        "SELECT id, session_id, sessions_root, relative_path FROM session_folders "
+        "WHERE id = ANY(CAST(:ids AS uuid[]))",
+        ids=list(folder_ids),
     )
     return {row[0]: PlannedFolder(*row) for row in rows}
 
@@ -201,13 +201,12 @@ def store_sessions(connection: Connection, sessions: Sequence[StoredSession]) ->
         sessions: the outcomes; all good ones with the same columns.
     """
     # The locks keep the sessions from being deleted before their statistics are stored.
-    rows = connection.execute(
-        text(
-            "SELECT f.id, f.session_id FROM session_metadata m JOIN session_folders f "
-            "USING (session_id) WHERE f.id = ANY(CAST(:ids AS uuid[])) "
-            'ORDER BY m.session_id COLLATE "C" FOR KEY SHARE OF m'
-        ),
-        {"ids": [session.folder_id for session in sessions]},
+    rows = execute(
+        connection,
+        "SELECT f.id, f.session_id FROM session_metadata m JOIN session_folders f "
+        "USING (session_id) WHERE f.id = ANY(CAST(:ids AS uuid[])) "
+        'ORDER BY m.session_id COLLATE "C" FOR KEY SHARE OF m',
+        ids=[session.folder_id for session in sessions],
     )
     session_ids = {row[0]: row[1] for row in rows}
     known = sorted(
@@ -279,7 +278,7 @@ def gather_planner_statistics(database: Database) -> None:
     indexes: 76 ms instead of 3.
     """
     with database.transaction() as connection:
-        connection.execute(text("ANALYZE session_metadata, session_folders, session_stats"))
+        execute(connection, "ANALYZE session_metadata, session_folders, session_stats")
 
 
 def find_session_paths(connection: Connection, names: Sequence[str], root: str) -> dict[str, str]:
@@ -288,14 +287,14 @@ def find_session_paths(connection: Connection, names: Sequence[str], root: str) 
     Args:
         names: ids or relative paths; unknown ones are left out of the result.
     """
-    rows = connection.execute(
-        text(
-            "SELECT n.name, f.relative_path FROM unnest(CAST(:names AS text[])) AS n(name) "
-            "JOIN session_folders f ON f.sessions_root = :root "
-            "AND (f.session_id = n.name OR f.relative_path = n.name) "
-            "ORDER BY n.name, f.session_id = n.name"
-        ),
-        {"names": list(names), "root": root},
+    rows = execute(
+        connection,
+        "SELECT n.name, f.relative_path FROM unnest(CAST(:names AS text[])) AS n(name) "
+        "JOIN session_folders f ON f.sessions_root = :root "
+        "AND (f.session_id = n.name OR f.relative_path = n.name) "
+        "ORDER BY n.name, f.session_id = n.name",
+        names=list(names),
+        root=root,
     )
     return {row[0]: row[1] for row in rows}
 
@@ -304,14 +303,14 @@ def find_sessions_root(database: Database, session_ids: Sequence[str]) -> str | 
     """The root that some sessions were found in; None where it is not one that has them all."""
     ids = list(set(session_ids))
     with database.reading() as connection:
-        root: str | None = connection.scalar(
-            text(
-                "SELECT sessions_root FROM session_folders "
-                "WHERE session_id = ANY(CAST(:ids AS text[])) "
-                "GROUP BY sessions_root HAVING count(*) = :number"
-            ),
-            {"ids": ids, "number": len(ids)},
-        )
+        root: str | None = execute(
+            connection,
+            "SELECT sessions_root FROM session_folders "
+            "WHERE session_id = ANY(CAST(:ids AS text[])) "
+            "GROUP BY sessions_root HAVING count(*) = :number",
+            ids=ids,
+            number=len(ids),
+        ).scalar()
     return root
 
 
@@ -332,20 +331,19 @@ def edit_session(
     Raises:
         NotFoundError: there is no such session.
     """
-    with database.transaction() as connection:
-        changed = connection.execute(
-            text(_EDIT),
-            {
-                "session_id": session_id,
-                "add": list(dict.fromkeys(storable_text(tag) for tag in add_tags)),
-                "remove": [storable_text(tag) for tag in remove_tags],
-                "rating": rating,
-                "clear_rating": clear_rating,
-                "note": None if note is None else storable_text(note),
-            },
+    changed = database.rows(
+        _EDIT,
+        session_id=session_id,
+        add=list(dict.fromkeys(storable_text(tag) for tag in add_tags)),
+        remove=[storable_text(tag) for tag in remove_tags],
+        rating=rating,
+        clear_rating=clear_rating,
+        note=None if note is None else storable_text(note),
+    )
+    if not changed:
+        raise NotFoundError(
+            f"There is no session {session_id!r}; `visionflows sessions list` shows the sessions."
         )
-    if changed.rowcount != 1:
-        raise _no_session(session_id)
 
 
 _EDIT = """
@@ -361,11 +359,5 @@ UPDATE session_metadata SET
                   ELSE coalesce(CAST(:rating AS smallint), rating) END,
     note = coalesce(CAST(:note AS text), note),
     updated_at = now()
-WHERE session_id = :session_id
+WHERE session_id = :session_id RETURNING session_id
 """
-
-
-def _no_session(session_id: str) -> NotFoundError:
-    return NotFoundError(
-        f"There is no session {session_id!r}; `visionflows sessions list` shows the sessions."
-    )

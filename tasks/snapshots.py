@@ -39,9 +39,6 @@ def keep_snapshot(
         content: the same text for the same rows; None to write in any case.
         run_id: the job or the run that found the rows.
         metadata: more for the footer, which has the version and the time as well.
-
-    Returns:
-        The path of the newest snapshot, which holds these rows.
     """
     settings = get_settings()
     root = settings.snapshots_folder
@@ -61,13 +58,10 @@ def keep_snapshot(
 
 @task(run_name="prune snapshots")
 def prune_all_snapshots(keep: int, older_than: datetime) -> tuple[int, int]:
-    """Remove old snapshots of every subject; the newest of each always stays.
+    """Remove old snapshots of every subject but the newest of each; how many, and their bytes.
 
     Args:
         keep: how many of the newest of each subject stay, at least 1.
-
-    Returns:
-        How many were removed, and their size in bytes.
     """
     root = get_settings().snapshots_folder
     removed = size = 0

@@ -21,12 +21,9 @@ _SILENCE = timedelta(seconds=90)
 
 
 def apply_automations(client: SyncPrefectClient) -> list[str]:
-    """Make the automations of visionflows, or bring them up to date; safe to do again.
+    """Make the automations of visionflows, or bring them up to date; their names. Safe to do again.
 
     One that a person has paused stays paused.
-
-    Returns:
-        The names of the automations.
 
     Raises:
         prefect.exceptions.ObjectNotFound: a deployment that an automation starts is missing.

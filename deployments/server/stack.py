@@ -97,10 +97,15 @@ class Stack:
         open_database(self._settings)
         with first_start_alone(self._settings):
             self._start_part("server", server_command(self._port))
-            self._wait_for_server()
+            server = self._parts["server"].process.pid
+            # Another may have taken the port in the seconds that ours needs to get there.
+            self._wait(
+                "server",
+                lambda: is_healthy(self.state.api_url) and listens(server, self._port),
+            )
         self._apply()
         self._start_part("worker", worker_command(self._settings, worker_name()))
-        self._wait_for_worker()
+        self._wait("worker", lambda: has_live_worker(self.state.api_url, worker_name()))
         self.state = replace(self.state, ready=True)
         write_stack_state(self._settings, self.state)
 
@@ -173,16 +178,6 @@ class Stack:
             identity = ProcessIdentity.of(process.pid)
             self.state = replace(self.state, processes={**self.state.processes, name: identity})
             write_stack_state(self._settings, self.state)
-
-    def _wait_for_server(self) -> None:
-        # Another server may have taken the port in the seconds that ours needs to get there.
-        self._wait("server", lambda: is_healthy(self.state.api_url) and self._server_listens())
-
-    def _server_listens(self) -> bool:
-        return listens(self._parts["server"].process.pid, self._port)
-
-    def _wait_for_worker(self) -> None:
-        self._wait("worker", lambda: has_live_worker(self.state.api_url, worker_name()))
 
     def _wait(self, name: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS

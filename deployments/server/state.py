@@ -8,16 +8,16 @@ mark in their environment, by which those are found that nobody wrote down.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
 from storage.files import atomic_file, file_lock
 from storage.settings import Settings
@@ -102,6 +102,9 @@ class StackState:
         return list(found.values())
 
 
+_STATE = TypeAdapter(StackState)
+
+
 def is_healthy(api_url: str) -> bool:
     """Whether a Prefect server answers at an address."""
     try:
@@ -121,27 +124,15 @@ def stack_folder(settings: Settings) -> Path:
 def write_stack_state(settings: Settings, state: StackState) -> None:
     """Write down what runs; readers see the old file or the new one."""
     with atomic_file(stack_folder(settings) / "state.json") as temporary:
-        temporary.write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
+        temporary.write_bytes(_STATE.dump_json(state, indent=2))
 
 
 def read_stack_state(settings: Settings) -> StackState | None:
     """What the file says, whether or not it is still so; None where there is no file."""
-    path = stack_folder(settings) / "state.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return StackState(
-            mark=values["mark"],
-            supervisor=ProcessIdentity(**values["supervisor"]),
-            url=values["url"],
-            ready=values["ready"],
-            processes={
-                name: ProcessIdentity(**identity) for name, identity in values["processes"].items()
-            },
-        )
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        return None  # of another version, or no file of ours: nothing can be learned from it
+        return _STATE.validate_json((stack_folder(settings) / "state.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None  # none, or one of another version: nothing can be learned from it
 
 
 def remove_stack_state(settings: Settings) -> None:

@@ -62,10 +62,7 @@ class FlowJob:
         self._shown = shown
 
     def map(self, task: Task[..., R], numbers: Sequence[int], **constants: object) -> list[R]:
-        """Run `task(job, number, **constants)` for each of these chunks, with progress.
-
-        Returns:
-            The results, in no particular order.
+        """Run `task(job, number, **constants)` for each of these chunks; the results, in no order.
 
         Raises:
             JobCancelledError: the job was cancelled.

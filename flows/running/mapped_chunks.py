@@ -28,7 +28,7 @@ def map_chunks(
     *,
     workers: int,
 ) -> list[R]:
-    """Run a mapped task over the chunks of a job.
+    """Run a mapped task over the chunks of a job; the results, in no particular order.
 
     A new window is mapped before the workers have finished the last one.
 
@@ -36,9 +36,6 @@ def map_chunks(
         start: maps the task over some chunks and returns the futures.
         job: looked at between windows and every second; when it is cancelled no chunk is mapped
             any more, and those at work end within their batch.
-
-    Returns:
-        The results, in no particular order.
 
     Raises:
         JobCancelledError: the job was cancelled.
@@ -55,7 +52,8 @@ def map_chunks(
             results.extend(future.result() for future in done)
             progress.show()
 
-    for window in _windows(numbers, workers * _WINDOW_PER_WORKER):
+    size = workers * _WINDOW_PER_WORKER
+    for window in (list(numbers[at : at + size]) for at in range(0, len(numbers), size)):
         if job.should_stop:
             break
         open_futures.update(start(window))
@@ -63,7 +61,3 @@ def map_chunks(
     collect(until_open=0)
     job.raise_if_stopped()
     return results
-
-
-def _windows(numbers: Sequence[int], size: int) -> list[list[int]]:
-    return [list(numbers[place : place + size]) for place in range(0, len(numbers), size)]

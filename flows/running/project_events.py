@@ -80,13 +80,9 @@ def _deliver(event: Event) -> str | None:
                 return _obstacle(client)
         except httpx.HTTPError as error:
             problem = _in_words(error)
-            if _is_refusal(error):
+            if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
                 break
     return f"Prefect's server did not take the event ({problem})"
-
-
-def _is_refusal(error: httpx.HTTPError) -> bool:
-    return isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error
 
 
 def _in_words(error: httpx.HTTPError) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, CursorResult, Engine, Row, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
@@ -49,6 +49,21 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def rows(self, statement: str, /, **values: Any) -> Sequence[Row[Any]]:  # noqa: ANN401
+        """All rows of a statement in a transaction of its own, see `execute`."""
+        with self.transaction() as connection:
+            return execute(connection, statement, **values).all()
+
+
+def execute(
+    connection: Connection,
+    statement: str,
+    /,
+    **values: Any,  # noqa: ANN401
+) -> CursorResult[Any]:
+    """Run a statement, in which `:name` stands for the value of that name."""
+    return connection.execute(text(statement), values)
+
 
 def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     """The psycopg connection under an SQLAlchemy one, for COPY."""
@@ -63,9 +78,6 @@ _opening = threading.Lock()
 
 def open_database(settings: Settings | None = None) -> Database:
     """The database of these settings, started, migrated and shared by the whole process.
-
-    Returns:
-        The database, ready for use.
 
     Raises:
         ConfigurationError: the URL of the setting is not one of a PostgreSQL server.
@@ -140,9 +152,6 @@ def parse_database_url(value: str) -> URL:
 
 def upgrade_schema(engine: Engine) -> str:
     """Apply the migrations that the database lacks; safe when several processes start at once.
-
-    Returns:
-        The revision that the tables have now.
 
     Raises:
         DatabaseError: the server does not answer, or its tables are newer than this code.

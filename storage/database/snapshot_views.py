@@ -12,6 +12,7 @@ from sqlalchemy import ARRAY, Column, Connection, DateTime, Numeric, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import SQLModel
 
+from storage.database.connection import execute
 from storage.database.tables.images import ProjectImage, SharedImage
 from storage.database.tables.quality import ImageQualityMetrics, ProjectImageQuality
 from storage.database.tables.sessions import SessionFolder, SessionMetadata, SessionStats
@@ -91,14 +92,13 @@ class SnapshotView:
     def digest(self, connection: Connection, subject: object) -> str:
         """A digest of the rows that `read` gives: the same for the same rows."""
         names = ", ".join(name for name in self.columns if name not in self.no_news)
-        digest = connection.scalar(
-            text(
-                f"SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.{self.order} "
-                f"COLLATE \"C\"), '')) FROM (SELECT {names} FROM {self.view} "
-                f"WHERE {self.subject} = :subject) r"
-            ),
-            {"subject": subject},
-        )
+        digest = execute(
+            connection,
+            f"SELECT md5(coalesce(string_agg(md5(r::text), '' ORDER BY r.{self.order} "
+            f"COLLATE \"C\"), '')) FROM (SELECT {names} FROM {self.view} "
+            f"WHERE {self.subject} = :subject) r",
+            subject=subject,
+        ).scalar()
         return str(digest)
 
     def read(

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
 from storage.errors import InvalidInputError
@@ -61,8 +61,7 @@ FROM collections c LEFT JOIN collection_images i ON i.collection_id = c.id
 
 def list_collections(database: Database) -> list[CollectionRecord]:
     """All collections by name."""
-    with database.transaction() as connection:
-        rows = connection.execute(text(_COLLECTION + "GROUP BY c.id ORDER BY c.name")).all()
+    rows = database.rows(_COLLECTION + "GROUP BY c.id ORDER BY c.name")
     return [CollectionRecord(*row) for row in rows]
 
 
@@ -74,7 +73,7 @@ def find_collection(database: Database, name_or_id: str) -> CollectionRecord:
     """
     query = _COLLECTION + f"WHERE c.id = {id_by_key('collections')} GROUP BY c.id"
     with database.transaction() as connection:
-        row = connection.execute(text(query), {"key": storable_text(name_or_id)}).first()
+        row = execute(connection, query, key=storable_text(name_or_id)).first()
     if row is None:
         names = (found.name for found in list_collections(database))
         remedy = "`visionflows collections add` makes one."
@@ -92,14 +91,13 @@ def add_collection(
     """
     values = {"name": name, "source": Jsonb(storable_json(source)), "replace": replace}
     with database.transaction() as connection:
-        row = connection.execute(
-            text(
-                "INSERT INTO collections AS known (id, name, source) "
-                "VALUES (gen_random_uuid(), :name, :source) ON CONFLICT (name) DO UPDATE SET "
-                "source = CASE WHEN :replace THEN excluded.source ELSE known.source END "
-                "RETURNING id, source = :source"
-            ),
-            values,
+        row = execute(
+            connection,
+            "INSERT INTO collections AS known (id, name, source) "
+            "VALUES (gen_random_uuid(), :name, :source) ON CONFLICT (name) DO UPDATE SET "
+            "source = CASE WHEN :replace THEN excluded.source ELSE known.source END "
+            "RETURNING id, source = :source",
+            **values,
         ).one()
         if not row[1]:
             raise InvalidInputError(
@@ -112,21 +110,18 @@ def add_collection(
 def remove_collection(database: Database, collection_id: UUID) -> None:
     """Remove a collection with its runs; the images stay where they are."""
     with database.transaction() as connection:
-        connection.execute(text("DELETE FROM collections WHERE id = :id"), {"id": collection_id})
+        execute(connection, "DELETE FROM collections WHERE id = :id", id=collection_id)
 
 
 def known_places(database: Database, collection_id: UUID) -> dict[str, KnownPlace]:
     """The files of a collection by their absolute paths, as they were when it was gathered."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT c.file_path, s.sha256, c.file_size, c.modified_at_ns "
-                "FROM collection_images c JOIN shared_images s ON s.id = c.shared_image_id "
-                "WHERE c.collection_id = :id"
-            ),
-            {"id": collection_id},
-        )
-        return {row[0]: KnownPlace(*row[1:]) for row in rows}
+    rows = database.rows(
+        "SELECT c.file_path, s.sha256, c.file_size, c.modified_at_ns "
+        "FROM collection_images c JOIN shared_images s ON s.id = c.shared_image_id "
+        "WHERE c.collection_id = :id",
+        id=collection_id,
+    )
+    return {row[0]: KnownPlace(*row[1:]) for row in rows}
 
 
 def fill_collection(
@@ -149,7 +144,7 @@ def fill_collection(
                 for position, one in enumerate(files)
             ),
         )
-        connection.execute(text(_ADD_CONTENTS))
+        execute(connection, _ADD_CONTENTS)
         return _replace_images(connection, collection_id, _WANTED_FILES)
 
 
@@ -168,9 +163,7 @@ def fill_collection_from_projects(
 
 
 def _lock(connection: Connection, collection_id: UUID) -> None:
-    connection.execute(
-        text("SELECT 1 FROM collections WHERE id = :id FOR UPDATE"), {"id": collection_id}
-    )
+    execute(connection, "SELECT 1 FROM collections WHERE id = :id FOR UPDATE", id=collection_id)
 
 
 _ADD_CONTENTS = """
@@ -217,28 +210,26 @@ def _replace_images(
         ),
         values or {},
     )
-    connection.execute(text("ANALYZE chosen"))
+    execute(connection, "ANALYZE chosen")
     own = {"id": collection_id}
-    removed = connection.execute(
-        text(
-            "DELETE FROM collection_images i WHERE i.collection_id = :id AND NOT EXISTS "
-            "(SELECT 1 FROM chosen c WHERE c.id = i.shared_image_id)"
-        ),
-        own,
+    removed = execute(
+        connection,
+        "DELETE FROM collection_images i WHERE i.collection_id = :id AND NOT EXISTS "
+        "(SELECT 1 FROM chosen c WHERE c.id = i.shared_image_id)",
+        **own,
     ).rowcount
     columns = "position, name, file_path, file_size, modified_at_ns"
     new = ", ".join(f"excluded.{column.strip()}" for column in columns.split(","))
     old = ", ".join(f"known.{column.strip()}" for column in columns.split(","))
-    written = connection.execute(
-        text(
-            f"INSERT INTO collection_images AS known (collection_id, shared_image_id, {columns}) "
-            "SELECT :id, id, row_number() OVER (ORDER BY position) - 1, name, file_path, "
-            "file_size, modified_at_ns FROM chosen "
-            f"ON CONFLICT (collection_id, shared_image_id) DO UPDATE SET ({columns}) = ({new}) "
-            f"WHERE ({old}) IS DISTINCT FROM ({new}) RETURNING xmax = 0"
-        ),
-        own,
+    written = execute(
+        connection,
+        f"INSERT INTO collection_images AS known (collection_id, shared_image_id, {columns}) "
+        "SELECT :id, id, row_number() OVER (ORDER BY position) - 1, name, file_path, "
+        "file_size, modified_at_ns FROM chosen "
+        f"ON CONFLICT (collection_id, shared_image_id) DO UPDATE SET ({columns}) = ({new}) "
+        f"WHERE ({old}) IS DISTINCT FROM ({new}) RETURNING xmax = 0",
+        **own,
     ).scalars()
     added = sum(written)
-    connection.execute(text("UPDATE collections SET updated_at = now() WHERE id = :id"), own)
+    execute(connection, "UPDATE collections SET updated_at = now() WHERE id = :id", **own)
     return CollectionChange(added, removed)

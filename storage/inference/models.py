@@ -7,25 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import text
-
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.errors import InvalidInputError, NotFoundError
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """A registered model."""
-
-    id: UUID
-    name: str
-    weights_path: Path
-    sha256: str
-    task: str
-    class_names: tuple[str, ...]
-    format: str
-    image_size: int
-    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -40,22 +23,28 @@ class NewModel:
     image_size: int
 
 
-_MODEL = """
-SELECT id, name, weights_path, sha256, task, class_names, format, image_size, created_at
-FROM models
-"""
+@dataclass(frozen=True)
+class ModelRecord(NewModel):
+    """A registered model."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+_COLUMNS = "weights_path, sha256, task, class_names, format, image_size, id, name, created_at"
+_MODEL = f"SELECT {_COLUMNS} FROM models "
 
 
 def _record(row: tuple[object, ...]) -> ModelRecord:
     values = list(row)
-    values[2], values[5] = Path(str(values[2])), tuple(values[5])  # type: ignore[arg-type]
+    values[0], values[3] = Path(str(values[0])), tuple(values[3])  # type: ignore[arg-type]
     return ModelRecord(*values)  # type: ignore[arg-type]
 
 
 def list_models(database: Database) -> list[ModelRecord]:
     """All models by name."""
-    with database.transaction() as connection:
-        return [_record(tuple(row)) for row in connection.execute(text(_MODEL + "ORDER BY name"))]
+    return [_record(tuple(row)) for row in database.rows(_MODEL + "ORDER BY name")]
 
 
 def find_model(database: Database, key: str) -> ModelRecord:
@@ -68,12 +57,12 @@ def find_model(database: Database, key: str) -> ModelRecord:
     """
     path = _resolved(key)
     with database.transaction() as connection:
-        row = connection.execute(
-            text(
-                _MODEL + "WHERE name = :key OR id::text = :key OR sha256 = lower(:key) "
-                "OR weights_path = :path ORDER BY name = :key DESC, updated_at DESC"
-            ),
-            {"key": key, "path": path},
+        row = execute(
+            connection,
+            _MODEL + "WHERE name = :key OR id::text = :key OR sha256 = lower(:key) "
+            "OR weights_path = :path ORDER BY name = :key DESC, updated_at DESC",
+            key=key,
+            path=path,
         ).first()
     if row is not None:
         return _record(tuple(row))
@@ -109,20 +98,10 @@ def add_model(database: Database, model: NewModel, *, name: str | None) -> Model
         InvalidInputError: other weights have the name.
     """
     stem = model.weights_path.stem
-    values = {
-        "path": str(model.weights_path),
-        "sha256": model.sha256,
-        "task": model.task,
-        "class_names": list(model.class_names),
-        "format": model.format,
-        "image_size": model.image_size,
-    }
     with database.transaction() as connection:
         # One registration at a time: two of the same weights must not choose two names.
-        connection.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
-        names = dict(
-            tuple(row) for row in connection.execute(text("SELECT name, sha256 FROM models"))
-        )
+        execute(connection, "LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE")
+        names = dict(tuple(row) for row in execute(connection, "SELECT name, sha256 FROM models"))
         own = next((known for known, digest in names.items() if digest == model.sha256), None)
         chosen = name or own or stem
         if names.get(chosen, model.sha256) != model.sha256:
@@ -132,15 +111,15 @@ def add_model(database: Database, model: NewModel, *, name: str | None) -> Model
                     "choose another --name."
                 )
             chosen = f"{stem}-{model.sha256[:8]}"
-        row = connection.execute(
-            text(
-                "INSERT INTO models (id, name, weights_path, sha256, task, class_names, format, "
-                "image_size) VALUES (gen_random_uuid(), :name, :path, :sha256, :task, "
-                ":class_names, :format, :image_size) ON CONFLICT (sha256) DO UPDATE SET "
-                "name = excluded.name, weights_path = excluded.weights_path, updated_at = now() "
-                "RETURNING id, name, weights_path, sha256, task, class_names, format, image_size, "
-                "created_at"
-            ),
-            values | {"name": chosen},
+        values = vars(model) | {"path": str(model.weights_path), "names": list(model.class_names)}
+        row = execute(
+            connection,
+            "INSERT INTO models (id, name, weights_path, sha256, task, class_names, format, "
+            "image_size) VALUES (gen_random_uuid(), :name, :path, :sha256, :task, :names, :format, "
+            ":image_size) ON CONFLICT (sha256) DO UPDATE SET "
+            "name = excluded.name, weights_path = excluded.weights_path, updated_at = now() "
+            f"RETURNING {_COLUMNS}",
+            **values,
+            name=chosen,
         ).one()
     return _record(tuple(row))

@@ -11,9 +11,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
-from storage.database.connection import Database
-from storage.inference.runs import RunRecord, sum_up_run
-from storage.settings import get_settings
+from storage.database.connection import Database, execute
 
 
 @dataclass(frozen=True)
@@ -61,17 +59,18 @@ def list_images_to_do(
 
     A result that was counted with other classes as live and dead is none.
     """
-    rows = connection.execute(
-        text(
-            "SELECT c.shared_image_id, c.file_size, s.width, s.height, d.image_id IS NOT NULL "
-            "FROM runs k JOIN collection_images c ON c.collection_id = k.collection_id "
-            "JOIN shared_images s ON s.id = c.shared_image_id "
-            "LEFT JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id "
-            f"LEFT JOIN image_detections d ON d.image_id = c.shared_image_id AND {_IS_KEPT}"
-            "WHERE k.id = :run_id AND (r.image_id IS NULL OR r.error_msg IS NOT NULL "
-            "OR r.counted_classes <> :counted_classes) ORDER BY c.position"
-        ),
-        {"run_id": run_id, "counted_classes": counted_classes, **_values(kept)},
+    rows = execute(
+        connection,
+        "SELECT c.shared_image_id, c.file_size, s.width, s.height, d.image_id IS NOT NULL "
+        "FROM runs k JOIN collection_images c ON c.collection_id = k.collection_id "
+        "JOIN shared_images s ON s.id = c.shared_image_id "
+        "LEFT JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id "
+        f"LEFT JOIN image_detections d ON d.image_id = c.shared_image_id AND {_IS_KEPT}"
+        "WHERE k.id = :run_id AND (r.image_id IS NULL OR r.error_msg IS NOT NULL "
+        "OR r.counted_classes <> :counted_classes) ORDER BY c.position",
+        run_id=run_id,
+        counted_classes=counted_classes,
+        **_values(kept),
     )
     return [ImageToDo(*row) for row in rows]
 
@@ -79,10 +78,11 @@ def list_images_to_do(
 def count_collection_images(connection: Connection, collection_id: UUID) -> int:
     """How many images a collection has."""
     return int(
-        connection.scalar(
-            text("SELECT count(*) FROM collection_images WHERE collection_id = :id"),
-            {"id": collection_id},
-        )
+        execute(
+            connection,
+            "SELECT count(*) FROM collection_images WHERE collection_id = :id",
+            id=collection_id,
+        ).scalar()
         or 0
     )
 
@@ -95,16 +95,16 @@ def load_run_images(
     Their content may lie at several places: where the collection found it, and at the present
     places of projects that have the same content.
     """
-    rows = connection.execute(
-        text(
-            "SELECT c.shared_image_id, c.name, s.sha256, c.file_path, s.file_path, ARRAY("
-            "SELECT p.path || '/' || i.relative_path FROM project_images i "
-            "JOIN projects p ON p.id = i.project_id "
-            "WHERE i.shared_image_id = c.shared_image_id AND i.state = 'present' ORDER BY 1) "
-            "FROM collection_images c JOIN shared_images s ON s.id = c.shared_image_id "
-            "WHERE c.collection_id = :id AND c.shared_image_id = ANY(CAST(:ids AS uuid[]))"
-        ),
-        {"id": collection_id, "ids": list(image_ids)},
+    rows = execute(
+        connection,
+        "SELECT c.shared_image_id, c.name, s.sha256, c.file_path, s.file_path, ARRAY("
+        "SELECT p.path || '/' || i.relative_path FROM project_images i "
+        "JOIN projects p ON p.id = i.project_id "
+        "WHERE i.shared_image_id = c.shared_image_id AND i.state = 'present' ORDER BY 1) "
+        "FROM collection_images c JOIN shared_images s ON s.id = c.shared_image_id "
+        "WHERE c.collection_id = :id AND c.shared_image_id = ANY(CAST(:ids AS uuid[]))",
+        id=collection_id,
+        ids=list(image_ids),
     )
     found = {}
     for image_id, name, sha256, own, first, others in rows:
@@ -115,13 +115,13 @@ def load_run_images(
 
 def list_kept(connection: Connection, kept: KeptQuery, image_ids: Sequence[UUID]) -> set[UUID]:
     """Which of some images can be answered from kept detections."""
-    rows = connection.scalars(
-        text(
-            f"SELECT d.image_id FROM image_detections d WHERE {_IS_KEPT} "
-            "AND d.image_id = ANY(CAST(:ids AS uuid[]))"
-        ),
-        {"ids": list(image_ids), **_values(kept)},
-    )
+    rows = execute(
+        connection,
+        f"SELECT d.image_id FROM image_detections d WHERE {_IS_KEPT} "
+        "AND d.image_id = ANY(CAST(:ids AS uuid[]))",
+        ids=list(image_ids),
+        **_values(kept),
+    ).scalars()
     return set(rows)
 
 
@@ -132,13 +132,13 @@ def load_kept(
 
     Their lists of detections are left as JSON text.
     """
-    rows = connection.execute(
-        text(
-            "SELECT d.image_id, d.width, d.height, d.limit_reached, d.detections::text "
-            f"FROM image_detections d WHERE {_IS_KEPT} "
-            "AND d.image_id = ANY(CAST(:ids AS uuid[]))"
-        ),
-        {"ids": list(image_ids), **_values(kept)},
+    rows = execute(
+        connection,
+        "SELECT d.image_id, d.width, d.height, d.limit_reached, d.detections::text "
+        f"FROM image_detections d WHERE {_IS_KEPT} "
+        "AND d.image_id = ANY(CAST(:ids AS uuid[]))",
+        ids=list(image_ids),
+        **_values(kept),
     )
     return {row[0]: dict(zip(_RECORD_NAMES, row[1:], strict=True)) for row in rows}
 
@@ -308,38 +308,35 @@ def describe_run(database: Database, run: RunRecord, *, most_failures: int = 50)
 
 def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[str, str]]:
     """Name and reason of images that failed, the first ones."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(_RESULT + "AND r.error_msg IS NOT NULL ORDER BY c.position LIMIT :most"),
-            {"id": run_id, "most": most},
-        )
-        return [(row[1], row[10]) for row in rows]
+    rows = database.rows(
+        _RESULT + "AND r.error_msg IS NOT NULL ORDER BY c.position LIMIT :most",
+        id=run_id,
+        most=most,
+    )
+    return [(row[1], row[10]) for row in rows]
 
 
 def list_busiest(
     database: Database, run_id: UUID, *, most: int
 ) -> list[tuple[RunResult, dict[str, Any] | None]]:
     """The images on which a run found the most, with what it found."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
-                f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id "
-                "AND r.error_msg IS NULL ORDER BY (SELECT coalesce(sum(e.value::int), 0) "
-                "FROM jsonb_each_text(r.class_counts) e) DESC, c.position LIMIT :most"
-            ),
-            {"id": run_id, "most": most},
-        )
-        return [_with_record(tuple(row)) for row in rows]
+    rows = database.rows(
+        f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
+        f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id "
+        "AND r.error_msg IS NULL ORDER BY (SELECT coalesce(sum(e.value::int), 0) "
+        "FROM jsonb_each_text(r.class_counts) e) DESC, c.position LIMIT :most",
+        id=run_id,
+        most=most,
+    )
+    return [_with_record(tuple(row)) for row in rows]
 
 
 def digest_results(connection: Connection, run_id: UUID) -> str:
     """A digest of the results of a run: the same for the same rows."""
-    digest = connection.scalar(
-        text(
-            "SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY t.name, t.image_id), '')) "
-            f"FROM ({_RESULT}) t (image_id, name)"
-        ),
-        {"id": run_id},
-    )
+    digest = execute(
+        connection,
+        "SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY t.name, t.image_id), '')) "
+        f"FROM ({_RESULT}) t (image_id, name)",
+        id=run_id,
+    ).scalar()
     return str(digest)

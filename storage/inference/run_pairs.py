@@ -9,6 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from storage.database.connection import execute
+
 
 @dataclass(frozen=True)
 class ImagePair:
@@ -43,22 +45,25 @@ JOIN image_detections e
   ON e.model_id = l.model_id AND e.image_id = t.image_id AND e.settings = t.settings
 WHERE k.id = :first AND r.error_msg IS NULL AND t.error_msg IS NULL
 """
+_SELECT_PAIRS = f"""
+SELECT c.position, c.shared_image_id, c.name, d.width, d.height, d.limit_reached,
+       d.detections::text, e.width, e.height, e.limit_reached, e.detections::text {_PAIRS}
+"""
 
 
 def count_pairs(connection: Connection, first: UUID, second: UUID) -> PairCounts:
     """How many images two runs have in common, of those that are in their collections now."""
     values = {"first": first, "second": second}
-    both = int(connection.scalar(text(f"SELECT count(*) {_PAIRS}"), values) or 0)
-    done = connection.execute(
-        text(
-            "SELECT count(*) FILTER (WHERE r.run_id = :first), "
-            "count(*) FILTER (WHERE r.run_id = :second) "
-            "FROM image_results r JOIN runs k ON k.id = r.run_id "
-            "JOIN collection_images c ON c.collection_id = k.collection_id "
-            "AND c.shared_image_id = r.image_id "
-            "WHERE r.run_id IN (:first, :second) AND r.error_msg IS NULL"
-        ),
-        values,
+    both = int(execute(connection, f"SELECT count(*) {_PAIRS}", **values).scalar() or 0)
+    done = execute(
+        connection,
+        "SELECT count(*) FILTER (WHERE r.run_id = :first), "
+        "count(*) FILTER (WHERE r.run_id = :second) "
+        "FROM image_results r JOIN runs k ON k.id = r.run_id "
+        "JOIN collection_images c ON c.collection_id = k.collection_id "
+        "AND c.shared_image_id = r.image_id "
+        "WHERE r.run_id IN (:first, :second) AND r.error_msg IS NULL",
+        **values,
     ).one()
     return PairCounts(both, done[0] - both, done[1] - both)
 
@@ -68,11 +73,7 @@ def read_pairs(
 ) -> Iterator[list[ImagePair]]:
     """The images that both runs have done, in the order of the first one's collection."""
     result = connection.execute(
-        text(
-            "SELECT c.position, c.shared_image_id, c.name, "
-            "d.width, d.height, d.limit_reached, d.detections::text, "
-            f"e.width, e.height, e.limit_reached, e.detections::text {_PAIRS} ORDER BY c.position"
-        ),
+        text(f"{_SELECT_PAIRS} ORDER BY c.position"),
         {"first": first, "second": second},
         execution_options={"stream_results": True, "yield_per": batch_rows},
     )
@@ -84,14 +85,12 @@ def find_pairs(
     connection: Connection, first: UUID, second: UUID, image_ids: list[UUID]
 ) -> list[ImagePair]:
     """Some of the images that both runs have done."""
-    rows = connection.execute(
-        text(
-            "SELECT c.position, c.shared_image_id, c.name, "
-            "d.width, d.height, d.limit_reached, d.detections::text, "
-            f"e.width, e.height, e.limit_reached, e.detections::text {_PAIRS} "
-            "AND c.shared_image_id = ANY(CAST(:ids AS uuid[])) ORDER BY c.position"
-        ),
-        {"first": first, "second": second, "ids": image_ids},
+    rows = execute(
+        connection,
+        f"{_SELECT_PAIRS} AND c.shared_image_id = ANY(CAST(:ids AS uuid[])) ORDER BY c.position",
+        first=first,
+        second=second,
+        ids=image_ids,
     )
     return [_pair(tuple(row)) for row in rows]
 

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.database.stored_values import storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, NotFoundError
@@ -91,22 +91,19 @@ def find_or_add_run(
 ) -> UUID:
     """The run of these, made if it does not exist; thresholds count in thousandths."""
     with database.transaction() as connection:
-        found = connection.scalar(
-            text(
-                "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, status, "
-                "total, processed_count, failed_count, live_mussel_count, dead_mussel_count, "
-                "class_counts) VALUES (gen_random_uuid(), :collection_id, :model_id, :threshold, "
-                ":image_size, 'pending', 0, 0, 0, 0, 0, '{}') "
-                "ON CONFLICT ON CONSTRAINT uq_runs_collection_model_threshold_size "
-                "DO UPDATE SET updated_at = now() RETURNING id"
-            ),
-            {
-                "collection_id": collection_id,
-                "model_id": model_id,
-                "threshold": threshold,
-                "image_size": image_size,
-            },
-        )
+        found = execute(
+            connection,
+            "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, status, "
+            "total, processed_count, failed_count, live_mussel_count, dead_mussel_count, "
+            "class_counts) VALUES (gen_random_uuid(), :collection_id, :model_id, :threshold, "
+            ":image_size, 'pending', 0, 0, 0, 0, 0, '{}') "
+            "ON CONFLICT ON CONSTRAINT uq_runs_collection_model_threshold_size "
+            "DO UPDATE SET updated_at = now() RETURNING id",
+            collection_id=collection_id,
+            model_id=model_id,
+            threshold=threshold,
+            image_size=image_size,
+        ).scalar()
     return UUID(str(found))
 
 
@@ -120,11 +117,9 @@ def find_run(database: Database, key: str) -> RunRecord:
     beginning = key.strip().lower()
     if not beginning or not all(character in "0123456789abcdef-" for character in beginning):
         raise NotFoundError(f"{key!r} is not the id of a run; `visionflows runs list` shows them.")
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(_RUN + "WHERE r.id::text LIKE :key || '%' ORDER BY r.id LIMIT 2"),
-            {"key": beginning},
-        ).all()
+    rows = database.rows(
+        _RUN + "WHERE r.id::text LIKE :key || '%' ORDER BY r.id LIMIT 2", key=beginning
+    )
     if not rows:
         raise NotFoundError(f"There is no run {key!r}; `visionflows runs list` shows them.")
     if len(rows) > 1:
@@ -136,14 +131,12 @@ def list_runs(
     database: Database, *, collection_id: UUID | None = None, limit: int = 20
 ) -> list[RunRecord]:
     """The newest runs first."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                _RUN + "WHERE CAST(:id AS uuid) IS NULL OR r.collection_id = CAST(:id AS uuid) "
-                "ORDER BY coalesce(r.started_at, r.created_at) DESC, r.id LIMIT :limit"
-            ),
-            {"id": collection_id, "limit": limit},
-        ).all()
+    rows = database.rows(
+        _RUN + "WHERE CAST(:id AS uuid) IS NULL OR r.collection_id = CAST(:id AS uuid) "
+        "ORDER BY coalesce(r.started_at, r.created_at) DESC, r.id LIMIT :limit",
+        id=collection_id,
+        limit=limit,
+    )
     return _records(database, rows)
 
 
@@ -179,27 +172,24 @@ def begin_run(
     start that ends early must not leave sums of both, nor files of one beside rows of the other.
     """
     with database.transaction() as connection:
-        begun = connection.execute(
-            text(
-                "UPDATE runs SET total = :total, class_mapping = :mapping, updated_at = now() "
-                "WHERE id = :id AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id "
-                "AND fencing_token = :token AND status IN ('pending', 'processing'))"
-            ),
-            {
-                "id": run_id,
-                "total": total,
-                "mapping": None if class_mapping is None else Jsonb(class_mapping),
-                "job_id": job.id,
-                "token": job.fencing_token,
-            },
+        begun = execute(
+            connection,
+            "UPDATE runs SET total = :total, class_mapping = :mapping, updated_at = now() "
+            "WHERE id = :id AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id "
+            "AND fencing_token = :token AND status IN ('pending', 'processing'))",
+            id=run_id,
+            total=total,
+            mapping=None if class_mapping is None else Jsonb(class_mapping),
+            job_id=job.id,
+            token=job.fencing_token,
         )
         if begun.rowcount:
-            connection.execute(
-                text(
-                    "UPDATE image_results SET counted_classes = '' WHERE run_id = :id "
-                    "AND error_msg IS NULL AND counted_classes NOT IN (:classes, '')"
-                ),
-                {"id": run_id, "classes": counted_classes},
+            execute(
+                connection,
+                "UPDATE image_results SET counted_classes = '' WHERE run_id = :id "
+                "AND error_msg IS NULL AND counted_classes NOT IN (:classes, '')",
+                id=run_id,
+                classes=counted_classes,
             )
 
 
@@ -209,21 +199,19 @@ def sum_up_run(connection: Connection, run_id: UUID) -> RunTotals:
     Those that are to be counted again, see `begin_run`, are none.
     """
     own = {"id": run_id}
-    counts = connection.execute(
-        text(
-            "SELECT count(*), count(r.image_id) FILTER (WHERE r.error_msg IS NULL), "
-            "count(r.error_msg), coalesce(sum(r.live_count), 0), coalesce(sum(r.dead_count), 0), "
-            "(array_agg(r.error_msg ORDER BY c.position) FILTER (WHERE r.error_msg IS NOT NULL))[1]"
-            f" {_RESULTS}"
-        ),
-        own,
+    counts = execute(
+        connection,
+        "SELECT count(*), count(r.image_id) FILTER (WHERE r.error_msg IS NULL), "
+        "count(r.error_msg), coalesce(sum(r.live_count), 0), coalesce(sum(r.dead_count), 0), "
+        "(array_agg(r.error_msg ORDER BY c.position) FILTER (WHERE r.error_msg IS NOT NULL))[1]"
+        f" {_RESULTS}",
+        **own,
     ).one()
-    classes = connection.execute(
-        text(
-            f"SELECT e.key, sum(e.value::int) {_RESULTS_WITH_CLASSES} "
-            "GROUP BY e.key ORDER BY 2 DESC, 1"
-        ),
-        own,
+    classes = execute(
+        connection,
+        f"SELECT e.key, sum(e.value::int) {_RESULTS_WITH_CLASSES} "
+        "GROUP BY e.key ORDER BY 2 DESC, 1",
+        **own,
     )
     by_class = {row[0]: int(row[1]) for row in classes}
     total, good, failed, live, dead, first_error = counts
@@ -260,24 +248,17 @@ def store_totals(
                 f"{totals.first_error}",
                 longest=_LONGEST_MESSAGE,
             )
-        connection.execute(
-            text(
-                "UPDATE runs SET total = :total, processed_count = :processed, "
-                "failed_count = :failed, live_mussel_count = :live, dead_mussel_count = :dead, "
-                "class_counts = :classes, error_msg = :message, "
-                "runtime = coalesce(CAST(:runtime AS text), runtime), "
-                "updated_at = now() WHERE id = :id"
-            ),
-            {
-                "id": run_id,
-                "total": totals.total,
-                "processed": totals.processed_count,
-                "failed": totals.failed_count,
-                "live": totals.live_count,
-                "dead": totals.dead_count,
-                "classes": Jsonb(totals.class_counts),
-                "message": message,
-                "runtime": runtime,
-            },
+        execute(
+            connection,
+            "UPDATE runs SET total = :total, processed_count = :processed_count, "
+            "failed_count = :failed_count, live_mussel_count = :live_count, "
+            "dead_mussel_count = :dead_count, class_counts = :classes, error_msg = :message, "
+            "runtime = coalesce(CAST(:runtime AS text), runtime), "
+            "updated_at = now() WHERE id = :id",
+            id=run_id,
+            **vars(totals),
+            classes=Jsonb(totals.class_counts),
+            message=message,
+            runtime=runtime,
         )
     return totals

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from storage.database.connection import Database, driver_connection
+from storage.database.connection import Database, driver_connection, execute
 from storage.errors import JobTakenOverError
 from storage.jobs.locks import JobReference, begin_job, lock_own_job
 
@@ -50,35 +50,28 @@ def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UU
 
 def list_open_chunks(database: Database, job: JobReference) -> list[int]:
     """The numbers of the chunks of a job that are not completed."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT number FROM job_chunks WHERE job_id = :id AND state <> 'completed' "
-                "ORDER BY number"
-            ),
-            {"id": job.id},
-        )
-        return [row[0] for row in rows]
+    rows = database.rows(
+        "SELECT number FROM job_chunks WHERE job_id = :id AND state <> 'completed' ORDER BY number",
+        id=job.id,
+    )
+    return [row[0] for row in rows]
 
 
 def claim_chunk(connection: Connection, job: JobReference, number: int) -> ChunkClaim | None:
-    """Begin a chunk, or go on where an earlier attempt stopped.
-
-    Returns:
-        What is to be done; None if the chunk is done already.
+    """Begin a chunk, or go on where an earlier attempt stopped; None if it is done already.
 
     Raises:
         JobTakenOverError: the job is not held by this run any more.
     """
     lock_own_job(connection, job)
     row = (
-        connection.execute(
-            text(
-                "UPDATE job_chunks SET state = 'processing', attempt = attempt + 1, "
-                "updated_at = now() WHERE job_id = :job_id AND number = :number "
-                "AND state <> 'completed' RETURNING attempt, items, position, processed, failed"
-            ),
-            {"job_id": job.id, "number": number},
+        execute(
+            connection,
+            "UPDATE job_chunks SET state = 'processing', attempt = attempt + 1, "
+            "updated_at = now() WHERE job_id = :job_id AND number = :number "
+            "AND state <> 'completed' RETURNING attempt, items, position, processed, failed",
+            job_id=job.id,
+            number=number,
         )
         .mappings()
         .one_or_none()
@@ -96,40 +89,33 @@ def record_batch(
         processed: how many of these succeeded, counted from the chunk's start.
         failed: how many of these failed, counted from the chunk's start.
 
-    Returns:
-        The claim to hand to the next call.
-
     Raises:
         JobTakenOverError: the job, or this chunk of it, is worked on by another run.
     """
     # The row lock makes recorders of one job take turns. Without it, two that commit together
     # would each sum over chunks without seeing the other's, and the counters would lag behind.
     lock_own_job(connection, claim.job)
-    moved = connection.execute(
-        text(
-            "UPDATE job_chunks SET position = :position, processed = :processed, failed = :failed, "
-            "state = CASE WHEN :position = cardinality(items) THEN 'completed'::job_chunk_state "
-            "ELSE state END, updated_at = now() "
-            "WHERE job_id = :job_id AND number = :number "
-            "AND position = :known AND attempt = :attempt"
-        ),
-        {
-            "job_id": claim.job.id,
-            "number": claim.number,
-            "attempt": claim.attempt,
-            "known": claim.position,
-            "position": position,
-            "processed": processed,
-            "failed": failed,
-        },
+    moved = execute(
+        connection,
+        "UPDATE job_chunks SET position = :position, processed = :processed, failed = :failed, "
+        "state = CASE WHEN :position = cardinality(items) THEN 'completed'::job_chunk_state "
+        "ELSE state END, updated_at = now() "
+        "WHERE job_id = :job_id AND number = :number "
+        "AND position = :known AND attempt = :attempt",
+        job_id=claim.job.id,
+        number=claim.number,
+        attempt=claim.attempt,
+        known=claim.position,
+        position=position,
+        processed=processed,
+        failed=failed,
     )
     if moved.rowcount != 1:
         raise JobTakenOverError(f"Chunk {claim.number} of job {claim.job.id} is done by another.")
-    connection.execute(
-        text(
-            "UPDATE jobs SET (processed, failed) = (SELECT sum(processed), sum(failed) "
-            "FROM job_chunks WHERE job_id = :job_id), updated_at = now() WHERE id = :job_id"
-        ),
-        {"job_id": claim.job.id},
+    execute(
+        connection,
+        "UPDATE jobs SET (processed, failed) = (SELECT sum(processed), sum(failed) "
+        "FROM job_chunks WHERE job_id = :job_id), updated_at = now() WHERE id = :job_id",
+        job_id=claim.job.id,
     )
     return replace(claim, position=position, processed=processed, failed=failed)

@@ -6,8 +6,6 @@ progress are parts of one input, such as the members of an archive.
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from storage.database.connection import Database
 from storage.errors import JobTakenOverError
 from storage.jobs.locks import JobReference, begin_job
@@ -31,14 +29,13 @@ def record_count(database: Database, job: JobReference, processed: int) -> None:
     Raises:
         JobTakenOverError: another run has closed this job, or it has not begun.
     """
-    with database.transaction() as connection:
-        moved = connection.execute(
-            text(
-                "UPDATE jobs SET processed = greatest(processed, least(:processed, total)), "
-                "updated_at = now() "
-                "WHERE id = :id AND status = 'processing' AND fencing_token = :token"
-            ),
-            {"id": job.id, "token": job.fencing_token, "processed": processed},
-        )
-    if moved.rowcount != 1:
+    moved = database.rows(
+        "UPDATE jobs SET processed = greatest(processed, least(:processed, total)), "
+        "updated_at = now() "
+        "WHERE id = :id AND status = 'processing' AND fencing_token = :token RETURNING id",
+        id=job.id,
+        token=job.fencing_token,
+        processed=processed,
+    )
+    if not moved:
         raise JobTakenOverError(f"Job {job.id} is not held by this run any more.")

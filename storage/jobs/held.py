@@ -12,9 +12,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
-from sqlalchemy import text
 
-from storage.database.connection import Database, driver_connection
+from storage.database.connection import Database, driver_connection, execute
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.transient import is_transient
@@ -176,9 +175,10 @@ class HeldJob:
             JobTakenOverError: another run has closed this job.
         """
         with self._database.transaction() as connection:
-            row = connection.execute(
-                text("SELECT cancel_requested, status, fencing_token FROM jobs WHERE id = :id"),
-                {"id": self.id},
+            row = execute(
+                connection,
+                "SELECT cancel_requested, status, fencing_token FROM jobs WHERE id = :id",
+                id=self.id,
             ).one_or_none()
         is_own = row is not None and row.fencing_token == self.reference.fencing_token
         if row is not None and is_own and row.cancel_requested:
@@ -202,25 +202,25 @@ class HeldJob:
     def _finish(self, status: JobStatus, result: dict[str, Any]) -> JobStatus:
         own = {"id": self.id, "token": self.reference.fencing_token}
         with self._database.transaction() as connection:
-            row = connection.execute(
-                text(
-                    "UPDATE jobs SET status = CASE WHEN cancel_requested "
-                    "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
-                    "result = :result, completed_at = now(), updated_at = now() "
-                    "WHERE id = :id AND fencing_token = :token AND status = 'processing' "
-                    "AND (processed + failed = total OR cancel_requested) RETURNING status"
-                ),
-                {**own, "status": status.value, "result": Jsonb(storable_json(result))},
+            row = execute(
+                connection,
+                "UPDATE jobs SET status = CASE WHEN cancel_requested "
+                "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
+                "result = :result, completed_at = now(), updated_at = now() "
+                "WHERE id = :id AND fencing_token = :token AND status = 'processing' "
+                "AND (processed + failed = total OR cancel_requested) RETURNING status",
+                **own,
+                status=status.value,
+                result=Jsonb(storable_json(result)),
             ).one_or_none()
             if row is not None:
                 release_chunks(driver_connection(connection), self.id)
                 return JobStatus(row.status)
-            row = connection.execute(
-                text(
-                    "SELECT status, total - processed - failed AS remaining FROM jobs "
-                    "WHERE id = :id AND fencing_token = :token"
-                ),
-                own,
+            row = execute(
+                connection,
+                "SELECT status, total - processed - failed AS remaining FROM jobs "
+                "WHERE id = :id AND fencing_token = :token",
+                **own,
             ).one_or_none()
         if row is not None and row.status == JobStatus.PROCESSING:
             raise VisionflowsError(f"Job {self.id} has {row.remaining} items that nobody has done.")
@@ -241,16 +241,15 @@ class HeldJob:
 
         def close() -> None:
             with self._database.transaction() as connection:
-                closed = connection.execute(
-                    text(
-                        "UPDATE jobs SET status = CASE WHEN cancel_requested "
-                        "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
-                        "cancel_requested = cancel_requested OR :status = 'cancelled', "
-                        "error_message = :message, completed_at = now(), updated_at = now() "
-                        "WHERE id = :id AND fencing_token = :token "
-                        "AND status IN ('pending', 'processing')"
-                    ),
-                    own,
+                closed = execute(
+                    connection,
+                    "UPDATE jobs SET status = CASE WHEN cancel_requested "
+                    "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
+                    "cancel_requested = cancel_requested OR :status = 'cancelled', "
+                    "error_message = :message, completed_at = now(), updated_at = now() "
+                    "WHERE id = :id AND fencing_token = :token "
+                    "AND status IN ('pending', 'processing')",
+                    **own,
                 )
                 if closed.rowcount:
                     release_chunks(driver_connection(connection), self.id)

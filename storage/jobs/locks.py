@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobTakenOverError
 
@@ -33,8 +33,8 @@ def lock_own_job(connection: Connection, job: JobReference) -> None:
     Raises:
         JobTakenOverError: the job is not held by this run any more.
     """
-    row = connection.execute(
-        text("SELECT status, fencing_token FROM jobs WHERE id = :id FOR UPDATE"), {"id": job.id}
+    row = execute(
+        connection, "SELECT status, fencing_token FROM jobs WHERE id = :id FOR UPDATE", id=job.id
     ).one_or_none()
     if row is None or row.status != JobStatus.PROCESSING or row.fencing_token != job.fencing_token:
         state = "deleted" if row is None else row.status
@@ -47,12 +47,13 @@ def begin_job(connection: Connection, job: JobReference, total: int) -> bool:
     Raises:
         JobTakenOverError: another run has closed this job.
     """
-    begun = connection.execute(
-        text(
-            "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
-            "WHERE id = :id AND status = 'pending' AND fencing_token = :token"
-        ),
-        {"id": job.id, "token": job.fencing_token, "total": total},
+    begun = execute(
+        connection,
+        "UPDATE jobs SET status = 'processing', total = :total, updated_at = now() "
+        "WHERE id = :id AND status = 'pending' AND fencing_token = :token",
+        id=job.id,
+        token=job.fencing_token,
+        total=total,
     )
     if begun.rowcount != 1:
         lock_own_job(connection, job)

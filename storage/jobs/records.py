@@ -20,9 +20,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import NotFoundError
 from storage.jobs.locks import JobReference, close_interrupted, connect_alone, try_lock_subject
@@ -100,7 +100,7 @@ def _read_records(database: Database, query: str, values: dict[str, Any]) -> lis
     interrupted: set[UUID] | None = None
     while True:
         with database.transaction() as connection:
-            records = [_record(row) for row in connection.execute(text(query), values).mappings()]
+            records = [_record(row) for row in execute(connection, query, **values).mappings()]
         found = {record.id for record in records if record.is_interrupted}
         if not found or (interrupted is not None and found <= interrupted):
             return records
@@ -160,12 +160,11 @@ def cancel_job(database: Database, job_id: UUID) -> JobRecord:
     """
     job = find_job(database, job_id)
     with database.transaction() as connection:
-        connection.execute(
-            text(
-                "UPDATE jobs SET cancel_requested = true, updated_at = now() "
-                "WHERE id = :id AND status IN ('pending', 'processing')"
-            ),
-            {"id": job_id},
+        execute(
+            connection,
+            "UPDATE jobs SET cancel_requested = true, updated_at = now() "
+            "WHERE id = :id AND status IN ('pending', 'processing')",
+            id=job_id,
         )
     close_if_interrupted(database, job.kind, job.subject)
     return find_job(database, job_id)
@@ -182,11 +181,11 @@ def close_if_interrupted(database: Database, kind: JobKind, subject: str) -> boo
 def should_stop(database: Database, job: JobReference) -> bool:
     """Whether work on a job should end: cancelled, finished, or taken over."""
     with database.transaction() as connection:
-        row = connection.execute(
-            text(
-                "SELECT cancel_requested OR status <> 'processing' OR fencing_token <> :token "
-                "FROM jobs WHERE id = :id"
-            ),
-            {"id": job.id, "token": job.fencing_token},
+        row = execute(
+            connection,
+            "SELECT cancel_requested OR status <> 'processing' OR fencing_token <> :token "
+            "FROM jobs WHERE id = :id",
+            id=job.id,
+            token=job.fencing_token,
         ).one_or_none()
     return row is None or bool(row[0])

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from storage.database.connection import Database, driver_connection
+from storage.database.connection import Database, driver_connection, execute
 from storage.database.stored_values import storable_json
 from storage.projects.projects import ProjectRecord
 
@@ -85,37 +85,31 @@ class RegistrationCounts:
 
 def known_files(database: Database, project_id: UUID) -> dict[str, KnownFile]:
     """The files of a project by relative path, as they were at the last registration."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT i.relative_path, i.file_size, i.modified_at_ns, i.state = 'missing', "
-                "s.sha256 FROM project_images i JOIN shared_images s ON s.id = i.shared_image_id "
-                "WHERE i.project_id = :id"
-            ),
-            {"id": project_id},
-        )
-        return {row[0]: KnownFile(*row[1:]) for row in rows}
+    rows = database.rows(
+        "SELECT i.relative_path, i.file_size, i.modified_at_ns, i.state = 'missing', "
+        "s.sha256 FROM project_images i JOIN shared_images s ON s.id = i.shared_image_id "
+        "WHERE i.project_id = :id",
+        id=project_id,
+    )
+    return {row[0]: KnownFile(*row[1:]) for row in rows}
 
 
 def known_sizes(database: Database, project_id: UUID) -> dict[str, tuple[int | None, int | None]]:
     """Width and height in pixels, where known, of the images of a project by relative path."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT i.relative_path, s.width, s.height FROM project_images i "
-                "JOIN shared_images s ON s.id = i.shared_image_id WHERE i.project_id = :id"
-            ),
-            {"id": project_id},
-        )
-        return {row[0]: (row[1], row[2]) for row in rows}
+    rows = database.rows(
+        "SELECT i.relative_path, s.width, s.height FROM project_images i "
+        "JOIN shared_images s ON s.id = i.shared_image_id WHERE i.project_id = :id",
+        id=project_id,
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def known_labels_fingerprint(database: Database, project_id: UUID) -> str | None:
     """The fingerprint of the label files at the last registration; None before the first."""
     with database.transaction() as connection:
-        found = connection.scalar(
-            text("SELECT labels_fingerprint FROM projects WHERE id = :id"), {"id": project_id}
-        )
+        found = execute(
+            connection, "SELECT labels_fingerprint FROM projects WHERE id = :id", id=project_id
+        ).scalar()
     return None if found is None else str(found)
 
 
@@ -140,15 +134,10 @@ def register_files(
         labels: where the labels are; None when no label file has changed.
         before: runs first in the same transaction, for example to add the project.
         after: runs last in the same transaction.
-
-    Returns:
-        How many rows were added, changed, moved, came back, went missing, and got other labels.
     """
     with database.transaction() as connection:
         before(connection)
-        connection.execute(
-            text("SELECT 1 FROM projects WHERE id = :id FOR UPDATE"), {"id": project.id}
-        )
+        execute(connection, "SELECT 1 FROM projects WHERE id = :id FOR UPDATE", id=project.id)
         _copy_files(connection, project, files)
         copy_into(
             connection,
@@ -169,32 +158,29 @@ def register_files(
         values = {"project_id": project.id}
 
         def run(statement: str) -> int:
-            return connection.execute(text(statement), values).rowcount
+            return execute(connection, statement, **values).rowcount
 
         run(_ADD_CONTENTS)
-        moved = connection.execute(text(_MOVE), values).scalars().all()
-        connection.execute(text(_FORGET_COMPARISONS), {"ids": moved})
+        moved = execute(connection, _MOVE, **values).scalars().all()
+        execute(connection, _FORGET_COMPARISONS, ids=moved)
         # Before they are written: one that was only touched is no changed image.
-        changed = connection.execute(text(_COUNT_CHANGED), values).scalar_one()
-        written = connection.execute(text(_ADD_OR_CHANGE), values).all()
+        changed = execute(connection, _COUNT_CHANGED, **values).scalar_one()
+        written = execute(connection, _ADD_OR_CHANGE, **values).all()
         returned, missing = run(_MARK_PRESENT), run(_MARK_MISSING)
         run(_SPLIT_OF_LABELED_SOURCE)
         relabeled = run(_LABEL)
-        connection.execute(
-            text(
-                "UPDATE projects SET updated_at = now(), "
-                "class_names = coalesce(CAST(:class_names AS jsonb), class_names), "
-                "labels_fingerprint = CASE WHEN :keep THEN labels_fingerprint "
-                "ELSE CAST(:fingerprint AS text) END WHERE id = :id"
-            ),
-            {
-                "id": project.id,
-                "class_names": None
-                if labels is None or labels.class_names is None
-                else _class_names_json(labels.class_names),
-                "keep": labels is None,
-                "fingerprint": None if labels is None else labels.fingerprint,
-            },
+        execute(
+            connection,
+            "UPDATE projects SET updated_at = now(), "
+            "class_names = coalesce(CAST(:class_names AS jsonb), class_names), "
+            "labels_fingerprint = CASE WHEN :keep THEN labels_fingerprint "
+            "ELSE CAST(:fingerprint AS text) END WHERE id = :id",
+            id=project.id,
+            class_names=None
+            if labels is None or labels.class_names is None
+            else json.dumps({str(i): storable_json(n) for i, n in labels.class_names.items()}),
+            keep=labels is None,
+            fingerprint=None if labels is None else labels.fingerprint,
         )
         after(connection)
         run(_SPLIT_OF_SOURCE)
@@ -323,10 +309,6 @@ WHERE i.project_id = :project_id AND i.generated_from_id = s.id
 """
 
 
-def _class_names_json(names: Mapping[int, str]) -> str:
-    return json.dumps({str(number): storable_json(name) for number, name in names.items()})
-
-
 def _copy_files(
     connection: Connection, project: ProjectRecord, files: Iterable[RegisteredFile]
 ) -> None:
@@ -352,7 +334,7 @@ def copy_into(
     connection: Connection, definition: str, table: str, rows: Iterable[Sequence[Any]]
 ) -> None:
     """Make a temporary table and fill it."""
-    connection.execute(text(definition))
+    execute(connection, definition)
     with (
         driver_connection(connection).cursor() as cursor,
         cursor.copy(f"COPY {table} FROM STDIN") as copy,
@@ -360,4 +342,4 @@ def copy_into(
         for row in rows:
             copy.write_row(row)
     # Nobody else gathers statistics of a temporary table, and the plans of large joins need them.
-    connection.execute(text(f"ANALYZE {table}"))
+    execute(connection, f"ANALYZE {table}")

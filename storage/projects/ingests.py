@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
-from storage.database.connection import Database, driver_connection
+from storage.database.connection import Database, driver_connection, execute
 from storage.database.stored_values import storable_json, storable_text
 from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference, lock_own_job
@@ -126,15 +126,12 @@ def list_ingests(database: Database, *, idle_for_days: float = 0.0) -> list[Inge
     Args:
         idle_for_days: only those that nothing was staged for in so many days.
     """
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT project_id, project_name, project_path, source, options_key, is_committing "
-                "FROM project_ingests WHERE updated_at <= now() - make_interval(secs => :idle) "
-                "ORDER BY project_name"
-            ),
-            {"idle": idle_for_days * 86400.0},
-        ).all()
+    rows = database.rows(
+        "SELECT project_id, project_name, project_path, source, options_key, is_committing "
+        "FROM project_ingests WHERE updated_at <= now() - make_interval(secs => :idle) "
+        "ORDER BY project_name",
+        idle=idle_for_days * 86400.0,
+    )
     return [IngestRecord(r[0], r[1], Path(r[2]), r[3], r[4], r[5]) for r in rows]
 
 
@@ -151,35 +148,30 @@ def begin_ingest(database: Database, ingest: IngestRecord) -> list[StagedFileRec
         "key": ingest.options_key,
     }
     with database.transaction() as connection:
-        connection.execute(
-            text(
-                "DELETE FROM project_ingests WHERE project_id = :project_id "
-                "AND (options_key, project_path) <> (:key, :path) AND NOT is_committing"
-            ),
-            values,
+        execute(
+            connection,
+            "DELETE FROM project_ingests WHERE project_id = :project_id "
+            "AND (options_key, project_path) <> (:key, :path) AND NOT is_committing",
+            **values,
         )
-        connection.execute(
-            text(
-                "INSERT INTO project_ingests (project_id, project_name, project_path, source, "
-                "options_key) VALUES (:project_id, :name, :path, :source, :key) "
-                "ON CONFLICT (project_id) DO UPDATE SET source = excluded.source, "
-                "project_name = excluded.project_name, updated_at = now()"
-            ),
-            values,
+        execute(
+            connection,
+            "INSERT INTO project_ingests (project_id, project_name, project_path, source, "
+            "options_key) VALUES (:project_id, :name, :path, :source, :key) "
+            "ON CONFLICT (project_id) DO UPDATE SET source = excluded.source, "
+            "project_name = excluded.project_name, updated_at = now()",
+            **values,
         )
     return list_staged_files(database, ingest.project_id)
 
 
 def list_staged_files(database: Database, project_id: UUID) -> list[StagedFileRecord]:
     """All staged and planned files of an ingest, by relative path."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                f"SELECT {_COLUMNS} FROM staged_files WHERE project_id = :id "
-                'ORDER BY relative_path COLLATE "C"'
-            ),
-            {"id": project_id},
-        ).all()
+    rows = database.rows(
+        f"SELECT {_COLUMNS} FROM staged_files WHERE project_id = :id "
+        'ORDER BY relative_path COLLATE "C"',
+        id=project_id,
+    )
     return [StagedFileRecord(*row) for row in rows]
 
 
@@ -203,12 +195,11 @@ def plan_staged_files(
             "kept_files",
             ((row_id,) for row_id in keep),
         )
-        connection.execute(
-            text(
-                "DELETE FROM staged_files s WHERE project_id = :id AND NOT EXISTS "
-                "(SELECT 1 FROM kept_files k WHERE k.id = s.id)"
-            ),
-            {"id": project_id},
+        execute(
+            connection,
+            "DELETE FROM staged_files s WHERE project_id = :id AND NOT EXISTS "
+            "(SELECT 1 FROM kept_files k WHERE k.id = s.id)",
+            id=project_id,
         )
         with (
             driver_connection(connection).cursor() as cursor,
@@ -230,8 +221,8 @@ def plan_staged_files(
 
 def load_staged_files(connection: Connection, ids: Sequence[UUID]) -> list[StagedFileRecord]:
     """The rows of some staged files, in no particular order."""
-    rows = connection.execute(
-        text(f"SELECT {_COLUMNS} FROM staged_files WHERE id = ANY(:ids)"), {"ids": list(ids)}
+    rows = execute(
+        connection, f"SELECT {_COLUMNS} FROM staged_files WHERE id = ANY(:ids)", ids=list(ids)
     ).all()
     return [StagedFileRecord(*row) for row in rows]
 
@@ -287,9 +278,10 @@ def store_staged_files(
                 for file in generated
             ],
         )
-    connection.execute(
-        text("UPDATE project_ingests SET updated_at = now() WHERE project_id = :id"),
-        {"id": project_id},
+    execute(
+        connection,
+        "UPDATE project_ingests SET updated_at = now() WHERE project_id = :id",
+        id=project_id,
     )
 
 
@@ -302,69 +294,62 @@ def mark_committing(database: Database, job: JobReference, project_id: UUID) -> 
     """
     with database.transaction() as connection:
         lock_own_job(connection, job)
-        taken = connection.execute(
-            text(
-                "SELECT p.name, p.path FROM projects p JOIN project_ingests i "
-                "ON p.id <> i.project_id AND (p.name = i.project_name OR p.path = i.project_path) "
-                "WHERE i.project_id = :id"
-            ),
-            {"id": project_id},
+        taken = execute(
+            connection,
+            "SELECT p.name, p.path FROM projects p JOIN project_ingests i "
+            "ON p.id <> i.project_id AND (p.name = i.project_name OR p.path = i.project_path) "
+            "WHERE i.project_id = :id",
+            id=project_id,
         ).first()
         if taken is not None:
             raise InvalidInputError(
                 f"Project {taken.name!r} with the folder {taken.path} has been registered in the "
                 "meantime; choose another name."
             )
-        connection.execute(
-            text("UPDATE project_ingests SET is_committing = true WHERE project_id = :id"),
-            {"id": project_id},
+        execute(
+            connection,
+            "UPDATE project_ingests SET is_committing = true WHERE project_id = :id",
+            id=project_id,
         )
 
 
 def add_ingested_project(connection: Connection, ingest: IngestRecord) -> None:
     """Add the project of an ingest, unless it is there already."""
-    connection.execute(
-        text(
-            "INSERT INTO projects (id, name, path, description) "
-            "VALUES (:id, :name, :path, '') ON CONFLICT (id) DO NOTHING"
-        ),
-        {
-            "id": ingest.project_id,
-            "name": ingest.project_name,
-            "path": str(ingest.project_path),
-        },
+    execute(
+        connection,
+        "INSERT INTO projects (id, name, path, description) "
+        "VALUES (:id, :name, :path, '') ON CONFLICT (id) DO NOTHING",
+        id=ingest.project_id,
+        name=ingest.project_name,
+        path=str(ingest.project_path),
     )
 
 
 def record_generated_images(connection: Connection, project_id: UUID) -> None:
     """Note which of the images just registered were generated, and from which."""
-    connection.execute(
-        text(
-            "UPDATE project_images i SET generation = "
-            "jsonb_build_object('nothing', f.generation->'nothing') FROM staged_files f "
-            "WHERE f.project_id = :id AND f.generation->'nothing' IS NOT NULL "
-            "AND i.project_id = :id AND i.relative_path = f.relative_path "
-            "AND i.generated_from_id IS NULL"
-        ),
-        {"id": project_id},
+    execute(
+        connection,
+        "UPDATE project_images i SET generation = "
+        "jsonb_build_object('nothing', f.generation->'nothing') FROM staged_files f "
+        "WHERE f.project_id = :id AND f.generation->'nothing' IS NOT NULL "
+        "AND i.project_id = :id AND i.relative_path = f.relative_path "
+        "AND i.generated_from_id IS NULL",
+        id=project_id,
     )
-    connection.execute(
-        text(
-            "UPDATE project_images i SET generated_from_id = s.id, generation = f.generation "
-            "FROM staged_files f JOIN project_images s "
-            "ON s.project_id = f.project_id AND s.relative_path = f.generated_from "
-            "WHERE f.project_id = :id AND f.is_image AND f.generated_from IS NOT NULL "
-            "AND i.project_id = :id AND i.relative_path = f.relative_path"
-        ),
-        {"id": project_id},
+    execute(
+        connection,
+        "UPDATE project_images i SET generated_from_id = s.id, generation = f.generation "
+        "FROM staged_files f JOIN project_images s "
+        "ON s.project_id = f.project_id AND s.relative_path = f.generated_from "
+        "WHERE f.project_id = :id AND f.is_image AND f.generated_from IS NOT NULL "
+        "AND i.project_id = :id AND i.relative_path = f.relative_path",
+        id=project_id,
     )
 
 
 def forget_ingest(connection: Connection, project_id: UUID) -> None:
     """Forget an ingest and what it has staged; the files are not touched."""
-    connection.execute(
-        text("DELETE FROM project_ingests WHERE project_id = :id"), {"id": project_id}
-    )
+    execute(connection, "DELETE FROM project_ingests WHERE project_id = :id", id=project_id)
 
 
 @dataclass(frozen=True)
@@ -388,36 +373,28 @@ class GenerationRecord:
 
 def list_generated_images(database: Database, project_id: UUID) -> list[GenerationRecord]:
     """All generated images of a project by relative path."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT i.id, i.relative_path, s.relative_path, i.generation, c.sha256, "
-                "i.file_size, i.modified_at_ns, i.state = 'missing' "
-                "FROM project_images i JOIN project_images s ON s.id = i.generated_from_id "
-                "JOIN shared_images c ON c.id = i.shared_image_id "
-                'WHERE i.project_id = :id ORDER BY i.relative_path COLLATE "C"'
-            ),
-            {"id": project_id},
-        ).all()
+    rows = database.rows(
+        "SELECT i.id, i.relative_path, s.relative_path, i.generation, c.sha256, "
+        "i.file_size, i.modified_at_ns, i.state = 'missing' "
+        "FROM project_images i JOIN project_images s ON s.id = i.generated_from_id "
+        "JOIN shared_images c ON c.id = i.shared_image_id "
+        'WHERE i.project_id = :id ORDER BY i.relative_path COLLATE "C"',
+        id=project_id,
+    )
     return [GenerationRecord(*row) for row in rows]
 
 
 def list_fruitless_generations(database: Database, project_id: UUID) -> dict[str, dict[str, Any]]:
     """The records of what gave no image, by relative path and key."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT relative_path, generation->'nothing' FROM project_images "
-                "WHERE project_id = :id AND generation->'nothing' IS NOT NULL"
-            ),
-            {"id": project_id},
-        ).all()
+    rows = database.rows(
+        "SELECT relative_path, generation->'nothing' FROM project_images "
+        "WHERE project_id = :id AND generation->'nothing' IS NOT NULL",
+        id=project_id,
+    )
     return {row[0]: row[1] for row in rows}
 
 
 def remove_image_rows(database: Database, ids: Sequence[UUID]) -> None:
     """Remove images of a project whose files were removed on purpose."""
     with database.transaction() as connection:
-        connection.execute(
-            text("DELETE FROM project_images WHERE id = ANY(:ids)"), {"ids": list(ids)}
-        )
+        execute(connection, "DELETE FROM project_images WHERE id = ANY(:ids)", ids=list(ids))

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_text
 from storage.errors import InvalidInputError
@@ -45,8 +43,7 @@ def _record(row: Sequence[Any]) -> ProjectRecord:
 
 def list_projects(database: Database) -> list[ProjectRecord]:
     """All projects by name."""
-    with database.transaction() as connection:
-        rows = connection.execute(text(_PROJECT + "GROUP BY p.id ORDER BY p.name")).all()
+    rows = database.rows(_PROJECT + "GROUP BY p.id ORDER BY p.name")
     return [_record(row) for row in rows]
 
 
@@ -58,7 +55,7 @@ def find_project(database: Database, name_or_id: str) -> ProjectRecord:
     """
     query = _PROJECT + f"WHERE p.id = {id_by_key('projects')} GROUP BY p.id"
     with database.transaction() as connection:
-        row = connection.execute(text(query), {"key": storable_text(name_or_id)}).first()
+        row = execute(connection, query, key=storable_text(name_or_id)).first()
     if row is None:
         names = (project.name for project in list_projects(database))
         remedy = "`visionflows run ingest-project SOURCE` makes one."
@@ -73,19 +70,19 @@ def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:
         InvalidInputError: the name is taken by another folder, or the folder by another name.
     """
     with database.transaction() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO projects (id, name, path, description) "
-                "VALUES (gen_random_uuid(), :name, :path, '') ON CONFLICT DO NOTHING"
-            ),
-            {"name": name, "path": str(folder)},
+        execute(
+            connection,
+            "INSERT INTO projects (id, name, path, description) "
+            "VALUES (gen_random_uuid(), :name, :path, '') ON CONFLICT DO NOTHING",
+            name=name,
+            path=str(folder),
         )
-        row = connection.execute(
-            text(
-                "SELECT name, path FROM projects WHERE name = :name OR path = :path "
-                "ORDER BY (name = :name AND path = :path) DESC LIMIT 1"
-            ),
-            {"name": name, "path": str(folder)},
+        row = execute(
+            connection,
+            "SELECT name, path FROM projects WHERE name = :name OR path = :path "
+            "ORDER BY (name = :name AND path = :path) DESC LIMIT 1",
+            name=name,
+            path=str(folder),
         ).one()
     if row.name != name:
         raise InvalidInputError(
@@ -100,12 +97,9 @@ def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:
 
 def remove_project_without_images(database: Database, project_id: UUID) -> bool:
     """Remove a project that has no image, present or missing; True if it was removed."""
-    with database.transaction() as connection:
-        removed = connection.execute(
-            text(
-                "DELETE FROM projects p WHERE p.id = :id AND NOT EXISTS "
-                "(SELECT 1 FROM project_images i WHERE i.project_id = p.id)"
-            ),
-            {"id": project_id},
-        )
-    return removed.rowcount == 1
+    removed = database.rows(
+        "DELETE FROM projects p WHERE p.id = :id AND NOT EXISTS "
+        "(SELECT 1 FROM project_images i WHERE i.project_id = p.id) RETURNING p.id",
+        id=project_id,
+    )
+    return bool(removed)

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, or_, text
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.database.connection import Database, driver_connection
+from storage.database.connection import Database, driver_connection, execute
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
 
 
@@ -63,7 +63,7 @@ class MeasuredImage:
 
 @dataclass(frozen=True)
 class ComparedImage:
-    """What the other images of its project decide about an image."""
+    """What the other images of its project decide about an image; in the order of the columns."""
 
     project_image_id: UUID
     uniqueness: float
@@ -125,14 +125,13 @@ def load_image_files(connection: Connection, project_image_ids: Sequence[UUID]) 
 
     Ids of images that were deleted in the meantime are left out.
     """
-    rows = connection.execute(
-        text(
-            "SELECT i.id, i.shared_image_id, p.path, i.relative_path, i.file_size, "
-            "i.modified_at_ns FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS w(id, place) "
-            "JOIN project_images i ON i.id = w.id JOIN projects p ON p.id = i.project_id "
-            "ORDER BY w.place"
-        ),
-        {"ids": list(project_image_ids)},
+    rows = execute(
+        connection,
+        "SELECT i.id, i.shared_image_id, p.path, i.relative_path, i.file_size, "
+        "i.modified_at_ns FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS w(id, place) "
+        "JOIN project_images i ON i.id = w.id JOIN projects p ON p.id = i.project_id "
+        "ORDER BY w.place",
+        ids=list(project_image_ids),
     )
     return [ImageFile(row[0], row[1], Path(row[2]) / row[3], row[4], row[5]) for row in rows]
 
@@ -185,17 +184,16 @@ def fill_image_facts(connection: Connection, facts: Sequence[Mapping[str, Any]])
 
 def load_measured_images(connection: Connection, project_id: UUID) -> list[MeasuredImage]:
     """All measured, present images of a project, in the byte order of their relative paths."""
-    rows = connection.execute(
-        text(
-            "SELECT i.id, i.relative_path, m.sharpness_variance, m.brightness, m.contrast, "
-            "m.focus, m.perceptual_hash, m.difference_hash, m.low_information, "
-            "q.compared_hash, q.nearest_image_id "
-            "FROM project_images i JOIN image_quality_metrics m USING (shared_image_id) "
-            "LEFT JOIN project_image_quality q ON q.project_image_id = i.id "
-            "WHERE i.project_id = :project_id AND i.state = 'present' AND m.status = 'completed' "
-            'ORDER BY i.relative_path COLLATE "C"'
-        ),
-        {"project_id": project_id},
+    rows = execute(
+        connection,
+        "SELECT i.id, i.relative_path, m.sharpness_variance, m.brightness, m.contrast, "
+        "m.focus, m.perceptual_hash, m.difference_hash, m.low_information, "
+        "q.compared_hash, q.nearest_image_id "
+        "FROM project_images i JOIN image_quality_metrics m USING (shared_image_id) "
+        "LEFT JOIN project_image_quality q ON q.project_image_id = i.id "
+        "WHERE i.project_id = :project_id AND i.state = 'present' AND m.status = 'completed' "
+        'ORDER BY i.relative_path COLLATE "C"',
+        project_id=project_id,
     )
     return [MeasuredImage(*row) for row in rows]
 
@@ -207,60 +205,37 @@ def store_comparisons(
     *,
     sharpness_reference: float,
 ) -> int:
-    """Make the comparisons of a project exactly these; unchanged rows are not touched.
-
-    Returns:
-        How many rows were added, changed or removed.
-    """
-    connection.execute(
-        text(
-            "CREATE TEMPORARY TABLE compared (LIKE project_image_quality INCLUDING DEFAULTS) "
-            "ON COMMIT DROP"
-        )
+    """Make the comparisons of a project exactly these; how many rows that has changed."""
+    execute(
+        connection,
+        "CREATE TEMPORARY TABLE compared (LIKE project_image_quality INCLUDING DEFAULTS) "
+        "ON COMMIT DROP",
     )
-    with (
-        driver_connection(connection).cursor() as cursor,
-        cursor.copy(
-            "COPY compared (project_image_id, uniqueness, nearest_image_id, nearest_distance, "
-            "duplicate_group, overall_quality, issues, compared_hash, sharpness_reference) "
-            "FROM STDIN"
-        ) as copy,
-    ):
-        for image in images:
-            copy.write_row(
-                (
-                    image.project_image_id,
-                    image.uniqueness,
-                    image.nearest_image_id,
-                    image.nearest_distance,
-                    image.duplicate_group,
-                    image.overall_quality,
-                    image.issues,
-                    image.compared_hash,
-                    sharpness_reference,
-                )
-            )
     columns = (
         "uniqueness, nearest_image_id, nearest_distance, duplicate_group, overall_quality, "
         "issues, compared_hash, sharpness_reference"
     )
+    with (
+        driver_connection(connection).cursor() as cursor,
+        cursor.copy(f"COPY compared (project_image_id, {columns}) FROM STDIN") as copy,
+    ):
+        for image in images:
+            copy.write_row((*vars(image).values(), sharpness_reference))
     old = ", ".join(f"known.{column.strip()}" for column in columns.split(","))
     new = ", ".join(f"excluded.{column.strip()}" for column in columns.split(","))
-    written = connection.execute(
-        text(
-            f"INSERT INTO project_image_quality AS known (project_image_id, {columns}, "
-            f"computed_at) SELECT project_image_id, {columns}, now() FROM compared "
-            f"ON CONFLICT (project_image_id) DO UPDATE SET ({columns}, computed_at) = "
-            f"({new}, now()) WHERE ({old}) IS DISTINCT FROM ({new})"
-        )
+    written = execute(
+        connection,
+        f"INSERT INTO project_image_quality AS known (project_image_id, {columns}, "
+        f"computed_at) SELECT project_image_id, {columns}, now() FROM compared "
+        f"ON CONFLICT (project_image_id) DO UPDATE SET ({columns}, computed_at) = "
+        f"({new}, now()) WHERE ({old}) IS DISTINCT FROM ({new})",
     ).rowcount
-    removed = connection.execute(
-        text(
-            "DELETE FROM project_image_quality q USING project_images i "
-            "WHERE q.project_image_id = i.id AND i.project_id = :project_id AND NOT EXISTS "
-            "(SELECT 1 FROM compared c WHERE c.project_image_id = q.project_image_id)"
-        ),
-        {"project_id": project_id},
+    removed = execute(
+        connection,
+        "DELETE FROM project_image_quality q USING project_images i "
+        "WHERE q.project_image_id = i.id AND i.project_id = :project_id AND NOT EXISTS "
+        "(SELECT 1 FROM compared c WHERE c.project_image_id = q.project_image_id)",
+        project_id=project_id,
     ).rowcount
     return written + removed
 
@@ -300,7 +275,7 @@ def load_quality_overview(
     with database.reading() as connection:
 
         def rows(query: str) -> Sequence[Any]:
-            return connection.execute(text(query), values).all()
+            return execute(connection, query, **values).all()
 
         counts = rows(
             "SELECT count(*), count(*) FILTER (WHERE status = 'completed'), "
@@ -319,13 +294,12 @@ def load_quality_overview(
             ):
                 bins[place] = count
             histograms[name] = bins
-        worst = connection.execute(
-            text(
-                "SELECT relative_path, overall_quality, sharpness, focus, brightness, contrast, "
-                f"uniqueness, issues {present} AND overall_quality IS NOT NULL "
-                'ORDER BY overall_quality, relative_path COLLATE "C" LIMIT :most_rows'
-            ),
-            values,
+        worst = execute(
+            connection,
+            "SELECT relative_path, overall_quality, sharpness, focus, brightness, contrast, "
+            f"uniqueness, issues {present} AND overall_quality IS NOT NULL "
+            'ORDER BY overall_quality, relative_path COLLATE "C" LIMIT :most_rows',
+            **values,
         ).mappings()
         worst_rows = [dict(row) for row in worst]
         groups: dict[int, list[str]] = {}

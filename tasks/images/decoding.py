@@ -23,20 +23,6 @@ from storage.errors import ImageError, ImageErrorCode
 from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 from tasks.images.jpeg import NotForStrictDecoderError, decode_jpeg, is_jpeg
 
-__all__ = [
-    "DEFAULT_LIMITS",
-    "HEIF_IS_SUPPORTED",
-    "RASTER_FORMATS",
-    "DecodedImage",
-    "ImageFacts",
-    "ImageLimits",
-    "OpenedImage",
-    "decode_image",
-    "open_image",
-    "read_image_facts",
-    "transpose_by_exif",
-]
-
 try:  # an optional dependency: HEIC and HEIF photographs
     import pillow_heif
 except ImportError:
@@ -210,7 +196,7 @@ def read_image_facts(source: bytes | Path, limits: ImageLimits = DEFAULT_LIMITS)
     Raises:
         ImageError: why the header cannot be read or is refused.
     """
-    content = source if isinstance(source, bytes) else read_image_file(source, limits).content
+    content = source if isinstance(source, bytes) else read_image_file(source, limits)
     return open_image(content, limits).facts
 
 

@@ -40,31 +40,18 @@ class ImageLimits:
 DEFAULT_LIMITS = ImageLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """The content of one image file, with what the file system says about it.
-
-    Attributes:
-        modified_at_ns: modification time in nanoseconds since the epoch.
-    """
-
-    content: bytes
-    modified_at_ns: int
-
-
 def read_image_file(
     path: Path,
     limits: ImageLimits = DEFAULT_LIMITS,
     *,
-    expected_size: int | None = None,
-    expected_modified_at_ns: int | None = None,
-) -> ImageFile:
+    expected: tuple[int, int] | None = None,
+) -> bytes:
     """Read one regular file whole.
 
     Args:
         path: the file; symbolic links are followed, devices, pipes and folders are refused.
-        expected_size: size in bytes when the file was registered, if it must be unchanged.
-        expected_modified_at_ns: modification time then, in nanoseconds.
+        expected: size in bytes and modification time in nanoseconds when the file was registered,
+            if it must be unchanged.
 
     Raises:
         ImageError: MISSING, NOT_READABLE, CHANGED, EMPTY, TOO_LARGE or OUT_OF_MEMORY.
@@ -77,7 +64,11 @@ def read_image_file(
         with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             _require_regular_file(status)
-            _require_unchanged(status, expected_size, expected_modified_at_ns)
+            if expected not in (None, (status.st_size, status.st_mtime_ns)):
+                raise ImageError(
+                    ImageErrorCode.CHANGED,
+                    "changed since it was registered; run `visionflows run ingest-project` again",
+                )
             if status.st_size > limits.max_file_bytes:
                 raise ImageError(
                     ImageErrorCode.TOO_LARGE,
@@ -99,7 +90,7 @@ def read_image_file(
         raise ImageError(ImageErrorCode.NOT_READABLE, f"cannot be read: {error}") from error
     if not content:
         raise ImageError(ImageErrorCode.EMPTY, "the file is empty (0 bytes)")
-    return ImageFile(content, status.st_mtime_ns)
+    return content
 
 
 def _read_exactly(descriptor: int, size: int) -> bytes:
@@ -121,15 +112,3 @@ def _require_regular_file(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
         raise ImageError(ImageErrorCode.NOT_READABLE, f"is {kind}, not a regular file")
-
-
-def _require_unchanged(
-    status: os.stat_result, expected_size: int | None, expected_modified_at_ns: int | None
-) -> None:
-    if (expected_size is not None and status.st_size != expected_size) or (
-        expected_modified_at_ns is not None and status.st_mtime_ns != expected_modified_at_ns
-    ):
-        raise ImageError(
-            ImageErrorCode.CHANGED,
-            "changed since it was registered; run `visionflows run ingest-project` again",
-        )

@@ -97,10 +97,6 @@ def scan_image_folder(folder: Path) -> FolderScan:
     Files and folders whose names start with a dot are left out, as are links that lead out of the
     folder or nowhere, and links to folders (which could lead in circles).
 
-    Returns:
-        The files in the byte order of their relative paths (with `/` on every system), and what
-        was left out.
-
     Raises:
         InvalidInputError: it is not a folder, or cannot be read.
     """

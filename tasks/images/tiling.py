@@ -87,13 +87,10 @@ def tile_grid(
 
 
 def cut_tile(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
-    """Give the pixels of a tile, without copying them.
+    """Give the pixels of a tile, uint8[tile.height, tile.width, ...], without copying them.
 
     Args:
         image: uint8[height, width, ...].
-
-    Returns:
-        uint8[tile.height, tile.width, ...], a view.
 
     Raises:
         ValueError: the tile is not inside the image.

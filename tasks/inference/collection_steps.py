@@ -17,7 +17,6 @@ from storage.errors import InvalidInputError
 from storage.inference.collections import (
     CollectionFile,
     CollectionRecord,
-    KnownPlace,
     add_collection,
     fill_collection,
     fill_collection_from_projects,
@@ -142,7 +141,9 @@ def _files_of_folder(
         ):
             to_read.append(found)
         else:
-            files[found.relative_path] = _known_file(found, place)
+            files[found.relative_path] = RegisteredFile(
+                **vars(found), sha256=place.sha256, width=None, height=None, format=None
+            )
     for done, result in enumerate(read_files(folder, to_read, workers), start=1):
         if isinstance(result, RegisteredFile):
             files[result.relative_path] = result
@@ -153,9 +154,3 @@ def _files_of_folder(
     return [
         CollectionFile(files[path], path, str(folder / path)) for path in ordered
     ], scan.problems
-
-
-def _known_file(found: FoundFile, place: KnownPlace) -> RegisteredFile:
-    return RegisteredFile(
-        found.relative_path, found.size, found.modified_at_ns, place.sha256, None, None, None
-    )

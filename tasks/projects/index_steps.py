@@ -26,11 +26,7 @@ from tasks.snapshots import keep_snapshot
 
 @task(run_name="write image index")
 def write_image_index(project: ProjectRecord, job: JobReference) -> str:
-    """Write all images of a project with their labels as a snapshot; its path.
-
-    When the newest snapshot was written from these very rows and files it still tells the truth,
-    and is kept.
-    """
+    """Write all images of a project with their labels as a snapshot; its path."""
     rows = list_images(open_database(), project.id)
     scan = scan_image_folder(project.path) if project.path.is_dir() else FolderScan()
     return keep_snapshot(

@@ -50,8 +50,6 @@ _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and
 # Ctrl-C waits for a few files only.
 _READ_AT_A_TIME = 256
-# In a name these would break lines or hide what is written: control characters, halves of
-# characters (bytes that are not UTF-8), line and paragraph separators.
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,6 @@ def register_project(
 
     Known files are recognised by size and time of change; only new and changed ones are read. A
     file that has gone is marked missing and found again when it returns.
-
-    Returns:
-        The project, what changed, and files that were left out with the reason.
 
     Raises:
         InvalidInputError: there is no such folder, it has no images, the name or folder is taken,
@@ -340,11 +335,5 @@ def _read(root: Path, found: FoundFile) -> RegisteredFile | str:
     else:
         width, height, kind = facts.width, facts.height, facts.format
     return RegisteredFile(
-        found.relative_path,
-        found.size,
-        found.modified_at_ns,
-        digest.hexdigest(),
-        width,
-        height,
-        kind,
+        **vars(found), sha256=digest.hexdigest(), width=width, height=height, format=kind
     )

@@ -107,15 +107,12 @@ def find_issues(
     is_duplicate: npt.NDArray[np.bool_],
     low_information: npt.NDArray[np.bool_],
 ) -> list[list[str]]:
-    """The issues of every image, in the order of `Issue`.
+    """The issues of every image, in the order of `Issue`; empty lists where nothing is wrong.
 
     Args:
         sharpness: 0..1, shape (n,); the others likewise.
         focus: at least 0; NaN where it means nothing, which is never blur.
         is_duplicate: whether another image of the project is a near copy.
-
-    Returns:
-        n lists, empty where nothing is wrong.
     """
     if thresholds.blur_rule is BlurRule.FOCUS:
         # A flat image has no edges that could be in or out of focus.

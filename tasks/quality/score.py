@@ -23,7 +23,7 @@ def uniqueness_from_distance(nearest_distance: npt.NDArray[np.integer]) -> Float
 def overall_quality(
     sharpness: Floats, brightness: Floats, contrast: Floats, uniqueness: Floats
 ) -> Floats:
-    """One figure for an image.
+    """One figure for an image, 0..1; shape (n,).
 
     0.35 sharpness + 0.20 (1 - 2 |brightness - 0.5|) + 0.20 contrast + 0.25 uniqueness.
 
@@ -31,9 +31,6 @@ def overall_quality(
         sharpness: 0..1, shape (n,); the others likewise.
         brightness: 0..1, best at 0.5.
         uniqueness: 0..1; unrelated photographs reach 0.2 to 0.35, see docs/quality-metrics.md.
-
-    Returns:
-        0..1, shape (n,).
     """
     exposure = 1.0 - 2.0 * np.abs(brightness - 0.5)
     total = 0.35 * sharpness + 0.20 * exposure + 0.20 * contrast + 0.25 * uniqueness

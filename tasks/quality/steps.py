@@ -108,10 +108,7 @@ def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> li
 
 @task(run_name="measure chunk {number}")
 def measure_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
-    """Measure the images of a chunk and store them batch by batch.
-
-    An attempt goes on where the last one stopped, see `work_through`.
-    """
+    """Measure the images of a chunk and store them batch by batch."""
     return work_through(
         job,
         number,
@@ -177,8 +174,7 @@ class _Measuring(ChunkWork):
             measurement = measure_image_safely(
                 file.path,
                 self._limits,
-                expected_size=file.size,
-                expected_modified_at_ns=file.modified_at_ns,
+                expected=(file.size, file.modified_at_ns),
                 measurer=_isolated_measurer(),
             )
         except ImageError as error:
@@ -295,10 +291,7 @@ def _compared_images(
 def write_quality_snapshot(
     project: ProjectRecord, job: JobReference, parameters: dict[str, str]
 ) -> str:
-    """Write the quality of all images of a project as a snapshot; its path.
-
-    When the newest snapshot holds these very rows it still tells the truth, and is kept.
-    """
+    """Write the quality of all images of a project as a snapshot; its path."""
     with open_database().reading() as connection:
         return keep_snapshot(
             SnapshotSubject("image_quality", "project", project.id),

@@ -105,10 +105,7 @@ def _with_manifest(
     if found.pop("has_snapshot"):
         found["stats_source"] = StatisticsSource.MANIFEST
     if parts.images is not None:
-        agreement = compare_with_folder(parts.images, content.names, log)
-        found["images_listed"] = agreement.listed
-        found["images_listed_absent"] = agreement.absent
-        found["images_unlisted"] = agreement.unlisted
+        found |= compare_with_folder(parts.images, content.names, log)
     return replace(known, **found)
 
 

@@ -105,18 +105,9 @@ class SessionOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStatistics:
-    """All that is known of one session. None means unknown.
+class StatedFacts:
+    """What a manifest can say of a session; the table `session_stats` says what each is."""
 
-    Texts may hold any characters that a file can hold (also NUL and half surrogates) and are of
-    bounded length. All times carry their zone (UTC).
-
-    The columns of the table `session_stats`, which says what each is, and `fingerprint`: what the
-    folder looked like before it was read.
-    """
-
-    session_id: str
-    session_path: str
     sd_model: str | None = None
     sd_model_hash: str | None = None
     template_version: str | None = None
@@ -131,21 +122,36 @@ class SessionStatistics:
     cfg_scale: float | None = None
     sampler_name: str | None = None
     images_expected: int = 0
-    images_actual: int = 0
-    completion_percentage: float = 0.0
     is_seed_sweep: bool = False
     placeholders_json: Mapping[str, int] = field(default_factory=dict)
     variations_summary_json: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    session_created_at: datetime | None = None
     manifest_generated_at: datetime | None = None
+    manifest_status: ManifestStatus | None = None
+    seed_min: int | None = None
+    seed_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStatistics(StatedFacts):
+    """All that is known of one session. None means unknown.
+
+    Texts may hold any characters that a file can hold (also NUL and half surrogates) and are of
+    bounded length. All times carry their zone (UTC).
+
+    The columns of the table `session_stats`, which says what each is, and `fingerprint`: what the
+    folder looked like before it was read.
+    """
+
+    session_id: str
+    session_path: str
+    images_actual: int = 0
+    completion_percentage: float = 0.0
+    session_created_at: datetime | None = None
     first_image_created_at: datetime | None = None
     last_image_created_at: datetime | None = None
     stats_computed_at: datetime
     stats_version: int = STATS_VERSION
     stats_source: StatisticsSource = StatisticsSource.FILESYSTEM
-    manifest_status: ManifestStatus | None = None
-    seed_min: int | None = None
-    seed_max: int | None = None
     is_ongoing: bool = False
     look_again: bool = False
     images_listed: int | None = None

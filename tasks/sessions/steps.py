@@ -17,10 +17,7 @@ from storage.database.tables.sessions import SessionStats
 from storage.database.transient import is_transient
 from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference
-from storage.jobs.records import find_job
-from storage.session_queries import (
-    load_session_overview,
-)
+from storage.session_queries import load_session_overview
 from storage.sessions import (
     FolderRegistration,
     KnownSession,
@@ -45,7 +42,6 @@ from tasks.sessions.folders.names import time_in_name
 from tasks.sessions.folders.plan import (
     NEVER_SEEN,
     EarlierSession,
-    SessionPlan,
     closed_sessions,
     estimate_seconds,
     plan_sessions,
@@ -153,20 +149,13 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
             [folder_ids[folder.session_id] for folder in to_compute],
             [estimate_seconds(folder) for folder in to_compute],
         ),
-        _plan_counts(plan, found=len(found.sessions), to_compute=len(to_compute)),
+        {
+            "found": len(found.sessions),
+            **{name: len(getattr(plan, name)) for name in ("new", "moved", "returned", "gone")},
+            "unchanged": len(found.sessions) - len(to_compute),
+        },
         [(problem.place, problem.reason) for problem in found.problems[:_REPORT_ROWS]],
     )
-
-
-def _plan_counts(plan: SessionPlan, *, found: int, to_compute: int) -> dict[str, int]:
-    return {
-        "found": found,
-        "new": len(plan.new),
-        "moved": len(plan.moved),
-        "returned": len(plan.returned),
-        "gone": len(plan.gone),
-        "unchanged": found - to_compute,
-    }
 
 
 def _find(
@@ -221,10 +210,7 @@ def _earlier(session: KnownSession) -> EarlierSession:
 
 @task(run_name="compute chunk {number}")
 def compute_chunk(job: JobReference, number: int, batch_size: int) -> ChunkReport:
-    """Compute the statistics of the sessions of a chunk and store them batch by batch.
-
-    An attempt goes on where the last one stopped, see `work_through`.
-    """
+    """Compute the statistics of the sessions of a chunk and store them batch by batch."""
     return work_through(
         job,
         number,
@@ -308,10 +294,7 @@ def snapshot_subject(root: str) -> SnapshotSubject:
 
 @task(run_name="write snapshot")
 def write_session_snapshot(job: JobReference, root: str, parameters: dict[str, str]) -> str:
-    """Write the statistics of all sessions of a root as a snapshot; its path.
-
-    When the newest snapshot holds these very rows it still tells the truth, and is kept.
-    """
+    """Write the statistics of all sessions of a root as a snapshot; its path."""
     with open_database().reading() as connection:
         return keep_snapshot(
             snapshot_subject(root),

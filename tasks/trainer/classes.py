@@ -29,20 +29,6 @@ class ProjectClasses:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassProblem:
-    """Something in the lists of classes that should be looked at.
-
-    Attributes:
-        code: "class_name_empty" or "class_duplicate".
-    """
-
-    code: str
-    project: str
-    class_id: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class MergedClasses:
     """One list of classes for all projects.
 
@@ -50,12 +36,13 @@ class MergedClasses:
         names: as first spelled, each once; the position is the number in the set.
         numbers: by names as `normalise_class_name` gives them.
         id_maps: for each project, the new number of each of its numbers.
+        problems: with their project as the place.
     """
 
     names: tuple[str, ...]
     numbers: Mapping[str, int]
     id_maps: Mapping[str, Mapping[int, int]]
-    problems: tuple[ClassProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def normalise_class_name(name: str) -> str:
@@ -77,7 +64,7 @@ def merge_classes(projects: Iterable[ProjectClasses]) -> MergedClasses:
     spellings: dict[str, str] = {}
     numbers: dict[str, int] = {}
     id_maps: dict[str, dict[int, int]] = {}
-    problems: list[ClassProblem] = []
+    problems: list[Problem] = []
 
     def number_of(name: str) -> int:
         comparable = normalise_class_name(name)
@@ -94,12 +81,12 @@ def merge_classes(projects: Iterable[ProjectClasses]) -> MergedClasses:
             if not name:
                 name = str(class_id)
                 reason = f"Class {class_id} has no name; it is called {name!r}."
-                problems.append(ClassProblem("class_name_empty", one.project, class_id, reason))
+                problems.append(Problem("class_name_empty", one.project, reason))
             id_map[class_id] = number_of(name)
             first_id = first_ids.setdefault(id_map[class_id], class_id)
             if first_id != class_id:
                 reason = f"Classes {first_id} and {class_id} are both called {name!r}: one class."
-                problems.append(ClassProblem("class_duplicate", one.project, class_id, reason))
+                problems.append(Problem("class_duplicate", one.project, reason))
         for raw_name in one.further_names:
             if name := raw_name.strip():
                 number_of(name)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from tasks.labels.dataset.addresses import Split
 from tasks.reports.problem_log import Problem
 from tasks.trainer.candidates import Candidate, LeftOut
-from tasks.trainer.classes import ClassProblem
 from tasks.trainer.geometry import TaskGeometry, TrainingTask
 from tasks.trainer.grouping import Division
 from tasks.trainer.splitting import SplitRatios
@@ -136,7 +135,7 @@ class SetPlan:
     left_out: Sequence[LeftOut]
     adjustments: ProblemSums
     label_problems: ProblemSums
-    class_problems: Sequence[ClassProblem]
+    class_problems: Sequence[Problem]
 
     @property
     def split_counts(self) -> dict[str, int]:

@@ -87,9 +87,6 @@ def split_images(
         ratios: how many images each split gets; None for 80 : 20 : 0.
         seed: another seed gives another division of the same quality.
 
-    Returns:
-        The split of each key, in the order of the keys.
-
     Raises:
         InvalidInputError: a key occurs twice.
     """
@@ -124,9 +121,6 @@ def split_sizes(count: int, ratios: SplitRatios) -> tuple[int, int, int]:
     that got nothing takes one image from the largest split, in the order train, val, test, as long
     as that one keeps at least one. So with 80 : 20, 1 image is for training only, 2 images are one
     each, and 3 images are 2 and 1.
-
-    Returns:
-        Three numbers whose sum is `count`.
     """
     # as people write them: 0.1 is a tenth here
     parts = [Fraction(repr(float(ratio))) for ratio in (ratios.train, ratios.val, ratios.test)]
@@ -211,15 +205,12 @@ def _class_counts(groups: Sequence[Sequence[SplitImage]]) -> _Counts:
 
 
 def _divide_greedily(sizes: _Counts, classes: _Counts, targets: _Counts) -> _Counts:
-    """Give each group to the split that most lacks the rarest class in it.
+    """The split of each group: the one that most lacks the rarest class in it.
 
     Args:
         sizes: int64[groups], largest first.
         classes: int64[groups, classes], images with each class.
         targets: int64[splits], images wanted.
-
-    Returns:
-        int64[groups], the number of the split.
     """
     splits = np.full(sizes.size, -1, dtype=np.int64)
     if sizes.size == 0:

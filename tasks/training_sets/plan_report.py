@@ -71,7 +71,7 @@ def report_of_plan(
         label_problems=dict(sorted(plan.label_problems.counts.items())),
         label_problem_examples=_examples(plan, of_classes=False)[:_MOST_EXAMPLES],
         class_problems=[
-            *(f"{problem.project}: {problem.reason}" for problem in plan.class_problems),
+            *(f"{problem.place}: {problem.reason}" for problem in plan.class_problems),
             *_examples(plan, of_classes=True),
         ],
         notes=[

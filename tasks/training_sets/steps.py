@@ -163,10 +163,7 @@ def begin_nothing(job: JobReference) -> None:
 
 @task(run_name="write chunk {number}")
 def write_chunk(job: JobReference, number: int, planned: PlannedSet) -> ChunkReport:
-    """Link or copy the images of a chunk and write their labels, batch by batch.
-
-    An attempt goes on where the last one stopped, see `work_through`.
-    """
+    """Link or copy the images of a chunk and write their labels, batch by batch."""
     folder = planned.building_folder(job.id)
     return work_through(job, number, lambda _connection, _items: _Writing(folder, number))
 
@@ -184,8 +181,8 @@ class _Writing(ChunkWork):
         return {row["project_image_id"]: row for row in planned_rows(self._folder, self._number)}
 
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
-        written = write_images(self._folder, [self._rows[str(item)] for item in items])
-        self.counts.update(linked=written.linked, copied=written.copied)
+        linked = write_images(self._folder, [self._rows[str(item)] for item in items])
+        self.counts.update(linked=linked, copied=len(items) - linked)
         return [True] * len(items)
 
     def store(self, connection: Connection) -> None:

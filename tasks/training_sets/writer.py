@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +64,6 @@ _NO_LINK = {
     errno.ENOSYS,
     errno.EINVAL,
 }
-
-
-@dataclass(frozen=True)
-class WrittenImages:
-    """How images came into the set."""
-
-    linked: int
-    copied: int
 
 
 def write_plan(
@@ -151,8 +142,8 @@ def planned_rows(folder: Path, chunk: int) -> list[dict[str, Any]]:
         return rows
 
 
-def write_images(folder: Path, rows: Sequence[Mapping[str, Any]]) -> WrittenImages:
-    """Put images and their label files into the folder of a set; what is there is replaced.
+def write_images(folder: Path, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Put images and their label files into the folder of a set, replacing; how many are links.
 
     Raises:
         InvalidInputError: an image has changed or gone since it was planned.
@@ -165,7 +156,7 @@ def write_images(folder: Path, rows: Sequence[Mapping[str, Any]]) -> WrittenImag
             (row["file_size"], row["modified_at_ns"]),
         )
         (folder / row["label_path"]).write_bytes(row["label"])
-    return WrittenImages(linked, len(rows) - linked)
+    return linked
 
 
 def _place_image(source: Path, target: Path, expected: tuple[int, int]) -> bool:

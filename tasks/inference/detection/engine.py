@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,6 @@ from storage.errors import InvalidInputError
 from tasks.inference.detection.letterbox import Letterbox, apply_letterbox, fit_letterbox
 from tasks.inference.detection.output_decoding import decode_output
 from tasks.inference.detections import (
-    DEFAULT_FLOOR_CONFIDENCE,
-    DEFAULT_IOU,
-    DEFAULT_MAX_DETECTIONS,
     FloatArray,
     ImageDetections,
     InferenceSettings,
@@ -47,17 +43,7 @@ from tasks.inference.model.weights import (
     VerifiedWeights,
     read_verified_weights,
     read_weights,
-    sha256_of_weights,
 )
-
-__all__ = [
-    "Model",
-    "PreparedPicture",
-    "describe_weights",
-    "load_model",
-    "settings_for_model",
-    "sha256_of_weights",
-]
 
 Picture = npt.NDArray[np.uint8]
 
@@ -132,38 +118,6 @@ class Model:
     def detect(self, picture: Picture) -> ImageDetections:
         """Find objects on one picture, see `prepare`."""
         return self.detect_prepared([self.prepare(picture)])[0]
-
-    def close(self) -> None:
-        """Give its memory back; it cannot be used afterwards."""
-        del self._session
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def settings_for_model(
-    description: ModelDescription,
-    *,
-    image_size: int | None = None,
-    floor_confidence: float = DEFAULT_FLOOR_CONFIDENCE,
-    iou: float = DEFAULT_IOU,
-    max_detections: int = DEFAULT_MAX_DETECTIONS,
-) -> InferenceSettings:
-    """Fill in settings; without an image size the model's own is taken.
-
-    Raises:
-        InvalidInputError: a value is out of its range.
-    """
-    size = image_size or description.image_size
-    return InferenceSettings(size, floor_confidence, iou, max_detections)
 
 
 def describe_weights(path: Path, sha256: str | None = None) -> ModelDescription:

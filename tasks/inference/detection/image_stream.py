@@ -168,7 +168,7 @@ class _Worker:
 
     def _prepare(self, file: Path | RegisteredContent) -> PreparedPicture:
         if isinstance(file, Path):
-            content = read_image_file(file, self._limits).content
+            content = read_image_file(file, self._limits)
         else:
             content = read_registered_content(file, self._limits)
         try:
@@ -216,7 +216,7 @@ def read_registered_content(file: RegisteredContent, limits: ImageLimits) -> byt
     errors = []
     for path in file.paths:
         try:
-            content = read_image_file(path, limits).content
+            content = read_image_file(path, limits)
         except ImageError as error:
             errors.append(error)
             continue

@@ -84,13 +84,10 @@ def fit_letterbox(
 
 
 def apply_letterbox(picture: Picture, letterbox: Letterbox) -> FloatArray:
-    """Fit a picture and turn it into what the model takes.
+    """Fit a picture: float32 (1, 3, rows, columns), R, G, B, 0..1, as the model takes it.
 
     Args:
         picture: (height, width) grey, or (height, width, 3 or more) with R, G, B first.
-
-    Returns:
-        Shape (1, 3, rows, columns), float32, R, G, B, 0..1.
     """
     inner = (letterbox.inner_width, letterbox.inner_height)
     if (picture.shape[1], picture.shape[0]) != inner:

@@ -26,15 +26,12 @@ def best_first(confidences: FloatArray) -> Indices:
 
 
 def suppress_boxes(boxes: FloatArray, classes: FloatArray, iou: float, most: int) -> Indices:
-    """Keep of each heap of boxes the first one (greedy suppression within each class).
+    """Positions of the first box of each heap (greedy suppression within each class), in order.
 
     Args:
         boxes: (n, 4), left, top, right, bottom, most confident first.
         classes: (n,) class ids.
         iou: a box that overlaps a kept one by more than this is dropped.
-
-    Returns:
-        Positions of the kept boxes, most confident first.
     """
     moved = boxes + (classes * np.float32(CLASS_OFFSET))[:, None]
     left, top, right, bottom = moved.T

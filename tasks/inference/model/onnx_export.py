@@ -150,11 +150,7 @@ def export_network(
 def compare_with_torch(
     network: torch.nn.Module, description: ModelDescription, content: bytes
 ) -> tuple[bool, str]:
-    """Run a probe picture of two shapes through both, and compare every number that counts.
-
-    Returns:
-        Whether they agree, and how far apart they are, in words.
-    """
+    """Whether both agree in every number on a probe picture of two shapes; how far, in words."""
     session, torch_session = OnnxSession(content, "the export"), TorchSession(network, "cpu")
     size = description.image_size
     worst_confidence = worst_position = 0.0

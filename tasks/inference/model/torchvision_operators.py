@@ -21,12 +21,9 @@ _libraries: list[Any] = []  # a definition lives as long as its library object
 
 
 def ensure_torchvision_operators() -> bool:
-    """Try to load torchvision's compiled operators; where they cannot load, define `nms`.
+    """Load torchvision's compiled operators; where they cannot load, define `nms`, and say True.
 
     Calling it again changes nothing. Nothing happens where torchvision is not installed.
-
-    Returns:
-        True when our definition of `torchvision::nms` is the one in use.
     """
     with _lock:
         if _libraries:

@@ -83,7 +83,7 @@ def compare_image(
     """Compare what two runs found on an image; classes in the order of their names."""
     matches = match_detections(
         first.detections, second.detections, first_names=first_names, second_names=second_names
-    ).matches
+    )
     shown: dict[str, str] = {}
     sums: dict[str, ClassComparison] = {}
 

@@ -25,26 +25,6 @@ class Match:
     iou: float
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How two lists of detections go together.
-
-    Attributes:
-        matches: pairs, the greatest overlap first.
-        only_first: positions in the first list that have no partner.
-    """
-
-    matches: tuple[Match, ...]
-    only_first: tuple[int, ...]
-    only_second: tuple[int, ...]
-
-    @property
-    def agreement(self) -> float:
-        """Matched pairs among all objects that either list has, 0..1; 1 where both are empty."""
-        objects = len(self.matches) + len(self.only_first) + len(self.only_second)
-        return len(self.matches) / objects if objects else 1.0
-
-
 def match_detections(
     first: Sequence[Detection],
     second: Sequence[Detection],
@@ -52,7 +32,7 @@ def match_detections(
     first_names: Sequence[str],
     second_names: Sequence[str],
     least_iou: float = MATCH_IOU,
-) -> Comparison:
+) -> list[Match]:
     """Pair detections of the same class whose boxes overlap, the greatest overlaps first.
 
     Classes are compared by name (in any case of letters), because two models may number them
@@ -74,11 +54,7 @@ def match_detections(
             matches.append(Match(row, column, float(overlaps[row, column])))
             used_first.add(row)
             used_second.add(column)
-    return Comparison(
-        tuple(matches),
-        tuple(number for number in range(len(first)) if number not in used_first),
-        tuple(number for number in range(len(second)) if number not in used_second),
-    )
+    return matches
 
 
 def box_overlaps(first: FloatMatrix, second: FloatMatrix) -> FloatMatrix:

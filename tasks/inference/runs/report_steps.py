@@ -49,10 +49,7 @@ _LONGEST_SIDE = 640
 
 @task(run_name="write snapshot")
 def write_run_snapshot(job: JobReference, order: RunOrder) -> str:
-    """Write the results of a run with their polygons as a snapshot; its path.
-
-    When the newest snapshot holds these very results it still tells the truth, and is kept.
-    """
+    """Write the results of a run with their polygons as a snapshot; its path."""
     database = open_database()
     run = find_run(database, str(order.run_id))
     with database.reading() as connection:

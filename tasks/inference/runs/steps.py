@@ -185,8 +185,7 @@ def _loaded_model(order: RunOrder) -> _LoadedModel:
 def infer_chunk(job: JobReference, number: int, order: RunOrder) -> ChunkReport:
     """Find and count objects on the images of a chunk, and store them batch by batch.
 
-    Images whose detections are kept are answered from these. An attempt goes on where the last one
-    stopped, see `work_through`.
+    Images whose detections are kept are answered from these.
     """
 
     def begin(connection: Connection, items: list[UUID]) -> ChunkWork:

@@ -18,6 +18,7 @@ from tasks.labels.geometry import ImageSize
 from tasks.projects.generated.images import (
     CannotGenerateError,
     GeneratedImage,
+    KnownGeneration,
     NotGenerated,
     PathChooser,
     SourceImage,
@@ -29,26 +30,6 @@ from tasks.projects.generated.images import (
 from tasks.projects.generated.label_files import label_path_beside
 from tasks.projects.generated.merged_dataset import MergedDataset
 from tasks.projects.generated.options import GenerationOptions, kind_of_key
-
-
-@dataclass(frozen=True)
-class KnownGeneration:
-    """An image that was generated earlier.
-
-    Attributes:
-        is_edited: whether somebody has changed its label file since.
-    """
-
-    path: str
-    source: str
-    generation: Mapping[str, Any]
-    is_missing: bool
-    is_edited: bool = False
-
-    @property
-    def kind(self) -> str:
-        """What it is: the name of an augmentation, `tiles` or `resized`."""
-        return kind_of_key(str(self.generation.get("key", "")))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,14 +99,11 @@ def generate_images(
     options: GenerationOptions,
     choose_path: Callable[[PurePosixPath, str], PurePosixPath],
 ) -> Iterator[GeneratedImage | NotGenerated]:
-    """Make images from one image, one after the other.
+    """Make images from one image, one after the other; or the reason why one cannot be made.
 
     Args:
         choose_path: gives the free path for a wanted path and the key, or raises
             CannotGenerateError.
-
-    Yields:
-        The images; in place of those that cannot be made, the reason.
     """
     by_key = dict(zip(options.wanted_keys(), _makers(options), strict=True))
     for key in keys:
@@ -213,20 +210,24 @@ def holds_only_oriented_boxes(kind: GeometryKind) -> bool:
     return kind is GeometryKind.ORIENTED_BOX
 
 
-class GeneratedAt(Protocol):
-    """A generated image that is there."""
+@dataclass(frozen=True)
+class KnownGeneration:
+    """An image that was generated earlier.
 
-    @property
-    def source(self) -> str:
-        """The image that it was made from."""
+    Attributes:
+        is_edited: whether somebody has changed its label file since.
+    """
+
+    path: str
+    source: str
+    generation: Mapping[str, Any]
+    is_missing: bool
+    is_edited: bool = False
 
     @property
     def kind(self) -> str:
         """What it is: the name of an augmentation, `tiles` or `resized`."""
-
-    @property
-    def is_edited(self) -> bool:
-        """Whether somebody has changed its label file since."""
+        return kind_of_key(str(self.generation.get("key", "")))
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ class PathChooser:
 
     image: PurePosixPath
     is_listed: Callable[[str], bool]
-    generated_at: Callable[[str], GeneratedAt | None]
+    generated_at: Callable[[str], KnownGeneration | None]
     shares_stem: Callable[[str], bool]
 
     def __call__(self, wanted: PurePosixPath, key: str) -> PurePosixPath:

@@ -10,7 +10,7 @@ from tasks.labels.formats.registry import LabelFormat
 def label_path_beside(
     generated: PurePosixPath, image: PurePosixPath, label_file: PurePosixPath, kind: LabelFormat
 ) -> PurePosixPath:
-    """Where the label file of a generated image belongs, to be found like the original's."""
+    """Where the label file of a generated image belongs: found there like the original's."""
     if kind is LabelFormat.COCO:
         # One file for many images: the generated one gets a file of its own.
         return generated.with_suffix(".json")

@@ -33,7 +33,7 @@ from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.projects.generated.options import kind_of_key
-from tasks.projects.generated.records import is_untouched, remove_generated_file
+from tasks.projects.generated.record_steps import is_untouched, remove_generated_file
 from tasks.projects.ingest.moving import bring_to_disk, move_staged_files
 from tasks.projects.ingest.project_folders import meta_document
 from tasks.projects.ingest.report import IngestReport
@@ -69,13 +69,10 @@ def bring_up_to_date(target: IngestTarget, *, accept_losses: bool) -> IngestRepo
     Raises:
         InvalidInputError: too many images are gone, or there are none; nothing was changed.
     """
-    record = IngestRecord(
-        target.project_id, target.name, target.path, "", target.options_key, is_committing=False
-    )
 
     def add(connection: Connection) -> None:
         if target.is_new:
-            add_ingested_project(connection, record)
+            add_ingested_project(connection, target.as_ingest())
 
     registration = reconcile_folder(
         open_database(),
@@ -170,7 +167,7 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
         scan_image_folder(ingest.project_path),
         workers=get_settings().workers,
         losses=Losses.IGNORE,
-        hashed={row.relative_path: _registered(row) for row in good if _is_new_image(row)},
+        hashed={row.relative_path: _registered(row) for row in in_order if row.is_image},
         before=lambda connection: add_ingested_project(connection, ingest),
         after=finish,
     )
@@ -183,10 +180,6 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
         removed=removed,
         problems=(*_failures(staged), *report.problems, *problems),
     )
-
-
-def _is_new_image(row: StagedFileRecord) -> bool:
-    return row.is_image and not row.is_known
 
 
 def _registered(row: StagedFileRecord) -> RegisteredFile:
@@ -252,7 +245,7 @@ def generated_images_to_remove(database: Database, target: IngestTarget) -> list
 
 
 def _report(registration: Registration) -> IngestReport:
-    project, counts = registration.project, registration.counts
+    project = registration.project
     return IngestReport(
         project_id=project.id,
         project=project.name,
@@ -260,12 +253,7 @@ def _report(registration: Registration) -> IngestReport:
         image_count=project.image_count,
         labeled_count=project.labeled_count,
         class_names=project.class_names,
-        added=counts.added,
-        changed=counts.changed,
-        moved=counts.moved,
-        returned=counts.returned,
-        missing=counts.missing,
-        relabeled=counts.relabeled,
+        **vars(registration.counts),
         unchanged=0,
         generated=0,
         removed=0,

@@ -12,10 +12,11 @@ from typing import BinaryIO
 
 from storage.errors import ImageError, ImageErrorCode
 from storage.files import atomic_file
-from tasks.images.decoding import DecodedImage, decode_image, is_png
+from tasks.images.decoding import DecodedImage, ImageFacts, decode_image, is_png
 from tasks.images.files import ImageLimits
 from tasks.images.jpeg import is_jpeg
 from tasks.quality.pixels.isolated import measure_image_safely
+from tasks.quality.pixels.measurements import ImageMeasurement
 
 _BLOCK_BYTES = 1 << 20
 
@@ -35,15 +36,6 @@ class CopiedFile:
     sha256: str
     size: int
     modified_at_ns: int
-
-
-@dataclass(frozen=True)
-class CheckedImage:
-    """What the header of an image says, after all its pixels have been decoded."""
-
-    width: int
-    height: int
-    format: str
 
 
 def copy_file(source: BinaryIO, target: Path, *, size: int, modified_at_ns: int) -> CopiedFile:
@@ -105,14 +97,11 @@ def write_content(content: bytes, target: Path, *, modified_at_ns: int) -> Copie
 
 def check_image(
     content: bytes, copy: Path, limits: ImageLimits
-) -> tuple[CheckedImage, DecodedImage | None]:
-    """Decode all pixels of an image, so that only images that can be read are taken.
+) -> tuple[ImageFacts | ImageMeasurement, DecodedImage | None]:
+    """Decode all pixels of an image; what its header says, and the pixels if decoded here.
 
     JPEG and PNG are decoded here. Other decoders may crash, so they work on the copy in a process
     of their own.
-
-    Returns:
-        What its header says, and the pixels where they were decoded here.
 
     Raises:
         UnreadableFileError: it cannot be read whole.
@@ -120,10 +109,8 @@ def check_image(
     try:
         if is_jpeg(content) or is_png(content):
             decoded = decode_image(content, limits)
-            facts = decoded.facts
-            return CheckedImage(facts.width, facts.height, facts.format), decoded
-        measured = measure_image_safely(copy, limits)
-        return CheckedImage(measured.width, measured.height, measured.format), None
+            return decoded.facts, decoded
+        return measure_image_safely(copy, limits), None
     except ImageError as error:
         if error.code is ImageErrorCode.OUT_OF_MEMORY:
             raise MemoryError(error.reason) from error

@@ -16,7 +16,6 @@ from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference
 from storage.projects.images import known_files, known_labels_fingerprint, known_sizes
 from storage.projects.ingests import (
-    IngestRecord,
     PlannedFile,
     StagedFileRecord,
     begin_ingest,
@@ -29,9 +28,10 @@ from storage.projects.projects import find_project
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.geometry import image_size_of
-from tasks.projects.generated.generation import KnownGeneration, labels_of, wanted_keys
+from tasks.projects.generated.generation import labels_of, wanted_keys
+from tasks.projects.generated.images import KnownGeneration
 from tasks.projects.generated.merged_dataset import MergedDataset, read_merged_dataset
-from tasks.projects.generated.records import has_edited_label
+from tasks.projects.generated.record_steps import has_edited_label
 from tasks.projects.ingest.kept_labels import without_labels_changed_since
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
 from tasks.projects.registration_steps import labels_fingerprint
@@ -339,14 +339,6 @@ class PlannedIngest:
 def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
     """Fix what is to be staged and cut it into chunks."""
     database = open_database()
-    ingest = IngestRecord(
-        target.project_id,
-        target.name,
-        target.path,
-        str(target.source or ""),
-        target.options_key,
-        is_committing=False,
-    )
     # An attempt whose answer was lost has planned everything already.
     if open_chunks := list_open_chunks(database, job):
         return PlannedIngest(open_chunks, True, 0, [])
@@ -354,7 +346,7 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
     if plan.is_empty:
         plan_job(database, job, [])
         return PlannedIngest([], False, plan.unchanged, plan.problems)
-    staged = {row.id for row in begin_ingest(database, ingest)}
+    staged = {row.id for row in begin_ingest(database, target.as_ingest())}
     if not staged.issuperset(plan.kept):
         plan = make_plan(database, target)
     if not plan.kept:

@@ -103,7 +103,7 @@ class _Staging(ChunkWork):
         wanted = tuple((row.generation or {}).get("wanted", ()))
         target = self._staging / row.relative_path
         if row.is_known:
-            content = self._read_known(row)
+            content = self._read_known(row.relative_path, size, modified_at_ns)
             sha256 = hashlib.sha256(content).hexdigest()
             files, nothing = self._generate(row, sha256, self._decode(content), wanted)
             return StagedResult(row.id, sha256=sha256, file_size=size, nothing=nothing), files
@@ -116,7 +116,10 @@ class _Staging(ChunkWork):
         with stream:
             if not row.is_image:
                 copied = copy_file(stream, target, size=size, modified_at_ns=modified_at_ns)
-                return _copied_result(row.id, copied), []
+                modified_at_ns = copied.modified_at_ns
+                return StagedResult(
+                    row.id, copied.sha256, file_size=size, modified_at_ns=modified_at_ns
+                ), []
             content = read_content(stream, size=size, limits=self._limits)
         copied = write_content(content, target, modified_at_ns=modified_at_ns)
         try:
@@ -179,22 +182,15 @@ class _Staging(ChunkWork):
         except ImageError as error:
             raise UnreadableFileError(error.reason) from error
 
-    def _read_known(self, row: StagedFileRecord) -> bytes:
+    def _read_known(self, path: str, size: int, modified_at_ns: int) -> bytes:
         try:
             return read_image_file(
-                self._target.path / row.relative_path,
+                self._target.path / path,
                 self._limits,
-                expected_size=row.source_size,
-                expected_modified_at_ns=row.source_modified_at_ns,
-            ).content
+                expected=(size, modified_at_ns),
+            )
         except ImageError as error:
             raise UnreadableFileError(error.reason) from error
-
-
-def _copied_result(row_id: UUID, copied: CopiedFile) -> StagedResult:
-    return StagedResult(
-        row_id, copied.sha256, file_size=copied.size, modified_at_ns=copied.modified_at_ns
-    )
 
 
 def _generated_file(

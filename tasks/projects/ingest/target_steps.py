@@ -12,7 +12,7 @@ from uuid import UUID
 from storage.database.connection import Database
 from storage.database.names import check_name
 from storage.errors import InvalidInputError, NotFoundError
-from storage.projects.ingests import list_ingests
+from storage.projects.ingests import IngestRecord, list_ingests
 from storage.projects.projects import ProjectRecord, find_project, list_projects
 from storage.settings import get_settings
 from tasks.projects.generated.options import GenerationOptions
@@ -46,6 +46,13 @@ class IngestTarget:
     def options_key(self) -> str:
         """Files that were staged with the same key can be used again."""
         return "|".join([str(self.source), *self.generate.wanted_keys()])
+
+    def as_ingest(self) -> IngestRecord:
+        """The ingest that it is the beginning of."""
+        source = str(self.source or "")
+        return IngestRecord(
+            self.project_id, self.name, self.path, source, self.options_key, is_committing=False
+        )
 
 
 def project_folders() -> ProjectFolders:

@@ -39,8 +39,7 @@ def measure_image_safely(
     path: Path,
     limits: ImageLimits = DEFAULT_LIMITS,
     *,
-    expected_size: int | None = None,
-    expected_modified_at_ns: int | None = None,
+    expected: tuple[int, int] | None = None,
     measurer: IsolatedMeasurer | None = None,
 ) -> ImageMeasurement:
     """Measure one image; formats whose decoders are not trusted run in another process.
@@ -52,21 +51,11 @@ def measure_image_safely(
     Raises:
         ImageError: as `measure_image`, or DECODER_CRASHED or DECODER_TIMED_OUT.
     """
-    file = read_image_file(
-        path,
-        limits,
-        expected_size=expected_size,
-        expected_modified_at_ns=expected_modified_at_ns,
-    )
-    if is_jpeg(file.content) or is_png(file.content):
-        return measure_content(file.content, limits)
-    del file  # the worker reads it again; two copies would be held while it works
-    return (measurer or _shared_measurer).measure(
-        path,
-        limits,
-        expected_size=expected_size,
-        expected_modified_at_ns=expected_modified_at_ns,
-    )
+    content = read_image_file(path, limits, expected=expected)
+    if is_jpeg(content) or is_png(content):
+        return measure_content(content, limits)
+    del content  # the worker reads it again; two copies would be held while it works
+    return (measurer or _shared_measurer).measure(path, limits, expected=expected)
 
 
 class IsolatedMeasurer:
@@ -96,8 +85,7 @@ class IsolatedMeasurer:
         path: Path,
         limits: ImageLimits = DEFAULT_LIMITS,
         *,
-        expected_size: int | None = None,
-        expected_modified_at_ns: int | None = None,
+        expected: tuple[int, int] | None = None,
     ) -> ImageMeasurement:
         """Measure one image in a worker, waiting for a free one.
 
@@ -107,8 +95,7 @@ class IsolatedMeasurer:
         request = {
             "path": os.fspath(path.absolute()),
             "limits": asdict(limits),
-            "expected_size": expected_size,
-            "expected_modified_at_ns": expected_modified_at_ns,
+            "expected": expected,
         }
         worker = self._free.get()
         try:

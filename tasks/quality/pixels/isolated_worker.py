@@ -69,8 +69,7 @@ def _answer(request: dict[str, Any], hook: Callable[[Path], object] | None) -> d
         measurement = measure_image(
             path,
             ImageLimits(**request["limits"]),
-            expected_size=request["expected_size"],
-            expected_modified_at_ns=request["expected_modified_at_ns"],
+            expected=request["expected"] and tuple(request["expected"]),
         )
     except ImageError as error:
         return {"error": error.code.value, "reason": error.reason}

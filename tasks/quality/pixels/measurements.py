@@ -96,8 +96,7 @@ def measure_image(
     path: Path,
     limits: ImageLimits = DEFAULT_LIMITS,
     *,
-    expected_size: int | None = None,
-    expected_modified_at_ns: int | None = None,
+    expected: tuple[int, int] | None = None,
 ) -> ImageMeasurement:
     """Measure one image file in this process.
 
@@ -105,19 +104,13 @@ def measure_image(
     `tasks.quality.pixels.isolated.measure_image_safely`, which survives their decoders.
 
     Args:
-        expected_size: bytes when the file was registered; another size is an error.
-        expected_modified_at_ns: modification time then, in nanoseconds since the epoch.
+        expected: size in bytes and modification time in nanoseconds when it was registered; another
+            one is an error.
 
     Raises:
         ImageError: with a code and a reason; no other exception leaves.
     """
-    file = read_image_file(
-        path,
-        limits,
-        expected_size=expected_size,
-        expected_modified_at_ns=expected_modified_at_ns,
-    )
-    return measure_content(file.content, limits)
+    return measure_content(read_image_file(path, limits, expected=expected), limits)
 
 
 def measure_content(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageMeasurement:

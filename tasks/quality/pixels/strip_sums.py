@@ -98,13 +98,10 @@ class _ColourSums:
     def add_rows(
         self, strip: NDArray[np.uint8], grey: NDArray[np.uint8], with_hash_grey: bool
     ) -> NDArray[np.uint8] | None:
-        """Add one strip.
+        """Add one strip; Pillow's grey of it, good until the next call, if that is wanted.
 
         Args:
             grey: (rows, columns), filled with OpenCV's grey.
-
-        Returns:
-            Pillow's grey, good until the next call, if it is wanted.
         """
         if self._kernels is None:
             _fill_grey(strip, grey)

@@ -31,14 +31,11 @@ _Result = TypeVar("_Result")
 
 
 def hashes_from_hex(texts: Sequence[str]) -> Hashes:
-    """Read hashes from their text form.
+    """Read hashes, uint64[n], from their text form.
 
     Args:
         texts: n texts of 16 hexadecimal digits each, most significant digit first, as
             `str(imagehash.phash(image))` gives them.
-
-    Returns:
-        uint64[n].
 
     Raises:
         ValueError: a text is not 16 hexadecimal digits; the message shows it and its position.
@@ -58,23 +55,16 @@ def hashes_from_hex(texts: Sequence[str]) -> Hashes:
 
 
 def hashes_to_hex(hashes: Hashes) -> list[str]:
-    """Write hashes as text: the reverse of `hashes_from_hex`.
-
-    Returns:
-        n texts of 16 lower-case hexadecimal digits.
-    """
+    """Write hashes as texts of 16 lower-case digits: the reverse of `hashes_from_hex`."""
     return [f"{value:0{_HEX_DIGITS}x}" for value in hashes.tolist()]
 
 
 def usable_positions(hashes: Hashes, usable: Flags | None) -> Indices:
-    """Check the two arrays and list the images that take part in a search.
+    """Check the two arrays and list the images that take part in a search, ascending: int64[m].
 
     Args:
         hashes: uint64[n].
         usable: bool[n]; False for an image without a meaningful hash. None: all take part.
-
-    Returns:
-        int64[m], ascending positions of the usable images.
 
     Raises:
         ValueError: an array has another type or shape.
@@ -143,14 +133,11 @@ class BlockOfDistances:
         self._distances = np.empty(capacity, dtype=np.uint8)
 
     def between(self, rows: Hashes, columns: Hashes) -> Distances:
-        """Compute all distances between two sets of hashes.
+        """Compute all distances between two sets of hashes: uint8[r, c], valid until the next call.
 
         Args:
             rows: uint64[r].
             columns: uint64[c], with r * c at most the capacity.
-
-        Returns:
-            uint8[r, c], valid until the next call.
         """
         shape = (rows.size, columns.size)
         pairs = rows.size * columns.size
@@ -187,10 +174,7 @@ def block_shape_for(threads: int) -> tuple[int, int]:
 
 
 def run_in_threads(work: Callable[[int], _Result], threads: int) -> list[_Result]:
-    """Call `work(0)` to `work(threads - 1)` at the same time; NumPy releases the interpreter lock.
-
-    Returns:
-        What the calls returned, in the order of their numbers.
+    """What `work(0)` to `work(threads - 1)` return, called together; NumPy releases the lock.
 
     Raises:
         ValueError: `threads` is less than 1.

@@ -135,7 +135,7 @@ def _problems_of(plan: SetPlan) -> tuple[MakingProblem, ...]:
     for one in plan.left_out:
         sums.add(one.reason.value, one.project, f"{one.relative_path}: {one.detail}")
     for problem in plan.class_problems:
-        sums.add(problem.code, problem.project, problem.reason)
+        sums.add(problem.code, problem.place, problem.reason)
     for image in plan.images:
         path = PurePosixPath(image.candidate.registered.relative_path)
         if path.name != PurePosixPath(image.image_path).name:

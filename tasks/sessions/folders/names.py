@@ -13,13 +13,10 @@ _DATED_NAME = re.compile(
 
 
 def time_in_name(name: str, time_zone: tzinfo | None = None) -> datetime | None:
-    """Read the time that a session's folder is named for.
+    """The time, in UTC, that a folder is named for; None where it begins with none that exists.
 
     Args:
         time_zone: the zone of the clock it was taken from; None for this machine's.
-
-    Returns:
-        The time in UTC; None where the name begins with no time, or with one that does not exist.
     """
     found = _DATED_NAME.match(name)
     if found is None:

@@ -21,10 +21,7 @@ _FLAGS = (
 
 @contextmanager
 def open_regular_file(path: Path | str) -> Iterator[tuple[int, os.stat_result]]:
-    """Open a regular file for reading, and close it afterwards.
-
-    Yields:
-        The file's descriptor and its status.
+    """Open a regular file for reading: its descriptor and its status. It is closed afterwards.
 
     Raises:
         OSError: it cannot be opened, or is a link (not followed), or is no regular file.

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from tasks.reports.problem_log import ProblemLog
 from tasks.sessions.manifest.files import ListedImages
 from tasks.sessions.problems import SessionProblemCode, some_names
 
 
-@dataclass(frozen=True, slots=True)
-class Consistency:
-    """How a list of images and a folder agree.
-
-    Attributes:
-        unlisted: images in the folder that are not listed; None where the list was not read to its
-            end.
-    """
-
-    listed: int
-    absent: int
-    unlisted: int | None
-
-
 def compare_with_folder(
     images: ListedImages, names: Collection[str], log: ProblemLog
-) -> Consistency:
-    """Compare the images that a manifest lists with those of its folder.
+) -> dict[str, int | None]:
+    """Compare the images that a manifest lists with those of its folder; the counts of both.
 
-    Names that differ only in the way accents are composed are the same (macOS decomposes them).
+    Unlisted images are not counted (None) where the list was not read to its end. Names that differ
+    only in the way accents are composed are the same (macOS decomposes them).
     """
     code = SessionProblemCode
     listed, present = set(images.names), set(names)
@@ -47,12 +33,14 @@ def compare_with_folder(
     if absent:
         reason = f"listed, but not in the folder: {some_names(sorted(absent))}"
         log.add(code.LISTED_BUT_ABSENT, reason, count=len(absent))
-    if not images.is_whole:
-        return Consistency(len(listed), len(absent), None)
-    if unlisted:
+    if unlisted and images.is_whole:
         reason = f"in the folder, but not listed: {some_names(sorted(unlisted))}"
         log.add(code.PRESENT_BUT_UNLISTED, reason, count=len(unlisted))
-    return Consistency(len(listed), len(absent), len(unlisted))
+    return {
+        "images_listed": len(listed),
+        "images_listed_absent": len(absent),
+        "images_unlisted": len(unlisted) if images.is_whole else None,
+    }
 
 
 def _composed(name: str) -> str:

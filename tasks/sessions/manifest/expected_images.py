@@ -55,11 +55,7 @@ def expected_image_count(
 
 
 def completion_percentage(actual: int, expected: int) -> float:
-    """Tell how much of what was expected is there, in percent with two decimals.
-
-    Returns:
-        0 where nothing is expected; above 100 where there is more than expected.
-    """
+    """How much of what was expected is there, in percent with two decimals; 0 of nothing."""
     return round(actual / expected * 100, 2) if expected > 0 else 0.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from tasks.reports.problem_log import ProblemLog, quoted
@@ -14,7 +14,7 @@ from tasks.sessions.manifest.expected_images import expected_image_count, is_see
 from tasks.sessions.manifest.files import ManifestParts
 from tasks.sessions.metadata.model_names import split_model_name
 from tasks.sessions.problems import SessionProblemCode
-from tasks.sessions.statistics import SUMMARY_VALUES, ManifestStatus
+from tasks.sessions.statistics import SUMMARY_VALUES, ManifestStatus, StatedFacts
 
 MOST_PLACEHOLDERS = 1000
 
@@ -27,35 +27,10 @@ _STATUSES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestFacts:
-    """What a manifest says, under the names of `SessionStatistics`, which explains them.
-
-    Attributes:
-        has_snapshot: whether it says what the session was asked to be.
-    """
+class ManifestFacts(StatedFacts):
+    """What a manifest says; `has_snapshot`, whether it says what the session was asked to be."""
 
     has_snapshot: bool
-    sd_model: str | None = None
-    sd_model_hash: str | None = None
-    template_version: str | None = None
-    generation_mode: str | None = None
-    seed_mode: str | None = None
-    seed_base: int | None = None
-    resolved_prompt: str | None = None
-    negative_prompt: str | None = None
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    cfg_scale: float | None = None
-    sampler_name: str | None = None
-    images_expected: int = 0
-    is_seed_sweep: bool = False
-    placeholders_json: Mapping[str, int] = field(default_factory=dict)
-    variations_summary_json: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    manifest_generated_at: datetime | None = None
-    manifest_status: ManifestStatus | None = None
-    seed_min: int | None = None
-    seed_max: int | None = None
 
 
 def manifest_facts(
@@ -89,6 +64,7 @@ def manifest_facts(
     seed_mode = generation.name("seed_mode")
     api = snapshot.nested("api_params")
     template = snapshot.nested("resolved_template")
+    negative = template.text("negative", "negative_prompt")
     model, model_hash = _model(snapshot, api)
     counts = _planned_counts(generation)
     # What a cut snapshot lacks would be counted wrongly: then only the plain number is taken.
@@ -103,9 +79,7 @@ def manifest_facts(
         seed_mode=seed_mode,
         seed_base=generation.seed("base_seed", "seed_base"),
         resolved_prompt=template.text("prompt") or api.text("prompt"),
-        negative_prompt=_first_known(
-            template.text("negative", "negative_prompt"), api.text("negative_prompt")
-        ),
+        negative_prompt=api.text("negative_prompt") if negative is None else negative,
         width=api.whole_number("width", smallest=1),
         height=api.whole_number("height", smallest=1),
         steps=api.whole_number("steps"),
@@ -134,10 +108,6 @@ def manifest_facts(
 def _planned_counts(generation: JsonObject) -> dict[str, int | None]:
     keys = ("num_images", "max_images", "total_combinations")
     return {key: generation.whole_number(key, largest=LARGEST_COUNT) for key in keys}
-
-
-def _first_known(*texts: str | None) -> str | None:
-    return next((text for text in texts if text is not None), None)
 
 
 def _status(value: object, log: ProblemLog) -> ManifestStatus | None:

@@ -91,11 +91,7 @@ _TYPED = msgspec.json.Decoder(_Manifest)
 
 
 def read_manifest(folder: Path, log: ProblemLog) -> ManifestParts | None:
-    """Read the manifest of a session.
-
-    Returns:
-        None where there is no manifest, or nothing in it can be used.
-    """
+    """Read the manifest of a session; None where there is none, or nothing in it can be used."""
     code = SessionProblemCode
     for attempt in range(1, _ATTEMPTS + 1):
         own_log = session_log()
@@ -157,13 +153,10 @@ def _parts_of(typed: _Manifest, log: ProblemLog, is_whole: bool = True) -> Manif
 
 
 def _parse_cut_list(content: bytes, log: ProblemLog) -> ManifestParts | None:
-    """Parse a manifest that ends in its list of images, closed behind the last whole one.
+    """Parse a manifest that ends in its list of images, closed behind the last whole one; or None.
 
     That is how a session is met that is being written; a long list takes the slow way ten times
     as long.
-
-    Returns:
-        None where the manifest ends elsewhere.
     """
     end = len(content)
     for _ in range(_CLOSINGS):

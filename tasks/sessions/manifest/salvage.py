@@ -47,11 +47,7 @@ class _EndError(Exception):
 
 
 def salvage_document(text: str, decoder: json.JSONDecoder) -> Salvaged | None:
-    """Take what is whole out of a document that does not parse.
-
-    Returns:
-        None where the text does not begin with an object.
-    """
+    """Take what is whole out of a document that does not parse; None where it is no object."""
     start = _skip_blanks(text, 0)
     if text[start : start + 1] != "{":
         return None

@@ -32,11 +32,7 @@ class Parameters:
 
 
 def parse_parameters(text: str) -> Parameters | None:
-    """Take such a text apart.
-
-    Returns:
-        None where none of the last lines has pairs, and no line begins a negative prompt.
-    """
+    """Take such a text apart; None where the last lines have no pairs and no line is negative."""
     lines = text.replace("\r\n", "\n").strip().split("\n")
     values: dict[str, str] = {}
     # Some programs add lines of their own after the pairs.

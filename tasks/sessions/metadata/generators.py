@@ -52,17 +52,40 @@ class GenerationMetadata:
 def generation_metadata(
     texts: Mapping[str, str], place: str, log: ProblemLog
 ) -> GenerationMetadata | None:
-    """Recognise the generator by its texts, and read what it tells.
-
-    Returns:
-        None where no known generator left its texts.
-    """
+    """Read what the texts of a known generator tell; None where none left any."""
     readers = (_invokeai, _novelai, _parameters, _comment, _comfyui)
     for reader in readers:
         found = reader(texts, place, log)
         if found is not None:
             return found
     return None
+
+
+# What values are mostly called; a generator that has other names gives them to `_told`.
+_KEYS = {
+    **{name: name for name in ("prompt", "negative_prompt", "seed", "steps", "cfg_scale")},
+    "model": "",
+    "sampler": "sampler",
+    "width": "width",
+    "height": "height",
+}
+
+
+def _told(generator: Generator, values: JsonObject, **keys: str) -> GenerationMetadata:
+    """What values tell under the names of a generator; under an empty one they tell nothing."""
+    key = _KEYS | keys
+    return GenerationMetadata(
+        generator=generator,
+        prompt=values.text(key["prompt"]),
+        negative_prompt=values.text(key["negative_prompt"]),
+        sd_model=values.name(key["model"]),
+        seed=values.seed(key["seed"]),
+        steps=values.whole_number(key["steps"]),
+        cfg_scale=values.number(key["cfg_scale"]),
+        sampler_name=values.name(key["sampler"]),
+        width=values.whole_number(key["width"], smallest=1),
+        height=values.whole_number(key["height"], smallest=1),
+    )
 
 
 def _parameters(texts: Mapping[str, str], place: str, log: ProblemLog) -> GenerationMetadata | None:
@@ -82,18 +105,16 @@ def _parameters(texts: Mapping[str, str], place: str, log: ProblemLog) -> Genera
     values = JsonObject(fields.values, place, log)
     width, height = _size(values.text("Size"))
     model, model_hash = split_model_name(values.name("Model"))
-    return GenerationMetadata(
-        generator=Generator.AUTOMATIC1111,
+    names = {"seed": "Seed", "steps": "Steps", "cfg_scale": "CFG scale", "sampler": "Sampler"}
+    elsewhere = dict.fromkeys(("prompt", "negative_prompt", "width", "height"), "")
+    return replace(
+        _told(Generator.AUTOMATIC1111, values, **names, **elsewhere),
         prompt=values.cut(fields.prompt, "prompt", LONGEST_TEXT),
         negative_prompt=values.cut(fields.negative_prompt, "negative_prompt", LONGEST_TEXT),
         sd_model=model,
         sd_model_hash=values.name("Model hash") or model_hash,
         width=width,
         height=height,
-        seed=values.seed("Seed"),
-        steps=values.whole_number("Steps"),
-        cfg_scale=values.number("CFG scale"),
-        sampler_name=values.name("Sampler"),
     )
 
 
@@ -107,34 +128,16 @@ def _comment(texts: Mapping[str, str], place: str, log: ProblemLog) -> Generatio
 
 def _fooocus(values: JsonObject) -> GenerationMetadata:
     width, height = _size(values.text("resolution"))
-    return GenerationMetadata(
-        generator=Generator.FOOOCUS,
-        prompt=values.text("prompt"),
-        negative_prompt=values.text("negative_prompt"),
-        sd_model=values.name("base_model"),
-        sd_model_hash=values.name("base_model_hash"),
-        width=width if width else values.whole_number("width", smallest=1),
-        height=height if height else values.whole_number("height", smallest=1),
-        seed=values.seed("seed"),
-        steps=values.whole_number("steps"),
-        cfg_scale=values.number("guidance_scale"),
-        sampler_name=values.name("sampler"),
-    )
+    sides = {} if width else {"width": "width", "height": "height"}
+    names = {"model": "base_model", "cfg_scale": "guidance_scale", "width": "", "height": ""}
+    found = _told(Generator.FOOOCUS, values, **names | sides)
+    found = replace(found, sd_model_hash=values.name("base_model_hash"))
+    return replace(found, width=width, height=height) if width else found
 
 
 def _swarmui(values: JsonObject) -> GenerationMetadata:
-    return GenerationMetadata(
-        generator=Generator.SWARMUI,
-        prompt=values.text("prompt"),
-        negative_prompt=values.text("negativeprompt"),
-        sd_model=values.name("model"),
-        width=values.whole_number("width", smallest=1),
-        height=values.whole_number("height", smallest=1),
-        seed=values.seed("seed"),
-        steps=values.whole_number("steps"),
-        cfg_scale=values.number("cfgscale"),
-        sampler_name=values.name("sampler"),
-    )
+    names = {"negative_prompt": "negativeprompt", "model": "model", "cfg_scale": "cfgscale"}
+    return _told(Generator.SWARMUI, values, **names)
 
 
 def _novelai(texts: Mapping[str, str], place: str, log: ProblemLog) -> GenerationMetadata | None:
@@ -143,18 +146,12 @@ def _novelai(texts: Mapping[str, str], place: str, log: ProblemLog) -> Generatio
     values = JsonObject(_json(texts.get("Comment", "")), place, log)
     source = texts.get("Source", "")[:LONGEST_NAME].strip()
     named = _NOVELAI_SOURCE.fullmatch(source)
-    return GenerationMetadata(
-        generator=Generator.NOVELAI,
-        prompt=values.text("prompt") or texts.get("Description", "")[:LONGEST_TEXT] or None,
-        negative_prompt=values.text("uc"),
+    found = _told(Generator.NOVELAI, values, negative_prompt="uc", cfg_scale="scale")
+    return replace(
+        found,
+        prompt=found.prompt or texts.get("Description", "")[:LONGEST_TEXT] or None,
         sd_model=(named[1] if named else source) or None,
         sd_model_hash=named[2].lower() if named else None,
-        seed=values.seed("seed"),
-        steps=values.whole_number("steps"),
-        cfg_scale=values.number("scale"),
-        sampler_name=values.name("sampler"),
-        width=values.whole_number("width", smallest=1),
-        height=values.whole_number("height", smallest=1),
     )
 
 
@@ -163,18 +160,11 @@ def _invokeai(texts: Mapping[str, str], place: str, log: ProblemLog) -> Generati
         values = JsonObject(_json(texts["invokeai_metadata"]), place, log)
         model_value = values.values.get("model")
         model = JsonObject(model_value if isinstance(model_value, dict) else None, place, log)
-        return GenerationMetadata(
-            generator=Generator.INVOKEAI,
-            prompt=values.text("positive_prompt"),
-            negative_prompt=values.text("negative_prompt"),
+        names = {"prompt": "positive_prompt", "sampler": "scheduler"}
+        return replace(
+            _told(Generator.INVOKEAI, values, **names),
             sd_model=model.name("model_name", "name"),
             sd_model_hash=model.name("hash"),
-            seed=values.seed("seed"),
-            steps=values.whole_number("steps"),
-            cfg_scale=values.number("cfg_scale"),
-            sampler_name=values.name("scheduler"),
-            width=values.whole_number("width", smallest=1),
-            height=values.whole_number("height", smallest=1),
         )
     if "sd-metadata" in texts:
         return _invokeai_2(JsonObject(_json(texts["sd-metadata"]), place, log))
@@ -192,18 +182,12 @@ def _invokeai_2(values: JsonObject) -> GenerationMetadata:
     else:
         text = image.text("prompt") or ""
     prompt, negative = _without_brackets(text[:LONGEST_TEXT])
-    return GenerationMetadata(
-        generator=Generator.INVOKEAI,
+    return replace(
+        _told(Generator.INVOKEAI, image, prompt="", negative_prompt=""),
         prompt=prompt,
         negative_prompt=negative,
         sd_model=values.name("model_weights"),
         sd_model_hash=values.name("model_hash"),
-        seed=image.seed("seed"),
-        steps=image.whole_number("steps"),
-        cfg_scale=image.number("cfg_scale"),
-        sampler_name=image.name("sampler"),
-        width=image.whole_number("width", smallest=1),
-        height=image.whole_number("height", smallest=1),
     )
 
 
@@ -218,17 +202,10 @@ def _invokeai_1(command: str, place: str, log: ProblemLog) -> GenerationMetadata
     options = dict(pairwise(words))
     values = JsonObject(options, place, log)
     prompt, negative = _without_brackets(words[0])
-    return GenerationMetadata(
-        generator=Generator.INVOKEAI,
-        prompt=prompt,
-        negative_prompt=negative,
-        seed=values.seed("-S"),
-        steps=values.whole_number("-s"),
-        cfg_scale=values.number("-C"),
-        sampler_name=values.name("-A"),
-        width=values.whole_number("-W", smallest=1),
-        height=values.whole_number("-H", smallest=1),
-    )
+    names = {"seed": "-S", "steps": "-s", "cfg_scale": "-C", "sampler": "-A"}
+    names |= {"width": "-W", "height": "-H", "prompt": "", "negative_prompt": ""}
+    found = _told(Generator.INVOKEAI, values, **names)
+    return replace(found, prompt=prompt, negative_prompt=negative)
 
 
 def _comfyui(texts: Mapping[str, str], place: str, log: ProblemLog) -> GenerationMetadata | None:
@@ -242,18 +219,7 @@ def _comfyui(texts: Mapping[str, str], place: str, log: ProblemLog) -> Generatio
     if facts is None:
         return None
     values = JsonObject(facts, place, log)
-    return GenerationMetadata(
-        generator=Generator.COMFYUI,
-        prompt=values.text("prompt"),
-        negative_prompt=values.text("negative_prompt"),
-        sd_model=values.name("model"),
-        seed=values.seed("seed"),
-        steps=values.whole_number("steps"),
-        cfg_scale=values.number("cfg"),
-        sampler_name=values.name("sampler_name"),
-        width=values.whole_number("width", smallest=1),
-        height=values.whole_number("height", smallest=1),
-    )
+    return _told(Generator.COMFYUI, values, model="model", cfg_scale="cfg", sampler="sampler_name")
 
 
 def with_size(

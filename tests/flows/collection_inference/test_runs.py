@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from storage.database.tables.jobs import JobStatus
 from storage.jobs.records import list_jobs
-from tasks.inference.detection.engine import load_model, settings_for_model
+from tasks.inference.detection.engine import load_model
+from tasks.inference.detections import InferenceSettings
 from tasks.inference.runs.polygon_document import polygon_document
 from tests.places import ROOT
 from tests.tasks.inference.conftest import MUSSELS, PICTURES, pixels_of
@@ -28,19 +29,19 @@ def documents_of_inference(mussels, order_threshold, files, cache):
     from tasks.inference.runs.live_dead import live_dead_classes
 
     description = describe_weights(mussels.weights_path, mussels.sha256)
-    settings = settings_for_model(description, floor_confidence=order_threshold)
+    settings = InferenceSettings(description.image_size, floor_confidence=order_threshold)
     classes = live_dead_classes(mussels.class_names)
-    with load_model(mussels.weights_path, mussels.sha256, settings, cache_folder=cache) as model:
-        return {
-            file.name: json.loads(
-                json.dumps(
-                    polygon_document(
-                        model.detect(pixels_of(file)), mussels.class_names, classes, order_threshold
-                    )
+    model = load_model(mussels.weights_path, mussels.sha256, settings, cache_folder=cache)
+    return {
+        file.name: json.loads(
+            json.dumps(
+                polygon_document(
+                    model.detect(pixels_of(file)), mussels.class_names, classes, order_threshold
                 )
             )
-            for file in files
-        }
+        )
+        for file in files
+    }
 
 
 def test_every_image_is_counted_and_rows_files_and_snapshot_say_the_same(

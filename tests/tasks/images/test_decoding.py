@@ -224,7 +224,7 @@ def test_too_large_a_file_is_refused():
     with pytest.raises(ImageError) as caught:
         read_image_file(path, ImageLimits(max_file_bytes=path.stat().st_size - 1))
     assert caught.value.code is ImageErrorCode.TOO_LARGE
-    assert read_image_file(path).content == path.read_bytes()
+    assert read_image_file(path) == path.read_bytes()
 
 
 def test_missing_and_empty_files(tmp_path):
@@ -261,13 +261,13 @@ def test_a_changed_file_is_refused(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg())
     status = path.stat()
-    read_image_file(path, expected_size=status.st_size, expected_modified_at_ns=status.st_mtime_ns)
+    read_image_file(path, expected=(status.st_size, status.st_mtime_ns))
     for expected in [
-        {"expected_size": status.st_size + 1},
-        {"expected_modified_at_ns": status.st_mtime_ns + 1},
+        (status.st_size + 1, status.st_mtime_ns),
+        (status.st_size, status.st_mtime_ns + 1),
     ]:
         with pytest.raises(ImageError, match="visionflows run ingest-project") as caught:
-            read_image_file(path, **expected)
+            read_image_file(path, expected=expected)
         assert caught.value.code is ImageErrorCode.CHANGED
 
 

@@ -10,12 +10,9 @@ import pytest
 
 from tasks.images.decoding import decode_image
 from tasks.images.displayed_pixels import displayed_pixels
-from tasks.inference.detection.engine import (
-    Model,
-    load_model,
-    settings_for_model,
-    sha256_of_weights,
-)
+from tasks.inference.detection.engine import Model, load_model
+from tasks.inference.detections import InferenceSettings
+from tasks.inference.model.weights import sha256_of_weights
 from tests.places import MUSSELS
 
 PICTURES = sorted((MUSSELS / "pictures").glob("*.jpg"))
@@ -114,7 +111,7 @@ def load(cache_folder: Path) -> Callable[..., Model]:
     from tasks.inference.detection.engine import describe_weights
 
     def load_weights(path: Path, **settings: float) -> Model:
-        chosen = settings_for_model(describe_weights(path), **settings)  # type: ignore[arg-type]
+        chosen = InferenceSettings(describe_weights(path).image_size, **settings)  # type: ignore[arg-type]
         return load_model(path, sha256_of_weights(path), chosen, cache_folder=cache_folder)
 
     return load_weights

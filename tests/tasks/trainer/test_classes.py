@@ -38,9 +38,9 @@ def test_names_that_are_twice_or_empty_in_a_project_are_reported():
 
     assert merged.names == ("cat", "2")
     assert merged.id_maps == {"sea": {0: 0, 1: 0, 2: 1}}
-    assert [(one.code, one.project, one.class_id) for one in merged.problems] == [
-        ("class_duplicate", "sea", 1),
-        ("class_name_empty", "sea", 2),
+    assert [(one.code, one.place, one.reason) for one in merged.problems] == [
+        ("class_duplicate", "sea", "Classes 0 and 1 are both called 'Cat': one class."),
+        ("class_name_empty", "sea", "Class 2 has no name; it is called '2'."),
     ]
 
 

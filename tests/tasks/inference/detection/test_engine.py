@@ -12,15 +12,11 @@ import numpy as np
 import pytest
 
 from storage.errors import InvalidInputError
-from tasks.inference.detection.engine import (
-    describe_weights,
-    load_model,
-    settings_for_model,
-    sha256_of_weights,
-)
+from tasks.inference.detection.engine import describe_weights, load_model
 from tasks.inference.detections import InferenceSettings, ModelError, Task, WeightsFormat
 from tasks.inference.model.onnx_export import cached_export, export_path
 from tasks.inference.model.runtimes import import_openvino
+from tasks.inference.model.weights import sha256_of_weights
 from tests.places import ROOT
 from tests.tasks.inference.conftest import MUSSELS, PICTURES, pixels_of
 
@@ -38,8 +34,6 @@ def test_an_onnx_file_says_what_it_is():
     assert description.image_size == 320
     assert description.format is WeightsFormat.ONNX
     assert description.fixed_shape is None
-    assert settings_for_model(description).image_size == 320
-    assert settings_for_model(description, image_size=640).image_size == 640
 
 
 def test_pytorch_weights_say_the_same():
@@ -189,8 +183,7 @@ def test_an_export_that_does_not_agree_is_not_used(tmp_path):
     model = load_from(weights, tmp_path)
     assert model.runtime.startswith("torch")
     picture = pixels_of(PICTURES[1])
-    with load_from(MUSSELS / "mussels.onnx", tmp_path) as onnx_model:
-        reference = onnx_model.detect(picture).detections
+    reference = load_from(MUSSELS / "mussels.onnx", tmp_path).detect(picture).detections
     found = model.detect(picture).detections
     assert [d.class_id for d in found] == [d.class_id for d in reference]
     assert np.allclose([d.box for d in found], [d.box for d in reference], atol=0.1)
@@ -238,8 +231,9 @@ import subprocess
 subprocess.run = subprocess.Popen = refuse
 
 from tasks.inference.detections import InferenceSettings
-from tasks.inference.detection.engine import load_model, sha256_of_weights
+from tasks.inference.detection.engine import load_model
 from tasks.inference.detection.image_stream import detect_in_files
+from tasks.inference.model.weights import sha256_of_weights
 weights, cache, must_be_known = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "known"
 model = load_model(
     weights, sha256_of_weights(weights), InferenceSettings(320), cache_folder=cache

@@ -35,16 +35,16 @@ def test_kept_detections_give_what_inference_at_the_threshold_gives(
 ):
     weights = MUSSELS / "mussels.onnx" if kind == "mussels" else random_weights(kind)
     pictures = [pixels_of(file) for file in PICTURES[:4]]
-    with load(weights, floor_confidence=0.05, max_detections=max_detections) as model:
-        kept = [model.detect(picture) for picture in pictures]
+    model = load(weights, floor_confidence=0.05, max_detections=max_detections)
+    kept = [model.detect(picture) for picture in pictures]
     assert sum(len(entry.detections) for entry in kept) > 8
     found = []
     for threshold in THRESHOLDS:
-        with load(weights, floor_confidence=threshold, max_detections=max_detections) as model:
-            for picture, entry in zip(pictures, kept, strict=True):
-                reference = model.detect(picture)
-                assert_same(filter_by_threshold(entry, threshold), reference)
-                found.append(len(reference.detections))
+        model = load(weights, floor_confidence=threshold, max_detections=max_detections)
+        for picture, entry in zip(pictures, kept, strict=True):
+            reference = model.detect(picture)
+            assert_same(filter_by_threshold(entry, threshold), reference)
+            found.append(len(reference.detections))
     assert len(set(found)) > 1  # the thresholds made a difference
     if max_detections == 7:
         assert any(entry.limit_reached for entry in kept)

@@ -104,9 +104,14 @@ def test_errors_of_the_worker_keep_code_and_reason():
 
 
 def test_the_expected_size_and_time_are_checked_in_the_worker(measurer):
-    with pytest.raises(ImageError) as caught:
-        measurer.measure(PILLOW / "hopper.webp", expected_size=1)
-    assert caught.value.code is ImageErrorCode.CHANGED
+    path = PILLOW / "hopper.webp"
+    status = path.stat()
+    known = (status.st_size, status.st_mtime_ns)
+    assert measurer.measure(path, expected=known).file_size == status.st_size
+    for expected in ((1, known[1]), (known[0], 1)):
+        with pytest.raises(ImageError) as caught:
+            measurer.measure(path, expected=expected)
+        assert caught.value.code is ImageErrorCode.CHANGED
 
 
 @pytest.mark.parametrize(("name", "words"), [("segfault", "SIGSEGV"), ("killed", "SIGKILL")])

@@ -261,11 +261,11 @@ def test_focus_of_a_transposed_grid_is_the_same():
 def test_a_changed_file_is_refused(tmp_path):
     path = Path(shutil.copyfile(DATA / "pillow/hopper.jpg", tmp_path / "a.jpg"))
     status = path.stat()
-    expected = {"expected_size": status.st_size, "expected_modified_at_ns": status.st_mtime_ns}
-    assert measure_image(path, **expected) == measure_image(path)
+    expected = (status.st_size, status.st_mtime_ns)
+    assert measure_image(path, expected=expected) == measure_image(path)
     os.utime(path, ns=(0, status.st_mtime_ns + 1000))
     with pytest.raises(ImageError, match="visionflows run ingest-project") as caught:
-        measure_image(path, **expected)
+        measure_image(path, expected=expected)
     assert caught.value.code is ImageErrorCode.CHANGED
 
 

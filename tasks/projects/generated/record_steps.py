@@ -5,34 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from storage.projects.ingests import GenerationRecord
 
 
-class GeneratedRecord(Protocol):
-    """What is recorded of a generated image."""
-
-    @property
-    def relative_path(self) -> str:
-        """Its path in the project."""
-
-    @property
-    def generation(self) -> Mapping[str, Any]:
-        """How it was made; `label_path`, `label_size`, ... where a label file was made with it."""
-
-    @property
-    def sha256(self) -> str:
-        """Of its content."""
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-
-    @property
-    def modified_at_ns(self) -> int:
-        """When it was registered, nanoseconds since the epoch."""
-
-
-def is_untouched(folder: Path, record: GeneratedRecord) -> bool:
+def is_untouched(folder: Path, record: GenerationRecord) -> bool:
     """Whether a generated image and its label file are as they were made, or gone.
 
     What somebody has changed since is theirs: it is neither removed nor written over.
@@ -52,7 +30,7 @@ def has_edited_label(folder: Path, generation: Mapping[str, Any]) -> bool:
     return _is_same(folder / label, *stored) is False
 
 
-def remove_generated_file(folder: Path, record: GeneratedRecord) -> bool:
+def remove_generated_file(folder: Path, record: GenerationRecord) -> bool:
     """Remove a generated image and the label file made with it; False where it is not ours."""
     if not is_untouched(folder, record):
         return False
