@@ -12,6 +12,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database, execute
+from storage.inference.runs import RunRecord, sum_up_run
+from storage.settings import get_settings
 
 
 @dataclass(frozen=True)

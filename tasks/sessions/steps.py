@@ -17,6 +17,7 @@ from storage.database.tables.sessions import SessionStats
 from storage.database.transient import is_transient
 from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference
+from storage.jobs.records import find_job
 from storage.session_queries import load_session_overview
 from storage.sessions import (
     FolderRegistration,
