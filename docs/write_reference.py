@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel import SQLModel
 
 from deployments.cli.main import app
-from storage.database import tables
+from storage.database import tables  # noqa: F401 - registers them
 from storage.errors import ImageErrorCode
 from storage.settings import Settings
 from tasks.labels.problems import ProblemCode
@@ -71,14 +71,13 @@ def _tables() -> Iterator[str]:
     yield "# Tables\n"
     yield "Every table of the database; `visionflows db shell` opens psql on it."
     yield "Keys are UUIDs and times are UTC where nothing else is said.\n"
-    for name in sorted(tables.__all__):
-        table = getattr(tables, name)
-        if not (isinstance(table, type) and issubclass(table, SQLModel)):
+    for table in sorted(SQLModel.__subclasses__(), key=lambda table: str(table.__tablename__)):
+        if not hasattr(table, "__table__"):
             continue
         summary, described = described_columns(table)
         yield f"## {table.__tablename__}\n\n{summary}\n"
         yield "| column | type | what it is |\n|---|---|---|"
-        for column in table.__table__.columns:  # type: ignore[attr-defined]
+        for column in table.__table__.columns:
             kind = column.type.compile(dialect=postgresql.dialect())
             yield f"| `{column.name}` | {kind.lower()} | {_cell(described[column.name])} |"
         yield ""
