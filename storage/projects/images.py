@@ -330,16 +330,25 @@ def _copy_files(
     )
 
 
+# From so many rows on a join of the whole is never the slower one by much.
+_MANY_ROWS = 10_000
+
+
 def copy_into(
     connection: Connection, definition: str, table: str, rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Make a temporary table and fill it."""
+    """Make a temporary table and fill it; a large one is joined as a whole from then on."""
     execute(connection, definition)
     with (
         driver_connection(connection).cursor() as cursor,
         cursor.copy(f"COPY {table} FROM STDIN") as copy,
     ):
-        for row in rows:
+        count = -1
+        for count, row in enumerate(rows):  # noqa: B007 - counted to the end
             copy.write_row(row)
     # Nobody else gathers statistics of a temporary table, and the plans of large joins need them.
     execute(connection, f"ANALYZE {table}")
+    if count >= _MANY_ROWS:
+        # Statistics of the other tables may be from before they were filled: row by row, a join of
+        # a hundred thousand with as many would take hours.
+        execute(connection, "SET LOCAL enable_nestloop = off")
