@@ -71,9 +71,8 @@ def _tables() -> Iterator[str]:
     yield "# Tables\n"
     yield "Every table of the database; `visionflows db shell` opens psql on it."
     yield "Keys are UUIDs and times are UTC where nothing else is said.\n"
-    for table in sorted(SQLModel.__subclasses__(), key=lambda table: str(table.__tablename__)):
-        if not hasattr(table, "__table__"):
-            continue
+    assert tables.__all__  # importing them has registered their classes
+    for table in sorted(SQLModel.__subclasses__(), key=lambda kind: kind.__name__):
         summary, described = described_columns(table)
         yield f"## {table.__tablename__}\n\n{summary}\n"
         yield "| column | type | what it is |\n|---|---|---|"
