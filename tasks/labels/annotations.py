@@ -8,9 +8,11 @@ Paths are as the folder or archive lists them: relative to its top, a wrapping f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import overload
 
 from tasks.reports.problem_log import Problem
 
@@ -97,6 +99,51 @@ class Label:
     is_crowd: bool = False
 
 
+class LabelsOnDemand(Sequence[Label]):
+    """Labels that are made when somebody looks at one; their number is known before.
+
+    Attributes:
+        classes: id and name of the classes that occur, each once.
+    """
+
+    __slots__ = ("_count", "_made", "_make", "classes")
+
+    def __init__(
+        self,
+        count: int,
+        classes: Sequence[tuple[int | None, str]],
+        make: Callable[[], Iterable[Label]],
+    ) -> None:
+        self._count, self.classes, self._make = count, classes, make
+        self._made: tuple[Label, ...] | None = None
+
+    def _all(self) -> tuple[Label, ...]:
+        if self._made is None:
+            self._made = tuple(self._make())
+        return self._made
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Label: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Label, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Label | tuple[Label, ...]:
+        return self._all()[place]
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._all() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+
 @dataclass(frozen=True)
 class ImageLabels:
     """All labels of one image.
@@ -110,5 +157,12 @@ class ImageLabels:
 
     image: PurePosixPath
     source: PurePosixPath
-    labels: tuple[Label, ...] = ()
+    labels: Sequence[Label] = ()
     problems: tuple[Problem, ...] = field(default=())
+
+    @property
+    def classes(self) -> Sequence[tuple[int | None, str]]:
+        """Id and name of the classes that the labels use, each once."""
+        if isinstance(self.labels, LabelsOnDemand):
+            return self.labels.classes
+        return list(dict.fromkeys((label.class_id, label.class_name) for label in self.labels))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,6 +14,7 @@ from tasks.labels.dataset.coco_files import CocoCollector
 from tasks.labels.dataset.layouts import DatasetLayout, find_datasets
 from tasks.labels.dataset.listed_files import clean_path
 from tasks.labels.dataset.splits import find_splits
+from tasks.labels.dataset.yolo_files import YoloCollector
 from tasks.labels.formats.class_files import (
     ClassList,
     DataYaml,
@@ -24,9 +24,9 @@ from tasks.labels.formats.class_files import (
 )
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
 from tasks.labels.formats.pascal_voc import begins_at_pixel_zero
+from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.formats.yolo_geometry import (
     YoloGeometry,
-    count_values_per_row,
     decide_yolo_geometry,
 )
 from tasks.labels.problems import ProblemCode, label_log
@@ -57,6 +57,8 @@ class DatasetPlan:
         listed_paths: the path as listed, where it differs from the one in `layout`.
         class_names: names by id, from data.yaml, else from classes.txt, else from COCO files.
         yolo_geometry: what the rows of its YOLO files hold.
+        own_labels: labels of images with a file of their own that is read already, and its format:
+            all YOLO files.
         voc_counts_from_one: how the pixels of its Pascal VOC files count.
         flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
         splits: the split of each image that has one.
@@ -69,6 +71,7 @@ class DatasetPlan:
     listed_paths: Mapping[PurePosixPath, str]
     class_names: Mapping[int, str]
     yolo_geometry: YoloGeometry
+    own_labels: Mapping[PurePosixPath, tuple[ImageLabels, LabelFormat | None]]
     voc_counts_from_one: bool
     flip_idx: tuple[int, ...] | None
     splits: Mapping[PurePosixPath, Split]
@@ -80,7 +83,7 @@ class DatasetPlan:
 def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     """Find the (shallowest) dataset in a folder or archive, and decide how to read its labels.
 
-    Reads data.yaml, class lists, COCO files and, for the geometry, every YOLO and VOC file once.
+    Reads data.yaml, class lists, COCO and YOLO files, and looks at every VOC file.
 
     Args:
         paths: every file, relative to the top.
@@ -111,37 +114,46 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             orphans.append(path)
     for orphan in orphans:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
-    names = lists[0].names if lists else {}
-    rows_by_values: Counter[int] = Counter()
+    names = lists[0].names if lists else coco.class_names
+    yolo = YoloCollector(names)
+    own_labels: dict[PurePosixPath, tuple[ImageLabels, LabelFormat | None]] = {}
     voc_begins_at_zero: PurePosixPath | None = None
-    silent = label_log(layout.root)
+    silent, unread = label_log(layout.root), label_log(layout.root)
     for image in layout.images:
         source = image.labels[0] if image.labels else None
-        if source is None or source.suffix.lower() not in (".txt", ".xml"):
+        if source is None:
             continue
-        # A file that cannot be read is reported when its labels are.
-        content = _read(listed_paths[source], source, read, silent)
-        if content is None or len(content) > MAX_LABEL_FILE_BYTES:
-            continue
-        if source.suffix.lower() == ".txt":
-            rows_by_values.update(count_values_per_row(content))
-        elif voc_begins_at_zero is None and begins_at_pixel_zero(content):
-            voc_begins_at_zero = source
+        suffix = source.suffix.lower()
+        if suffix == ".txt":
+            content = read_bounded(listed_paths[source], source, read, unread)
+            if content is None:
+                labels = ImageLabels(image.path, source, (), unread.entries())
+                own_labels[image.path], unread = (labels, None), label_log(layout.root)
+            else:
+                yolo.add(image.path, source, content)
+        elif suffix == ".xml" and voc_begins_at_zero is None:
+            # A file that cannot be read is reported when its labels are.
+            content = read_bounded(listed_paths[source], source, read, silent)
+            if content is not None and begins_at_pixel_zero(content):
+                voc_begins_at_zero = source
     if voc_begins_at_zero is not None:
         reason = "a box begins at pixel 0: all VOC boxes are read as counted from 0"
         log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, place=voc_begins_at_zero)
     decision = decide_yolo_geometry(
-        rows_by_values,
+        yolo.row_lengths(),
         keypoint_shape=config.keypoint_shape if config else None,
         task=config.task if config else None,
         dataset=config.file if config else layout.root,
     )
+    for labels in yolo.labels(decision.geometry):
+        own_labels[labels.image] = labels, LabelFormat.YOLO
     splits, split_problems = find_splits(layout, config, content_of)
     return DatasetPlan(
         layout=layout,
         listed_paths=listed_paths,
-        class_names=names or coco.class_names,
+        class_names=names,
         yolo_geometry=decision.geometry,
+        own_labels=own_labels,
         voc_counts_from_one=voc_begins_at_zero is None,
         flip_idx=config.flip_idx if config else None,
         splits=splits,
@@ -159,13 +171,18 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
 
 
 def read_bounded(
-    plan: DatasetPlan, read: FileReader, path: PurePosixPath, log: ProblemLog
+    listed: str, path: PurePosixPath, read: FileReader, log: ProblemLog
 ) -> bytes | None:
-    """Read the label file of one image; None, with a problem, where it is unusable or too large."""
-    content = _read(plan.listed_paths[path], path, read, log)
+    """Read the label file of one image; None, with a problem, where it is unusable or too large.
+
+    Args:
+        listed: the path as listed.
+        path: the path for messages.
+    """
+    content = _read(listed, path, read, log)
     if content is not None and len(content) > MAX_LABEL_FILE_BYTES:
         reason = f"{len(content)} bytes, more than {MAX_LABEL_FILE_BYTES}"
-        log.add(ProblemCode.FILE_TOO_LARGE, reason)
+        log.add(ProblemCode.FILE_TOO_LARGE, reason, place=path)
         return None
     return content
 

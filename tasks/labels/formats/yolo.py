@@ -8,8 +8,13 @@ visibility of each keypoint (pose).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import (
@@ -17,70 +22,199 @@ from tasks.labels.annotations import (
     Geometry,
     GeometryKind,
     ImageLabels,
+    Keypoint,
     Keypoints,
     Label,
+    LabelsOnDemand,
     OrientedBox,
+    Point,
     Polygon,
 )
-from tasks.labels.formats.class_files import class_id_of, class_name_of
-from tasks.labels.formats.text_files import decode_text
-from tasks.labels.formats.yolo_geometry import (
-    BOX_VALUES,
-    ORIENTED_BOX_VALUES,
-    SMALLEST_POLYGON_VALUES,
-    YoloGeometry,
-    rows_of,
-)
-from tasks.labels.geometry import is_acceptable, keypoints_of, oriented_box_of, polygon_of
-from tasks.labels.problems import ProblemCode, label_log
-from tasks.reports.problem_log import ProblemLog, quoted
+from tasks.labels.formats.class_files import class_name_of
+from tasks.labels.formats.columns import rows as columns
+from tasks.labels.formats.columns.irregular import read_irregular
+from tasks.labels.formats.columns.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.labels.formats.columns.rows import JudgedRows, judge_rows
+from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.problems import label_log
+from tasks.reports.problem_log import Problem
+
+_VISIBILITIES = {0.0: 0, 1.0: 1, 2.0: 2}
+# Line by line takes a tenth of the space; no honest file is as large.
+_MOST_AT_ONCE = 16 << 20
+# Code, line (None for the file), and what is wrong.
+_Found = tuple[str, int | None, str]
 
 
-def read_yolo(
-    content: bytes,
-    *,
-    source: PurePosixPath,
-    image: PurePosixPath,
-    geometry: YoloGeometry,
-    names: Mapping[int, str],
-) -> ImageLabels:
-    """Read the label file of one image.
+@dataclass(frozen=True)
+class YoloFile:
+    """The label file of one image.
+
+    Attributes:
+        content: the whole file.
+    """
+
+    image: PurePosixPath
+    source: PurePosixPath
+    content: bytes
+
+
+class YoloFiles:
+    """Label files read at once, before it is known what the rows of their dataset hold.
 
     A row that cannot be read is left out and noted; it never hides the others. Rows that occur
     twice are noted and kept. Commas, NaN, text and wrong numbers of values leave a row out;
     positions outside the image do not.
 
-    Args:
-        content: the whole file.
-        source: the label file.
-        geometry: what the rows of the dataset hold, from `decide_yolo_geometry`.
-        names: class names by id; a class outside is kept under its number.
+    Attributes:
+        row_lengths: how many rows that are numbers have how many values.
     """
+
+    def __init__(self, files: Sequence[YoloFile], names: Mapping[int, str]) -> None:
+        """Read files.
+
+        Args:
+            files: a few megabytes of them: numbers take up to thirty times their space meanwhile.
+            names: class names by id; a class outside is kept under its number.
+        """
+        self._names = names
+        self._places = [(file.image, file.source) for file in files]
+        self._found: dict[int, list[_Found]] = {}
+        contents = [file.content for file in files]
+        large = [number for number, one in enumerate(contents) if len(one) > _MOST_AT_ONCE]
+        rows, irregular = parse_label_files(
+            [b"" if number in large else content for number, content in enumerate(contents)]
+            if large
+            else contents
+        )
+        irregular = sorted((*irregular, *large))
+        more: list[tuple[int, int, list[float]]] = []
+        ids_by_name = {name: class_id for class_id, name in names.items()} if irregular else {}
+        for position in irregular:
+            by_line = read_irregular(contents[position], ids_by_name)
+            more += [(position, line, values) for line, values in by_line.rows]
+            self._found[position] = by_line.problems
+        self._rows = merge_rows(rows, more)
+        lengths, amounts = np.unique(self._rows.counts, return_counts=True)
+        self.row_lengths = Counter(dict(zip(lengths.tolist(), amounts.tolist(), strict=True)))
+
+    def labels(self, geometry: YoloGeometry) -> list[ImageLabels]:
+        """The labels of each image, with what is wrong with its file in the order of the lines.
+
+        Args:
+            geometry: what the rows of the dataset hold, from `decide_yolo_geometry`.
+
+        Raises:
+            InvalidInputError: they hold keypoints, and nobody knows how many.
+        """
+        if geometry.kind is GeometryKind.KEYPOINTS and geometry.keypoint_shape is None:
+            raise InvalidInputError(
+                "rows with keypoints can only be read with their keypoint_shape"
+            )
+        judged = judge_rows(self._rows, geometry, frozenset(self._names) or None)
+        found = {position: list(problems) for position, problems in self._found.items()}
+        files, lines = self._rows.files, self._rows.lines
+        for code, which, detail in judged.problems:
+            for row in which.tolist():
+                problem = (code, int(lines[row]), detail(row))
+                found.setdefault(int(files[row]), []).append(problem)
+        usable = _UsableRows(self._rows, judged, geometry, self._names)
+        return [
+            ImageLabels(image, source, usable.labels(position), _problems(source, problems))
+            if (problems := found.get(position))
+            else ImageLabels(image, source, usable.labels(position))
+            for position, (image, source) in enumerate(self._places)
+        ]
+
+
+def _problems(source: PurePosixPath, found: list[_Found]) -> tuple[Problem, ...]:
+    """Put the problems of a file in the order of its lines, and bound their number."""
     log = label_log(source)
-    ids_by_name = {name: class_id for class_id, name in names.items()}
-    labels: list[Label] = []
-    seen: dict[tuple[int, Geometry], int] = {}
-    for line, row, values in rows_of(decode_text(content, log)):
-        if len(values) < BOX_VALUES:
-            code = ProblemCode.SEPARATOR_COMMA if "," in row else ProblemCode.ROW_TOO_SHORT
-            log.add(code, f"{len(values)} values, not at least {BOX_VALUES}", line)
-            continue
-        class_id = _class_id(values[0], ids_by_name, line, log)
-        if class_id is None:
-            continue
-        numbers = _numbers(values[1:], line, log)
-        if numbers is None:
-            continue
-        shape = _geometry_of_row(numbers, geometry, line, log)
-        if shape is None or not is_acceptable(shape, log, "the row", line):
-            continue
-        if names and class_id not in names:
-            log.add(ProblemCode.CLASS_OUT_OF_RANGE, f"class {class_id} has no name", line)
-        first_line = seen.setdefault((class_id, shape), line)
-        if first_line != line:
-            log.add(ProblemCode.ROW_DUPLICATE, f"the same as line {first_line}", line)
-        labels.append(Label(class_name_of(names, class_id), shape, class_id, line=line))
-    return ImageLabels(image, source, tuple(labels), log.entries())
+    for code, line, reason in sorted(found, key=lambda one: one[1] or 0):
+        log.add(code, reason, line)
+    return log.entries()
+
+
+class _UsableRows:
+    """The rows of some files that are labels, made into labels for one file at a time."""
+
+    def __init__(
+        self,
+        rows: LabelRows,
+        judged: JudgedRows,
+        geometry: YoloGeometry,
+        names: Mapping[int, str],
+    ) -> None:
+        usable = np.flatnonzero(judged.is_usable)
+        self._values = rows.values
+        self._firsts = rows.firsts[usable]
+        self._counts = judged.counts[usable]
+        self._lines = rows.lines[usable]
+        self._kinds = judged.geometries[usable]
+        self._dimensions = geometry.keypoint_shape[1] if geometry.keypoint_shape else 0
+        self._classes = judged.classes[usable]
+        self._names = {one: class_name_of(names, one) for one in np.unique(self._classes).tolist()}
+        file_count = int(rows.files[-1]) + 1 if len(rows) else 0
+        self._ends: list[int] = np.searchsorted(
+            rows.files[usable], np.arange(file_count), "right"
+        ).tolist()
+
+    def labels(self, position: int) -> Sequence[Label]:
+        """The labels of a file, made when somebody looks at one."""
+        if position >= len(self._ends):
+            return ()
+        first, end = self._ends[position - 1] if position else 0, self._ends[position]
+        if first == end:
+            return ()
+        used = dict.fromkeys(self._classes[first:end].tolist())
+        names = self._names
+        return LabelsOnDemand(
+            end - first,
+            tuple([(class_id, names[class_id]) for class_id in used]),
+            partial(self._make, first, end),
+        )
+
+    def _make(self, first: int, end: int) -> list[Label]:
+        """Make the labels of some rows."""
+        start = int(self._firsts[first])
+        values = self._values[start : int(self._firsts[end - 1] + self._counts[end - 1])].tolist()
+        return [
+            Label(self._names[class_id], self._shape(kind, values[at + 1 : at + count]),
+                  class_id, line=line)
+            for kind, at, count, class_id, line in zip(
+                self._kinds[first:end].tolist(),
+                (self._firsts[first:end] - start).tolist(),
+                self._counts[first:end].tolist(),
+                self._classes[first:end].tolist(),
+                self._lines[first:end].tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+
+    def _shape(self, kind: int, values: list[float]) -> Geometry:
+        """Make the geometry of a row from its values without the class."""
+        if kind == columns.BOX:
+            return Box(*values)
+        if kind == columns.POLYGON:
+            return Polygon(_points(values))
+        if kind == columns.ORIENTED:
+            first, second, third, fourth = _points(values)
+            return OrientedBox((first, second, third, fourth))
+        box, step = Box(*values[:4]), self._dimensions
+        visibilities = [_VISIBILITIES.get(one) for one in values[6::step]] if step == 3 else None
+        places = zip(values[4::step], values[5::step], strict=True)
+        return Keypoints(
+            box,
+            tuple(
+                Keypoint(x, y, visibilities[number] if visibilities else None)
+                for number, (x, y) in enumerate(places)
+            ),
+        )
+
+
+def _points(values: list[float]) -> tuple[Point, ...]:
+    """Pair x and y."""
+    return tuple(zip(values[0::2], values[1::2], strict=True))
 
 
 def write_yolo(
@@ -117,104 +251,6 @@ def write_yolo(
             numbers = [round(number, decimals) for number in numbers]
         rows.append(" ".join([str(label.class_id), *map(_text_of_number, numbers)]) + "\n")
     return "".join(rows).encode()
-
-
-def _class_id(value: str, ids_by_name: Mapping[str, int], line: int, log: ProblemLog) -> int | None:
-    """Read the first value of a row: an id, "3.0" as NumPy writes it, or a known name."""
-    class_id = class_id_of(value)
-    if class_id is not None:
-        return class_id
-    if value in ids_by_name:
-        return ids_by_name[value]
-    try:
-        float(value)
-    except ValueError:
-        code = ProblemCode.SEPARATOR_COMMA if "," in value else ProblemCode.CLASS_UNKNOWN
-        log.add(code, f"{quoted(value)} is neither a class id nor a known class name", line)
-    else:
-        log.add(ProblemCode.CLASS_NOT_INTEGER, f"the class {quoted(value)} is no id", line)
-    return None
-
-
-def _numbers(values: Sequence[str], line: int, log: ProblemLog) -> list[float] | None:
-    """Read the coordinates of a row, all or none."""
-    try:
-        numbers = list(map(float, values))
-    except ValueError:
-        wrong = next(value for value in values if not _is_number(value))
-        is_comma = "," in wrong
-        code = ProblemCode.SEPARATOR_COMMA if is_comma else ProblemCode.COORD_NOT_NUMBER
-        log.add(code, f"{quoted(wrong)} is not a number", line)
-        return None
-    if not all(map(math.isfinite, numbers)):
-        wrong = next(text for text in values if not math.isfinite(float(text)))
-        log.add(ProblemCode.COORD_NOT_FINITE, f"{quoted(wrong)} is not finite", line)
-        return None
-    return numbers
-
-
-def _is_number(value: str) -> bool:
-    """Whether a text can be read as a number."""
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _geometry_of_row(
-    numbers: Sequence[float], geometry: YoloGeometry, line: int, log: ProblemLog
-) -> Geometry | None:
-    """Make the geometry of a row from its values without the class, or note why not."""
-    count = len(numbers) + 1
-    if count == BOX_VALUES:
-        return Box(*numbers)
-    if geometry.kind is GeometryKind.KEYPOINTS:
-        return _keypoints_of_row(numbers, geometry, line, log)
-    if count == BOX_VALUES + 1:
-        log.add(ProblemCode.EXTRA_COLUMN, "a sixth value, taken for a confidence", line)
-        return Box(*numbers[:4])
-    if geometry.kind is GeometryKind.ORIENTED_BOX:
-        if count == ORIENTED_BOX_VALUES + 1:
-            log.add(ProblemCode.EXTRA_COLUMN, "a tenth value, taken for a confidence", line)
-        elif count != ORIENTED_BOX_VALUES:
-            reason = f"{count} values, not {ORIENTED_BOX_VALUES} as oriented boxes have"
-            log.add(ProblemCode.ROW_LENGTH, reason, line)
-            return None
-        return oriented_box_of(_points(numbers[:8]))
-    if count % 2 == 0:
-        reason = f"{count} values: the points are not pairs of x and y"
-        log.add(ProblemCode.POLYGON_ODD, reason, line)
-        return None
-    polygon = polygon_of(_points(numbers)) if count >= SMALLEST_POLYGON_VALUES else None
-    if polygon is None:
-        reason = "an outline of fewer than three different points"
-        log.add(ProblemCode.POLYGON_TOO_FEW_POINTS, reason, line)
-    return polygon
-
-
-def _keypoints_of_row(
-    numbers: Sequence[float], geometry: YoloGeometry, line: int, log: ProblemLog
-) -> Keypoints | None:
-    """Make box and keypoints of a row, or note why not."""
-    if geometry.keypoint_shape is None or geometry.keypoint_values is None:
-        raise InvalidInputError("rows with keypoints can only be read with their keypoint_shape")
-    count = len(numbers) + 1
-    if count == geometry.keypoint_values + 1:
-        log.add(ProblemCode.EXTRA_COLUMN, "a value too many, taken for a confidence", line)
-        numbers = numbers[:-1]
-    elif count != geometry.keypoint_values:
-        reason = f"{count} values, not {geometry.keypoint_values} as kpt_shape says"
-        log.add(ProblemCode.ROW_LENGTH, reason, line)
-        return None
-    dimensions = geometry.keypoint_shape[1]
-    points = keypoints_of(numbers[4:], dimensions, log, "the row", line)
-    return Keypoints(Box(*numbers[:4]), points)
-
-
-def _points(numbers: Sequence[float]) -> list[tuple[float, float]]:
-    """Pair x and y."""
-    return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
 def _numbers_of_geometry(shape: Geometry, geometry: YoloGeometry) -> list[float]:

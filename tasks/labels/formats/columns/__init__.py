@@ -1,0 +1,1 @@
+"""The rows of many YOLO label files as columns of numbers, read and judged at once."""
