@@ -99,7 +99,7 @@ def read_dataset_labels(
         layout=plan.layout.kind,
         class_names=names.result(),
         images=tuple(images),
-        labels_without_image=plan.labels_without_image,
+        labels_without_image=tuple(map(PurePosixPath, plan.labels_without_image)),
         problems=(*plan.problems, *names.problems(), *pixels),
     )
 
@@ -114,28 +114,29 @@ def iterate_images(
         read: as for `read_dataset_labels`.
         size_of_image: as for `read_dataset_labels`.
     """
-    for image in plan.layout.images:
-        labels: ImageLabels | None = plan.coco_labels.get(image.path)
+    for path, label_files in zip(plan.layout.images, plan.layout.labels, strict=True):
+        labels: ImageLabels | None = plan.coco_labels.get(path)
         label_format = LabelFormat.COCO if labels is not None else None
         # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
-        own = image.labels[0] if image.labels else None
-        if own is not None and (labels is None or own.suffix.lower() == ".json"):
-            labels, label_format = plan.own_labels.get(image.path) or _read_own_file(
-                plan, read, own, image.path, size_of_image
+        own = label_files[0] if label_files else None
+        if own is not None and (labels is None or own.lower().endswith(".json")):
+            labels, label_format = plan.own_labels.get(path) or _read_own_file(
+                plan, read, own, PurePosixPath(path), size_of_image
             )
-        yield DatasetImage(image.path, plan.splits.get(image.path), labels, label_format)
+        image = labels.image if labels is not None else PurePosixPath(path)
+        yield DatasetImage(image, plan.splits.get(path), labels, label_format)
 
 
 def _read_own_file(
     plan: DatasetPlan,
     read: FileReader,
-    source: PurePosixPath,
+    path: str,
     image: PurePosixPath,
     size_of_image: SizeOfImage | None,
 ) -> tuple[ImageLabels, LabelFormat | None]:
     """Read the label file of one image in the format that its suffix and content tell."""
-    log = label_log(source)
-    content = read_bounded(plan.listed_paths[source], source, read, log)
+    source, log = PurePosixPath(path), label_log(path)
+    content = read_bounded(plan.listed_paths[path], path, read, log)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
     suffix = source.suffix.lower()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import ImageLabels
-from tasks.labels.formats.yolo import YoloFile, YoloFiles
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.files import YoloFile, YoloFiles
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 
 _BATCH_BYTES = 4 << 20
 _BATCH_FILES = 10_000
@@ -25,10 +25,12 @@ class YoloCollector:
         self._waiting: list[YoloFile] = []
         self._waiting_bytes = 0
         self._read: list[YoloFiles] = []
+        self._images: list[str] = []
 
-    def add(self, image: PurePosixPath, source: PurePosixPath, content: bytes) -> None:
+    def add(self, image: str, source: str, content: bytes) -> None:
         """Take the label file of one image."""
-        self._waiting.append(YoloFile(image, source, content))
+        self._waiting.append(YoloFile(PurePosixPath(image), PurePosixPath(source), content))
+        self._images.append(image)
         self._waiting_bytes += len(content)
         if self._waiting_bytes > _BATCH_BYTES or len(self._waiting) >= _BATCH_FILES:
             self._read_waiting()
@@ -38,15 +40,15 @@ class YoloCollector:
         self._read_waiting()
         return sum((files.row_lengths for files in self._read), Counter())
 
-    def labels(self, geometry: YoloGeometry) -> Iterator[ImageLabels]:
-        """The labels of each image.
+    def labels(self, geometry: YoloGeometry) -> dict[str, ImageLabels]:
+        """The labels of each image, by its path.
 
         Args:
             geometry: what the rows of the dataset hold.
         """
         self._read_waiting()
-        for files in self._read:
-            yield from files.labels(geometry)
+        found = [one for files in self._read for one in files.labels(geometry)]
+        return dict(zip(self._images, found, strict=True))
 
     def _read_waiting(self) -> None:
         if self._waiting:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.labels.formats.columns.rows import GEOMETRIES, UNKNOWN, UNUSED, JudgedRows
+from tasks.labels.formats.yolo.rows import GEOMETRIES, UNKNOWN, UNUSED, JudgedRows
 from tasks.releases.archive.directory import Integers
 from tasks.releases.statistics import (
     SPLIT_NAMES,

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from storage.errors import JobCancelledError
 from tasks.labels.annotations import GeometryKind
-from tasks.labels.formats.columns.irregular import read_irregular
-from tasks.labels.formats.columns.numbers import LabelRows, merge_rows, parse_label_files
-from tasks.labels.formats.columns.rows import geometries_of_counts, judge_rows
-from tasks.labels.formats.yolo_geometry import YoloDecision, YoloGeometry, decide_yolo_geometry
+from tasks.labels.formats.yolo.geometry import YoloDecision, YoloGeometry, decide_yolo_geometry
+from tasks.labels.formats.yolo.irregular import read_irregular
+from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.labels.formats.yolo.rows import geometries_of_counts, judge_rows
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_names import Flags

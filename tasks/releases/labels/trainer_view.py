@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.labels.formats.columns.numbers import Flags, LabelRows
-from tasks.labels.formats.columns.rows import box_columns, outline_bounds, repeated_rows
-from tasks.labels.formats.yolo_geometry import BOX_VALUES
+from tasks.labels.formats.yolo.geometry import BOX_VALUES
+from tasks.labels.formats.yolo.numbers import Flags, LabelRows
+from tasks.labels.formats.yolo.rows import box_columns, outline_bounds, repeated_rows
 
 _LONGEST_PLAIN = 6
 """Rows with more values make Ultralytics read the file as outlines."""

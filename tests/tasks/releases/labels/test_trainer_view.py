@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.inference.model.quiet_ultralytics import import_ultralytics
-from tasks.labels.formats.columns.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
 from tasks.releases.labels.trainer_view import keep_as_trainer, read_like_trainer
 
 CLASS_COUNT = 3

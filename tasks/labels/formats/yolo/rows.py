@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from tasks.labels.annotations import GeometryKind
 from tasks.labels.formats.class_files import MAX_CLASS_ID
-from tasks.labels.formats.columns.numbers import Flags, Integers, LabelRows, positions_of
-from tasks.labels.formats.yolo_geometry import (
+from tasks.labels.formats.yolo.geometry import (
     BOX_VALUES,
     ORIENTED_BOX_VALUES,
     SMALLEST_POLYGON_VALUES,
     YoloGeometry,
 )
+from tasks.labels.formats.yolo.numbers import Flags, Integers, LabelRows, positions_of
 from tasks.labels.geometry import LEAVES_TOLERANCE, RANGE_TOLERANCE, SIZE_TOLERANCE
 from tasks.labels.problems import ProblemCode
 

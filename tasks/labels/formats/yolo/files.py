@@ -31,11 +31,11 @@ from tasks.labels.annotations import (
     Polygon,
 )
 from tasks.labels.formats.class_files import class_name_of
-from tasks.labels.formats.columns import rows as columns
-from tasks.labels.formats.columns.irregular import read_irregular
-from tasks.labels.formats.columns.numbers import LabelRows, merge_rows, parse_label_files
-from tasks.labels.formats.columns.rows import JudgedRows, judge_rows
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo import rows as columns
+from tasks.labels.formats.yolo.geometry import YoloGeometry
+from tasks.labels.formats.yolo.irregular import read_irregular
+from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.labels.formats.yolo.rows import JudgedRows, judge_rows
 from tasks.labels.problems import label_log
 from tasks.reports.problem_log import Problem
 

@@ -16,8 +16,8 @@ from tasks.labels.annotations import (
     OrientedBox,
     Polygon,
 )
-from tasks.labels.formats.yolo import YoloFile, YoloFiles, write_yolo
-from tasks.labels.formats.yolo_geometry import (
+from tasks.labels.formats.yolo.files import YoloFile, YoloFiles, write_yolo
+from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
     decide_yolo_geometry,
 )
@@ -297,7 +297,7 @@ def test_enormous_files_are_read_line_by_line_with_the_same_result(monkeypatch):
         for content in (b"0 .1 .1 .2 .1 .2 .2\n0 0.5 2 .1 .1\n", b"1 .5 .5 .1 .1", b"x\n" * 9)
     ]
     at_once = YoloFiles(files, NAMES)
-    monkeypatch.setattr("tasks.labels.formats.yolo._MOST_AT_ONCE", 15)
+    monkeypatch.setattr("tasks.labels.formats.yolo.files._MOST_AT_ONCE", 15)
     by_line = YoloFiles(files, NAMES)
     assert by_line.row_lengths == at_once.row_lengths == {7: 1, 5: 2}
     assert by_line.labels(POLYGONS) == at_once.labels(POLYGONS)

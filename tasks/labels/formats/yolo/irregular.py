@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from tasks.labels.formats.class_files import class_id_of
 from tasks.labels.formats.text_files import decode_text
-from tasks.labels.formats.yolo_geometry import BOX_VALUES, rows_of
+from tasks.labels.formats.yolo.geometry import BOX_VALUES, rows_of
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import quoted
 

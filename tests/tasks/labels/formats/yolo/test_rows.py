@@ -18,10 +18,10 @@ from tasks.labels.annotations import (
     OrientedBox,
     Polygon,
 )
-from tasks.labels.formats.columns.numbers import parse_label_files
-from tasks.labels.formats.columns.rows import judge_rows
-from tasks.labels.formats.yolo import YoloFile, YoloFiles
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.files import YoloFile, YoloFiles
+from tasks.labels.formats.yolo.geometry import YoloGeometry
+from tasks.labels.formats.yolo.numbers import parse_label_files
+from tasks.labels.formats.yolo.rows import judge_rows
 
 NAMES = {0: "cat", 1: "dog", 5: "C#"}
 DECISIONS = [

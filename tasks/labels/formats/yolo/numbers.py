@@ -2,7 +2,7 @@
 
 Bytes are classified with a table, the edges of words found, and all words converted together:
 eight digits at a time in one 64-bit word, exactly as `float` does it. Files with anything but
-plain numbers are left to `tasks.labels.formats.columns.irregular`.
+plain numbers are left to `tasks.labels.formats.yolo.irregular`.
 
 The conversion of eight digits is the well-known one by three multiplications (Lemire, "Quickly
 parsing eight digits", 2018). A quotient of two whole numbers below 2**53 and 10**22 is rounded

@@ -1,1 +1,0 @@
-"""The rows of many YOLO label files as columns of numbers, read and judged at once."""
