@@ -8,7 +8,8 @@ Paths are as the folder or archive lists them: relative to its top, a wrapping f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -100,30 +101,29 @@ class Label:
 
 
 class LabelsOnDemand(Sequence[Label]):
-    """Labels that are made when somebody looks at one; their number is known before.
+    """Labels that are made when somebody looks at one; what they are made of is known before.
 
-    Attributes:
-        classes: id and name of the classes that occur, each once.
+    Subclasses say how many there are, of which classes, and how they are made.
     """
 
-    __slots__ = ("_count", "_made", "_make", "classes")
+    __slots__ = ("_made",)
 
-    def __init__(
-        self,
-        count: int,
-        classes: Sequence[tuple[int | None, str]],
-        make: Callable[[], Iterable[Label]],
-    ) -> None:
-        self._count, self.classes, self._make = count, classes, make
+    def __init__(self) -> None:
         self._made: tuple[Label, ...] | None = None
+
+    @property
+    @abstractmethod
+    def classes(self) -> Sequence[tuple[int | None, str]]:
+        """Id and name of the classes that occur, each once."""
+
+    @abstractmethod
+    def _make(self) -> Iterable[Label]:
+        """Make all labels."""
 
     def _all(self) -> tuple[Label, ...]:
         if self._made is None:
             self._made = tuple(self._make())
         return self._made
-
-    def __len__(self) -> int:
-        return self._count
 
     @overload
     def __getitem__(self, place: int) -> Label: ...

@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -164,17 +163,14 @@ class _UsableRows:
         if position >= len(self._ends):
             return ()
         first, end = self._ends[position - 1] if position else 0, self._ends[position]
-        if first == end:
-            return ()
-        used = dict.fromkeys(self._classes[first:end].tolist())
-        names = self._names
-        return LabelsOnDemand(
-            end - first,
-            tuple([(class_id, names[class_id]) for class_id in used]),
-            partial(self._make, first, end),
-        )
+        return _LabelsOfFile(self, first, end) if first < end else ()
 
-    def _make(self, first: int, end: int) -> list[Label]:
+    def classes(self, first: int, end: int) -> Sequence[tuple[int, str]]:
+        """Id and name of the classes of some rows, each once."""
+        used = dict.fromkeys(self._classes[first:end].tolist())
+        return [(class_id, self._names[class_id]) for class_id in used]
+
+    def make(self, first: int, end: int) -> list[Label]:
         """Make the labels of some rows."""
         start = int(self._firsts[first])
         values = self._values[start : int(self._firsts[end - 1] + self._counts[end - 1])].tolist()
@@ -210,6 +206,26 @@ class _UsableRows:
                 for number, (x, y) in enumerate(places)
             ),
         )
+
+
+class _LabelsOfFile(LabelsOnDemand):
+    """Some rows as labels."""
+
+    __slots__ = ("_end", "_first", "_rows")
+
+    def __init__(self, rows: _UsableRows, first: int, end: int) -> None:
+        super().__init__()
+        self._rows, self._first, self._end = rows, first, end
+
+    def __len__(self) -> int:
+        return self._end - self._first
+
+    @property
+    def classes(self) -> Sequence[tuple[int, str]]:
+        return self._rows.classes(self._first, self._end)
+
+    def _make(self) -> list[Label]:
+        return self._rows.make(self._first, self._end)
 
 
 def _points(values: list[float]) -> tuple[Point, ...]:

@@ -204,7 +204,7 @@ def test_how_files_are_put_together_makes_no_difference(monkeypatch, batch_files
     }
     assert [problem.line for problem in labels["c"].problems] == [2, 3]
     assert found.class_names == {0: "0", 1: "1"}
-    assert labels["c"].classes == ((1, "1"), (0, "0"))
+    assert labels["c"].classes == [(1, "1"), (0, "0")]
 
 
 def test_missing_and_empty_labels_are_told_apart():
