@@ -8,9 +8,12 @@ Paths are as the folder or archive lists them: relative to its top, a wrapping f
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import overload
 
 from tasks.reports.problem_log import Problem
 
@@ -97,6 +100,50 @@ class Label:
     is_crowd: bool = False
 
 
+class LabelsOnDemand(Sequence[Label]):
+    """Labels that are made when somebody looks at one; what they are made of is known before.
+
+    Subclasses say how many there are, of which classes, and how they are made.
+    """
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: tuple[Label, ...] | None = None
+
+    @property
+    @abstractmethod
+    def classes(self) -> Sequence[tuple[int | None, str]]:
+        """Id and name of the classes that occur, each once."""
+
+    @abstractmethod
+    def _make(self) -> Iterable[Label]:
+        """Make all labels."""
+
+    def _all(self) -> tuple[Label, ...]:
+        if self._made is None:
+            self._made = tuple(self._make())
+        return self._made
+
+    @overload
+    def __getitem__(self, place: int) -> Label: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Label, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Label | tuple[Label, ...]:
+        return self._all()[place]
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._all() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+
 @dataclass(frozen=True)
 class ImageLabels:
     """All labels of one image.
@@ -110,5 +157,12 @@ class ImageLabels:
 
     image: PurePosixPath
     source: PurePosixPath
-    labels: tuple[Label, ...] = ()
+    labels: Sequence[Label] = ()
     problems: tuple[Problem, ...] = field(default=())
+
+    @property
+    def classes(self) -> Sequence[tuple[int | None, str]]:
+        """Id and name of the classes that the labels use, each once."""
+        if isinstance(self.labels, LabelsOnDemand):
+            return self.labels.classes
+        return list(dict.fromkeys((label.class_id, label.class_name) for label in self.labels))

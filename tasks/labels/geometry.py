@@ -17,10 +17,10 @@ from tasks.reports.problem_log import ProblemLog, quoted
 # Pixel positions are written with so many decimals: what is read again differs by less than a
 # millionth of a pixel.
 PIXEL_DECIMALS = 6
-# Division by the image size must not report 1.0000000000000002.
-_RANGE_TOLERANCE = 1e-9
-# Rounding the edges of a box without width to PIXEL_DECIMALS may swap them.
-_SIZE_TOLERANCE = 2e-6
+RANGE_TOLERANCE = 1e-9
+"""Division by the image size must not report 1.0000000000000002."""
+SIZE_TOLERANCE = 2e-6
+"""Rounding the edges of a box without width to PIXEL_DECIMALS may swap them."""
 LEAVES_TOLERANCE = 1e-5
 """Boxes written with six decimals stick out by up to 0.75e-6 where they touch the edge."""
 
@@ -161,7 +161,7 @@ def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | N
     box = geometry if isinstance(geometry, Box) else None
     if isinstance(geometry, Keypoints):
         box = geometry.box
-    if box is not None and (min(box.width, box.height) < -_SIZE_TOLERANCE):
+    if box is not None and (min(box.width, box.height) < -SIZE_TOLERANCE):
         log.add(
             ProblemCode.BOX_NEGATIVE_SIZE,
             f"{where} has the size {box.width:g} x {box.height:g}",
@@ -170,14 +170,14 @@ def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | N
         return False
     values = _coordinates(geometry)
     lowest, highest = min(values), max(values)
-    if lowest < -_RANGE_TOLERANCE:
+    if lowest < -RANGE_TOLERANCE:
         log.add(ProblemCode.COORD_NEGATIVE, f"{where} has the coordinate {lowest:g}", line)
-    if highest > 1 + _RANGE_TOLERANCE:
+    if highest > 1 + RANGE_TOLERANCE:
         log.add(ProblemCode.COORD_OVER_ONE, f"{where} has the coordinate {highest:g}", line)
     if box is not None:
         if box.width <= 0 or box.height <= 0:
             log.add(ProblemCode.BOX_ZERO_AREA, f"{where} has no area", line)
-        is_inside = lowest >= -_RANGE_TOLERANCE and highest <= 1 + _RANGE_TOLERANCE
+        is_inside = lowest >= -RANGE_TOLERANCE and highest <= 1 + RANGE_TOLERANCE
         if is_inside and _sticks_out(box):
             log.add(ProblemCode.BOX_LEAVES_IMAGE, f"{where} sticks out of the image", line)
     return True

@@ -18,9 +18,14 @@ def read_folder_labels(folder: Path, scan: FolderScan, size_of_image: SizeOfImag
     Args:
         size_of_image: looks up the size of an image whose label file has pixels but no size.
     """
+
+    def read(path: str) -> bytes:
+        return (folder / path).read_bytes()
+
+    read_once = reading_small_files_once(read)
     return read_dataset_labels(
         [file.relative_path for file in (*scan.files, *scan.label_files)],
-        reading_small_files_once(lambda path: (folder / path).read_bytes()),
+        lambda path: read_once(path) if path.lower().endswith(".xml") else read(path),
         size_of_image=size_of_image,
     )
 
@@ -59,7 +64,7 @@ def reading_small_files_once(
 ) -> Callable[[str], bytes]:
     """A reader that keeps what it has read until it is asked for it a second time.
 
-    The rows of all label files decide together what they mean, so each file is looked at twice.
+    All Pascal VOC files decide together how their pixels count, so each is looked at twice.
 
     Args:
         room: how many bytes are kept at most; files that do not fit are read twice.

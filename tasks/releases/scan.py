@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
+from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_directory
 from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
@@ -19,15 +22,12 @@ from tasks.releases.archive.members import MemberError, place_of, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.dataset.files import (
     DatasetFiles,
-    DatasetNames,
     class_folder_names,
     class_folders_of,
     find_dataset_files,
-    read_dataset_names,
 )
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
 from tasks.releases.dataset.pairing import NONE, Pairs, odd_suffixes, pair_labels
-from tasks.releases.dataset.written_splits import find_splits
 from tasks.releases.labels.image_rows import STATES, ImageFacts
 from tasks.releases.labels.scan import LabelSums, LabelTask, Progress, scan_labels
 from tasks.releases.metadata import note_unusable_metadata
@@ -98,7 +98,9 @@ class _Scan:
         note_unusable_metadata(self.names, self.used, self._read, self.log)
         files = find_dataset_files(self.names, self.used, self.limits)
         self._note_other_datasets(files)
-        described = read_dataset_names(files, self.directory.shown_name, self._read)
+        described = read_dataset_names(
+            files.yaml_files, files.class_lists, self.directory.shown_name, self._read
+        )
         for problem in described.problems:
             self.log.add(
                 problem.code,
@@ -107,7 +109,7 @@ class _Scan:
                 place=problem.place,
             )
             self.log.count(problem.code, problem.count - 1)
-        splits = find_splits(self.names, files, described.config, self._read, self.log)
+        splits = self._find_splits(files, described)
         pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
         orphans = self._orphans(files, pairs)
         self._note_pairs(files, pairs, orphans)
@@ -145,6 +147,19 @@ class _Scan:
         except MemberError as error:
             self.log.add(error.code, error.reason, place=self.directory.shown_name(member))
             return None
+
+    def _find_splits(self, files: DatasetFiles, described: DatasetNames[int]) -> NDArray[np.int8]:
+        """Find the split of each image."""
+        images = PlacedImages(
+            files.folders,
+            self.names.folder_ids[files.images].astype(np.int64),
+            lambda: [os.fsdecode(self.names.name(member)) for member in files.images.tolist()],
+        )
+        lists = [
+            SplitList(os.fsdecode(self.names.name(member)), split, partial(self._read, member))
+            for member, split in files.split_lists
+        ]
+        return find_splits(images, described.config, lists, self.log)
 
     def _note_other_datasets(self, files: DatasetFiles) -> None:
         """Note datasets beside the one that counts, and images outside of all."""
@@ -225,7 +240,7 @@ class _Scan:
         return _Labels(members[order], owners[order])
 
     def _label_task(
-        self, labels: _Labels, pairs: Pairs, splits: NDArray[np.int8], described: DatasetNames
+        self, labels: _Labels, pairs: Pairs, splits: NDArray[np.int8], described: DatasetNames[int]
     ) -> LabelTask:
         """Say what is to be read, and how."""
         uses = np.zeros(len(labels.members), np.int64)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.labels.dataset.class_names import DatasetNames
+from tasks.labels.dataset.folders import UNSPLIT_NUMBER
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory
-from tasks.releases.dataset.files import DatasetFiles, DatasetNames
-from tasks.releases.dataset.folders import UNSPLIT_NUMBER
+from tasks.releases.dataset.files import DatasetFiles
 from tasks.releases.dataset.pairing import NONE, Pairs
 from tasks.releases.labels.image_rows import STATES, ImageFacts
 from tasks.releases.labels.row_counts import OBJECT_EDGES, SPLITS, histogram_of
@@ -38,7 +39,7 @@ class Findings:
 
     directory: ZipDirectory
     files: DatasetFiles
-    described: DatasetNames
+    described: DatasetNames[int]
     pairs: Pairs
     facts: ImageFacts
     sums: LabelSums

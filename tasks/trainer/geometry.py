@@ -28,7 +28,7 @@ from tasks.labels.annotations import (
     Point,
     Polygon,
 )
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import LEAVES_TOLERANCE, ImageSize, box_around, polygon_area
 from tasks.labels.tiling import clip_labels_to_tiles
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Geometry
 from tasks.labels.dataset.addresses import Split
-from tasks.labels.formats.yolo import write_yolo
+from tasks.labels.formats.yolo.files import write_yolo
 from tasks.trainer.candidates import REASON_TEXTS, Candidate, LeftOut, LeftOutReason
 from tasks.trainer.classes import MergedClasses, ProjectClasses, merge_classes, remap_labels
 from tasks.trainer.data_yaml import format_dataset_yaml

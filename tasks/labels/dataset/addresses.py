@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tasks.labels.dataset.listed_files import ListedFile
-
 _IMAGE_FOLDERS = frozenset({"images", "jpegimages", "imgs"})
 _LABEL_FOLDERS = frozenset({"labels", "annotations"})
+Parts = tuple[str, ...]
+"""The steps of a path."""
+
 # COCO's folders have the year behind the split: train2017.
 _SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(\d{4})?")
 
@@ -44,9 +43,9 @@ class Address:
         is_label_folder: whether the folder holds labels by its name.
     """
 
-    root: tuple[str, ...] | None
+    root: Parts | None
     split: Split | None
-    rest: tuple[str, ...]
+    rest: Parts
     kind: LayoutKind
     is_label_folder: bool
 
@@ -61,7 +60,7 @@ def split_of_name(name: str) -> Split | None:
     return Split.TRAIN if match[1].startswith("train") else Split.TEST
 
 
-def address_of(folder: tuple[str, ...]) -> Address:
+def address_of(folder: Parts) -> Address:
     """Find the layout's own folders in a path.
 
     The last ones count, so that the folders that wrap a dataset may be called anything.
@@ -86,52 +85,3 @@ def address_of(folder: tuple[str, ...]) -> Address:
             kind = LayoutKind.SPLIT_THEN_IMAGES
             return Address(folder[:position], split, folder[position + 1 :], kind, False)
     return Address(None, None, folder, LayoutKind.FLAT, False)
-
-
-def choose_roots(
-    files: list[ListedFile], addresses: Mapping[tuple[str, ...], Address]
-) -> list[tuple[str, ...]]:
-    """Choose the roots of the datasets, the shallowest first; at least one."""
-    structured: Counter[tuple[str, ...]] = Counter()
-    plain: Counter[tuple[str, ...]] = Counter()
-    for file in files:
-        address = addresses[file.folder]
-        if not file.is_image:
-            continue
-        if address.root is None:
-            plain[file.folder] += 1
-        else:
-            structured[address.root] += 1
-    if not structured and not plain:
-        # Labels without any image are still worth listing.
-        structured.update(
-            address.root
-            for address in addresses.values()
-            if address.root is not None and address.is_label_folder
-        )
-    if plain.total() > structured.total():
-        # Mostly pictures in plain folders: one dataset, whatever a few folders are called.
-        folders = list(plain)
-        above = _common_folder(folders)
-        nested = [root for root in structured if root[: len(above)] != above]
-        return sorted([above, *nested], key=lambda root: (len(root), root))
-    return sorted(structured, key=lambda root: (len(root), root)) or [()]
-
-
-def _common_folder(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the deepest folder that contains all the given ones."""
-    lowest, highest = min(folders), max(folders)
-    shared = 0
-    while shared < min(len(lowest), len(highest)) and lowest[shared] == highest[shared]:
-        shared += 1
-    return lowest[:shared]
-
-
-def owning_root(
-    folder: tuple[str, ...], address: Address, roots: list[tuple[str, ...]]
-) -> tuple[str, ...] | None:
-    """Return the root that a file belongs to: its own, else the deepest one above it."""
-    if address.root in roots:
-        return address.root
-    above = [root for root in roots if folder[: len(root)] == root]
-    return max(above, key=len, default=None)

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 
 from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split, address_of, split_of_name
-from tasks.labels.dataset.layouts import DatasetLayout, ListedImage
+from tasks.labels.dataset.folders import split_of_number
+from tasks.labels.dataset.layouts import DatasetLayout
 from tasks.labels.formats.class_files import ClassList, compare_class_names
 from tasks.labels.formats.coco import read_coco
 from tasks.labels.problems import ProblemCode, label_log
@@ -28,13 +29,15 @@ class CocoCollector:
     """
 
     def __init__(self, layout: DatasetLayout) -> None:
-        self.labels: dict[PurePosixPath, ImageLabels] = {}
+        self.labels: dict[str, ImageLabels] = {}
         self.class_names: dict[int, str] = {}
         self.problems: tuple[Problem, ...] = ()
         self._root = layout.root
-        self._images_by_name: dict[str, list[ListedImage]] = defaultdict(list)
-        for image in layout.images:
-            self._images_by_name[image.path.name].append(image)
+        self._images_by_name: dict[str, list[tuple[str, Split | None]]] = defaultdict(list)
+        # By their folders alone.
+        splits = layout.placed.folders.splits[layout.placed.folder_ids].tolist()
+        for image, split in zip(layout.images, splits, strict=True):
+            self._images_by_name[image.rpartition("/")[2]].append((image, split_of_number(split)))
 
     def add(self, content: bytes, source: PurePosixPath) -> None:
         """Read one COCO file.
@@ -59,29 +62,25 @@ class CocoCollector:
                     log.add(ProblemCode.OBJECT_MALFORMED, f"{image} has objects in two COCO files")
                 labels = (*earlier.labels, *labels)
                 problems = (*earlier.problems, *problems)
-            self.labels[image] = ImageLabels(image, source, labels, problems)
+            self.labels[image] = ImageLabels(PurePosixPath(image), source, labels, problems)
         known = ClassList(PurePosixPath("an earlier COCO file"), dict(self.class_names))
         differences = compare_class_names([known, ClassList(source, coco.class_names)])
         for class_id, name in coco.class_names.items():
             self.class_names.setdefault(class_id, name)
         self.problems = (*self.problems, *coco.problems, *log.entries(), *differences)
 
-    def _find(
-        self, name: PurePosixPath, source: PurePosixPath, split: Split | None
-    ) -> PurePosixPath | None:
+    def _find(self, name: PurePosixPath, source: PurePosixPath, split: Split | None) -> str | None:
         """Find the image that a COCO file means."""
         candidates = self._images_by_name.get(name.name, [])
-        for exact in (source.parent / name, self._root / name):
-            if any(image.path == exact for image in candidates):
+        for exact in (str(source.parent / name), str(self._root / name)):
+            if any(image == exact for image, _ in candidates):
                 return exact
         if len(candidates) > 1:
-            length = len(name.parts)
-            candidates = [
-                image for image in candidates if image.path.parts[-length:] == name.parts
-            ] or candidates
+            end = f"/{name}"
+            candidates = [one for one in candidates if f"/{one[0]}".endswith(end)] or candidates
         if len(candidates) > 1:
-            candidates = [image for image in candidates if image.split == split]
-        return candidates[0].path if len(candidates) == 1 else None
+            candidates = [one for one in candidates if one[1] == split]
+        return candidates[0][0] if len(candidates) == 1 else None
 
 
 def _split_of_file(source: PurePosixPath) -> Split | None:

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from tasks.labels.dataset.addresses import (
-    Address,
-    LayoutKind,
-    Split,
-    address_of,
-    choose_roots,
-    owning_root,
-    split_of_name,
-)
+import numpy as np
+
+from tasks.labels.dataset.addresses import LayoutKind, Split, split_of_name
+from tasks.labels.dataset.folders import UNSPLIT_NUMBER, DatasetFolders, read_folders
 from tasks.labels.dataset.listed_files import ListedFile, clean_listing
+from tasks.labels.dataset.splits import PlacedImages
+from tasks.labels.formats.yolo.numbers import Integers
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog
 
@@ -34,28 +33,33 @@ _RESERVED_NAME = re.compile(r"(readme|licen[cs]e|notice|requirements|notes?)(\W.
 _CLASS_LISTS = frozenset({"classes.txt", "obj.names", "_darknet.labels", "labels.txt"})
 
 
-@dataclass(frozen=True, slots=True)
-class ListedImage:
-    """An image with its label files.
+class _Kind(Enum):
+    IMAGE = auto()
+    LABEL = auto()
+    SPLIT_NAME = auto()
+    """The list of a split, or the label of an image that is called like one."""
+    YAML = auto()
+    CLASS_LIST = auto()
+    OTHER = auto()
 
-    Attributes:
-        split: its split by its folder; None where its folder says nothing.
-        labels: its label files, the one that counts first.
-    """
 
-    path: PurePosixPath
-    split: Split | None
-    labels: tuple[PurePosixPath, ...]
+class _Placed(NamedTuple):
+    """A file, and the number of its folder."""
+
+    file: ListedFile
+    folder: int
 
 
 @dataclass(frozen=True)
 class DatasetLayout:
-    """One dataset in a folder or archive.
+    """The dataset in a folder or archive.
 
     Attributes:
         root: the folder that holds it; "." where nothing wraps it.
         kind: how most of its images are arranged.
         images: all images in the order of their paths.
+        labels: the label files of each image, the one that counts first.
+        placed: the images seen from their folders.
         labels_without_image: files in label folders or beside images that belong to no image.
         yaml_files: candidates for data.yaml, the nearest to the root first.
         class_lists: `classes.txt` and the like, the nearest to the root first.
@@ -66,180 +70,182 @@ class DatasetLayout:
 
     root: PurePosixPath
     kind: LayoutKind
-    images: tuple[ListedImage, ...]
-    labels_without_image: tuple[PurePosixPath, ...] = ()
-    yaml_files: tuple[PurePosixPath, ...] = ()
-    class_lists: tuple[PurePosixPath, ...] = ()
-    json_files: tuple[PurePosixPath, ...] = ()
-    split_lists: tuple[tuple[PurePosixPath, Split], ...] = ()
-    problems: tuple[Problem, ...] = ()
+    images: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+    placed: PlacedImages
+    labels_without_image: tuple[str, ...]
+    yaml_files: tuple[str, ...]
+    class_lists: tuple[str, ...]
+    json_files: tuple[str, ...]
+    split_lists: tuple[tuple[str, Split], ...]
+    problems: tuple[Problem, ...]
 
 
-def find_datasets(paths: Iterable[str]) -> tuple[DatasetLayout, ...]:
-    """Find the datasets in a folder or archive.
+def find_dataset(paths: Iterable[str]) -> DatasetLayout:
+    """Find the dataset in a folder or archive.
+
+    The shallowest dataset that shows a split or has labels counts; others are problems.
 
     Args:
         paths: every file, relative to the top, with either kind of slash. Resource files of
             desktops, hidden files and caches are ignored; paths that lead outside are reported.
-
-    Returns:
-        The shallowest dataset first; usually there is one. Problems that concern no dataset are in
-        the first one. Without any image there is one empty layout.
     """
     log = label_log(PurePosixPath())
-    files = clean_listing(paths, log)
-    addresses = {parts: address_of(parts) for parts in {file.folder for file in files}}
-    roots = choose_roots(files, addresses)
-    by_root: dict[tuple[str, ...], list[ListedFile]] = {root: [] for root in roots}
-    for file in files:
-        root = owning_root(file.folder, addresses[file.folder], roots)
-        if root is not None:
-            by_root[root].append(file)
-        elif file.is_image:
-            log.add(ProblemCode.DATASET_ROOT_EXTRA, "an image outside the dataset", place=file.path)
-        else:
-            # data.yaml may lie above the folder of the images.
-            for other in roots:
-                if other[: len(file.folder)] == file.folder:
-                    by_root[other].append(file)
-    layouts = [_layout(root, by_root[root], addresses) for root in roots]
-    first = layouts[0]
-    extra = [
-        Problem(
-            ProblemCode.DATASET_ROOT_EXTRA,
-            str(layout.root),
-            f"another dataset of {len(layout.images)} images beside the one in {first.root}",
-        )
-        for layout in layouts[1:]
-    ]
-    problems = (*log.entries(), *extra, *first.problems)
-    return (_with_problems(first, problems), *layouts[1:])
-
-
-def _with_problems(layout: DatasetLayout, problems: tuple[Problem, ...]) -> DatasetLayout:
-    """Return a layout with other problems."""
-    return DatasetLayout(**{**vars(layout), "problems": problems})
-
-
-def _layout(
-    root: tuple[str, ...],
-    files: list[ListedFile],
-    addresses: dict[tuple[str, ...], Address],
-) -> DatasetLayout:
-    """Sort the files of one dataset and pair its images with their labels."""
-    log = label_log(PurePosixPath(*root))
-    images: list[ListedFile] = []
-    candidates: list[ListedFile] = []
-    yaml_files: list[ListedFile] = []
-    class_lists: list[ListedFile] = []
-    split_lists: list[ListedFile] = []
-    folders_with_images = {file.folder for file in files if file.is_image}
-    for file in files:
-        name = file.name.lower()
-        if file.is_image:
-            images.append(file)
-        elif file.suffix in (".yaml", ".yml"):
-            yaml_files.append(file)
-        elif name in _CLASS_LISTS:
-            class_lists.append(file)
-        elif _is_split_list(file, addresses[file.folder]):
-            split_lists.append(file)
-        elif file.suffix in LABEL_SUFFIXES and not _RESERVED_NAME.fullmatch(name):
-            candidates.append(file)
-    _note_case_conflicts([*images, *candidates], log)
-    listed, unused = _pair(root, images, candidates, addresses, log)
+    numbers: dict[str, int] = {}
+    files: dict[_Kind, list[_Placed]] = {kind: [] for kind in _Kind}
+    for file in clean_listing(paths, log):
+        number = numbers.setdefault(file.folder, len(numbers))
+        files[_kind_of(file)].append(_Placed(file, number))
+    size = len(numbers)
+    folders = read_folders(
+        list(numbers),
+        _count_by_folder(files[_Kind.IMAGE], size),
+        _count_by_folder(files[_Kind.LABEL], size),
+        np.ones(size, bool),
+    )
+    root = PurePosixPath(*folders.root)
+    _note_outside(files[_Kind.IMAGE], folders, root, log)
+    inside = folders.is_inside.tolist()
+    # data.yaml may lie above the folder of the images.
+    near = (folders.is_inside | folders.is_above).tolist()
+    images = [one for one in files[_Kind.IMAGE] if inside[one.folder]]
+    labels = [one for one in files[_Kind.LABEL] if near[one.folder]]
+    split_lists = []
+    for one in files[_Kind.SPLIT_NAME]:
+        if folders.is_label_folder[one.folder] or folders.splits[one.folder] != UNSPLIT_NUMBER:
+            labels.append(one)
+        elif near[one.folder]:
+            split_lists.append(one)
+    candidates = [one for one in labels if inside[one.folder]]
+    own = label_log(root)
+    _note_case_conflicts([one.file.path for one in (*images, *candidates)], own)
+    pairs = _pair(images, candidates, folders, own)
+    taken = {path for found in pairs for path in found}
+    unused = [one for one in labels if one.file.path not in taken]
+    with_images = {one.folder for one in images}
     orphans = [
-        file.path
-        for file in unused
-        if file.suffix != ".json"
-        and (addresses[file.folder].is_label_folder or file.folder in folders_with_images)
+        one.file.path
+        for one in unused
+        if one.file.suffix != ".json"
+        and inside[one.folder]
+        and (folders.is_label_folder[one.folder] or one.folder in with_images)
     ]
-    kinds = Counter(addresses[file.folder].kind for file in images)
     return DatasetLayout(
-        root=PurePosixPath(*root),
-        kind=kinds.most_common(1)[0][0] if kinds else LayoutKind.FLAT,
-        images=tuple(listed),
-        labels_without_image=tuple(orphans),
-        yaml_files=_nearest_first(yaml_files),
-        class_lists=_nearest_first(class_lists),
-        json_files=_nearest_first([file for file in unused if file.suffix == ".json"]),
+        root=root,
+        kind=folders.kind,
+        images=tuple(one.file.path for one in images),
+        labels=pairs,
+        placed=PlacedImages(
+            folders,
+            np.array([one.folder for one in images], np.int64),
+            lambda: [one.file.path for one in images],
+        ),
+        labels_without_image=tuple(sorted(orphans)),
+        yaml_files=_nearest_first(one for one in files[_Kind.YAML] if near[one.folder]),
+        class_lists=_nearest_first(one for one in files[_Kind.CLASS_LIST] if near[one.folder]),
+        json_files=_nearest_first(one for one in unused if one.file.suffix == ".json"),
         split_lists=tuple(
             (path, split)
             for path in _nearest_first(split_lists)
-            if (split := split_of_name(path.stem))
+            if (split := split_of_name(PurePosixPath(path).stem))
         ),
-        problems=log.entries(),
+        problems=(*log.entries(), *own.entries()),
     )
 
 
-def _is_split_list(file: ListedFile, address: Address) -> bool:
-    """Whether a text file lists the images of a split: train.txt outside the label folders."""
-    if file.suffix != ".txt" or split_of_name(file.stem) is None:
-        return False
-    return not address.is_label_folder and address.split is None
+def _kind_of(file: ListedFile) -> _Kind:
+    """Say what a file is, by its name."""
+    if file.is_image:
+        return _Kind.IMAGE
+    if file.suffix in (".yaml", ".yml"):
+        return _Kind.YAML
+    name = file.name.lower()
+    if name in _CLASS_LISTS:
+        return _Kind.CLASS_LIST
+    if file.suffix not in LABEL_SUFFIXES or _RESERVED_NAME.fullmatch(name):
+        return _Kind.OTHER
+    is_split = file.suffix == ".txt" and split_of_name(file.stem) is not None
+    return _Kind.SPLIT_NAME if is_split else _Kind.LABEL
 
 
-def _nearest_first(files: list[ListedFile]) -> tuple[PurePosixPath, ...]:
+def _count_by_folder(files: list[_Placed], size: int) -> Integers:
+    """Return int64[f], the files in each folder."""
+    return np.bincount(np.array([one.folder for one in files], np.int64), minlength=size)
+
+
+def _note_outside(
+    images: list[_Placed], folders: DatasetFolders, root: PurePosixPath, log: ProblemLog
+) -> None:
+    """Note datasets beside the one that counts, and images outside of all."""
+    if folders.is_outside.any():
+        for one in images:
+            if folders.is_outside[one.folder]:
+                reason = "an image outside the dataset"
+                log.add(ProblemCode.DATASET_ROOT_EXTRA, reason, place=one.file.path)
+    for other, count in folders.other_roots:
+        reason = f"another dataset of {count} images beside the one in {root}"
+        log.add(ProblemCode.DATASET_ROOT_EXTRA, reason, place=PurePosixPath(*other))
+
+
+def _nearest_first(files: Iterable[_Placed]) -> tuple[str, ...]:
     """Order files by their depth, then by their paths."""
-    return tuple(file.path for file in sorted(files, key=lambda f: (len(f.folder), f.path)))
+    paths = sorted((one.file.path.count("/"), one.file.path) for one in files)
+    return tuple(path for _, path in paths)
 
 
-def _note_case_conflicts(files: list[ListedFile], log: ProblemLog) -> None:
+def _note_case_conflicts(paths: list[str], log: ProblemLog) -> None:
     """Note paths that are one file where the file system ignores case."""
-    first: dict[str, ListedFile] = {}
-    for file in files:
-        other = first.setdefault(str(file.path).lower(), file)
-        if other is not file:
-            reason = f"the same as {other.path} on systems that ignore case"
-            log.add(ProblemCode.CASE_CONFLICT, reason, place=file.path)
+    first: dict[str, str] = {}
+    for path in paths:
+        other = first.setdefault(path.lower(), path)
+        if other is not path:
+            reason = f"the same as {other} on systems that ignore case"
+            log.add(ProblemCode.CASE_CONFLICT, reason, place=path)
 
 
 def _pair(
-    root: tuple[str, ...],
-    images: list[ListedFile],
-    candidates: list[ListedFile],
-    addresses: dict[tuple[str, ...], Address],
-    log: ProblemLog,
-) -> tuple[list[ListedImage], list[ListedFile]]:
-    """Give every image its label files; also return the files that no image has taken."""
-
-    def key(file: ListedFile, name: str) -> tuple[object, ...]:
-        address = addresses[file.folder]
-        rest = address.rest[len(root) :] if address.root is None else address.rest
-        # macOS writes decomposed accents; the pair may come from two systems.
-        return (address.root or root, address.split, rest, unicodedata.normalize("NFC", name))
-
-    by_key: dict[tuple[object, ...], list[ListedFile]] = defaultdict(list)
-    for file in candidates:
-        by_key[key(file, file.stem)].append(file)
-        if file.name[len(file.stem) :] != file.suffix:
+    images: list[_Placed], candidates: list[_Placed], folders: DatasetFolders, log: ProblemLog
+) -> tuple[tuple[str, ...], ...]:
+    """Find the label files of every image, the one that counts first."""
+    keys, splitless_keys = folders.keys.tolist(), folders.splitless_keys.tolist()
+    is_label_folder = folders.is_label_folder.tolist()
+    by_key: dict[tuple[int, str], list[_Placed]] = defaultdict(list)
+    for one in candidates:
+        by_key[keys[one.folder], _composed(one.file.stem)].append(one)
+        if not one.file.name.endswith(one.file.suffix):
             reason = "found, but systems that heed case expect a suffix in lower case"
-            log.add(ProblemCode.LABEL_EXTENSION_CASE, reason, place=file.path)
-    taken: set[PurePosixPath] = set()
-    owners: dict[tuple[object, ...], ListedFile] = {}
-    listed = []
+            log.add(ProblemCode.LABEL_EXTENSION_CASE, reason, place=one.file.path)
+    owners: dict[tuple[int, str], str] = {}
+    pairs: list[tuple[str, ...]] = []
     for image in images:
-        own_key = key(image, image.stem)
-        # Labels of all splits may lie in one folder; and some tools append: a.jpg.json.
-        keys = [own_key, (own_key[0], None, *own_key[2:]), key(image, image.name)]
-        found_key = next((one for one in keys if one in by_key), own_key)
-        found = sorted(
-            by_key.get(found_key, []),
-            key=lambda file: (
-                LABEL_SUFFIXES.index(file.suffix),
-                not addresses[file.folder].is_label_folder,
-                file.path,
-            ),
-        )
-        owner = owners.setdefault(found_key, image)
-        if found and owner is not image:
-            reason = f"shares its name with {owner.path}, which has the label"
-            log.add(ProblemCode.STEM_SHARED, reason, place=image.path)
+        path, stem, key = image.file.path, _composed(image.file.stem), keys[image.folder]
+        found_key = (key, stem)
+        if found_key not in by_key:
+            # Labels of all splits may lie in one folder; and some tools append: a.jpg.json.
+            others = ((splitless_keys[image.folder], stem), (key, _composed(image.file.name)))
+            found_key = next((one for one in others if one in by_key), found_key)
+        found = by_key.get(found_key, [])
+        if len(found) > 1:
+            found = sorted(
+                found,
+                key=lambda one: (
+                    LABEL_SUFFIXES.index(one.file.suffix),
+                    not is_label_folder[one.folder],
+                    one.file.path,
+                ),
+            )
+        owner = owners.setdefault(found_key, path)
+        if found and owner is not path:
+            reason = f"shares its name with {owner}, which has the label"
+            log.add(ProblemCode.STEM_SHARED, reason, place=path)
             found = []
-        taken.update(file.path for file in found)
         for shadowed in found[1:]:
-            reason = f"not read: {found[0].path} counts for the same image"
-            log.add(ProblemCode.LABEL_FILE_SHADOWED, reason, place=shadowed.path)
-        split = addresses[image.folder].split
-        listed.append(ListedImage(image.path, split, tuple(file.path for file in found)))
-    return listed, [file for file in candidates if file.path not in taken]
+            reason = f"not read: {found[0].file.path} counts for the same image"
+            log.add(ProblemCode.LABEL_FILE_SHADOWED, reason, place=shadowed.file.path)
+        pairs.append(tuple([one.file.path for one in found]))
+    return tuple(pairs)
+
+
+def _composed(name: str) -> str:
+    """A name with composed accents: macOS writes them apart, the pair may come from two systems."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tasks.images.folder_scan import IMAGE_SUFFIXES
 from tasks.labels.problems import ProblemCode
@@ -15,33 +15,35 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _DESKTOP_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """A file of the listing.
 
     Attributes:
         path: with forward slashes, relative to the top.
-        folder: its folders from the top.
+        folder: its folder from the top; "" for the top.
+        name: its name with its suffix.
         stem: its name without the last suffix.
         suffix: its last suffix in lower case, with the dot.
         is_image: whether the suffix is one of an image.
     """
 
-    path: PurePosixPath
-    folder: tuple[str, ...]
+    path: str
+    folder: str
+    name: str
     stem: str
     suffix: str
     is_image: bool
 
-    @property
-    def name(self) -> str:
-        """The file's name with its suffix."""
-        return self.path.name
 
+def clean_path(path: str) -> str:
+    """Turn a path as listed into one with forward slashes and without empty steps.
 
-def clean_path(path: str) -> PurePosixPath:
-    """Turn a path as listed into one with forward slashes: old archives have backslashes."""
-    return PurePosixPath(path.replace("\\", "/"))
+    Old archives have backslashes.
+    """
+    path = path.replace("\\", "/")
+    if "./" in path or "//" in path or path.endswith("/."):
+        return str(PurePosixPath(path))
+    return path
 
 
 def clean_listing(paths: Iterable[str], log: ProblemLog) -> list[ListedFile]:
@@ -51,29 +53,33 @@ def clean_listing(paths: Iterable[str], log: ProblemLog) -> list[ListedFile]:
         paths: as a folder or archive lists them; folders end with a slash.
         log: gets an entry for each path that leads outside, and one for all ignored files.
     """
-    files: dict[PurePosixPath, ListedFile] = {}
+    files: dict[str, ListedFile] = {}
+    is_hidden: dict[str, bool] = {"": False}
     ignored = 0
     for listed in paths:
-        if listed.endswith(("/", "\\")) or not listed:
-            continue
         path = clean_path(listed)
-        parts = path.parts
-        if not parts:
+        folder, _, name = path.rpartition("/")
+        if listed.endswith(("/", "\\")) or name in ("", "."):
             continue
-        if path.is_absolute() or ".." in parts or _DRIVE.match(parts[0]):
+        if path[0] == "/" or _DRIVE.match(path) or (".." in path and ".." in path.split("/")):
             reason = "leads outside the dataset and is never used"
             log.add(ProblemCode.UNSAFE_PATH, reason, place=path)
             continue
-        lowered = path.name.lower()
-        if lowered.endswith(".cache") or any(
-            part.startswith(".") or part.lower() in _DESKTOP_FILES for part in parts
-        ):
+        if folder not in is_hidden:
+            is_hidden[folder] = any(map(_hides, folder.split("/")))
+        lowered = name.lower()
+        if is_hidden[folder] or _hides(lowered) or lowered.endswith(".cache"):
             ignored += 1
             continue
         dot = lowered.rfind(".")
-        stem, suffix = (path.name[:dot], lowered[dot:]) if dot > 0 else (path.name, "")
-        files[path] = ListedFile(path, parts[:-1], stem, suffix, suffix in IMAGE_SUFFIXES)
+        stem, suffix = (name[:dot], lowered[dot:]) if dot > 0 else (name, "")
+        files[path] = ListedFile(path, folder, name, stem, suffix, suffix in IMAGE_SUFFIXES)
     if ignored:
         reason = f"{ignored} hidden files, caches and resource files of desktops"
         log.add(ProblemCode.FILES_IGNORED, reason)
-    return sorted(files.values(), key=lambda file: str(file.path))
+    return [files[path] for path in sorted(files)]
+
+
+def _hides(step: str) -> bool:
+    """Whether a step of a path hides what is below it."""
+    return step.startswith(".") or step.lower() in _DESKTOP_FILES

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split
+from tasks.labels.dataset.class_names import read_dataset_names
 from tasks.labels.dataset.coco_files import CocoCollector
-from tasks.labels.dataset.layouts import DatasetLayout, find_datasets
+from tasks.labels.dataset.folders import split_of_number
+from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
 from tasks.labels.dataset.listed_files import clean_path
-from tasks.labels.dataset.splits import find_splits
-from tasks.labels.formats.class_files import (
-    ClassList,
-    DataYaml,
-    compare_class_names,
-    read_class_list,
-    read_data_yaml,
-)
+from tasks.labels.dataset.splits import SplitList, find_splits
+from tasks.labels.dataset.yolo_files import YoloCollector
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
 from tasks.labels.formats.pascal_voc import begins_at_pixel_zero
-from tasks.labels.formats.yolo_geometry import (
+from tasks.labels.formats.registry import LabelFormat
+from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
-    count_values_per_row,
     decide_yolo_geometry,
 )
 from tasks.labels.problems import ProblemCode, label_log
@@ -57,6 +53,8 @@ class DatasetPlan:
         listed_paths: the path as listed, where it differs from the one in `layout`.
         class_names: names by id, from data.yaml, else from classes.txt, else from COCO files.
         yolo_geometry: what the rows of its YOLO files hold.
+        own_labels: labels of images with a file of their own that is read already, and its format:
+            all YOLO files.
         voc_counts_from_one: how the pixels of its Pascal VOC files count.
         flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
         splits: the split of each image that has one.
@@ -66,21 +64,22 @@ class DatasetPlan:
     """
 
     layout: DatasetLayout
-    listed_paths: Mapping[PurePosixPath, str]
+    listed_paths: Mapping[str, str]
     class_names: Mapping[int, str]
     yolo_geometry: YoloGeometry
+    own_labels: Mapping[str, tuple[ImageLabels, LabelFormat | None]]
     voc_counts_from_one: bool
     flip_idx: tuple[int, ...] | None
-    splits: Mapping[PurePosixPath, Split]
-    coco_labels: Mapping[PurePosixPath, ImageLabels]
-    labels_without_image: tuple[PurePosixPath, ...]
+    splits: Mapping[str, Split]
+    coco_labels: Mapping[str, ImageLabels]
+    labels_without_image: tuple[str, ...]
     problems: tuple[Problem, ...]
 
 
 def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     """Find the (shallowest) dataset in a folder or archive, and decide how to read its labels.
 
-    Reads data.yaml, class lists, COCO files and, for the geometry, every YOLO and VOC file once.
+    Reads data.yaml, class lists, COCO and YOLO files, and looks at every VOC file.
 
     Args:
         paths: every file, relative to the top.
@@ -89,16 +88,17 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     listed = list(paths)
     # A file system may hold names with backslashes; the reader gets what it has listed.
     listed_paths = {clean_path(path): path for path in listed}
-    layout = find_datasets(listed)[0]
+    layout = find_dataset(listed)
     log = label_log(layout.root)
 
-    def content_of(path: PurePosixPath) -> bytes | None:
+    def content_of(path: str) -> bytes | None:
         return _read(listed_paths[path], path, read, log)
 
-    config, lists, name_problems = _read_names(layout, content_of)
+    described = read_dataset_names(layout.yaml_files, layout.class_lists, str, content_of)
+    config = described.config
     coco = CocoCollector(layout)
     orphans = list(layout.labels_without_image)
-    label_folders = {image.labels[0].parent for image in layout.images if image.labels}
+    label_folders = {labels[0].rpartition("/")[0] for labels in layout.labels if labels}
     for path in layout.json_files:
         content = content_of(path)
         if content is None:
@@ -106,101 +106,94 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         silent = label_log(path)
         json_format = format_of_json(parse_json(content, silent))
         if json_format is JsonFormat.COCO:
-            coco.add(content, path)
-        elif json_format is not None or path.parent in label_folders:
+            coco.add(content, PurePosixPath(path))
+        elif json_format is not None or path.rpartition("/")[0] in label_folders:
             orphans.append(path)
     for orphan in orphans:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
-    names = lists[0].names if lists else {}
-    rows_by_values: Counter[int] = Counter()
-    voc_begins_at_zero: PurePosixPath | None = None
-    silent = label_log(layout.root)
-    for image in layout.images:
-        source = image.labels[0] if image.labels else None
-        if source is None or source.suffix.lower() not in (".txt", ".xml"):
-            continue
-        # A file that cannot be read is reported when its labels are.
-        content = _read(listed_paths[source], source, read, silent)
-        if content is None or len(content) > MAX_LABEL_FILE_BYTES:
-            continue
-        if source.suffix.lower() == ".txt":
-            rows_by_values.update(count_values_per_row(content))
-        elif voc_begins_at_zero is None and begins_at_pixel_zero(content):
-            voc_begins_at_zero = source
+    names = described.names or coco.class_names
+    yolo = YoloCollector(names)
+    own_labels: dict[str, tuple[ImageLabels, LabelFormat | None]] = {}
+    voc_begins_at_zero: str | None = None
+    silent, unread = label_log(), label_log()
+    for image, labels in zip(layout.images, layout.labels, strict=True):
+        source = labels[0] if labels else ""
+        suffix = source[-4:].lower()
+        if suffix == ".txt":
+            content = read_bounded(listed_paths[source], source, read, unread)
+            if content is None:
+                nothing = ImageLabels(
+                    PurePosixPath(image), PurePosixPath(source), (), unread.entries()
+                )
+                own_labels[image], unread = (nothing, None), label_log()
+            else:
+                yolo.add(image, source, content)
+        elif suffix == ".xml" and voc_begins_at_zero is None:
+            # A file that cannot be read is reported when its labels are.
+            content = read_bounded(listed_paths[source], source, read, silent)
+            if content is not None and begins_at_pixel_zero(content):
+                voc_begins_at_zero = source
     if voc_begins_at_zero is not None:
         reason = "a box begins at pixel 0: all VOC boxes are read as counted from 0"
         log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, place=voc_begins_at_zero)
     decision = decide_yolo_geometry(
-        rows_by_values,
+        yolo.row_lengths(),
         keypoint_shape=config.keypoint_shape if config else None,
         task=config.task if config else None,
         dataset=config.file if config else layout.root,
     )
-    splits, split_problems = find_splits(layout, config, content_of)
+    for image, found in yolo.labels(decision.geometry).items():
+        own_labels[image] = found, LabelFormat.YOLO
+    lists = [
+        SplitList(path, split, partial(content_of, path)) for path, split in layout.split_lists
+    ]
+    split_log = label_log(config.file if config else layout.root)
+    splits = find_splits(layout.placed, config, lists, split_log).tolist()
     return DatasetPlan(
         layout=layout,
         listed_paths=listed_paths,
-        class_names=names or coco.class_names,
+        class_names=names,
         yolo_geometry=decision.geometry,
+        own_labels=own_labels,
         voc_counts_from_one=voc_begins_at_zero is None,
         flip_idx=config.flip_idx if config else None,
-        splits=splits,
+        splits={
+            image: split
+            for image, number in zip(layout.images, splits, strict=True)
+            if (split := split_of_number(number)) is not None
+        },
         coco_labels=coco.labels,
         labels_without_image=tuple(orphans),
         problems=(
             *layout.problems,
-            *name_problems,
+            *described.problems,
             *coco.problems,
             *decision.problems,
-            *split_problems,
+            *split_log.entries(),
             *log.entries(),
         ),
     )
 
 
-def read_bounded(
-    plan: DatasetPlan, read: FileReader, path: PurePosixPath, log: ProblemLog
-) -> bytes | None:
-    """Read the label file of one image; None, with a problem, where it is unusable or too large."""
-    content = _read(plan.listed_paths[path], path, read, log)
+def read_bounded(listed: str, path: str, read: FileReader, log: ProblemLog) -> bytes | None:
+    """Read the label file of one image; None, with a problem, where it is unusable or too large.
+
+    Args:
+        listed: the path as listed.
+        path: the path for messages.
+    """
+    content = _read(listed, path, read, log)
     if content is not None and len(content) > MAX_LABEL_FILE_BYTES:
         reason = f"{len(content)} bytes, more than {MAX_LABEL_FILE_BYTES}"
-        log.add(ProblemCode.FILE_TOO_LARGE, reason)
+        log.add(ProblemCode.FILE_TOO_LARGE, reason, place=path)
         return None
     return content
 
 
-def _read(listed: str, path: PurePosixPath, read: FileReader, log: ProblemLog) -> bytes | None:
+def _read(listed: str, path: str, read: FileReader, log: ProblemLog) -> bytes | None:
     """Read one file; None, with a problem, where that fails."""
     try:
         return read(listed)
     except _READ_ERRORS as error:
         log.add(ProblemCode.FILE_UNREADABLE, f"{type(error).__name__}: {error}"[:200], place=path)
         return None
-
-
-def _read_names(
-    layout: DatasetLayout, content_of: Callable[[PurePosixPath], bytes | None]
-) -> tuple[DataYaml | None, list[ClassList], tuple[Problem, ...]]:
-    """Read every file that names classes: data.yaml first, then lists, the nearest to the root."""
-    config: DataYaml | None = None
-    lists: list[ClassList] = []
-    problems: list[Problem] = []
-    for path in layout.yaml_files:
-        content = content_of(path)
-        found = read_data_yaml(content, path) if content is not None else None
-        if found is None:
-            continue
-        problems += found.problems
-        if found.names:
-            lists.append(ClassList(path, found.names))
-            config = config or found
-    for path in layout.class_lists:
-        content = content_of(path)
-        if content is None:
-            continue
-        class_list = read_class_list(content, path)
-        problems += class_list.problems
-        if class_list.names:
-            lists.append(class_list)
-    return config, lists, (*problems, *compare_class_names(lists))

@@ -14,7 +14,6 @@ from tasks.labels.formats.labelme import read_labelme
 from tasks.labels.formats.pascal_voc import read_pascal_voc
 from tasks.labels.formats.project_json import read_project_json
 from tasks.labels.formats.registry import LabelFormat, read_single_coco
-from tasks.labels.formats.yolo import read_yolo
 from tasks.labels.geometry import ImageSize
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, quoted
@@ -100,7 +99,7 @@ def read_dataset_labels(
         layout=plan.layout.kind,
         class_names=names.result(),
         images=tuple(images),
-        labels_without_image=plan.labels_without_image,
+        labels_without_image=tuple(map(PurePosixPath, plan.labels_without_image)),
         problems=(*plan.problems, *names.problems(), *pixels),
     )
 
@@ -108,41 +107,39 @@ def read_dataset_labels(
 def iterate_images(
     plan: DatasetPlan, read: FileReader, *, size_of_image: SizeOfImage | None = None
 ) -> Iterator[DatasetImage]:
-    """Read the labels of one image after the other, in the order of the paths, in bounded memory.
+    """Read the labels of one image after the other, in the order of the paths.
 
     Args:
         plan: from `plan_dataset` with the same files.
         read: as for `read_dataset_labels`.
         size_of_image: as for `read_dataset_labels`.
     """
-    for image in plan.layout.images:
-        labels: ImageLabels | None = plan.coco_labels.get(image.path)
+    for path, label_files in zip(plan.layout.images, plan.layout.labels, strict=True):
+        labels: ImageLabels | None = plan.coco_labels.get(path)
         label_format = LabelFormat.COCO if labels is not None else None
         # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
-        own = image.labels[0] if image.labels else None
-        if own is not None and (labels is None or own.suffix.lower() == ".json"):
-            labels, label_format = _read_own_file(plan, read, own, image.path, size_of_image)
-        yield DatasetImage(image.path, plan.splits.get(image.path), labels, label_format)
+        own = label_files[0] if label_files else None
+        if own is not None and (labels is None or own.lower().endswith(".json")):
+            labels, label_format = plan.own_labels.get(path) or _read_own_file(
+                plan, read, own, PurePosixPath(path), size_of_image
+            )
+        image = labels.image if labels is not None else PurePosixPath(path)
+        yield DatasetImage(image, plan.splits.get(path), labels, label_format)
 
 
 def _read_own_file(
     plan: DatasetPlan,
     read: FileReader,
-    source: PurePosixPath,
+    path: str,
     image: PurePosixPath,
     size_of_image: SizeOfImage | None,
 ) -> tuple[ImageLabels, LabelFormat | None]:
     """Read the label file of one image in the format that its suffix and content tell."""
-    log = label_log(source)
-    content = read_bounded(plan, read, source, log)
+    source, log = PurePosixPath(path), label_log(path)
+    content = read_bounded(plan.listed_paths[path], path, read, log)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
     suffix = source.suffix.lower()
-    if suffix == ".txt":
-        labels = read_yolo(
-            content, source=source, image=image, geometry=plan.yolo_geometry, names=plan.class_names
-        )
-        return labels, LabelFormat.YOLO
     size = size_of_image(image) if size_of_image is not None else None
     if suffix == ".xml":
         labels = read_pascal_voc(
@@ -185,16 +182,15 @@ class _NamesInUse:
         """Take the names of one image's labels."""
         if image.labels is None:
             return
-        for label in image.labels.labels:
-            if label.class_id is None:
-                self._without_id.add(label.class_name)
+        for class_id, name in image.labels.classes:
+            if class_id is None:
+                self._without_id.add(name)
                 continue
-            first = self._by_id.setdefault(label.class_id, label.class_name)
-            key = (label.class_id, label.class_name)
-            if first != label.class_name and key not in self._reported:
-                self._reported.add(key)
+            first = self._by_id.setdefault(class_id, name)
+            if first != name and (class_id, name) not in self._reported:
+                self._reported.add((class_id, name))
                 reason = (
-                    f"class {label.class_id} is {quoted(label.class_name)} here and "
+                    f"class {class_id} is {quoted(name)} here and "
                     f"{quoted(first)} in an earlier file"
                 )
                 source = image.labels.source

@@ -14,8 +14,8 @@ from tasks.labels.formats.coco_writer import write_coco
 from tasks.labels.formats.labelme import write_labelme
 from tasks.labels.formats.pascal_voc import write_pascal_voc
 from tasks.labels.formats.project_json import write_project_json
-from tasks.labels.formats.yolo import write_yolo
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.files import write_yolo
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize
 from tasks.labels.problems import ProblemCode, label_log
 

@@ -49,7 +49,7 @@ class GeneratedContent:
 def labels_of(dataset: MergedDataset, path: str) -> tuple[Label, ...] | None:
     """The labels of an image; None for one without a label file."""
     image = dataset.images.get(path)
-    return None if image is None or image.labels is None else image.labels.labels
+    return None if image is None or image.labels is None else tuple(image.labels.labels)
 
 
 def wanted_keys(

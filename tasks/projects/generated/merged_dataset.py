@@ -13,7 +13,7 @@ from tasks.images.decoding import read_image_facts
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.dataset.reading import DatasetImage, iterate_images
 from tasks.labels.formats.registry import LabelConventions
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.projects.sources.source import FileSource
 from tasks.reports.problem_log import Problem

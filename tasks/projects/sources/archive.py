@@ -98,25 +98,25 @@ class ArchiveSource:
         """
         listing = SourceListing()
         entries: dict[str, zipfile.ZipInfo] = {}
-        folders: set[PurePosixPath] = set()
+        folders: set[str] = set()
         for entry in self._archive.infolist():
-            name = clean_path(entry.filename)
+            name = PurePosixPath(clean_path(entry.filename))
             if entry.filename.endswith(("/", "\\")):
                 continue
-            folders.update(name.parents)
+            folders.update(map(str, name.parents))
             path = str(name)
             if path in entries:
                 listing.problems.append(f"{path}: is there more than once; the last one counts")
             entries[path] = entry
-        log = label_log(clean_path(""))
+        log = label_log()
         total = 0
         for file in clean_listing((entry.filename for entry in self._archive.infolist()), log):
-            path = str(file.path)
+            path = file.path
             entry = entries[path]
             if not file.is_image and file.suffix not in LABEL_SUFFIXES:
                 continue
             reason = self._reason_to_leave_out(entry, file)
-            if file.path in folders:
+            if path in folders:
                 reason = "is a file and a folder in the archive"
             if reason is not None:
                 listing.problems.append(f"{path}: {reason}")
@@ -150,7 +150,7 @@ class ArchiveSource:
             return f"declares {entry.file_size:,} bytes, more than the limit"
         if entry.file_size > _HIGHEST_RATIO * max(entry.compress_size, 1):
             return "declares more bytes than its compression can give"
-        parts = [len(os.fsencode(part)) for part in file.path.parts]
+        parts = [len(os.fsencode(part)) for part in file.path.split("/")]
         if max(parts) > _LONGEST_NAME or sum(parts) + len(parts) > _LONGEST_PATH:
             return "has a name that is too long for a file system"
         return None

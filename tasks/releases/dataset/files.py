@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow.compute as pc
 
 from tasks.labels.dataset.addresses import Split, split_of_name
-from tasks.labels.formats.class_files import (
-    ClassList,
-    DataYaml,
-    compare_class_names,
-    read_class_list,
-    read_data_yaml,
-)
+from tasks.labels.dataset.folders import DatasetFolders, read_folders
 from tasks.releases.archive.directory import Integers
+from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
-from tasks.releases.dataset.folders import DatasetFolders, read_folders
-from tasks.reports.problem_log import Problem
-
-Reader = Callable[[int], bytes | None]
-"""Returns the bytes of a member, None (with a problem noted) where it cannot be read."""
 
 _MOST_DESCRIPTIONS = 20
 # Text files that lie beside labels and are none: papers, class lists, lists of splits.
@@ -76,14 +65,18 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
     describes = used & np.isin(names.kinds, (MemberKind.YAML, MemberKind.NAMES))
     describes[special] = True
     size = len(names.folders)
-    is_described = np.zeros(size, bool)
-    is_described[names.folder_ids[describes]] = True
+    is_wanted = np.zeros(size, bool)
+    is_wanted[names.folder_ids[is_image | is_label | describes]] = True
+    if int(is_wanted.sum()) > limits.folders:
+        count = int(is_wanted.sum())
+        message = f"Images and labels lie in {count} folders; {limits.folders} are allowed."
+        raise ReleaseError(ReleaseErrorCode.TOO_MANY_MEMBERS, message)
     folders = read_folders(
-        names.folders,
+        # Bytes that are no UTF-8 stay distinct.
+        list(map(os.fsdecode, names.folders)),
         np.bincount(names.folder_ids[is_image], minlength=size),
         np.bincount(names.folder_ids[is_label], minlength=size),
-        is_described,
-        limits.folders,
+        is_wanted,
     )
     inside = folders.is_inside[names.folder_ids] if size else np.zeros(len(used), bool)
     near = inside | folders.is_above[names.folder_ids] if size else inside
@@ -98,6 +91,9 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
             class_lists.append(member)
         elif split and not folders.is_label_folder[folder] and folders.splits[folder] == 3:
             split_lists.append((member, split))
+        elif split and inside[member]:
+            # An image called like a split keeps its label.
+            is_label[member] = True
     return DatasetFiles(
         folders=folders,
         images=np.flatnonzero(is_image & inside),
@@ -128,59 +124,6 @@ def _depth(names: MemberNames, member: int) -> tuple[int, bytes]:
 def _nearest_first(names: MemberNames, members: list[int]) -> list[int]:
     """Return the members nearest to the top, at most `_MOST_DESCRIPTIONS`."""
     return sorted(members, key=lambda member: _depth(names, member))[:_MOST_DESCRIPTIONS]
-
-
-@dataclass(frozen=True)
-class DatasetNames:
-    """What the describing files say.
-
-    Attributes:
-        config: the data.yaml that counts; None where there is none.
-        names: class names by id, ascending.
-        source: the member with the names; None where there are none.
-        problems: of all describing files.
-    """
-
-    config: DataYaml | None
-    names: dict[int, str]
-    source: int | None
-    problems: tuple[Problem, ...]
-
-
-def read_dataset_names(
-    files: DatasetFiles, path_of: Callable[[int], str], read: Reader
-) -> DatasetNames:
-    """Read every file that names classes: data.yaml first, then lists, the nearest to the root.
-
-    Args:
-        files: the dataset's files.
-        path_of: returns the name of a member for people.
-        read: see `Reader`.
-    """
-    config: DataYaml | None = None
-    lists: list[tuple[int, ClassList]] = []
-    problems: list[Problem] = []
-    for member in files.yaml_files:
-        content = read(member)
-        file = PurePosixPath(path_of(member))
-        found = read_data_yaml(content, file) if content is not None else None
-        if found is None:
-            continue
-        problems += found.problems
-        if found.names:
-            lists.append((member, ClassList(file, found.names)))
-            config = config or found
-    for member in files.class_lists:
-        content = read(member)
-        if content is None:
-            continue
-        class_list = read_class_list(content, PurePosixPath(path_of(member)))
-        problems += class_list.problems
-        if class_list.names:
-            lists.append((member, class_list))
-    names = dict(sorted(lists[0][1].names.items())) if lists else {}
-    problems += compare_class_names([one for _, one in lists])
-    return DatasetNames(config, names, lists[0][0] if lists else None, tuple(problems))
 
 
 def class_folders_of(names: MemberNames, files: DatasetFiles) -> Integers | None:

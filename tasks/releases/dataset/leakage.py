@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.labels.dataset.folders import UNSPLIT_NUMBER
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_names import Flags, MemberNames
@@ -23,7 +24,6 @@ from tasks.releases.archive.members import (
     read_compressed,
     read_member,
 )
-from tasks.releases.dataset.folders import UNSPLIT_NUMBER
 from tasks.releases.problems import ReleaseProblemCode
 from tasks.releases.statistics import SPLIT_NAMES, UNSPLIT
 from tasks.reports.problem_log import Problem, ProblemLog

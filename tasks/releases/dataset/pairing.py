@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.labels.dataset.folders import DatasetFolders
 from tasks.releases.archive.directory import Integers
 from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
-from tasks.releases.dataset.folders import DatasetFolders
 
 NONE = -1
 # Where an image has several label files, the one of the first kind here counts: a release is for
@@ -75,7 +75,7 @@ def pair_labels(
     shadowed = np.sort(candidates[order[~is_first & taken[order]]])
     if len(leftover) and (labels == NONE).any():
         leftover = _pair_leftover(names, folders, images, labels, leftover)
-    trainer_labels = np.where(_is_where_trainers_look(names, folders, images, labels), labels, NONE)
+    trainer_labels = np.where(_is_where_trainers_look(names, images, labels), labels, NONE)
     is_shared = np.zeros(len(images), bool)
     labelled = np.flatnonzero(labels != NONE)
     # The first image of a name keeps the label.
@@ -100,15 +100,25 @@ def _keys(
     return keys[: len(images)], keys[len(images) :]
 
 
-def _is_where_trainers_look(
-    names: MemberNames, folders: DatasetFolders, images: Integers, labels: Integers
-) -> Flags:
+def _trainer_ids(folders: list[bytes]) -> NDArray[np.int32]:
+    """Find the folder in which Ultralytics looks for labels: the last `images` becomes `labels`."""
+    numbers = {folder: number for number, folder in enumerate(folders)}
+    ids = np.empty(len(folders), np.int32)
+    for index, folder in enumerate(folders):
+        # The archive is extracted into some folder, so that a slash always comes before.
+        head, found, tail = (b"/" + folder + b"/").rpartition(b"/images/")
+        looked_in = head + b"/labels/" + tail if found else b"/" + folder + b"/"
+        ids[index] = numbers.get(looked_in[1:-1], -1)
+    return ids
+
+
+def _is_where_trainers_look(names: MemberNames, images: Integers, labels: Integers) -> Flags:
     """Whether Ultralytics finds the label of each image: its folder, its stem, and `.txt`."""
     paired = np.flatnonzero(labels != NONE)
     flags = np.zeros(len(images), bool)
     of_image, of_label = images[paired], labels[paired]
     is_text = np.array([suffix == b".txt" for suffix in names.suffixes], bool)
-    looked_in = folders.trainer_ids[names.folder_ids[of_image]]
+    looked_in = _trainer_ids(names.folders)[names.folder_ids[of_image]]
     flags[paired] = is_text[names.suffix_ids[of_label]]
     flags[paired] &= looked_in == names.folder_ids[of_label]
     # Pairs by their keys have equal stems; only those of the second look may not.

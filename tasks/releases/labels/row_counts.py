@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.labels.formats.yolo.rows import GEOMETRIES, UNKNOWN, UNUSED, JudgedRows
 from tasks.releases.archive.directory import Integers
-from tasks.releases.labels.rows import GEOMETRIES, UNKNOWN, UNUSED, JudgedRows
 from tasks.releases.statistics import (
     SPLIT_NAMES,
     UNSPLIT,

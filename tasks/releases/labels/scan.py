@@ -11,22 +11,20 @@ from numpy.typing import NDArray
 
 from storage.errors import JobCancelledError
 from tasks.labels.annotations import GeometryKind
-from tasks.labels.formats.yolo_geometry import BOX_VALUES, YoloGeometry, decide_yolo_geometry
+from tasks.labels.formats.yolo.geometry import YoloDecision, YoloGeometry, decide_yolo_geometry
+from tasks.labels.formats.yolo.irregular import read_irregular
+from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.labels.formats.yolo.rows import geometries_of_counts, judge_rows
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_names import Flags
 from tasks.releases.archive.members import MemberBatch, read_batches
-from tasks.releases.labels.irregular import read_irregular, read_like_trainer
-from tasks.releases.labels.numbers import LabelRows, parse_label_files
 from tasks.releases.labels.row_counts import RowCounts
-from tasks.releases.labels.rows import geometries_of_counts, judge_rows, merge_rows
-from tasks.releases.labels.trainer_view import keep_as_trainer
+from tasks.releases.labels.trainer_view import keep_as_trainer, read_like_trainer
 from tasks.releases.problems import ReleaseProblemCode
 from tasks.reports.problem_log import Problem, ProblemLog
 
 Progress = Callable[[int, int], None]
-_FEWEST_POSE_VALUES = 11
-"""Two keypoints with visibility: rows of fewer values are no evidence for keypoints."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +104,6 @@ def scan_labels(
         if attempt.run(descriptor, progress, should_stop):
             log.extend(attempt.log)
             return attempt.result()
-
-
-def decide(lengths: Mapping[int, int], task: LabelTask) -> tuple[YoloGeometry, tuple[Problem, ...]]:
-    """Decide what the rows of a dataset hold, from the number of rows of each length.
-
-    As `decide_yolo_geometry`; and rows that all have one length that no box or outline has are
-    keypoints with visibility, where that fits.
-    """
-    declared = task.task
-    long = {length for length, rows in lengths.items() if rows and length > BOX_VALUES + 1}
-    if task.keypoint_shape is None and declared is None and len(long) == 1:
-        (length,) = long
-        fits = length % 2 == 0 and (length - BOX_VALUES) % 3 == 0
-        if fits and length >= _FEWEST_POSE_VALUES:
-            declared = "pose"
-    decision = decide_yolo_geometry(lengths, keypoint_shape=task.keypoint_shape, task=declared)
-    return decision.geometry, decision.problems
 
 
 class _Pass:
@@ -251,9 +232,15 @@ class _Pass:
         lengths, amounts = np.unique(rows.counts, return_counts=True)
         self.rows_by_length.update(dict(zip(lengths.tolist(), amounts.tolist(), strict=True)))
         self.lengths.update(lengths.tolist())
-        geometry, _ = decide(dict.fromkeys(self.lengths, 1), self.task)
-        before, self.geometry = self.geometry, geometry
+        before = self.geometry
+        self.geometry = geometry = self._decision(dict.fromkeys(self.lengths, 1)).geometry
         return before is None or _reads_alike(before, geometry)
+
+    def _decision(self, lengths: Mapping[int, int]) -> YoloDecision:
+        """Decide what the rows hold, from the number of rows of each length."""
+        return decide_yolo_geometry(
+            lengths, keypoint_shape=self.task.keypoint_shape, task=self.task.task
+        )
 
     def _sum_written(
         self,
@@ -312,9 +299,10 @@ class _Pass:
 
     def result(self) -> LabelSums:
         """Return the sums."""
-        geometry, problems = decide(self.rows_by_length, self.task)
+        decision = self._decision(self.rows_by_length)
         return LabelSums(
-            self.task.labels, geometry, self.rows_by_length.total(), problems, self.counts,
+            self.task.labels, decision.geometry, self.rows_by_length.total(), decision.problems,
+            self.counts,
             self.instances, self.problem_rows, self.repeated,
             self.kept, self.has_rows, self.is_read, self.is_kept,
         )  # fmt: skip

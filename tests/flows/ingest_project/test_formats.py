@@ -10,7 +10,7 @@ import pytest
 from tasks.labels.annotations import Box, GeometryKind, ImageLabels, Label, Polygon
 from tasks.labels.formats.coco_writer import write_coco
 from tasks.labels.formats.registry import LabelConventions, LabelFormat, write_label_file
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize
 from tests.flows.ingest_project.ingest_samples import ROWS, as_json, index_of, picture, write
 

@@ -20,8 +20,8 @@ from tasks.labels.annotations import (
     OrientedBox,
     Polygon,
 )
-from tasks.labels.formats.yolo import write_yolo
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.files import write_yolo
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.trainer.geometry import (
     Adjustment,
     TaskGeometry,

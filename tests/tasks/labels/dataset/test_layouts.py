@@ -9,16 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.labels.dataset.addresses import LayoutKind, Split, split_of_name
-from tasks.labels.dataset.layouts import find_datasets
+from tasks.labels.dataset.folders import split_of_number
+from tasks.labels.dataset.layouts import find_dataset
 from tests.tasks.labels.label_samples import codes
 
 
 def the_dataset(*paths: str):
-    return find_datasets(paths)[0]
+    return find_dataset(paths)
 
 
 def pairs(layout) -> dict[str, list[str]]:
-    return {str(image.path): [str(path) for path in image.labels] for image in layout.images}
+    return dict(zip(layout.images, map(list, layout.labels), strict=True))
+
+
+def splits(layout) -> list[Split | None]:
+    return [
+        split_of_number(layout.placed.folders.splits[folder]) for folder in layout.placed.folder_ids
+    ]
 
 
 @pytest.mark.parametrize("wrapper", ["", "wrap/", "a/b/c/", "train/", "ä b/"])
@@ -37,7 +44,7 @@ def pairs(layout) -> dict[str, list[str]]:
 def test_layouts_below_any_wrapper(wrapper, image, label, split, kind):
     layout = the_dataset(wrapper + image, wrapper + label, wrapper + "data.yaml")
     assert layout.root == PurePosixPath(wrapper)
-    assert [one.split for one in layout.images] == [split]
+    assert splits(layout) == [split]
     assert pairs(layout) == {wrapper + image: [wrapper + label]}
     assert layout.kind is (kind or LayoutKind.IMAGES_THEN_SPLIT)
     assert [str(path) for path in layout.yaml_files] == [wrapper + "data.yaml"]
@@ -63,7 +70,7 @@ def test_layouts_below_any_wrapper(wrapper, image, label, split, kind):
 def test_flat_layouts(image, label):
     layout = the_dataset(image, label)
     assert pairs(layout) == {image: [label]}
-    assert (layout.kind, layout.images[0].split) == (LayoutKind.FLAT, None)
+    assert (layout.kind, splits(layout)) == (LayoutKind.FLAT, [None])
 
 
 def test_folders_between_images_and_split_are_kept_apart():
@@ -74,7 +81,7 @@ def test_folders_between_images_and_split_are_kept_apart():
         "images/a/train/x.jpg": ["labels/a/train/x.txt"],
         "images/b/train/x.jpg": [],
     }
-    assert [image.split for image in layout.images] == [Split.TRAIN] * 2
+    assert splits(layout) == [Split.TRAIN] * 2
 
 
 def test_equal_names_in_different_folders_stay_apart():
@@ -87,7 +94,7 @@ def test_equal_names_in_different_folders_stay_apart():
         "images/train/x.jpg": ["labels/train/x.txt"],
         "images/val/x.jpg": ["labels/val/x.txt"],
     }
-    assert layout.labels_without_image == (PurePosixPath("labels/train/b/x.txt"),)
+    assert layout.labels_without_image == ("labels/train/b/x.txt",)
 
 
 def test_json_counts_before_toon_before_text_before_xml():
@@ -129,12 +136,25 @@ def test_backslashes_are_slashes():
 
 def test_the_shallowest_of_two_datasets_counts():
     paths = ["images/train/x.jpg", "old/images/train/x.jpg", "old/data.yaml", "data.yaml"]
-    first, second = find_datasets(paths)
-    assert (str(first.root), str(second.root)) == (".", "old")
-    assert codes(first.problems) == ["dataset_root_extra"]
-    assert first.problems[0].place == "old"
-    assert [str(path) for path in first.yaml_files] == ["data.yaml"]
-    assert [str(path) for path in second.yaml_files] == ["old/data.yaml"]
+    layout = the_dataset(*paths)
+    assert (str(layout.root), layout.images) == (".", ("images/train/x.jpg",))
+    assert [(problem.code, problem.place) for problem in layout.problems] == [
+        ("dataset_root_extra", "old")
+    ]
+    assert layout.yaml_files == ("data.yaml",)
+
+
+def test_a_dataset_with_splits_or_labels_counts_before_a_folder_of_images():
+    paths = ["images/preview.jpg", "data/set/images/train/x.jpg", "data/set/labels/train/x.txt"]
+    layout = the_dataset(*paths)
+    assert (str(layout.root), pairs(layout)) == ("data/set", {paths[1]: [paths[2]]})
+    assert [problem.place for problem in layout.problems] == ["."]
+
+
+def test_a_text_above_the_dataset_is_no_label_of_it():
+    layout = the_dataset("x.txt", "d/images/train/x.jpg", "d/images/images/x.jpg", "coco.json")
+    assert set(map(tuple, pairs(layout).values())) == {()}
+    assert layout.json_files == ("coco.json",)
 
 
 def test_mostly_plain_folders_are_one_dataset():
@@ -167,7 +187,7 @@ def test_texts_that_are_no_labels_are_no_orphans():
         "obj.names",
         "labels/classes.txt",
     ]
-    assert layout.split_lists == ((PurePosixPath("train.txt"), Split.TRAIN),)
+    assert layout.split_lists == (("train.txt", Split.TRAIN),)
     assert [str(path) for path in layout.json_files] == ["meta.json"]
 
 
@@ -193,8 +213,8 @@ def test_names_that_clash_are_noted():
 
 
 def test_nothing_is_an_empty_dataset():
-    assert find_datasets([])[0].images == ()
-    assert find_datasets(["a/readme.txt", "."])[0].images == ()
+    assert find_dataset([]).images == ()
+    assert find_dataset(["a/readme.txt", "."]).images == ()
 
 
 def test_labels_alone_are_all_without_image():
@@ -227,13 +247,12 @@ some_paths = st.lists(
 
 @given(some_paths, st.randoms())
 def test_every_image_is_listed_once_and_the_order_of_paths_is_nothing(paths, random):
-    layouts = find_datasets(paths)
-    listed = [str(image.path) for layout in layouts for image in layout.images]
-    assert len(listed) == len(set(listed))
-    assert set(listed) <= set(paths)
-    used = [path for layout in layouts for image in layout.images for path in image.labels]
+    layout = find_dataset(paths)
+    assert len(layout.images) == len(set(layout.images))
+    assert set(layout.images) <= set(paths)
+    used = [path for labels in layout.labels for path in labels]
     assert len(used) == len(set(used))
     shuffled = list(paths)
     random.shuffle(shuffled)
-    again = find_datasets(shuffled)
-    assert [(one.root, one.images) for one in again] == [(one.root, one.images) for one in layouts]
+    again = find_dataset(shuffled)
+    assert (again.root, pairs(again)) == (layout.root, pairs(layout))

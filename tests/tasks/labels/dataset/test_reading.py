@@ -28,8 +28,8 @@ from tasks.labels.formats.labelme import write_labelme
 from tasks.labels.formats.pascal_voc import write_pascal_voc
 from tasks.labels.formats.project_json import write_project_json
 from tasks.labels.formats.registry import LabelFormat
-from tasks.labels.formats.yolo import write_yolo
-from tasks.labels.formats.yolo_geometry import YoloGeometry
+from tasks.labels.formats.yolo.files import write_yolo
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize
 from tests.places import EMPIRE
 from tests.tasks.labels.label_samples import (
@@ -145,7 +145,9 @@ def test_a_cancelled_job_is_not_swallowed():
 
 
 def test_images_can_be_read_one_after_the_other():
-    files = write_dataset([[Label("kedi", Box(0.5, 0.5, 1, 1), 1)]] * 3, "yolo", GeometryKind.BOX)
+    files = write_dataset(
+        [[Label("kedi", Box(0.5, 0.5, 1, 1), 1)]] * 3, "labelme", GeometryKind.BOX
+    )
     plan = plan_dataset(files, files.__getitem__)
     reads: list[str] = []
 
@@ -157,6 +159,52 @@ def test_images_can_be_read_one_after_the_other():
     assert next(images).split is Split.TRAIN
     assert len(reads) == 1
     assert [image.split for image in images] == [Split.TRAIN, Split.VAL]
+
+
+def test_yolo_files_are_read_once():
+    files = write_dataset([[Label("kedi", Box(0.5, 0.5, 1, 1), 1)]] * 3, "yolo", GeometryKind.BOX)
+    reads: Counter[str] = Counter()
+
+    def read(path: str) -> bytes:
+        reads[path] += 1
+        return files[path]
+
+    found = read_dataset_labels(files, read)
+    assert [len(image.labels.labels) for image in found.images] == [1, 1, 1]
+    assert reads == {path: 1 for path in files if not path.endswith(".jpg")}
+
+
+@pytest.mark.parametrize("batch_files", [1, 2, 10_000])
+def test_how_files_are_put_together_makes_no_difference(monkeypatch, batch_files):
+    monkeypatch.setattr("tasks.labels.dataset.yolo_files._BATCH_FILES", batch_files)
+    found = read_files(
+        {
+            "a.jpg": "", "b.jpg": "", "c.jpg": "", "d.jpg": "", "e.jpg": "",
+            "a.txt": "", "b.txt": "# none\n", "c.txt": "1 .5 .5 .1 .1\nx 1 1 1 1\n0 .5 .5 .1 .1 9",
+            "d.txt": "0 .1 .1 .2 .1 .2 .2 .1 .1\n0 2 .5 .1 .1",
+        }
+    )  # fmt: skip
+    labels = {image.path.stem: image.labels for image in found.images}
+    box = Box(0.5, 0.5, 0.1, 0.1)
+    assert labels.pop("e") is None
+    assert {name: one.labels for name, one in labels.items()} == {
+        "a": (),
+        "b": (),
+        "c": (Label("1", box, 1, line=1), Label("0", box, 0, line=3)),
+        "d": (
+            Label("0", Polygon(((0.1, 0.1), (0.2, 0.1), (0.2, 0.2))), 0, line=1),
+            Label("0", Box(2, 0.5, 0.1, 0.1), 0, line=2),
+        ),
+    }
+    assert {name: codes(one.problems) for name, one in labels.items()} == {
+        "a": [],
+        "b": [],
+        "c": ["class_unknown", "extra_column"],
+        "d": ["coord_over_one"],
+    }
+    assert [problem.line for problem in labels["c"].problems] == [2, 3]
+    assert found.class_names == {0: "0", 1: "1"}
+    assert labels["c"].classes == [(1, "1"), (0, "0")]
 
 
 def test_missing_and_empty_labels_are_told_apart():

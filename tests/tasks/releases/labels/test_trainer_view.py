@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.inference.model.quiet_ultralytics import import_ultralytics
-from tasks.releases.labels.irregular import read_like_trainer
-from tasks.releases.labels.numbers import LabelRows, parse_label_files
-from tasks.releases.labels.rows import merge_rows
-from tasks.releases.labels.trainer_view import keep_as_trainer
+from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.releases.labels.trainer_view import keep_as_trainer, read_like_trainer
 
 CLASS_COUNT = 3
 CLASSES = st.sampled_from(["0", "1", "2", "0.0", "3", "1.5", "-1", "cat", "-0.0"])

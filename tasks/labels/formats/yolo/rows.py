@@ -1,12 +1,13 @@
-"""What the rows of label files hold, judged for many rows at once.
+"""What the rows of YOLO label files hold, judged for many rows at once.
 
-The rules, codes and tolerances are those of `tasks.labels.formats.yolo` and
-`tasks.labels.geometry`, which read one file at a time.
+A row that cannot be read is left out and noted; it never hides the others. Rows that occur twice
+are noted and kept; so are positions outside the image.
 """
 
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,33 +16,26 @@ from numpy.typing import NDArray
 
 from tasks.labels.annotations import GeometryKind
 from tasks.labels.formats.class_files import MAX_CLASS_ID
-from tasks.labels.formats.yolo_geometry import (
+from tasks.labels.formats.yolo.geometry import (
     BOX_VALUES,
     ORIENTED_BOX_VALUES,
     SMALLEST_POLYGON_VALUES,
     YoloGeometry,
 )
+from tasks.labels.formats.yolo.numbers import Flags, Integers, LabelRows, positions_of
+from tasks.labels.geometry import LEAVES_TOLERANCE, RANGE_TOLERANCE, SIZE_TOLERANCE
 from tasks.labels.problems import ProblemCode
-from tasks.releases.archive.directory import Integers
-from tasks.releases.archive.member_names import Flags
-from tasks.releases.labels.numbers import LabelRows
-from tasks.releases.labels.trainer_view import (
-    box_columns,
-    outline_bounds,
-    positions_of,
-    repeated_rows,
-)
 
 GEOMETRIES = ("box", "polygon", "oriented_box", "keypoints", "unknown")
 """Names of geometries; their numbers are the positions here."""
 
-_BOX, _POLYGON, _ORIENTED, _KEYPOINTS, UNKNOWN = range(5)
+BOX, POLYGON, ORIENTED, KEYPOINTS, UNKNOWN = range(5)
 UNUSED = 255
 """The number of rows that are left out."""
 
-_RANGE_TOLERANCE = 1e-9
-_SIZE_TOLERANCE = 2e-6
-_LEAVES_TOLERANCE = 1e-5
+# Weights that nobody can know before: equal sums mean equal rows.
+_WEIGHTS = np.array([secrets.randbits(64) | 1 for _ in range(1024)], np.uint64)
+_MIXER = np.uint64(secrets.randbits(64) | 1)
 Detail = Callable[[int], str]
 
 
@@ -52,6 +46,8 @@ class JudgedRows:
     Attributes:
         geometries: uint8[r], the position in `GEOMETRIES`, or `UNUSED`.
         classes: int64[r], the class; -1 where it is none.
+        counts: int64[r], how many values of each row count: no confidence at its end, no first
+            point of an outline once more.
         boxes: float64[r, 4], centre x, centre y, width and height of the bounding box; NaN for
             rows of no geometry.
         points: int64[r], points of outlines; 0 for the others.
@@ -62,6 +58,7 @@ class JudgedRows:
 
     geometries: NDArray[np.uint8]
     classes: Integers
+    counts: Integers
     boxes: NDArray[np.float64]
     points: Integers
     is_usable: Flags
@@ -78,16 +75,16 @@ def geometries_of_counts(counts: Integers, geometry: YoloGeometry) -> NDArray[np
     """
     by_count = np.full(max(int(counts.max(initial=0)), 16) + 1, UNKNOWN, np.uint8)
     by_count[:BOX_VALUES] = UNUSED
-    by_count[BOX_VALUES] = _BOX
+    by_count[BOX_VALUES] = BOX
     if geometry.keypoint_values is not None:
         if geometry.keypoint_values < len(by_count):
-            by_count[geometry.keypoint_values : geometry.keypoint_values + 2] = _KEYPOINTS
+            by_count[geometry.keypoint_values : geometry.keypoint_values + 2] = KEYPOINTS
         return by_count[counts]
-    by_count[BOX_VALUES + 1] = _BOX
+    by_count[BOX_VALUES + 1] = BOX
     if geometry.kind is GeometryKind.ORIENTED_BOX:
-        by_count[ORIENTED_BOX_VALUES : ORIENTED_BOX_VALUES + 2] = _ORIENTED
+        by_count[ORIENTED_BOX_VALUES : ORIENTED_BOX_VALUES + 2] = ORIENTED
     else:
-        by_count[SMALLEST_POLYGON_VALUES::2] = _POLYGON
+        by_count[SMALLEST_POLYGON_VALUES::2] = POLYGON
     return by_count[counts]
 
 
@@ -153,7 +150,12 @@ class _Judge:
         if not np.isfinite(rows.values).all():
             is_odd = np.add.reduceat((~np.isfinite(rows.values)).astype(np.int64), rows.firsts) > 0
             odd = np.flatnonzero(is_odd & (self.geometries != UNUSED))
-            self.leave_out(ProblemCode.COORD_NOT_FINITE, odd, "a value is not finite")
+            self.leave_out(ProblemCode.COORD_NOT_FINITE, odd, self._not_finite)
+
+    def _not_finite(self, row: int) -> str:
+        first = self.rows.firsts[row]
+        values = self.rows.values[first : first + self.rows.counts[row]]
+        return f"{values[~np.isfinite(values)][0]} is not finite"
 
     def lengths(self) -> None:
         """Note rows whose number of values is odd in one way or another."""
@@ -174,21 +176,24 @@ class _Judge:
                 ProblemCode.POLYGON_ODD, unknown,
                 lambda row: f"{counts[row]} values: the points are not pairs of x and y",
             )  # fmt: skip
-        usual = {_BOX: BOX_VALUES, _ORIENTED: ORIENTED_BOX_VALUES, _KEYPOINTS: values or 0}
-        for number, count in usual.items():
+        usual = {BOX: (BOX_VALUES, "a sixth value"), KEYPOINTS: (values or 0, "a value too many")}
+        usual[ORIENTED] = (ORIENTED_BOX_VALUES, "a tenth value")
+        for number, (count, extra_value) in usual.items():
             extra = np.flatnonzero((self.geometries == number) & (counts == count + 1))
             self.counts[extra] = count
-            self.note(ProblemCode.EXTRA_COLUMN, extra, "a value too many, taken for a confidence")
+            self.note(ProblemCode.EXTRA_COLUMN, extra, f"{extra_value}, taken for a confidence")
 
     def shapes(self) -> None:
         """Find bounding boxes, and note where they lie."""
         firsts, values = self.rows.firsts, self.rows.values
-        boxed = np.flatnonzero((self.geometries == _BOX) | (self.geometries == _KEYPOINTS))
+        boxed = np.flatnonzero((self.geometries == BOX) | (self.geometries == KEYPOINTS))
         columns = box_columns(self.rows, values, boxed)
-        negative = np.minimum(columns[2], columns[3]) < -_SIZE_TOLERANCE
+        negative = np.minimum(columns[2], columns[3]) < -SIZE_TOLERANCE
         self.leave_out(
             ProblemCode.BOX_NEGATIVE_SIZE, boxed[negative],
-            lambda row: f"the size is {values[firsts[row] + 3]:g} x {values[firsts[row] + 4]:g}",
+            lambda row: (
+                f"the row has the size {values[firsts[row] + 3]:g} x {values[firsts[row] + 4]:g}"
+            ),
         )  # fmt: skip
         if negative.any():
             boxed, columns = boxed[~negative], [column[~negative] for column in columns]
@@ -200,28 +205,26 @@ class _Judge:
         highest[boxed] = functools.reduce(np.maximum, columns)
         self._keypoints(lowest, highest)
         self._outlines(lowest, highest)
-        below, above = lowest < -_RANGE_TOLERANCE, highest > 1 + _RANGE_TOLERANCE
+        below, above = lowest < -RANGE_TOLERANCE, highest > 1 + RANGE_TOLERANCE
         self.note(
             ProblemCode.COORD_NEGATIVE, np.flatnonzero(below),
-            lambda row: f"the coordinate {lowest[row]:g}",
+            lambda row: f"the row has the coordinate {lowest[row]:g}",
         )  # fmt: skip
         self.note(
             ProblemCode.COORD_OVER_ONE, np.flatnonzero(above),
-            lambda row: f"the coordinate {highest[row]:g}",
+            lambda row: f"the row has the coordinate {highest[row]:g}",
         )  # fmt: skip
         center_x, center_y, width, height = columns
         flat = boxed[np.minimum(width, height) <= 0]
-        self.note(ProblemCode.BOX_ZERO_AREA, flat, "the box has no area")
-        sticks_out = np.minimum(center_x - width / 2, center_y - height / 2) < -_LEAVES_TOLERANCE
-        sticks_out |= (
-            np.maximum(center_x + width / 2, center_y + height / 2) > 1 + _LEAVES_TOLERANCE
-        )
+        self.note(ProblemCode.BOX_ZERO_AREA, flat, "the row has no area")
+        sticks_out = np.minimum(center_x - width / 2, center_y - height / 2) < -LEAVES_TOLERANCE
+        sticks_out |= np.maximum(center_x + width / 2, center_y + height / 2) > 1 + LEAVES_TOLERANCE
         leaves = boxed[sticks_out & ~below[boxed] & ~above[boxed]]
-        self.note(ProblemCode.BOX_LEAVES_IMAGE, leaves, "the box sticks out of the image")
+        self.note(ProblemCode.BOX_LEAVES_IMAGE, leaves, "the row sticks out of the image")
 
     def _keypoints(self, lowest: NDArray[np.float64], highest: NDArray[np.float64]) -> None:
         """Take the keypoints into the ranges of their rows."""
-        which = np.flatnonzero(self.geometries == _KEYPOINTS)
+        which = np.flatnonzero(self.geometries == KEYPOINTS)
         if not len(which) or self.geometry.keypoint_shape is None:
             return
         count, dimensions = self.geometry.keypoint_shape
@@ -232,14 +235,21 @@ class _Judge:
         lowest[which] = np.minimum(lowest[which], table[:, :, :2].min(axis=(1, 2)))
         highest[which] = np.maximum(highest[which], table[:, :, :2].max(axis=(1, 2)))
         if dimensions == 3:
-            invalid = which[~np.isin(table[:, :, 2], (0, 1, 2)).all(axis=1)]
-            detail = "a visibility is not 0, 1 or 2"
-            self.note(ProblemCode.VISIBILITY_INVALID, invalid, detail)
+            is_wrong = ~np.isin(table[:, :, 2], (0, 1, 2))
+            invalid = np.flatnonzero(is_wrong.any(axis=1))
+            first_wrong = {
+                row: table[place, is_wrong[place], 2][0]
+                for row, place in zip(which[invalid].tolist(), invalid.tolist(), strict=True)
+            }
+            self.note(
+                ProblemCode.VISIBILITY_INVALID, which[invalid],
+                lambda row: f"the row has the visibility {first_wrong[row]}, not 0, 1 or 2",
+            )  # fmt: skip
 
     def _outlines(self, lowest: NDArray[np.float64], highest: NDArray[np.float64]) -> None:
         """Find the boxes around outlines; a first point repeated at the end does not count."""
         firsts, values = self.rows.firsts, self.rows.values
-        which = np.flatnonzero(self.geometries == _POLYGON)
+        which = np.flatnonzero(self.geometries == POLYGON)
         ends = firsts[which] + self.rows.counts[which]
         closed = values[firsts[which] + 1] == values[ends - 2]
         closed &= values[firsts[which] + 2] == values[ends - 1]
@@ -247,7 +257,7 @@ class _Judge:
         few = which[self.counts[which] < SMALLEST_POLYGON_VALUES]
         detail = "an outline of fewer than three different points"
         self.leave_out(ProblemCode.POLYGON_TOO_FEW_POINTS, few, detail)
-        which = np.flatnonzero((self.geometries == _POLYGON) | (self.geometries == _ORIENTED))
+        which = np.flatnonzero((self.geometries == POLYGON) | (self.geometries == ORIENTED))
         if not len(which):
             return
         trimmed = LabelRows(values, firsts, self.counts, self.rows.files, self.rows.lines)
@@ -274,27 +284,80 @@ class _Judge:
         repeats = np.zeros(len(self.rows), bool)
         # Values that do not count may be all that two rows differ in.
         if may_repeat or (self.counts != self.rows.counts).any():
-            repeats = repeated_rows(self.rows, self.rows.values, self.counts) & is_usable
-        detail = "the same as an earlier row"
-        self.note(ProblemCode.ROW_DUPLICATE, np.flatnonzero(repeats), detail)
+            originals = repeated_rows(self.rows, self.rows.values, self.counts)
+            repeats = (originals >= 0) & is_usable
+            self.note(
+                ProblemCode.ROW_DUPLICATE, np.flatnonzero(repeats),
+                lambda row: f"the same as line {self.rows.lines[originals[row]]}",
+            )  # fmt: skip
         return JudgedRows(
-            self.geometries, self.classes, self.boxes, self.points, is_usable, repeats,
-            self.problems,
+            self.geometries, self.classes, self.counts, self.boxes, self.points, is_usable,
+            repeats, self.problems,
         )  # fmt: skip
 
 
-def merge_rows(first: LabelRows, more: list[tuple[int, int, list[float]]]) -> LabelRows:
-    """Add rows of other files, each given by file, line and values; files stay ascending."""
-    if not more:
-        return first
-    values = np.concatenate((first.values, np.array([v for _, _, row in more for v in row])))
-    counts = np.array([len(row) for _, _, row in more], np.int64)
-    firsts = len(first.values) + np.cumsum(counts) - counts
-    files = np.concatenate((first.files, np.array([file for file, _, _ in more], np.int64)))
-    order = np.argsort(files, kind="stable")
-    all_counts = np.concatenate((first.counts, counts))[order]
-    all_firsts = np.concatenate((first.firsts, firsts))[order]
-    lines = np.concatenate((first.lines, np.array([line for _, line, _ in more], np.int64)))[order]
-    # The values of a row follow those of the row before, as sums over rows need.
-    values = values[positions_of(all_firsts, all_counts)]
-    return LabelRows(values, np.cumsum(all_counts) - all_counts, all_counts, files[order], lines)
+def box_columns(
+    rows: LabelRows, values: NDArray[np.floating], which: Integers
+) -> list[NDArray[np.floating]]:
+    """Return the four values behind the class of some rows, column by column."""
+    is_plain = len(which) == len(rows) and len(values) == BOX_VALUES * len(rows)
+    if is_plain and (rows.counts == BOX_VALUES).all():
+        # Nothing but rows of five values: the columns lie there already.
+        return list(values.reshape(-1, BOX_VALUES).T[1:])
+    firsts = rows.firsts[which]
+    return [values[firsts + step] for step in range(1, BOX_VALUES)]
+
+
+def outline_bounds(
+    rows: LabelRows, values: NDArray[np.floating], outlines: Integers
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return left, right, top and bottom of rows of points (an even number of values each)."""
+    counts = rows.counts[outlines] - 1
+    places = positions_of(rows.firsts[outlines] + 1, counts)
+    coordinates = values[places]
+    edges = np.concatenate(([0], np.cumsum(counts // 2)[:-1]))
+    xs, ys = coordinates[0::2], coordinates[1::2]
+    return (
+        np.minimum.reduceat(xs, edges),
+        np.maximum.reduceat(xs, edges),
+        np.minimum.reduceat(ys, edges),
+        np.maximum.reduceat(ys, edges),
+    )
+
+
+def repeated_rows(rows: LabelRows, values: NDArray[np.float64], counts: Integers) -> Integers:
+    """Find rows that repeat an earlier one of their file.
+
+    Rows are compared by sums of their mixed bits with weights drawn at random for each process:
+    that different rows have the same sum is as good as impossible, also for who wants it.
+
+    Args:
+        values: float64[v], in the place of the rows' own values.
+        counts: how many values of each row are compared.
+
+    Returns:
+        int64[r], the first row that is the same; -1 where a row repeats none.
+    """
+    originals = np.full(len(rows), -1, np.int64)
+    if len(rows) < 2:
+        return originals
+    is_whole = int(counts.sum()) == len(values)
+    # Adding zero makes a negative zero a zero.
+    bits = (values + 0.0 if is_whole else values[positions_of(rows.firsts, counts)] + 0.0).view(
+        np.uint64
+    )
+    bits = (bits ^ (bits >> np.uint64(29))) * _MIXER
+    bits ^= bits >> np.uint64(32)
+    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    steps = np.arange(len(bits)) - np.repeat(starts, counts)
+    bits *= _WEIGHTS[steps & 1023] + (steps >> 10).astype(np.uint64) * np.uint64(2)
+    sums = np.add.reduceat(bits, starts)
+    sums += rows.files.astype(np.uint64) * _WEIGHTS[1] + counts.astype(np.uint64) * _WEIGHTS[2]
+    sums ^= sums >> np.uint64(31)
+    order = np.argsort(sums, kind="stable")
+    same = np.flatnonzero(sums[order[1:]] == sums[order[:-1]]) + 1
+    if len(same):
+        heads = np.arange(len(order))
+        heads[same] = 0
+        originals[order[same]] = order[np.maximum.accumulate(heads)[same]]
+    return originals

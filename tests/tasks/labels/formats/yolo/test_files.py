@@ -16,10 +16,9 @@ from tasks.labels.annotations import (
     OrientedBox,
     Polygon,
 )
-from tasks.labels.formats.yolo import read_yolo, write_yolo
-from tasks.labels.formats.yolo_geometry import (
+from tasks.labels.formats.yolo.files import YoloFile, YoloFiles, write_yolo
+from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
-    count_values_per_row,
     decide_yolo_geometry,
 )
 from tests.tasks.labels.label_samples import (
@@ -45,7 +44,8 @@ POSE_3 = YoloGeometry(GeometryKind.KEYPOINTS, (2, 3))
 
 def read(text: str | bytes, geometry=BOXES, names=NAMES):
     content = text.encode() if isinstance(text, str) else text
-    return read_yolo(content, source=SOURCE, image=IMAGE, geometry=geometry, names=names)
+    (found,) = YoloFiles([YoloFile(IMAGE, SOURCE, content)], names).labels(geometry)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -208,6 +208,10 @@ def test_keypoints_of_another_length_or_visibility_are_noted():
         ({11: 3, 5: 1}, {"keypoint_shape": (2, 3)}, GeometryKind.KEYPOINTS, ["mixed_geometry"]),
         ({11: 3}, {"task": "pose"}, GeometryKind.KEYPOINTS, ["keypoint_shape_inferred"]),
         ({11: 3, 7: 1}, {"task": "pose"}, GeometryKind.POLYGON, ["keypoint_shape_invalid"]),
+        ({14: 3}, {}, GeometryKind.KEYPOINTS, ["keypoint_shape_inferred"]),
+        ({14: 3, 5: 1}, {}, GeometryKind.KEYPOINTS, ["keypoint_shape_inferred", "mixed_geometry"]),
+        ({14: 3, 7: 1}, {}, GeometryKind.POLYGON, []),
+        ({8: 3}, {}, GeometryKind.BOX, []),
         ({5: 1}, {"task": "something"}, GeometryKind.BOX, []),
     ],
 )
@@ -223,8 +227,9 @@ def test_a_missing_keypoint_shape_is_inferred_from_the_row_length():
 
 
 def test_values_are_counted_as_they_are_read():
-    content = b"\xef\xbb\xbf# 1 2 3\n0 1 2 3 4\r\n\r\n0\t1\t2\t3\t4 # 5\n1 2\n"
-    assert count_values_per_row(content) == {5: 2, 2: 1}
+    content = b"\xef\xbb\xbf# 1 2 3\n0 1 2 3 4\r\n\r\n0\t1\t2\t3\t4 # 5\n1 2\n0 x 2 3 4 5 6\n"
+    files = [YoloFile(IMAGE, SOURCE, one) for one in (content, b"0 1 2 3 4\n0 1 2 3 4 5 6")]
+    assert YoloFiles(files, NAMES).row_lengths == {5: 3, 7: 1}
 
 
 @pytest.mark.parametrize(
@@ -283,5 +288,16 @@ def test_a_file_of_broken_lines_has_a_bounded_list_of_problems():
     st.sampled_from([BOXES, POLYGONS, ORIENTED, POSE_2, POSE_3]),
 )
 def test_no_content_raises(content, geometry):
-    count_values_per_row(content)
     read(content, geometry)
+
+
+def test_enormous_files_are_read_line_by_line_with_the_same_result(monkeypatch):
+    files = [
+        YoloFile(IMAGE, SOURCE, content)
+        for content in (b"0 .1 .1 .2 .1 .2 .2\n0 0.5 2 .1 .1\n", b"1 .5 .5 .1 .1", b"x\n" * 9)
+    ]
+    at_once = YoloFiles(files, NAMES)
+    monkeypatch.setattr("tasks.labels.formats.yolo.files._MOST_AT_ONCE", 15)
+    by_line = YoloFiles(files, NAMES)
+    assert by_line.row_lengths == at_once.row_lengths == {7: 1, 5: 2}
+    assert by_line.labels(POLYGONS) == at_once.labels(POLYGONS)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from tasks.labels.formats.class_files import class_id_of
 from tasks.labels.formats.text_files import decode_text
-from tasks.labels.formats.yolo_geometry import BOX_VALUES, rows_of
+from tasks.labels.formats.yolo.geometry import BOX_VALUES, rows_of
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import quoted
 
@@ -91,17 +91,3 @@ def _class_problem(word: str) -> tuple[str, str]:
         code = ProblemCode.SEPARATOR_COMMA if "," in word else ProblemCode.CLASS_UNKNOWN
         return code, f"{quoted(word)} is neither a class id nor a known class name"
     return ProblemCode.CLASS_NOT_INTEGER, f"the class {quoted(word)} is no id"
-
-
-def read_like_trainer(content: bytes) -> list[list[float]] | None:
-    """Read one label file as Ultralytics does.
-
-    Returns:
-        The values of each row; None where it cannot read the file and drops the image.
-    """
-    try:
-        text = content.decode("utf-8-sig")
-        lines = text.replace("\r\n", "\n").replace("\r", "\n").strip().splitlines()
-        return [[float(word) for word in line.split()] for line in lines if line.strip()]
-    except ValueError:
-        return None

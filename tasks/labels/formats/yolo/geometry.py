@@ -6,19 +6,20 @@ or three keypoints: no row says it alone.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import GeometryKind
-from tasks.labels.formats.text_files import decode_text, numbered_lines
+from tasks.labels.formats.text_files import numbered_lines
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog
 
 BOX_VALUES = 5
 ORIENTED_BOX_VALUES = 9
 SMALLEST_POLYGON_VALUES = 7
+# Two keypoints with visibility: rows of fewer values are no evidence for keypoints.
+_FEWEST_POSE_VALUES = 11
 _THE_DATASET = PurePosixPath()
 # The names that Ultralytics gives to tasks.
 _KINDS_OF_TASKS = {
@@ -72,16 +73,6 @@ def rows_of(text: str) -> Iterator[tuple[int, str, list[str]]]:
             yield number, line, values
 
 
-def count_values_per_row(content: bytes) -> Counter[int]:
-    """Count the rows of one label file by their number of values.
-
-    This is the cheap look at every file that comes before reading: no value is parsed. Add the
-    counters of all files and give the sum to `decide_yolo_geometry`.
-    """
-    text = decode_text(content, label_log(PurePosixPath()))
-    return Counter(len(values) for _, _, values in rows_of(text))
-
-
 def decide_yolo_geometry(
     rows_by_values: Mapping[int, int],
     *,
@@ -91,18 +82,21 @@ def decide_yolo_geometry(
 ) -> YoloDecision:
     """Decide what the rows of a dataset hold.
 
-    A `keypoint_shape` means keypoints. Otherwise a known task decides. Otherwise 9 values are
+    A `keypoint_shape` means keypoints. Otherwise a known task decides. Otherwise rows that all have
+    one length that no outline has are keypoints with visibility, where that fits; 9 values are
     oriented boxes where all usable rows have 9, odd numbers from 7 are polygons, and 5 are boxes.
     Rows that fit nothing do not take part in the decision.
 
     Args:
-        rows_by_values: number of rows by their number of values, over all files.
+        rows_by_values: number of rows that are numbers by their number of values, over all files.
         keypoint_shape: `kpt_shape` of data.yaml.
         task: `task` of data.yaml: detect, segment, obb or pose; anything else is as if not given.
         dataset: what messages name as the file, for example data.yaml or the dataset's root.
     """
     log = label_log(dataset)
     declared = _KINDS_OF_TASKS.get(task or "")
+    if task is None and _can_only_be_pose(rows_by_values):
+        declared = GeometryKind.KEYPOINTS
     if keypoint_shape is None and declared is GeometryKind.KEYPOINTS:
         keypoint_shape = _inferred_keypoint_shape(rows_by_values)
         if keypoint_shape is None:
@@ -135,6 +129,14 @@ def decide_yolo_geometry(
 def _is_box_or_outline(count: int) -> bool:
     """Whether a row of so many values can be a box, an oriented box or a polygon."""
     return count == BOX_VALUES or (count >= SMALLEST_POLYGON_VALUES and count % 2 == 1)
+
+
+def _can_only_be_pose(rows_by_values: Mapping[int, int]) -> bool:
+    """Whether all long rows have one length that only keypoints with visibility can have."""
+    long = {count for count, rows in rows_by_values.items() if rows and count > BOX_VALUES}
+    length = max(long, default=0)
+    fits = length % 2 == 0 and (length - BOX_VALUES) % 3 == 0
+    return len(long) == 1 and fits and length >= _FEWEST_POSE_VALUES
 
 
 def _inferred_keypoint_shape(rows_by_values: Mapping[int, int]) -> tuple[int, int] | None:

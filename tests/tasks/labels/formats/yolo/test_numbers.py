@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.releases.labels.numbers import parse_label_files
+from tasks.labels.formats.yolo.numbers import parse_label_files
 
 NUMBERS = st.one_of(
     st.floats(0, 1).map(lambda value: f"{value:.6f}"),

@@ -1,25 +1,31 @@
-"""Which folders of an archive belong to its dataset, and what each of them says about its files.
+"""Which folders of a listing belong to its dataset, and what each of them says about its files.
 
-The rules are those of `tasks.labels.dataset.addresses`, applied once for each folder.
+Everything is found once for each folder, never for each file.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.labels.dataset.addresses import Address, LayoutKind, Split, address_of
-from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
-from tasks.releases.statistics import SPLIT_NAMES
+from tasks.labels.dataset.addresses import Address, LayoutKind, Parts, Split, address_of
 
-Parts = tuple[str, ...]
-UNSPLIT_NUMBER = len(SPLIT_NAMES)
-_NUMBERS = {Split.TRAIN: 0, Split.VAL: 1, Split.TEST: 2, None: UNSPLIT_NUMBER}
+SPLITS = tuple(Split)
+"""In arrays a split is its position here."""
+UNSPLIT_NUMBER = len(SPLITS)
+"""Stands in arrays for no split."""
+_NUMBERS = {split: number for number, split in enumerate((*SPLITS, None))}
+
+
+def split_of_number(number: int) -> Split | None:
+    """The split that stands as a number in arrays."""
+    return SPLITS[number] if number < UNSPLIT_NUMBER else None
+
 
 # Stand for the folders of no interest.
 _OTHER: Parts = ("",)
@@ -28,9 +34,9 @@ _NOWHERE = Address(None, None, (), LayoutKind.FLAT, False)
 
 @dataclass(frozen=True)
 class DatasetFolders:
-    """The folders of an archive, seen from the dataset that counts.
+    """The folders of a listing, seen from the dataset that counts.
 
-    All arrays have one element for each folder of the archive.
+    All arrays have one element for each folder of the listing.
 
     Attributes:
         root: the dataset's folder; () where nothing wraps it.
@@ -39,12 +45,11 @@ class DatasetFolders:
         parts: the steps of each folder.
         is_inside: bool, folders of the dataset.
         is_above: bool, folders that contain the dataset's.
+        is_outside: bool, folders of no dataset at all.
         splits: int8, 0 train, 1 val, 2 test, 3 none.
         is_label_folder: bool, by the name.
         keys: int32, equal for folders whose images and labels belong together.
         splitless_keys: int32, the key of a folder of labels of all splits.
-        trainer_ids: int32, the folder where Ultralytics looks for the labels of a folder's images;
-            -1 where there is no such folder.
         class_folders: what is left of each path below root and split.
     """
 
@@ -54,22 +59,21 @@ class DatasetFolders:
     parts: list[Parts]
     is_inside: NDArray[np.bool_]
     is_above: NDArray[np.bool_]
+    is_outside: NDArray[np.bool_]
     splits: NDArray[np.int8]
     is_label_folder: NDArray[np.bool_]
     keys: NDArray[np.int32]
     splitless_keys: NDArray[np.int32]
-    trainer_ids: NDArray[np.int32]
     class_folders: list[Parts]
 
 
 def read_folders(
-    folders: list[bytes],
+    folders: Sequence[str],
     image_counts: NDArray[np.int64],
     label_counts: NDArray[np.int64],
-    is_described: NDArray[np.bool_],
-    most: int,
+    is_wanted: NDArray[np.bool_],
 ) -> DatasetFolders:
-    """Find the dataset among the folders of an archive.
+    """Find the dataset among the folders of a listing.
 
     The shallowest dataset that shows a split or has labels counts; the others are listed.
 
@@ -77,26 +81,18 @@ def read_folders(
         folders: every folder once, with forward slashes.
         image_counts: images directly in each.
         label_counts: label files directly in each.
-        is_described: folders with files that name classes or splits.
-        most: how many of these folders are looked at; the others are of no interest.
-
-    Raises:
-        ReleaseError: there are more.
+        is_wanted: folders to look at; the others are of no interest.
     """
-    wanted = (image_counts > 0) | (label_counts > 0) | is_described
-    if int(wanted.sum()) > most:
-        message = f"Images and labels lie in {int(wanted.sum())} folders; {most} are allowed."
-        raise ReleaseError(ReleaseErrorCode.TOO_MANY_MEMBERS, message)
     parts = [
-        _parts_of(folder) if one else _OTHER
-        for folder, one in zip(folders, wanted.tolist(), strict=True)
+        tuple(step for step in folder.split("/") if step) if one else _OTHER
+        for folder, one in zip(folders, is_wanted.tolist(), strict=True)
     ]
     addresses = [_NOWHERE if one is _OTHER else address_of(one) for one in parts]
     roots = _roots(parts, addresses, image_counts, label_counts)
     root = roots[0][0]
     other_roots = tuple(roots[1:])
     every_root = {one for one, _ in roots}
-    owners = map(_owner, parts, addresses, repeat(every_root))
+    owners = list(map(_owner, parts, addresses, repeat(every_root)))
     is_inside = np.array([owner == root for owner in owners], bool)
     keys: dict[tuple[object, ...], int] = {}
     numbers = np.empty((2, len(folders)), np.int32)
@@ -117,30 +113,13 @@ def read_folders(
         parts=parts,
         is_inside=is_inside,
         is_above=np.array([one == root[: len(one)] for one in parts], bool),
+        is_outside=np.array([owner is None for owner in owners], bool),
         splits=np.array([_NUMBERS[address.split] for address in addresses], np.int8),
         is_label_folder=np.array([address.is_label_folder for address in addresses], bool),
         keys=numbers[0],
         splitless_keys=numbers[1],
-        trainer_ids=_trainer_ids(folders),
         class_folders=class_folders,
     )
-
-
-def _parts_of(folder: bytes) -> Parts:
-    """Return the steps of a folder; bytes that are no UTF-8 stay distinct."""
-    return tuple(step for step in os.fsdecode(folder).split("/") if step)
-
-
-def _trainer_ids(folders: list[bytes]) -> NDArray[np.int32]:
-    """Find the folder in which Ultralytics looks for labels: the last `images` becomes `labels`."""
-    numbers = {folder: number for number, folder in enumerate(folders)}
-    ids = np.empty(len(folders), np.int32)
-    for index, folder in enumerate(folders):
-        # The archive is extracted into some folder, so that a slash always comes before.
-        head, found, tail = (b"/" + folder + b"/").rpartition(b"/images/")
-        looked_in = head + b"/labels/" + tail if found else b"/" + folder + b"/"
-        ids[index] = numbers.get(looked_in[1:-1], -1)
-    return ids
 
 
 def _roots(

@@ -2,7 +2,7 @@
 
 Bytes are classified with a table, the edges of words found, and all words converted together:
 eight digits at a time in one 64-bit word, exactly as `float` does it. Files with anything but
-plain numbers are left to `irregular_labels`.
+plain numbers are left to `tasks.labels.formats.yolo.irregular`.
 
 The conversion of eight digits is the well-known one by three multiplications (Lemire, "Quickly
 parsing eight digits", 2018). A quotient of two whole numbers below 2**53 and 10**22 is rounded
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.releases.archive.directory import Integers
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 _BLANK, _DIGIT, _DOT, _MINUS, _SPECIAL, _OTHER = range(6)
 _CLASSES = np.full(256, _OTHER, np.uint8)
@@ -202,3 +203,26 @@ def _eight_digits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     words *= np.uint64(42949672960001)
     words >>= np.uint64(32)
     return words
+
+
+def merge_rows(first: LabelRows, more: list[tuple[int, int, list[float]]]) -> LabelRows:
+    """Add rows of other files, each given by file, line and values; files stay ascending."""
+    if not more:
+        return first
+    values = np.concatenate((first.values, np.array([v for _, _, row in more for v in row])))
+    counts = np.array([len(row) for _, _, row in more], np.int64)
+    firsts = len(first.values) + np.cumsum(counts) - counts
+    files = np.concatenate((first.files, np.array([file for file, _, _ in more], np.int64)))
+    order = np.argsort(files, kind="stable")
+    all_counts = np.concatenate((first.counts, counts))[order]
+    all_firsts = np.concatenate((first.firsts, firsts))[order]
+    lines = np.concatenate((first.lines, np.array([line for _, line, _ in more], np.int64)))[order]
+    # The values of a row follow those of the row before, as sums over rows need.
+    values = values[positions_of(all_firsts, all_counts)]
+    return LabelRows(values, np.cumsum(all_counts) - all_counts, all_counts, files[order], lines)
+
+
+def positions_of(firsts: Integers, counts: Integers) -> Integers:
+    """Return first, first + 1, ... for each row, one row after the other."""
+    ends = np.cumsum(counts)
+    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(firsts - ends + counts, counts)
