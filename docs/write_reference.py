@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel import SQLModel
 
 from deployments.cli.main import app
-from storage.database import tables  # noqa: F401 - registers them
+from storage.database import tables
 from storage.errors import ImageErrorCode
 from storage.settings import Settings
 from tasks.labels.problems import ProblemCode
