@@ -21,8 +21,8 @@ def test_the_demo_shows_every_flow_and_can_be_repeated(prefect_client, home):
     first = run()
     assert any(line.startswith("29 measured and 2 failed in this run") for line in first)
     # As samples/mussels/pictures/counts.json says.
-    assert "0 live polygon 29 10 21 8 29" in first
-    assert "1 dead polygon 18 9 16 2 18" in first
+    assert "0 live polygon 29 10 23 6 29" in first
+    assert "1 dead polygon 18 9 15 3 18" in first
     place = first.index("mussels, mussels, threshold 0.5")
     assert any("12 of 12 images done, 0 failed" in line for line in first[place : place + 4])
     assert any("52 images, 67 expected; 3 incomplete" in line for line in first)
