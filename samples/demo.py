@@ -35,6 +35,7 @@ def main() -> None:
     _show("run", "ingest-project", SAMPLES / "photographs", "--mode=link", "--project=photographs")
     _show("run", "quality-metrics", "--project=photographs")
     _show("run", "ingest-project", drawn / "mussels", "--project=mussels")
+    _show("run", "prepare-training-set", "--project=mussels", "--task=segment")
     _show("run", "create-release", "--project=mussels", "--name=mussels-1", "--task=segment")
     _show("models", "add", SAMPLES / "mussels" / "mussels.onnx")
     _show("collections", "add", "mussels", "--project=mussels")
