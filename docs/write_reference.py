@@ -63,8 +63,11 @@ def write_pages(folder: Path) -> None:
 
 
 def _cell(text: str) -> str:
-    """A text as the cell of a Markdown table: in one line, and without a border of its own."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """A text as the cell of a Markdown table: in one line, and without a border of its own.
+
+    Links are to pages of docs/, which lie above the reference.
+    """
+    return re.sub(r"\]\((?=[\w-]+\.md)", "](../", " ".join(text.split()).replace("|", "\\|"))
 
 
 def _tables() -> Iterator[str]:

@@ -44,6 +44,7 @@ def quality_report(
                 "Lowest overall quality",
                 (*("overall", "sharp", "focus", "bright", "contrast", "unique"), "issues", "image"),
                 [_measures(row) for row in overview["worst"]],
+                more=overview["completed"] - len(overview["worst"]),
             ),
             Table(
                 f"Near-duplicates: {overview['duplicate_group_count']} groups",

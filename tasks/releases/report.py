@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.reports.charts import share_bar
-from tasks.reports.report import Report, Table, figure
+from tasks.reports.report import Report, Table, counted, figure
 
 NOT_LOOKED_FOR = (
     "Problems were not looked for: the members were not read (`--force --verify` reads them)."
@@ -181,11 +181,6 @@ def release_report(
         notes,
         places=places,
     )
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun: 1 image, 2 images."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _class_table(rows: Sequence[ClassRow], declared: int) -> Table:

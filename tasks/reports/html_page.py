@@ -10,7 +10,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
        color: #222; background: #fff }
 table { border-collapse: collapse; margin: 1rem 0 }
-th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #ddd }
+th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #ddd;
+         overflow-wrap: anywhere }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 td.bar { white-space: pre; font-family: monospace }
 figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 32rem; vertical-align: top }

@@ -87,3 +87,8 @@ def figure(value: float | None, format_spec: str = "") -> str:
 def count_table(title: str, counts: Mapping[str, int], what: str, unit: str) -> Table:
     """How often each thing occurs, as a table of two columns."""
     return Table(title, (what, unit), [(name, str(count)) for name, count in counts.items()])
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: 1 image, 2 images."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

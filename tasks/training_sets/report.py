@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from tasks.reports.report import Report, Table, count_table
+from tasks.reports.report import Report, Table, count_table, counted
 from tasks.trainer.candidates import LeftOut
 from tasks.trainer.planned_images import EXAMPLES_PER_KIND
 
@@ -131,8 +131,9 @@ def training_set_report(result: Mapping[str, Any]) -> Report:
     return Report(
         title=f"Training set {PurePath(output).name}",
         sentences=[
-            f"{sum(report['images'].values())} images and {sum(report['labels'].values())} labels "
-            f"of {len(report['classes'])} classes for {report['task']}; {how}.",
+            f"{counted(sum(report['images'].values()), 'image')} and "
+            f"{counted(sum(report['labels'].values()), 'label')} of "
+            f"{counted(len(report['classes']), 'class', 'classes')} for {report['task']}; {how}.",
             f"{report['images_in_groups']} images belong to {report['groups']} groups (equal "
             f"content, near-duplicates, copies and tiles of one picture); {groups}.",
         ],

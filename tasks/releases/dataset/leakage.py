@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.images.augmentation import Augmentation
 from tasks.labels.dataset.folders import UNSPLIT_NUMBER
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
@@ -36,13 +37,14 @@ _LARGEST_IMAGE = 64 << 20
 _BLOCK = 1 << 22
 # Roboflow's variants, the augmentations and the tiles that ingest-project writes.
 _MARKED = (
-    r"((\.rf\.[0-9A-Za-z_-]+)|(_(hflip|vflip|r90|r180|r270|bright|dark|blur|noise))|(_t[0-9]+)"
+    r"((\.rf\.[0-9A-Za-z_-]+)|(_(" + "|".join(Augmentation) + r"))|(_t[0-9]+)"
     r"|(_tile_?[0-9]+(_[0-9]+)?))+$"
 )
 _MARKS = (
-    b".rf.", b"_hflip", b"_vflip", b"_r90", b"_r180", b"_r270", b"_bright", b"_dark", b"_blur",
-    b"_noise", b"_t",
-)  # fmt: skip
+    b".rf.",
+    *(f"_{augmentation}".encode() for augmentation in Augmentation),
+    b"_t",
+)
 _MOST_COMPARED = 20_000
 _CODES = {
     True: ReleaseProblemCode.SPLIT_LEAK_EXACT,
