@@ -14,6 +14,8 @@ _WIDTH = None if sys.stdout.isatty() else 120
 _MOST_PROBLEMS = 10
 
 console = Console(highlight=False, width=_WIDTH)
+# For lists, one a line: a program that reads them gets whole lines.
+list_console = console if _WIDTH is None else Console(highlight=False, width=10_000)
 error_console = Console(stderr=True, highlight=False)
 
 

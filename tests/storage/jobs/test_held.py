@@ -236,6 +236,7 @@ def test_a_finished_job_is_not_changed_by_cancelling_it(database: Database) -> N
     with hold(database, "done") as job:
         plan_job(database, job.reference, [])
         job.finish({})
+    wait_until(lambda: not find_job(database, job.id).is_held, "the lock is free")
     before = find_job(database, job.id)
     assert cancel_job(database, job.id) == before
     assert not before.cancel_requested
