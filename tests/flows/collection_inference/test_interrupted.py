@@ -12,7 +12,7 @@ from sqlalchemy import text
 from storage.database.tables.jobs import JobStatus
 from storage.inference.runs import find_run, sum_up_run
 from storage.jobs.records import cancel_job, list_jobs
-from tests.storage.processes import start_python
+from tests.storage.processes import start_python, wait_until
 
 # The flow, files and database are real; one function ends the process at its n-th call.
 PROGRAM = """
@@ -58,8 +58,8 @@ def test_killed_half_way_and_started_again_gives_what_an_undisturbed_run_gives(
     process = start_python(PROGRAM, *place)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == -9, (output, errors[-2000:])
+    wait_until(lambda: the_run().is_interrupted, "the lock of the dead is free")
     killed = the_run()
-    assert killed.is_interrupted
     assert (killed.total, killed.processed_count) == (6, 2)
     assert len(result_rows(killed)) == 2
 

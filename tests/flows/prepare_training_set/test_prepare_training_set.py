@@ -21,7 +21,7 @@ from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.projects.registration_steps import register_project
 from tests.flows.labeled_projects import make_river, make_sea, read_set, write_picture
 from tests.places import DATA
-from tests.storage.processes import kill, read_line, start_python
+from tests.storage.processes import kill, read_line, start_python, wait_until
 
 ROBOFLOW = DATA / "roboflow-empire"
 
@@ -321,8 +321,8 @@ def test_killed_and_run_again(database, prepare, sea_and_river, place):
         assert read_line(process) == "here"
     finally:
         kill(process)
+    wait_until(lambda: list_jobs(database)[0].is_interrupted, "the lock of the dead is free")
     job = list_jobs(database)[0]
-    assert job.is_interrupted
     output = Path(job.subject)
     assert output.exists() == (place == "tasks.keep_snapshot"), "whole, or not there"
     result = prepare("sea", "river")

@@ -274,8 +274,9 @@ def test_killed_in_mid_scan_and_run_again_gives_the_same_row(build, database, tm
     process = start_python(RUN, str(path))
     wait_until(lambda: any(job.total for job in list_jobs(database)), "the scan has begun")
     kill(process)
+    wait_until(lambda: list_jobs(database)[0].is_interrupted, "the lock of the dead is free")
     interrupted = list_jobs(database)[0]
-    assert interrupted.is_interrupted and interrupted.processed < interrupted.total == 1501
+    assert interrupted.processed < interrupted.total == 1501
     row = read_row(database, "long")
     assert row["stats_status"] == "pending" and row["train_image_count"] is None
 

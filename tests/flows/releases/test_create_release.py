@@ -255,7 +255,7 @@ def test_killed_while_writing_there_is_no_archive_and_the_next_start_makes_it(
         process = start_python(CREATE)
         wait_until(lambda: is_written(folder), "the archive is written")
         kill(process)
-    assert list_jobs(database)[0].is_interrupted
+    wait_until(lambda: list_jobs(database)[0].is_interrupted, "the lock of the dead is free")
     assert list_releases(database) == [] and not (folder / "r.zip").exists()
     assert create("r").is_completed()
     killed = digest(folder / "r.zip")
