@@ -33,14 +33,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class DeployedFlow:
-    """A flow that a worker runs on request, by schedule or by event.
-
-    Attributes:
-        description: what it does, for people who look at it in the UI (Markdown).
-        schedule: when it runs by itself; None for never.
-        concurrency: how many of its runs may be at work at the same time on all workers; None for
-            as many as the workers take. One job per subject holds without it.
-    """
+    """A flow that a worker runs on request, by schedule (None: never) or by event."""
 
     name: str
     description: str

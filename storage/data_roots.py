@@ -14,13 +14,9 @@ def check_within_data_roots(
     """The path without `~`, links and `..`, if files may be used there.
 
     A run of a deployment does what anybody who reaches Prefect's API asks for, so it stays inside
-    VISIONFLOWS_DATA_ROOTS, or inside the home folder while that is not set. A run in the process
-    of the person who typed it is bound only where the setting is set.
-
-    Args:
-        path: a file or folder, which need not exist yet; relative to the current folder.
-        for_deployment: whether the run is one of a deployment:
-            `prefect.runtime.deployment.id is not None`.
+    VISIONFLOWS_DATA_ROOTS, or inside the home folder while that is not set. A run in the process of
+    the person who typed it is bound only where the setting is set. A run is `for_deployment` where
+    `prefect.runtime.deployment.id is not None`. The path need not exist yet.
 
     Raises:
         InvalidInputError: the path lies elsewhere, cannot be stored, or its links lead in circles;

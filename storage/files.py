@@ -20,10 +20,8 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     The temporary name starts with a dot and lies in the same folder, so that the rename is atomic.
     When the block raises, the temporary file is removed and `path` stays as it was. A process that
-    is killed leaves the temporary file behind; `remove_leftovers` finds it.
-
-    Args:
-        durable: False leaves the disk to whoever brings many such files there at once.
+    is killed leaves the temporary file behind; `remove_leftovers` finds it. Not `durable` leaves
+    the disk to whoever brings many such files there at once.
     """
     if durable:
         _make_folder(path.parent)
@@ -116,12 +114,7 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
 
 
 def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> int:
-    """Remove temporary files of writers that were killed; how many.
-
-    Args:
-        older_than_seconds: younger files may belong to a writer at work.
-        now: the present time, seconds since the epoch.
-    """
+    """Remove temporary files of writers that were killed; how many."""
     removed = 0
     for leftover in folder.glob(".*.tmp"):
         with suppress(FileNotFoundError):

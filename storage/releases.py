@@ -96,11 +96,7 @@ class ReleaseRecord:
 
 @dataclass(frozen=True)
 class ReleaseDetails:
-    """The long columns of a release.
-
-    Attributes:
-        problems: objects of code, member, line, detail, and count where it is not 1.
-    """
+    """The long columns; a problem has code, member, line, detail, and count where it is not 1."""
 
     classes: list[str]
     shapes: dict[str, Any]
@@ -187,10 +183,8 @@ def register_release(
 ) -> ReleaseRecord:
     """The release of this archive, made if it is not registered.
 
-    Args:
-        name: a name of somebody's choice. None takes that of the file, with a number where
-            another release has it, and leaves that of a registered one alone.
-        project_id: the project that it was made from; None leaves a registered one alone.
+    Without a `name` it is that of the file, with a number where another release has it. None leaves
+    name and project of a registered release alone.
 
     Raises:
         InvalidInputError: the name is taken by another archive, or the archive has another name.

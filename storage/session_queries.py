@@ -20,11 +20,9 @@ _SEEDS = ("seed_base", "seed_min", "seed_max")
 class SessionFilter:
     """Which sessions to list; what is left out does not filter.
 
-    Attributes:
-        model: the name of the model, with or without the suffix of its file.
-        since: only those that began at this time or later: the time in the folder's name, or
-            else that of the first image.
-        include_missing: also those whose folders are gone.
+    `model` is a name with or without the suffix of its file. Sessions began at the time in the
+    folder's name, or else that of the first image. `include_missing` adds those whose folders are
+    gone.
     """
 
     model: str | None = None
@@ -57,11 +55,9 @@ class ModelSessions:
 class SessionOverview:
     """The sessions of a root at a glance; missing ones are only counted.
 
-    Attributes:
-        incomplete_sessions: those with the fewest of their images first.
-        sources: how many sessions were told by manifest, image metadata, or the folder alone.
-        problems: how many sessions have a problem of each kind.
-        failures: id and reason of sessions that could not be looked at.
+    Incomplete ones are listed with the fewest of their images first. `sources` counts sessions told
+    by manifest, image metadata, or the folder alone, `problems` those with each kind; `failures`
+    has id and reason.
     """
 
     sessions: int

@@ -55,11 +55,7 @@ class PlannedFolder:
 
 @dataclass(frozen=True)
 class FolderRegistration:
-    """What is to be changed in `session_folders`, by their ids and relative paths.
-
-    Attributes:
-        moved: where known sessions lie now that lay elsewhere.
-    """
+    """Changes of `session_folders`, by ids and relative paths; `moved` has the new places."""
 
     new: Sequence[str]
     moved: Mapping[UUID, str]
@@ -71,9 +67,7 @@ class FolderRegistration:
 class StoredSession:
     """The outcome of a look at one session.
 
-    Attributes:
-        values: columns of `session_stats` but the id, by name.
-        fingerprint: time of the folder, time and size of the manifest, before they were read.
+    fingerprint: time of the folder, time and size of the manifest, before they were read.
         error_message: why it could not be read whole; its values then do not replace earlier ones.
         is_missing: it could not be read because it is not there.
         is_partial: though not read whole, its values are better than earlier ones that no manifest
@@ -105,13 +99,10 @@ def known_sessions(database: Database) -> list[KnownSession]:
 def register_session_folders(
     connection: Connection, root: str, changes: FolderRegistration
 ) -> dict[str, UUID]:
-    """Bring the folders of a root up to date; nothing that people have said of a session changes.
+    """Bring the folders of a root up to date; the ids of all of them by relative path.
 
-    The id of a new session is its relative path. Where a session of another root has that id, it is
-    followed by `@` and the root.
-
-    Returns:
-        The ids of all folders of this root by relative path.
+    Nothing that people have said of a session changes. The id of a new one is its relative path,
+    followed by `@` and the root where a session of another root has that id.
     """
     values: dict[str, Any] = {
         "root": root,
@@ -195,10 +186,7 @@ def store_sessions(connection: Connection, sessions: Sequence[StoredSession]) ->
     """Insert or replace statistics, and remember what the folders looked like.
 
     A look that failed never replaces what an earlier one has found. A session whose metadata
-    somebody has deleted in the meantime is left out.
-
-    Args:
-        sessions: the outcomes; all good ones with the same columns.
+    somebody has deleted in the meantime is left out. All good outcomes have the same columns.
     """
     # The locks keep the sessions from being deleted before their statistics are stored.
     rows = execute(
@@ -282,11 +270,7 @@ def gather_planner_statistics(database: Database) -> None:
 
 
 def find_session_paths(connection: Connection, names: Sequence[str], root: str) -> dict[str, str]:
-    """The relative paths of known sessions of a root by the names that people give them.
-
-    Args:
-        names: ids or relative paths; unknown ones are left out of the result.
-    """
+    """The relative paths of known sessions of a root by `names`: ids or relative paths."""
     rows = execute(
         connection,
         "SELECT n.name, f.relative_path FROM unnest(CAST(:names AS text[])) AS n(name) "

@@ -53,13 +53,7 @@ def write_snapshot(
     metadata: Mapping[str, str],
     taken_at: datetime | None = None,
 ) -> Path:
-    """Write a snapshot batch by batch; it appears under its path only when it is whole.
-
-    Args:
-        batches: the rows, in any number of batches; one batch is in memory at a time.
-        run_id: the flow run, or job, that found the rows.
-        metadata: stored in the file's footer under `visionflows.<key>`; `row_count` is added.
-    """
+    """Write a snapshot batch by batch; it appears under its path only when it is whole."""
     taken_at = taken_at or datetime.now(UTC)
     folder = subject.folder(root)
     remove_leftovers(
@@ -126,11 +120,7 @@ def snapshot_metadata(path: Path) -> dict[str, str]:
 def prune_snapshots(
     root: Path, subject: SnapshotSubject, *, keep: int, older_than: datetime | None = None
 ) -> list[Path]:
-    """Remove old snapshots of a subject, and tell which; the newest one always stays.
-
-    Args:
-        keep: how many of the newest to keep, at least 1.
-        older_than: remove only those taken before this time.
+    """Remove snapshots of a subject beyond the newest `keep` (at least 1), and tell which.
 
     Raises:
         InvalidInputError: `keep` is below 1.

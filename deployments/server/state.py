@@ -55,9 +55,7 @@ class ProcessIdentity:
 class StackState:
     """A local stack as its file tells it.
 
-    Attributes:
-        mark: what the environment of its processes holds.
-        ready: whether everything is applied and runs are taken.
+    `mark` is in the environment of its processes; it is ready when runs are taken.
     """
 
     mark: str

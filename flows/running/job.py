@@ -26,12 +26,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the work of a job has come to.
-
-    Attributes:
-        result: JSON values, kept with the job and told by the flow run.
-        message: for the flow run; left out, how many items were done and how many failed.
-    """
+    """What the work of a job has come to: JSON values that the job keeps and the flow run tells."""
 
     result: dict[str, Any]
     message: str | None = None
@@ -139,12 +134,9 @@ def run_as_job(
 ) -> State[dict[str, Any]]:
     """Do the whole work of a flow run as a job, as `do_job`; the final state of the run.
 
-    What `about` holds is told with the result, also of a job that is at work already; `afterwards`
-    is called with the result of a completed job, and what it returns is told as well.
-
-    Returns:
-        A state that carries `job_id`, `already_running`, `about` and the result; Cancelled when
-        the job was cancelled.
+    The state carries `job_id`, `already_running`, `about` (also of a job that is at work already)
+    and the result, and what `afterwards` returns for the result of a completed job. It is Cancelled
+    when the job was cancelled.
     """
     run = do_job(kind, subject, work, parameters=parameters, shown=shown)
     told = {"job_id": str(run.job_id), "already_running": run.is_already_running, **(about or {})}

@@ -30,12 +30,9 @@ def map_chunks(
 ) -> list[R]:
     """Run a mapped task over the chunks of a job; the results, in no particular order.
 
-    A new window is mapped before the workers have finished the last one.
-
-    Args:
-        start: maps the task over some chunks and returns the futures.
-        job: looked at between windows and every second; when it is cancelled no chunk is mapped
-            any more, and those at work end within their batch.
+    A new window is mapped before the workers have finished the last one. The job is looked at
+    between windows and every second; when it is cancelled no chunk is mapped any more, and those at
+    work end within their batch.
 
     Raises:
         JobCancelledError: the job was cancelled.

@@ -14,12 +14,7 @@ from tasks.running.progress import ProgressArtifact
 
 @dataclass(frozen=True)
 class Shown:
-    """How a job is shown in Prefect: the key of its progress artifact, and some words.
-
-    Attributes:
-        done: what becomes of an item: measured, computed, staged.
-        items: what the work list holds.
-    """
+    """How a job is shown in Prefect: the key of its progress artifact, and some words."""
 
     key: str
     title: str

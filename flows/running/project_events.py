@@ -32,11 +32,9 @@ def emit_project_ingested(project: ProjectRecord) -> str:
 
     The event `visionflows.project.ingested` has the resource `visionflows.project.<id>` and the
     payload `{"project": "<id>", "name": "<name>"}`. This comes back when the server of the run has
-    taken it; one that does not answer is asked again after longer and longer waits.
-
-    Returns:
-        A sentence for the person: whether quality-metrics starts by itself now, and how to start
-        it where it does not.
+    taken it; one that does not answer is asked again after longer and longer waits. The answer is a
+    sentence for the person: whether quality-metrics starts by itself now, and how to start it where
+    it does not.
     """
     obstacle = _deliver(_project_ingested(project))
     if obstacle is None:

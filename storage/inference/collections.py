@@ -153,9 +153,8 @@ def fill_collection_from_projects(
 ) -> CollectionChange:
     """Make the images of a collection those that a query over projects gives.
 
-    Args:
-        query: keys as `tasks.inference.collection_sources.ImageQuery` has them; null for what
-            does not matter. `projects` are ids.
+    Keys of `query` are as `tasks.inference.collection_sources.ImageQuery` has them, null for what
+    does not matter; `projects` are ids.
     """
     with database.transaction() as connection:
         _lock(connection, collection_id)

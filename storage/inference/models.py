@@ -90,9 +90,8 @@ def _resolved(key: str) -> str | None:
 def add_model(database: Database, model: NewModel, *, name: str | None) -> ModelRecord:
     """Register weights; doing it again changes at most where they lie, and their name.
 
-    Args:
-        name: a name of somebody's choice; None takes the name of the file, with the beginning of
-            the digest behind it where other weights have that name.
+    Without a `name` it is that of the file, with the beginning of the digest behind it where other
+    weights have that name.
 
     Raises:
         InvalidInputError: other weights have the name.

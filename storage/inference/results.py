@@ -39,11 +39,7 @@ class RunImage:
 
 @dataclass(frozen=True)
 class KeptQuery:
-    """Which kept detections answer a run.
-
-    Attributes:
-        threshold: of the run; detections kept down to this or lower answer it.
-    """
+    """Which kept detections answer a run: those kept down to its threshold or lower."""
 
     model_id: UUID
     settings: str
@@ -159,12 +155,7 @@ def store_detections(
     floor_confidence: float,
     records: Mapping[UUID, tuple[dict[str, Any], float]],
 ) -> None:
-    """Keep detections; those that are kept down to a lower floor already stay.
-
-    Args:
-        floor_confidence: everything above it was found.
-        records: by image, what `to_record` gave, and the milliseconds that finding it took.
-    """
+    """Keep detections; those that are kept down to a lower floor already stay."""
     rows = [
         {
             "model_id": kept.model_id,
@@ -274,11 +265,7 @@ _JOIN_DETECTIONS = (
 def read_results(
     connection: Connection, run_id: UUID, *, batch_rows: int = 200
 ) -> Iterator[list[tuple[RunResult, dict[str, Any] | None]]]:
-    """All results of a run in the order of its collection, `batch_rows` at a time.
-
-    Yields:
-        Results, each with the detections that it was counted from, as `load_kept` gives them.
-    """
+    """All results of a run in the order of its collection, `batch_rows` at a time."""
     result = connection.execute(
         text(
             f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "

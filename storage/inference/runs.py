@@ -24,10 +24,8 @@ _LONGEST_MESSAGE = 500
 class RunRecord:
     """A run as its row tells it, with the names of its collection and model.
 
-    Attributes:
-        total: images of the collection when the run was last started.
-        live_count: live ones on all images of the collection, when the run last added up.
-        is_interrupted: whether it looks active while nobody is at work on it.
+    `total` is of the last start, `live_count` of the last time the run added up. A run is
+    interrupted that looks active while nobody is at work on it.
     """
 
     id: UUID

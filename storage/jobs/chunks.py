@@ -84,11 +84,6 @@ def record_batch(
 ) -> ChunkClaim:
     """Move a chunk forward, in the transaction that stores the results of the batch.
 
-    Args:
-        claim: the chunk as the last call left it.
-        processed: how many of these succeeded, counted from the chunk's start.
-        failed: how many of these failed, counted from the chunk's start.
-
     Raises:
         JobTakenOverError: the job, or this chunk of it, is worked on by another run.
     """

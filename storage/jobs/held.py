@@ -58,11 +58,8 @@ def start_job(
     """Start a job, unless one of this kind is already at work on this subject.
 
     A job that looks active but whose holder has died is closed as failed ("interrupted"), or as
-    cancelled if that was asked for; what it had measured stays.
-
-    Returns:
-        The job, held by this process and to be used in a `with` block; or the record of the job
-        that is already running.
+    cancelled if that was asked for; what it had measured stays. The job is held by this process and
+    to be used in a `with` block; a record is that of the job that is already running.
 
     Raises:
         VisionflowsError: the subject stays locked without a job (another process hangs).
@@ -187,10 +184,7 @@ class HeldJob:
             raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
 
     def finish(self, result: dict[str, Any], *, with_errors: bool = False) -> JobStatus:
-        """Close the job with its result, unless a cancellation came first.
-
-        Returns:
-            The final status: `cancelled` if that was asked for before this call.
+        """Close the job with its result, unless a cancellation came first; the final status.
 
         Raises:
             VisionflowsError: items of the work list are not done.

@@ -24,11 +24,6 @@ class ListedImage:
     """One image of a project with what is known of its content, labels and origin.
 
     Attributes:
-        file_size: in bytes, at the registration.
-        modified_at_ns: time of the last change, at the registration.
-        width: in pixels; None where the header tells none.
-        height: as `width`.
-        format: as Pillow names it; None where the header tells none.
         state: "present", or "missing" where the file was gone at the last registration.
         split: "train", "val" or "test"; None where the dataset names none.
         generated_by: the key of how it was made.

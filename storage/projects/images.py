@@ -60,8 +60,7 @@ class LabelRegistration:
     """The labels of a project as its files have them.
 
     Attributes:
-        files: where the labels of each image are; images left out keep what is known of them.
-        class_names: names by class id; None keeps the known ones.
+    class_names: by class id; None keeps the known ones.
         fingerprint: the same for the same files; None when not all could be read, so that the next
             registration reads them again. `known_labels_fingerprint` gives it back.
     """
@@ -125,15 +124,11 @@ def register_files(
 ) -> RegistrationCounts:
     """Bring the images of a project up to date with its folder, in one transaction.
 
-    A new path with the content of an image that has gone is that image, moved: it keeps its id
-    and all that hangs on it. An image that was missing and is back is the same row, too.
-
-    Args:
-        files: new and changed files; known unchanged ones may be left out.
-        present_paths: the relative path of every image file that is there now.
-        labels: where the labels are; None when no label file has changed.
-        before: runs first in the same transaction, for example to add the project.
-        after: runs last in the same transaction.
+    A new path with the content of an image that has gone is that image, moved: it keeps its id and
+    all that hangs on it. An image that was missing and is back is the same row, too. Known
+    unchanged files may be left out, while `present_paths` names every image file that is there;
+    `labels` is None when no label file has changed. `before` (which may add the project) and
+    `after` run first and last in the same transaction.
     """
     with database.transaction() as connection:
         before(connection)

@@ -34,12 +34,9 @@ class IngestRecord:
 class PlannedFile:
     """A file that is to be staged, or a known image from which something is to be generated.
 
-    Attributes:
-        relative_path: where it will be, or is, in the project.
-        is_image: whether it is an image; otherwise it is a file about labels.
-        source_path: its path in the source; for a known image its path in the project.
-        modified_at_ns: of the source file, nanoseconds since the epoch.
-        wanted: keys of what is to be generated from it.
+    `source_path` is its path in the source, for a known image that in the project; what is no image
+    is a file about labels. `modified_at_ns` (nanoseconds since the epoch) is that of the source,
+    `wanted` are the keys of what is to be generated from it.
     """
 
     relative_path: str
@@ -75,11 +72,7 @@ class StagedFileRecord:
 
 @dataclass(frozen=True)
 class StagedResult:
-    """What became of one planned file. Either `sha256` or `error_message` is None.
-
-    Attributes:
-        nothing: the record of each key that gave no image at all, so that it is not tried again.
-    """
+    """What became of one planned file. Either `sha256` or `error_message` is None."""
 
     id: UUID
     sha256: str | None = None
@@ -121,11 +114,7 @@ def find_ingest(database: Database, project_id: UUID) -> IngestRecord | None:
 
 
 def list_ingests(database: Database, *, idle_for_days: float = 0.0) -> list[IngestRecord]:
-    """All ingests that are at work or were broken off.
-
-    Args:
-        idle_for_days: only those that nothing was staged for in so many days.
-    """
+    """All ingests that are at work or were broken off, and had nothing staged for so many days."""
     rows = database.rows(
         "SELECT project_id, project_name, project_path, source, options_key, is_committing "
         "FROM project_ingests WHERE updated_at <= now() - make_interval(secs => :idle) "
@@ -178,14 +167,7 @@ def list_staged_files(database: Database, project_id: UUID) -> list[StagedFileRe
 def plan_staged_files(
     database: Database, project_id: UUID, keep: Sequence[UUID], files: Iterable[PlannedFile]
 ) -> list[UUID]:
-    """Fix which files are to be staged; what was staged before and is not kept is forgotten.
-
-    Args:
-        keep: rows of an earlier, broken ingest that still hold, files generated from them included.
-
-    Returns:
-        The ids of the new rows, in the order of `files`.
-    """
+    """Fix which files are to be staged; the ids of the new rows, in the order of `files`."""
     planned = list(files)
     ids = [uuid4() for _ in planned]
     with database.transaction() as connection:
@@ -354,12 +336,7 @@ def forget_ingest(connection: Connection, project_id: UUID) -> None:
 
 @dataclass(frozen=True)
 class GenerationRecord:
-    """A generated image of a project.
-
-    Attributes:
-        source: the relative path of the image that it was made from.
-        modified_at_ns: when it was registered, nanoseconds since the epoch.
-    """
+    """A generated image; `source` is a relative path, times are nanoseconds since the epoch."""
 
     id: UUID
     relative_path: str

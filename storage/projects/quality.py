@@ -85,11 +85,9 @@ def list_unmeasured_images(
 ) -> list[UnmeasuredImage]:
     """The images of a project that are to be measured, equal contents next to each other.
 
-    Left out are those measured with the present version of the metrics, and those that failed
-    for a reason in their content (`final_error_codes`) with the present decoders.
-
-    Args:
-        final_error_codes: error codes that the same bytes and decoders must give again.
+    Left out are those measured with the present version of the metrics, and those that failed for a
+    reason in their content (`final_error_codes`) with the present decoders. `final_error_codes` are
+    those that the same bytes and decoders must give again.
     """
     query = text(
         """
@@ -137,11 +135,7 @@ def load_image_files(connection: Connection, project_image_ids: Sequence[UUID]) 
 
 
 def store_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert or replace measurements; a failure never replaces a good measurement.
-
-    Args:
-        rows: columns of `image_quality_metrics` by name; all rows with the same columns.
-    """
+    """Insert or replace measurements; a failure never replaces a good measurement."""
     if not rows:
         return
     # One order for all writers: two projects that share contents must not lock them crosswise.
@@ -165,11 +159,7 @@ def store_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]
 
 
 def fill_image_facts(connection: Connection, facts: Sequence[Mapping[str, Any]]) -> None:
-    """Store width, height and format of contents whose header had not told them before.
-
-    Args:
-        facts: `shared_image_id`, `width`, `height`, `format`.
-    """
+    """Store `width`, `height` and `format` of contents whose header had not told them before."""
     if facts:
         connection.execute(
             text(

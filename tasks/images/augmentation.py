@@ -116,14 +116,10 @@ def augment_image(
     augmentation: Augmentation,
     strength: AugmentationStrength = DEFAULT_STRENGTH,
 ) -> Pixels:
-    """Make one augmented copy.
+    """Make one augmented copy of uint8[height, width, 3] RGB with at least one pixel.
 
-    Args:
-        image: uint8[height, width, 3] RGB, at least one pixel; not changed.
-
-    Returns:
-        uint8[height, width, 3], or uint8[width, height, 3] after R90 and R270; contiguous, and
-        never the memory of `image`.
+    It is uint8[height, width, 3], or uint8[width, height, 3] after R90 and R270; contiguous, and
+    never the memory of `image`, which is not changed.
 
     Raises:
         ValueError: the array has another type or shape, or no pixel.

@@ -61,8 +61,7 @@ class ImageFacts:
     Attributes:
         format: Pillow's name of the format, such as "JPEG", "PNG" or "MPO".
         mode: Pillow's name of the stored pixel layout, such as "RGB", "L", "P" or "I;16".
-        width: pixels from left to right as displayed, after EXIF transposition.
-        height: pixels from top to bottom as displayed.
+    width, height: in pixels as displayed, after EXIF transposition.
         exif_orientation: 1 to 8; 1 when absent or invalid.
     """
 

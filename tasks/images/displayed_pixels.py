@@ -52,12 +52,9 @@ def suffix_for_pixels(image: PurePosixPath) -> str:
 
 
 def encode_rgb(pixels: NDArray[np.uint8], suffix: str) -> bytes:
-    """Write pixels as a file: JPEG of quality 95 with full colour resolution, or PNG.
+    """Write uint8[height, width, 3] RGB as JPEG of quality 95 with full colour resolution, or PNG.
 
     The same pixels give the same bytes with the same version of OpenCV.
-
-    Args:
-        pixels: uint8[height, width, 3] in R, G, B.
     """
     options = [
         *(cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY),

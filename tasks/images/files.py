@@ -48,11 +48,6 @@ def read_image_file(
 ) -> bytes:
     """Read one regular file whole.
 
-    Args:
-        path: the file; symbolic links are followed, devices, pipes and folders are refused.
-        expected: size in bytes and modification time in nanoseconds when the file was registered,
-            if it must be unchanged.
-
     Raises:
         ImageError: MISSING, NOT_READABLE, CHANGED, EMPTY, TOO_LARGE or OUT_OF_MEMORY.
     """

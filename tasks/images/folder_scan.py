@@ -129,10 +129,7 @@ class _Scan:
         self._inside = root.rstrip("/") + "/"
 
     def look_into(self, folder: str) -> None:
-        """Sort the entries of one folder into files, folders to come, and problems.
-
-        Args:
-            folder: its path below the root; empty for the root itself.
+        """Sort the entries of a folder (empty: the root) into files, folders to come, and problems.
 
         Raises:
             OSError: the folder cannot be read.

@@ -42,15 +42,11 @@ def is_jpeg(content: bytes) -> bool:
 
 
 def decode_jpeg(content: bytes, expected_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Decode a JPEG, refusing damaged data.
+    """Decode a JPEG, refusing damaged data or another (width, height) than was checked.
 
-    Args:
-        expected_size: width and height that were checked against the limits.
-
-    Returns:
-        Pixels as stored (EXIF orientation not applied): (height, width) for a grey JPEG, else
-        (height, width, 4) with R, G, B and 255. The array is a view of this thread's buffer:
-        it is valid until this thread decodes its next JPEG.
+    The pixels are as stored (EXIF orientation not applied): (height, width) for a grey JPEG, else
+    (height, width, 4) with R, G, B and 255. The array is a view of this thread's buffer, valid
+    until this thread decodes its next JPEG.
 
     Raises:
         NotForStrictDecoderError: CMYK and other kinds that need Pillow.

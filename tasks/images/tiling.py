@@ -21,14 +21,7 @@ DEFAULT_OVERLAP = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A rectangle of whole pixels in an image.
-
-    Attributes:
-        left: first column, from 0.
-        top: first row, from 0.
-        width: columns, at least 1.
-        height: rows, at least 1.
-    """
+    """A rectangle of at least one whole pixel in an image, columns and rows counted from 0."""
 
     left: int
     top: int
@@ -54,17 +47,12 @@ def tile_grid(
 ) -> tuple[Tile, ...]:
     """Lay out square tiles that cover an image exactly, row by row from the top left.
 
-    Neighbours share at least `overlap` of their side. The last tile of a row or a column is moved
-    back to end with the image, so that it is of full size too and shares more. Where the image
-    is narrower or lower than a tile, the tiles are as narrow or low as the image; nothing is
-    enlarged or padded. An image that is no larger than a tile gives one tile of its own size.
-
-    Args:
-        width: of the image in pixels, at least 1.
-        height: of the image in pixels, at least 1.
-        tile_size: side of a tile in pixels, at least 1.
-        overlap: shared part of a side, at least 0 and below 1; rounded up to whole pixels, but
-            never so far that the next tile does not advance.
+    Sides are in pixels, at least 1. Neighbours share at least `overlap` (0 to below 1) of their
+    side, rounded up to whole pixels, but never so far that the next tile does not advance. The last
+    tile of a row or a column is moved back to end with the image, so that it is of full size too
+    and shares more. Where the image is narrower or lower than a tile, the tiles are as narrow or
+    low as the image; nothing is enlarged or padded. An image that is no larger than a tile gives
+    one tile of its own size.
 
     Raises:
         InvalidInputError: a number is outside its range.
@@ -88,9 +76,6 @@ def tile_grid(
 
 def cut_tile(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
     """Give the pixels of a tile, uint8[tile.height, tile.width, ...], without copying them.
-
-    Args:
-        image: uint8[height, width, ...].
 
     Raises:
         ValueError: the tile is not inside the image.
@@ -137,14 +122,9 @@ def size_within(width: int, height: int, max_side: int) -> tuple[int, int]:
 def resize_image(image: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
     """Make an image smaller until its longer side is at most `max_side`, by averaging areas.
 
-    Labels are normalised and stay as they are.
-
-    Args:
-        image: uint8[height, width] or uint8[height, width, channels], at least one pixel.
-        max_side: in pixels, at least 1.
-
-    Returns:
-        The image in the size of `size_within`; the very same array if it fits already.
+    Labels are normalised and stay as they are. The image is uint8[height, width] or uint8[height,
+    width, channels]; the result has the size of `size_within`, and is the very same array if it
+    fits already.
 
     Raises:
         InvalidInputError: the image has no pixel, or `max_side` is less than 1.

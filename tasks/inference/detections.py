@@ -101,14 +101,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageDetections:
-    """All objects on one image, most confident first.
-
-    Attributes:
-        width: of the image as displayed, in pixels.
-        height: of the image as displayed, in pixels.
-        limit_reached: whether `max_detections` (or the limit of candidates for suppression) cut
-            something off, so that there may be more objects than are listed.
-    """
+    """All objects on one image of this size as displayed, in pixels, most confident first."""
 
     width: int
     height: int
@@ -118,14 +111,7 @@ class ImageDetections:
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """What is known of a model without running it.
-
-    Attributes:
-        class_names: by class id, without gaps from 0.
-        image_size: longer side of the pictures that it was trained or exported for.
-        fixed_shape: height and width of the only picture that it takes; None where any will do.
-        end_to_end: whether it needs no non-maximum suppression.
-    """
+    """What is known of a model without running it."""
 
     task: Task
     class_names: tuple[str, ...]

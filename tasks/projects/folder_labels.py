@@ -15,8 +15,7 @@ _ROOM_BYTES = 64 << 20
 def read_folder_labels(folder: Path, scan: FolderScan, size_of_image: SizeOfImage) -> DatasetLabels:
     """Read all labels of a folder.
 
-    Args:
-        size_of_image: looks up the size of an image whose label file has pixels but no size.
+    `size_of_image` looks up the size of an image whose label file has pixels but no size.
     """
 
     def read(path: str) -> bytes:
@@ -64,10 +63,8 @@ def reading_small_files_once(
 ) -> Callable[[str], bytes]:
     """A reader that keeps what it has read until it is asked for it a second time.
 
-    All Pascal VOC files decide together how their pixels count, so each is looked at twice.
-
-    Args:
-        room: how many bytes are kept at most; files that do not fit are read twice.
+    All Pascal VOC files decide together how their pixels count, so each is looked at twice. Files
+    that do not fit into `room` bytes are read twice.
     """
     kept: dict[str, bytes] = {}
 

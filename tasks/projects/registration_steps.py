@@ -125,10 +125,8 @@ def reconcile_folder(
 ) -> Registration:
     """Bring the rows of a project up to date with its folder, in one transaction at the end.
 
-    Args:
-        project: the project; its row need not exist before `before` has run.
-        hashed: files of the folder that were read already, by relative path.
-        before: runs first in the transaction, for example to add the project.
+    `hashed` are files of the folder that were read already, by relative path. `before` runs first
+    in the transaction, and may add the project's row.
 
     Raises:
         InvalidInputError: too many known images are gone.
@@ -172,9 +170,8 @@ def refuse_losses(
 ) -> None:
     """Refuse to go on when more than a tenth of the known images is gone.
 
-    Args:
-        known: its files as they were at the last registration.
-        new_files: files at new paths; one with the content of a known file is that file, moved.
+    `known` is as of the last registration. A new file with the content of a known one is that one,
+    moved.
 
     Raises:
         InvalidInputError: too many are gone; the message says what to do.

@@ -109,10 +109,8 @@ def find_issues(
 ) -> list[list[str]]:
     """The issues of every image, in the order of `Issue`; empty lists where nothing is wrong.
 
-    Args:
-        sharpness: 0..1, shape (n,); the others likewise.
-        focus: at least 0; NaN where it means nothing, which is never blur.
-        is_duplicate: whether another image of the project is a near copy.
+    All have shape (n,) and 0..1 but `focus`: at least 0, NaN where it means nothing, which is never
+    blur. A duplicate is an image with a near copy in the project.
     """
     if thresholds.blur_rule is BlurRule.FOCUS:
         # A flat image has no edges that could be in or out of focus.

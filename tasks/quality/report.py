@@ -14,11 +14,8 @@ def quality_report(
 ) -> Report:
     """The quality of a project: distributions, issues, the worst images, duplicates, failures.
 
-    Args:
-        project: the project's name.
-        overview: the fields of `storage.projects.quality.QualityOverview`.
-        counts: how many images this run has measured, and how many of them failed.
-        snapshot: where all of it lies.
+    `overview` has the fields of `storage.projects.quality.QualityOverview`; `counts` are the images
+    that this run has measured, and how many of them failed.
     """
     mean = overview["mean_overall_quality"]
     groups, failures = overview["duplicate_groups"], overview["failures"]

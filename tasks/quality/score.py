@@ -25,12 +25,8 @@ def overall_quality(
 ) -> Floats:
     """One figure for an image, 0..1; shape (n,).
 
-    0.35 sharpness + 0.20 (1 - 2 |brightness - 0.5|) + 0.20 contrast + 0.25 uniqueness.
-
-    Args:
-        sharpness: 0..1, shape (n,); the others likewise.
-        brightness: 0..1, best at 0.5.
-        uniqueness: 0..1; unrelated photographs reach 0.2 to 0.35, see docs/quality-metrics.md.
+    0.35 sharpness + 0.20 (1 - 2 |brightness - 0.5|) + 0.20 contrast + 0.25 uniqueness. All are
+    0..1; unrelated photographs reach a uniqueness of 0.2 to 0.35, see docs/quality-metrics.md.
     """
     exposure = 1.0 - 2.0 * np.abs(brightness - 0.5)
     total = 0.35 * sharpness + 0.20 * exposure + 0.20 * contrast + 0.25 * uniqueness

@@ -24,12 +24,7 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class ChunkReport:
-    """What one attempt at a chunk has done.
-
-    Attributes:
-        counts: what else was counted, by name.
-        problems: sentences about its items.
-    """
+    """What one attempt at a chunk has done; `counts` has by name what else was counted."""
 
     number: int
     processed: int = 0
@@ -69,11 +64,7 @@ class ChunkWork(ABC):
 
     @abstractmethod
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> Sequence[bool]:
-        """Do these items in order, up to where `should_stop` says so.
-
-        Returns:
-            For each item that is done whether it succeeded. The others come again.
-        """
+        """Do these items in order, up to where `should_stop` says so; whether each succeeded."""
 
     @abstractmethod
     def store(self, connection: Connection) -> None:
@@ -94,11 +85,8 @@ def work_through(
     """Do what is left of a chunk; an attempt goes on where the last one stopped.
 
     It ends early, with what it has done stored, when the job is cancelled, finished or taken over:
-    whoever holds the job then does the rest.
-
-    Args:
-        begin: makes the work from the items that are left, and may load what it needs by the
-            connection that claims the chunk.
+    whoever holds the job then does the rest. `begin` makes the work from the items that are left,
+    and may load what it needs by the connection that claims the chunk.
     """
     database = open_database()
     with database.transaction() as connection:

@@ -30,10 +30,7 @@ def task(*, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R
     """A retryable unit of work.
 
     Our tables say what is done, so Prefect neither caches nor stores results: a task writes rows
-    and files, and returns a small summary.
-
-    Args:
-        run_name: the name of a task run, with the parameters in braces.
+    and files, and returns a small summary. A `run_name` has the parameters in braces.
     """
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
@@ -62,11 +59,9 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """A flow of the project.
 
     A deployment stores only where the function is, so the task runner is chosen here, when the
-    module is imported, from the settings. Prefect's own default would start a thread per task.
-    What a run on a worker has returned is kept on the server for whoever follows it.
-
-    Args:
-        run_name: the name of a flow run, with the parameters in braces.
+    module is imported, from the settings. Prefect's own default would start a thread per task. What
+    a run on a worker has returned is kept on the server for whoever follows it. A `run_name` has
+    the parameters in braces.
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:

@@ -33,12 +33,7 @@ _WAITS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
-
-    Attributes:
-        result: what the flow has returned, as JSON values; also of one that failed with data.
-        error: the sentence of an error of ours; None without one.
-    """
+    """How a run ended."""
 
     result: Any = None
     error: str | None = None

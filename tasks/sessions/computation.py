@@ -33,11 +33,9 @@ def compute_session_statistics(
 ) -> SessionStatistics:
     """Compute the statistics of one session.
 
-    Bad content never raises: what can be told is told, and the problems say what was wrong.
-
-    Args:
-        folder: the session, with the fingerprint that was taken before this call: changes while it
-            is read then show next time.
+    Bad content never raises: what can be told is told, and the problems say what was wrong. The
+    fingerprint of the folder was taken before this call: changes while it is read then show next
+    time.
     """
     options = options or SessionOptions()
     log = session_log()

@@ -61,12 +61,9 @@ def sessions_report(
 ) -> Report:
     """The sessions of a root: incomplete ones, models, problems, and what could not be read.
 
-    Args:
-        root: the sessions' root.
-        overview: the fields of `storage.session_queries.SessionOverview`.
-        result: of the job: how many sessions were `unchanged`, and the `snapshot`.
-        counts: how many sessions this run has computed, and how many of them failed.
-        left_out: folders that were left out of the search, and why.
+    `overview` has the fields of `storage.session_queries.SessionOverview`; `result` tells how many
+    sessions were `unchanged`, and the `snapshot`. `counts` are the sessions that this run has
+    computed, and how many of them failed; `left_out` has folders, and why.
     """
     places = [("snapshot", str(result["snapshot"]))]
     if not overview["sessions"]:

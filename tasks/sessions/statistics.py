@@ -64,11 +64,7 @@ class SessionFingerprint:
 
 @dataclass(frozen=True, slots=True)
 class SessionFolder:
-    """A folder that holds a session.
-
-    Attributes:
-        session_id: its path below the sessions' root, with `/`; mostly just the folder's name.
-    """
+    """A folder with a session, whose id is its path below the sessions' root, with `/`."""
 
     session_id: str
     path: Path
@@ -77,11 +73,7 @@ class SessionFolder:
 
 @dataclass(frozen=True, slots=True)
 class FoundSessions:
-    """What a search below a root found.
-
-    Attributes:
-        sessions: in the order of their ids.
-    """
+    """What a search below a root found; sessions are in the order of their ids."""
 
     sessions: tuple[SessionFolder, ...]
     problems: tuple[Problem, ...]

@@ -78,10 +78,8 @@ _FAILURES = {
 class SessionsChosen:
     """Which sessions a run is about.
 
-    Attributes:
-        root: the resolved sessions' root.
-        session_ids: ids or relative paths; None for all below the root.
-        accept_losses: go on although most of the known sessions are gone.
+    `session_ids` are ids or relative paths, None for all below the root; to `accept_losses` is to
+    go on although most of the known sessions are gone.
     """
 
     root: str

@@ -103,9 +103,6 @@ def decide_task_geometry(
     have keypoints, obb where all are oriented boxes, segment where all are polygons or oriented
     boxes, else detect.
 
-    Args:
-        task: what is wanted; None to decide by the labels.
-
     Raises:
         InvalidInputError: pose is wanted without any keypoints, or with different numbers of them.
     """
@@ -148,12 +145,8 @@ def adapt_labels(
 ) -> tuple[list[Label], list[Adjusted]]:
     """Give the labels of one image the geometry of the task, inside the image, each once.
 
-    Args:
-        labels: with the class ids of the training set.
-
-    Returns:
-        The labels in their order, all coordinates 0..1, edges of boxes beyond by rounding only;
-        and what was done to which.
+    Class ids are those of the training set. The labels come in their order, all coordinates 0..1,
+    edges of boxes beyond by rounding only; and what was done to which.
     """
     done: list[Adjusted] = [(Adjustment.CROWD, one.line) for one in labels if one.is_crowd]
     kept = [label for label in labels if not label.is_crowd]

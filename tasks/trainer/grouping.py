@@ -43,10 +43,8 @@ def as_split_images(
     """Say of each image what ties it to others.
 
     Near-duplicates are found over all projects. Among very many images unrelated ones are near each
-    other in one hash by chance, so a pair must be near in a second one as well.
-
-    Args:
-        classes: names of the classes in each image, by key.
+    other in one hash by chance, so a pair must be near in a second one as well. `classes` has the
+    names of the classes in each image, by key.
     """
     key_of_id = {candidate.registered.image_id: candidate.key for candidate in candidates}
     groups = _near_duplicates(candidates, threads, second_hash_from)
@@ -102,13 +100,7 @@ def divide(
     seed: int,
     kept: Mapping[str, Split] | None = None,
 ) -> Division:
-    """Divide images so that every group is in one split.
-
-    Args:
-        seed: another seed gives another division of the same quality.
-        kept: splits to be kept, by key. An image that has none there follows its group; groups
-            without any are divided by the ratios. Only kept splits can part a group.
-    """
+    """Divide images so that every group is in one split, for each seed with the same quality."""
     groups = group_images(images)
     numbers = {image.key: number for number, group in enumerate(groups, start=1) for image in group}
     splits: dict[str, Split] = {}

@@ -28,11 +28,9 @@ def offer_project(
 ) -> ProjectCandidates:
     """Read the folder of a project: which images are there, and what their labels say now.
 
-    Args:
-        look: called between label files; what it raises ends the reading.
-        look_at_files: leave out images that have gone or changed; else that is found by whoever
-            copies them.
-        with_unlabelled: images without a label file are backgrounds.
+    What `look` raises, called between label files, ends the reading. To `look_at_files` is to leave
+    out images that have gone or changed; else that is found by whoever copies them.
+    `with_unlabelled` images without a label file are backgrounds.
 
     Raises:
         InvalidInputError: a file or folder cannot be looked at, so that labels may be missing.

@@ -61,10 +61,8 @@ def plan_set(
     """Plan a set of one or several projects.
 
     The plan depends on the images, their labels, the options and the order of the projects (which
-    decides the numbers of classes), and on nothing else.
-
-    Args:
-        look: called between images; what it raises ends the planning.
+    decides the numbers of classes), and on nothing else. What `look` raises, called between images,
+    ends the planning.
 
     Raises:
         InvalidInputError: no image has a usable label.

@@ -36,12 +36,7 @@ class SetOptions:
 
 @dataclass(frozen=True)
 class ProjectCandidates:
-    """What one project offers.
-
-    Attributes:
-        class_names: by the numbers in its labels.
-        not_registered: image files in its folder that the database does not know.
-    """
+    """What one project offers, with image files in its folder that the database does not know."""
 
     project: str
     class_names: Mapping[int, str]
@@ -52,11 +47,7 @@ class ProjectCandidates:
 
 
 class ProblemSums:
-    """Sums problems by kind and keeps the first of each kind.
-
-    Attributes:
-        examples: project and sentence of the first places, by code.
-    """
+    """Sums problems by kind and keeps project and sentence of the first places of each."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -81,11 +81,8 @@ def split_images(
     proportion as well. Sizes are exact (see `split_sizes`) when no images belong together;
     otherwise they are as near as groups allow. No split that should have images stays empty while
     there are as many groups as splits. The result depends on what the images are and on the seed,
-    not on their order.
-
-    Args:
-        ratios: how many images each split gets; None for 80 : 20 : 0.
-        seed: another seed gives another division of the same quality.
+    not on their order. Another seed gives another division of the same quality; ratios of None are
+    80 : 20 : 0.
 
     Raises:
         InvalidInputError: a key occurs twice.
@@ -141,11 +138,7 @@ def split_sizes(count: int, ratios: SplitRatios) -> tuple[int, int, int]:
 
 
 def group_images(images: Iterable[SplitImage]) -> list[list[SplitImage]]:
-    """Join images that belong together, also over others: what is connected is one group.
-
-    Returns:
-        The groups, and the images in each, in the order of their (first) keys.
-    """
+    """Join images that belong together, also over others: what is connected is one group."""
     known = sorted(images, key=lambda image: image.key)
     leader = list(range(len(known)))
 
@@ -207,10 +200,8 @@ def _class_counts(groups: Sequence[Sequence[SplitImage]]) -> _Counts:
 def _divide_greedily(sizes: _Counts, classes: _Counts, targets: _Counts) -> _Counts:
     """The split of each group: the one that most lacks the rarest class in it.
 
-    Args:
-        sizes: int64[groups], largest first.
-        classes: int64[groups, classes], images with each class.
-        targets: int64[splits], images wanted.
+    Sizes, int64[groups], are largest first; `classes`, int64[groups, classes], counts images with
+    each class, `targets`, int64[splits], images wanted.
     """
     splits = np.full(sizes.size, -1, dtype=np.int64)
     if sizes.size == 0:

@@ -18,9 +18,6 @@ class ProjectShare:
     """What one project gives to the set.
 
     Attributes:
-        project: its name.
-        registered: images that the database knows.
-        used: images that are in the set.
         not_measured: images in the set whose content nobody has measured: near-duplicates of
             them are not found.
         not_registered: image files in its folder that the database does not know.
@@ -35,13 +32,7 @@ class ProjectShare:
 
 @dataclass(frozen=True)
 class ClassShare:
-    """How often a class occurs.
-
-    Attributes:
-        name: the class.
-        images: images that show it, by split.
-        labels: labels of it, by split.
-    """
+    """How often a class occurs: images that show it and labels of it, by split."""
 
     name: str
     images: dict[str, int]
@@ -112,8 +103,7 @@ def left_out_examples(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:
 def training_set_report(result: Mapping[str, Any]) -> Report:
     """What is in a set, what is not, what to look at, and where it lies.
 
-    Args:
-        result: of prepare-training-set; its `report` has the fields of `TrainingSetReport`.
+    Its `report` has the fields of `TrainingSetReport`.
     """
     report, output = result["report"], result["output"]
     data = PurePath(output, "data.yaml")

@@ -55,11 +55,7 @@ _LEFTOVER_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class PlannedSet:
-    """A training set whose plan lies on disk.
-
-    Attributes:
-        plan_file: the plan, until the work begins.
-    """
+    """A training set whose plan lies on disk, in `plan_file` until the work begins."""
 
     output: Path
     plan_file: Path

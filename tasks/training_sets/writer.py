@@ -75,9 +75,8 @@ def write_plan(
 ) -> None:
     """Write a plan as a Parquet file.
 
-    Args:
-        chunks: the images of each chunk; together all images in their order.
-        metadata: goes to the footer of the manifest, under `visionflows.<key>`.
+    Chunks are together all images in their order. The metadata goes to the footer of the manifest,
+    under `visionflows.<key>`.
     """
     texts = {
         "data_yaml": plan.data_yaml,

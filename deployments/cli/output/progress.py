@@ -50,13 +50,7 @@ def as_description(value: str) -> str:
 def live_job_bar(
     database: Database, description: str, find: Callable[[], UUID | None]
 ) -> Iterator[None]:
-    """Show a bar that follows a job while the block runs.
-
-    Args:
-        database: where the job is.
-        description: what the bar says.
-        find: the id of the job; None while there is none.
-    """
+    """During a block show a bar that follows the job that `find` names (None: not yet)."""
     done = threading.Event()
     bar = new_progress_bar()
     line = bar.add_task(as_description(description), total=None)

@@ -13,13 +13,7 @@ from tasks.inference.runs.report import run_report
 
 
 def print_run(database: Database, run: RunRecord, result: dict[str, Any] | None = None) -> None:
-    """A run: what was counted, what failed, and where it lies.
-
-    Args:
-        database: where it is.
-        run: the run.
-        result: of its flow, if it has just ended.
-    """
+    """A run: what was counted, what failed, and where it lies; `result` is its flow's, if any."""
     page = get_settings().report_page("collection-inference", run.id)
     places = [("page", str(page))] if page.exists() else []
     counts = None

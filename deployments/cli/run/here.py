@@ -53,16 +53,6 @@ def run_flow(
 ) -> None:
     """Run a flow and show its result; here and on a worker it is the same.
 
-    Args:
-        name: of the flow, as the registry has it.
-        parameters: its own, as JSON values.
-        database: where its jobs are.
-        doing: what the bar says, e.g. `Measuring gulls`.
-        remote: whether a worker runs it.
-        json_output: whether its result is printed as JSON.
-        show: prints the result for people.
-        as_json: makes of the result what programs get.
-
     Raises:
         ConfigurationError: no server is named and the stack is not running.
         InvalidInputError: a parameter is unknown or has a bad value.

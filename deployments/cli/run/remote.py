@@ -32,15 +32,7 @@ _LOOK_SECONDS = 0.5
 
 
 def start_remote_run(client: SyncPrefectClient, name: str, parameters: Mapping[str, Any]) -> UUID:
-    """Start a deployed flow.
-
-    Args:
-        client: a client of the server.
-        name: name of the flow, as the registry has it.
-        parameters: values by name.
-
-    Returns:
-        The id of the flow run.
+    """Start a deployed flow by its name in the registry; the id of the flow run.
 
     Raises:
         NotFoundError: there is no such flow, or it is not deployed on this server.
@@ -109,14 +101,6 @@ def follow_remote_run(
     with_bar: bool = True,
 ) -> Outcome:
     """Follow a run to its end, with a bar that shows its job. Ctrl-C cancels the run.
-
-    Args:
-        client: a client of the server.
-        database: where the job of the run is.
-        name: of the flow.
-        run_id: the flow run.
-        doing: what the bar says.
-        with_bar: whether there is a bar.
 
     Raises:
         typer.Exit: the run was cancelled.

@@ -16,9 +16,8 @@ POSITION_DECIMALS = 2
 def to_record(found: ImageDetections) -> dict[str, Any]:
     """Turn detections into plain values that JSON can hold.
 
-    Returns:
-        Keys width, height, limit_reached, and detections, a list of {class_id, confidence, box,
-        polygons}; polygons are lists of [x, y]. Confidences are kept exactly.
+    Keys are width, height, limit_reached, and detections, a list of {class_id, confidence, box,
+    polygons}; polygons are lists of [x, y]. Confidences are kept exactly.
     """
     return {
         "width": found.width,
@@ -39,9 +38,8 @@ def to_record(found: ImageDetections) -> dict[str, Any]:
 def from_record(record: dict[str, Any]) -> ImageDetections:
     """Turn what `to_record` gave into detections again.
 
-    Args:
-        record: its `detections` may be JSON text. Read so, many records take little memory, and
-            Python's search for garbage does not go through all of their lists.
+    Its `detections` may be JSON text. Read so, many records take little memory, and Python's search
+    for garbage does not go through all of their lists.
     """
     entries = record["detections"]
     if isinstance(entries, str):

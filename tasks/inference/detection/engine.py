@@ -62,13 +62,7 @@ class PreparedPicture:
 
 
 class Model:
-    """A loaded model, to be used by several threads at a time.
-
-    Attributes:
-        runtime: what runs it, in words, for example "onnxruntime 1.31.1 fp32".
-        batch_size: how many pictures it should get at a time; 1 on a CPU, where more cost memory
-            and save nothing.
-    """
+    """A loaded model, to be used by several threads at a time."""
 
     def __init__(
         self,
@@ -123,9 +117,6 @@ class Model:
 def describe_weights(path: Path, sha256: str | None = None) -> ModelDescription:
     """Read what a model is. PyTorch weights are unpickled: only for weights that somebody trusts.
 
-    Args:
-        sha256: the digest that they must have; None where they are being registered.
-
     Raises:
         ModelError: they do not exist, have changed, cannot be loaded, or find no objects.
     """
@@ -146,10 +137,8 @@ def load_model(
 ) -> Model:
     """Load registered weights; nothing is unpickled before their digest equals `sha256`.
 
-    Args:
-        sha256: the digest under which they were registered.
-        cache_folder: keeps exports, by digest and what decides their content.
-        device: "cpu", or "cuda" (also "cuda:1") for PyTorch weights in half precision on a GPU.
+    `cache_folder` keeps exports, by digest and what decides their content. `device` is "cpu", or
+    "cuda" (also "cuda:1") for PyTorch weights in half precision on a GPU.
 
     Raises:
         ModelError: the weights do not exist, changed, cannot be loaded, or find no objects.

@@ -29,11 +29,7 @@ _MEMORY_WORDS = ("out of memory", "bad_alloc", "failed to allocate", "not enough
 
 @dataclass(frozen=True, slots=True)
 class RegisteredContent:
-    """The content of an image, known by its digest.
-
-    Attributes:
-        paths: where it may lie; the first at which it does is read.
-    """
+    """The content of an image, by its digest; the first path at which it lies is read."""
 
     paths: tuple[Path, ...]
     sha256: str
@@ -41,13 +37,7 @@ class RegisteredContent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageOutcome:
-    """What became of one image; exactly one of `detections` and `error` is given.
-
-    Attributes:
-        detections: everything above the floor confidence.
-        error: why there are none: an `ImageError` (the file) or a `ModelError` (the model).
-        inference_ms: time in the model and its postprocessing, in milliseconds.
-    """
+    """What became of one image; exactly one of `detections` and `error` is given."""
 
     position: int
     detections: ImageDetections | None
@@ -69,15 +59,13 @@ def detect_in_files(
 
     Outcomes come as images are done, in no particular order. No image stops the others: whatever a
     decoder or the model raises on one becomes its error. Closing the generator waits for images
-    that are being worked on and begins no others.
+    that are being worked on and begins no others. Once `should_stop` says yes, no further image is
+    begun.
 
-    Args:
-        threads: how many images are worked on at a time; as many as `load_model` was told.
-        batch_size: how many images go through the model together where their shapes allow it;
-            None for what suits the model.
-        should_stop: asked before each image; once it says yes, no further image is begun.
-        turns: shared by all callers that use the model at the same time, so that an image for which
-            memory does not suffice can be tried alone.
+    `threads` images are worked on at a time, as many as `load_model` was told, and `batch_size` go
+    through the model together where their shapes allow it (None: what suits it). `turns` is shared
+    by all callers that use the model at the same time, so that an image for which memory does not
+    suffice can be tried alone.
     """
     worker = _Worker(model, limits, turns or ModelTurns(threads), should_stop)
     size = batch_size or model.batch_size

@@ -26,12 +26,8 @@ Picture = npt.NDArray[np.uint8]
 class Letterbox:
     """Where a picture lies in the shape that the model sees.
 
-    Attributes:
-        width: of the picture as displayed, in pixels.
-        shape: height and width of what the model sees.
-        inner_width: of the fitted picture.
-        left: padding columns before it.
-        top: padding rows above it.
+    `width` and `height` are those of the picture as displayed, `shape` is height and width of what
+    the model sees, in pixels; `left` and `top` count padding.
     """
 
     width: int
@@ -66,12 +62,7 @@ class Letterbox:
 def fit_letterbox(
     width: int, height: int, image_size: int, fixed_shape: tuple[int, int] | None = None
 ) -> Letterbox:
-    """Decide how a picture of `width` x `height` pixels is fitted.
-
-    Args:
-        image_size: longer side of what the model sees.
-        fixed_shape: height and width where the model takes nothing else.
-    """
+    """Decide how a picture of `width` x `height` pixels is fitted."""
     rows, columns = fixed_shape or (image_size, image_size)
     ratio = min(rows / height, columns / width)
     inner_width, inner_height = max(round(width * ratio), 1), max(round(height * ratio), 1)
@@ -84,11 +75,7 @@ def fit_letterbox(
 
 
 def apply_letterbox(picture: Picture, letterbox: Letterbox) -> FloatArray:
-    """Fit a picture: float32 (1, 3, rows, columns), R, G, B, 0..1, as the model takes it.
-
-    Args:
-        picture: (height, width) grey, or (height, width, 3 or more) with R, G, B first.
-    """
+    """Fit a picture: float32 (1, 3, rows, columns), R, G, B, 0..1, as the model takes it."""
     inner = (letterbox.inner_width, letterbox.inner_height)
     if (picture.shape[1], picture.shape[0]) != inner:
         picture = cv2.resize(picture, inner, interpolation=cv2.INTER_LINEAR).astype(

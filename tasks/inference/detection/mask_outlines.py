@@ -42,9 +42,8 @@ def object_mask(
         box: (4,), left, top, right, bottom in pixels of what the model sees.
         shape: height and width of what the model sees, a multiple of the prototypes' size.
 
-    Returns:
-        The mask, uint8, 0 or 1, and the column and row of its first pixel in what the model sees;
-        empty where the box lies outside.
+    Returns the mask, uint8, 0 or 1, and the column and row of its first pixel in what the model
+    sees; empty where the box lies outside.
     """
     rows, columns = values.shape
     scale_y, scale_x = shape[0] // rows, shape[1] // columns

@@ -34,14 +34,7 @@ from tasks.inference.detections import (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is left of the output of one picture, most confident first.
-
-    Attributes:
-        boxes: (n, 4) in pixels of what the model sees: edges, or of oriented boxes centre and size.
-        confidences: (n,).
-        classes: (n,) class ids.
-        extra: (n, extra values).
-    """
+    """What is left of the output of one picture, most confident first."""
 
     boxes: FloatArray
     confidences: FloatArray
@@ -72,9 +65,8 @@ def decode_output(
 ) -> ImageDetections:
     """Turn the output for one picture into detections.
 
-    Args:
-        output: dense (4 + classes + extra, places), or end to end (rows, 6 + extra).
-        prototypes: (k, rows, columns) of a segmentation model, else None.
+    `output` is (4 + classes + extra, places), or end to end (rows, 6 + extra); `prototypes` of a
+    segmentation model are (k, rows, columns).
 
     Raises:
         ModelError: the output has another shape.

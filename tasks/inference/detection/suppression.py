@@ -28,10 +28,8 @@ def best_first(confidences: FloatArray) -> Indices:
 def suppress_boxes(boxes: FloatArray, classes: FloatArray, iou: float, most: int) -> Indices:
     """Positions of the first box of each heap (greedy suppression within each class), in order.
 
-    Args:
-        boxes: (n, 4), left, top, right, bottom, most confident first.
-        classes: (n,) class ids.
-        iou: a box that overlaps a kept one by more than this is dropped.
+    Boxes are (n, 4): left, top, right, bottom, most confident first; one that overlaps a kept one
+    by more than `iou` is dropped. Classes are ids, (n,).
     """
     moved = boxes + (classes * np.float32(CLASS_OFFSET))[:, None]
     left, top, right, bottom = moved.T
@@ -57,11 +55,9 @@ def suppress_oriented_boxes(
 
     Unlike `suppress_boxes`, also a dropped box drops others ("fast" suppression, Bolya et al. 2019,
     YOLACT). The overlap is that of Gaussians with the boxes' covariances (Llerena et al. 2021,
-    "Gaussian Bounding Boxes and Probabilistic Intersection-over-Union").
-
-    Args:
-        boxes: (n, 5), centre x, centre y, width, height, angle in radians, most confident first.
-        iou: a box that overlaps a better one by more than this is dropped.
+    "Gaussian Bounding Boxes and Probabilistic Intersection-over-Union"). Boxes are (n, 5): centre
+    x, centre y, width, height, angle in radians, most confident first; one that overlaps a better
+    one by more than `iou` is dropped.
     """
     moved = boxes.copy()
     moved[:, :2] += (classes * np.float32(CLASS_OFFSET))[:, None]

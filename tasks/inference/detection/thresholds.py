@@ -30,8 +30,7 @@ def rounded_threshold(threshold: float) -> float:
 def settings_key(settings: InferenceSettings, precision: str) -> str:
     """Name everything but the floor that decides what is found; the same text, the same detections.
 
-    Args:
-        precision: of the arithmetic, "fp32" or "fp16".
+    `precision` is that of the arithmetic, "fp32" or "fp16".
     """
     return (
         f"size {settings.image_size}, iou {settings.iou:g}, at most {settings.max_detections}, "
@@ -47,11 +46,8 @@ def filter_by_threshold(kept: ImageDetections, threshold: float) -> ImageDetecti
     without suppression give a fixed list, from which the threshold chooses.
 
     Confidences are compared as inference does: greater than, as float32 numbers. `limit_reached`
-    remains only where the limit could have cut off something above the threshold.
-
-    Args:
-        kept: all detections above a floor that is not above the threshold, with equal settings.
-        threshold: 0..1.
+    remains only where the limit could have cut off something above the threshold. Kept are all
+    detections with equal settings above a floor that is not above the threshold (0..1).
     """
     lowest = np.float32(threshold)
     chosen = tuple(entry for entry in kept.detections if np.float32(entry.confidence) > lowest)

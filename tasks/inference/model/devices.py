@@ -15,13 +15,10 @@ _GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
 def choose_device(wanted: str, weights_format: WeightsFormat) -> str:
-    """Decide what a model runs on.
-
-    Args:
-        wanted: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one that can be used.
+    """Decide what a model runs on; "auto" is a GPU where there is one that can be used.
 
     Raises:
-        InvalidInputError: it is none of these.
+    InvalidInputError: `wanted` is none of "cpu", "cuda", "cuda:1" and "auto".
     """
     if not _DEVICE.fullmatch(wanted):
         raise InvalidInputError(f"The device {wanted!r} is none of auto, cpu, cuda and cuda:N.")

@@ -28,11 +28,9 @@ _SWITCHES = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboar
 def import_ultralytics(settings_folder: Path | None = None) -> ModuleType:
     """Import Ultralytics with everything off that reaches for the network.
 
-    Where it has been imported before, by us or by others, it stays as it is.
-
-    Args:
-        settings_folder: where it keeps its settings, never those of the user; a folder that is
-            removed when the process ends where none is given.
+    Where it has been imported before, by us or by others, it stays as it is. It keeps its settings
+    in `settings_folder`, never in that of the user; None for a folder that is removed when the
+    process ends.
 
     Raises:
         ModelError: it is not installed.

@@ -162,9 +162,8 @@ def describe_export(
 ) -> ModelDescription:
     """Read what a model is from what its exporter wrote into it.
 
-    Args:
-        metadata: keys as Ultralytics writes them; values may be text of Python literals.
-        input_shape: number of pictures, channels, rows, columns; None where any will do.
+    Keys are as Ultralytics writes them, values may be text of Python literals. `input_shape` is
+    number of pictures, channels, rows, columns; None where any will do.
 
     Raises:
         ModelError: it has no metadata, finds no objects, or has its own suppression built in.

@@ -72,10 +72,8 @@ def _define_nms() -> None:
 def _suppress(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Non-maximum suppression with torchvision's results: indices of kept boxes, best first.
 
-    Args:
-        boxes: tensor of shape (n, 4), left, top, right, bottom.
-        scores: tensor of shape (n,).
-        iou_threshold: boxes that overlap a better one by more than this are left out.
+    `boxes` is (n, 4): left, top, right, bottom; `scores` is (n,). Boxes that overlap a better one
+    by more than the threshold are left out.
     """
     from ultralytics.utils.nms import TorchNMS
 

@@ -14,11 +14,7 @@ _METADATA = "metadata.yaml"
 
 @dataclass(frozen=True, slots=True)
 class VerifiedWeights:
-    """Weights in memory whose digest was computed from these very bytes.
-
-    Attributes:
-        contents: by file name; a single file under its own name.
-    """
+    """Weights by file name (a single file under its own), digested from these very bytes."""
 
     path: Path
     format: WeightsFormat

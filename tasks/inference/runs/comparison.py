@@ -15,12 +15,7 @@ from tasks.inference.runs.matching import match_detections
 
 @dataclass(frozen=True)
 class ClassComparison:
-    """Objects of one class.
-
-    Attributes:
-        class_name: as the first model writes it; as the second does where the first lacks it.
-        iou_sum: of the matched pairs.
-    """
+    """Objects of a class, as the first model writes it, or the second where that lacks it."""
 
     class_name: str
     first: int = 0
@@ -109,10 +104,8 @@ def compare_image(
 class ComparisonSummary:
     """Sums over images, and the images on which the runs disagree most.
 
-    Attributes:
-        equal_images: how many of them without a disagreement.
-        classes: sums by class, by folded name.
-        most: how many of the worst images are kept.
+    `equal_images` are those without a disagreement, `classes` sums by folded name; `most` of the
+    worst images are kept.
     """
 
     most: int = 10

@@ -20,12 +20,7 @@ class LiveDeadClasses:
 
 
 def count_by_class(detections: Iterable[Detection], class_names: Sequence[str]) -> dict[str, int]:
-    """Count detections by class name.
-
-    Returns:
-        Every class that was found, in the order of the class ids. An id without a name counts
-        under its number; classes of one name count together.
-    """
+    """Count detections by class name, those that were found in the order of the class ids."""
     counts: dict[int, int] = {}
     for detection in detections:
         counts[detection.class_id] = counts.get(detection.class_id, 0) + 1
@@ -50,11 +45,9 @@ def live_dead_classes(
     """Decide which classes are live and which dead.
 
     Without a mapping, the classes named "live" and "dead" are, in any case of letters. A model with
-    neither has none: ids alone never decide.
-
-    Args:
-        mapping: from class names (in any case of letters) to "live" or "dead"; it replaces the
-            rule above. A number is taken as a class id only where no class has it as its name.
+    neither has none: ids alone never decide. A mapping from class names (in any case of letters) to
+    "live" or "dead" replaces this rule. A number in it is a class id only where no class has it as
+    its name.
 
     Raises:
         InvalidInputError: the mapping names a class that the model does not have, something else

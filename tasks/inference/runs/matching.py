@@ -36,10 +36,8 @@ def match_detections(
     """Pair detections of the same class whose boxes overlap, the greatest overlaps first.
 
     Classes are compared by name (in any case of letters), because two models may number them
-    differently. Each detection has one partner at most.
-
-    Args:
-        least_iou: pairs overlap by at least this (intersection over union of the boxes).
+    differently. Each detection has one partner at most. Pairs overlap by at least `least_iou`
+    (intersection over union of the boxes).
     """
     overlaps = box_overlaps(_boxes(first), _boxes(second))
     same = _names(first, first_names)[:, None] == _names(second, second_names)[None, :]

@@ -14,13 +14,7 @@ from tasks.inference.runs.live_dead import LiveDeadClasses
 
 @dataclass(frozen=True)
 class RunOrder:
-    """A model, a collection, a threshold, and how to go about it.
-
-    Attributes:
-        threshold: detections must be more confident to be counted, 0..1.
-        class_mapping: what they were chosen by; None for the names live and dead.
-        batch_size: images stored at a time; None for what suits the model.
-    """
+    """A model, a collection, a threshold, and how to go about it."""
 
     run_id: UUID
     collection_id: UUID

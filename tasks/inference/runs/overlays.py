@@ -35,10 +35,8 @@ def draw_overlay(
 ) -> Picture:
     """Draw detections over a picture: (rows, columns, 3), R, G, B.
 
-    Args:
-        picture: (height, width) grey, or (height, width, 3 or more) with R, G, B first, of the
-            size that `found` says.
-        longest_side: the overlay is reduced to this where the picture is larger.
+    The picture is (height, width) grey, or (height, width, 3 or more) with R, G, B first, of the
+    size that `found` says, and is reduced where it is larger than `longest_side`.
     """
     scale = min(1.0, longest_side / max(found.width, found.height))
     size = (max(round(found.width * scale), 1), max(round(found.height * scale), 1))

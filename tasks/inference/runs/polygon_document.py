@@ -22,16 +22,12 @@ def polygon_document(
     classes: LiveDeadClasses,
     threshold: float,
 ) -> dict[str, Any]:
-    """Describe what was found on one image at one threshold.
+    """Describe what was found on one image at one threshold, as from `filter_by_threshold`.
 
-    Args:
-        found: the detections above the threshold, from `filter_by_threshold`.
-
-    Returns:
-        Keys polygons, live_count, dead_count, class_counts, threshold, image_width, image_height.
-        Of each polygon: coords, a list of [x, y] in pixels, the outline (of a mask, its largest
-        part; of a box, its four corners); confidence; class; bbox, [left, top, right, bottom].
-        Where a mask has them, also other_parts and holes, lists of outlines.
+    Keys are polygons, live_count, dead_count, class_counts, threshold, image_width, image_height.
+    Of each polygon: coords, a list of [x, y] in pixels, the outline (of a mask, its largest part;
+    of a box, its four corners); confidence; class; bbox, [left, top, right, bottom]. Where a mask
+    has them, also other_parts and holes, lists of outlines.
     """
     live_count, dead_count = count_live_and_dead(found.detections, classes)
     return {

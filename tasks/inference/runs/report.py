@@ -14,13 +14,7 @@ def run_report(
     counts: tuple[int, int] | None = None,
     pictures: Sequence[Picture] = (),
 ) -> Report:
-    """What a run has counted, what failed, and where it lies.
-
-    Args:
-        run: its fields, with `totals`, `failures` and the folder `polygons`.
-        counts: how many images went through the model now, and how many needed no inference.
-        pictures: images with what was found on them.
-    """
+    """What a run has counted, what failed, and where it lies."""
     totals, failures = run["totals"], run["failures"]
     status = "interrupted" if run["is_interrupted"] else str(run["status"])
     how = f", by {run['runtime']}" if run["runtime"] else ""
@@ -66,14 +60,7 @@ def comparison_report(
     second: Mapping[str, Any],
     pictures: Sequence[Picture] = (),
 ) -> Report:
-    """How two runs go together: by class, and the images on which they disagree the most.
-
-    Args:
-        found: the comparison as JSON values.
-        first: the fields of the first run.
-        second: of the other one.
-        pictures: the worst images, as each of the runs sees them.
-    """
+    """How two runs go together: by class, and the images on which they disagree the most."""
     total = found["total"]
     return Report(
         title=f"{run_in_words(first)} and {run_in_words(second)}",

@@ -43,9 +43,8 @@ RESULTS_SCHEMA = pa.schema(
 def results_batch(rows: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     """Turn rows into a batch.
 
-    Args:
-        rows: values by the names of `RESULTS_SCHEMA`; `class_counts` a dict, `polygons` as in the
-            JSON file of an image, both None for an image that failed.
+    Values are by the names of `RESULTS_SCHEMA`; `class_counts` is a dict, `polygons` as in the JSON
+    file of an image, both None for an image that failed.
     """
     arrays = []
     for field in RESULTS_SCHEMA:

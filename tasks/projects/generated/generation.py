@@ -34,11 +34,7 @@ from tasks.projects.generated.options import GenerationOptions, kind_of_key
 
 @dataclass(frozen=True)
 class GeneratedContent:
-    """A generated file, ready to be written.
-
-    Attributes:
-        size: of the image in pixels; None for a label file.
-    """
+    """A generated file, ready to be written; `size` in pixels is None for a label file."""
 
     path: str
     content: bytes
@@ -63,11 +59,9 @@ def wanted_keys(
 ) -> tuple[str, ...]:
     """What has to be generated from an image: what is not there, or was made from something else.
 
-    Args:
-        sha256: of its content; None for a new image, from which everything is generated.
-        size: width and height in pixels, None where unknown.
-        nothing: the records of the keys that gave no image.
-        labels: its labels as they will be.
+    A new image has no `sha256`, and everything is generated from it; sizes are in pixels, None
+    where unknown. `nothing` has the records of the keys that gave no image; labels are as they will
+    be.
     """
     record = None if sha256 is None else generation_record("", sha256, labels)
     by_kind: dict[str, list[KnownGeneration]] = defaultdict(list)
@@ -117,13 +111,9 @@ def generate_contents(
 ) -> tuple[list[list[GeneratedContent]], dict[str, Any]]:
     """Make all images that are wanted of one image, each with its label file.
 
-    Args:
-        generated_at: the generated image that is there at a path.
-        problems: gets a sentence for each that cannot be made.
-
-    Returns:
-        For each generated image the image and, where its source has one, its label file; and the
-        record of each key that gave none, although nothing stood in its way.
+    `problems` gets a sentence for each that cannot be made. Returned are, for each generated image,
+    the image and, where its source has one, its label file; and the record of each key that gave
+    none, although nothing stood in its way.
     """
     image = dataset.images.get(path)
     labels = labels_of(dataset, path)

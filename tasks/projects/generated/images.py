@@ -52,12 +52,10 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """An image that was made.
+    """An image that was made: uint8[height, width, 3] RGB.
 
-    Attributes:
-        key: how it was made; see `GenerationOptions.wanted_keys`.
-        pixels: uint8[height, width, 3] RGB.
-        labels: normalised; None where its source has no label file.
+    `key` is one of `GenerationOptions.wanted_keys`; `labels` are normalised, None where its source
+    has no label file.
     """
 
     path: PurePosixPath
@@ -101,9 +99,7 @@ def generate_images(
 ) -> Iterator[GeneratedImage | NotGenerated]:
     """Make images from one image, one after the other; or the reason why one cannot be made.
 
-    Args:
-        choose_path: gives the free path for a wanted path and the key, or raises
-            CannotGenerateError.
+    `choose_path` gives the free path for a wanted path and the key, or raises CannotGenerateError.
     """
     by_key = dict(zip(options.wanted_keys(), _makers(options), strict=True))
     for key in keys:
@@ -212,11 +208,7 @@ def holds_only_oriented_boxes(kind: GeometryKind) -> bool:
 
 @dataclass(frozen=True)
 class KnownGeneration:
-    """An image that was generated earlier.
-
-    Attributes:
-        is_edited: whether somebody has changed its label file since.
-    """
+    """An image that was generated earlier; edited if somebody has changed its label file since."""
 
     path: str
     source: str
@@ -232,13 +224,7 @@ class KnownGeneration:
 
 @dataclass(frozen=True)
 class PathChooser:
-    """Chooses paths for generated images that are nobody else's.
-
-    Attributes:
-        is_listed: whether a path is there already, or will be after the ingest.
-        generated_at: the generated image that is there at a path, None where there is none.
-        shares_stem: whether another image differs from an image in its suffix only.
-    """
+    """Chooses paths for generated images that are nobody else's."""
 
     image: PurePosixPath
     is_listed: Callable[[str], bool]

@@ -24,7 +24,6 @@ class MergedDataset:
     """A dataset whose files lie partly in the project and partly in the source.
 
     Attributes:
-        conventions: what its label files have in common.
         flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
     """
 
@@ -57,10 +56,8 @@ def read_merged_dataset(
 ) -> MergedDataset:
     """Read all labels of the dataset that there will be.
 
-    Args:
-        source: of the ingest, None without one.
-        source_paths: its files; they count before those of the project.
-        sizes: of images, where they are known; label files in pixels may need them.
+    The files of the ingest's source count before those of the project. Label files in pixels may
+    need the `sizes` of images, where they are known.
     """
 
     def size_of(path: PurePosixPath) -> ImageSize | None:

@@ -61,10 +61,8 @@ def finish_broken_commit(project_id: UUID) -> IngestReport | None:
 def bring_up_to_date(target: IngestTarget, *, accept_losses: bool) -> IngestReport:
     """Bring the rows of a project up to date with its folder; nothing is written to the folder.
 
-    A folder among the projects, or one that is linked, becomes a project by this.
-
-    Args:
-        accept_losses: go on although more than a tenth of the images is gone.
+    A folder among the projects, or one that is linked, becomes a project by this. To
+    `accept_losses` is to go on although more than a tenth of the images is gone.
 
     Raises:
         InvalidInputError: too many images are gone, or there are none; nothing was changed.

@@ -27,11 +27,7 @@ class UnreadableFileError(Exception):
 
 @dataclass(frozen=True)
 class CopiedFile:
-    """A file in the staging folder.
-
-    Attributes:
-        modified_at_ns: nanoseconds since the epoch, that of the source.
-    """
+    """A file in the staging folder; its time is that of the source, nanoseconds since the epoch."""
 
     sha256: str
     size: int
@@ -41,10 +37,7 @@ class CopiedFile:
 def copy_file(source: BinaryIO, target: Path, *, size: int, modified_at_ns: int) -> CopiedFile:
     """Copy a file block by block; it appears under its name only when it is whole.
 
-    Args:
-        target: replaced if it is there; missing parent folders are made.
-        size: how many bytes there must be.
-        modified_at_ns: the time of change that the copy gets.
+    `target` is replaced if it is there, and missing parent folders are made.
 
     Raises:
         UnreadableFileError: the source cannot be read, or has another size.

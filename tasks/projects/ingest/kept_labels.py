@@ -14,10 +14,8 @@ def without_labels_changed_since(
 ) -> SourceListing:
     """Leave out label files that were changed in the project after those of the source.
 
-    Labels of another picture than the project has are taken, however old they are.
-
-    Args:
-        source: opened where sizes do not tell.
+    Labels of another picture than the project has are taken, however old they are. The source is
+    opened where sizes do not tell.
     """
 
     def is_there(file: FoundFile) -> bool:

@@ -10,14 +10,8 @@ from pathlib import Path
 def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list[str]:
     """Move files from the staging folder into the folder of a project, replacing what is there.
 
-    Doing it again after it was broken off moves the rest.
-
-    Args:
-        staging: where they lie, each under its relative path.
-        folder: where they belong, under the same paths; missing folders are made.
-
-    Returns:
-        A sentence for each file that cannot be moved because something else is in its place.
+    Doing it again after it was broken off moves the rest. Missing folders are made. Returned is a
+    sentence for each file that cannot be moved because something else is in its place.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.

@@ -323,11 +323,7 @@ def _merged(
 
 @dataclass(frozen=True)
 class PlannedIngest:
-    """What was planned.
-
-    Attributes:
-        has_files: whether there will be anything to commit.
-    """
+    """What was planned, and whether there will be anything to commit."""
 
     chunks: list[int]
     has_files: bool

@@ -16,11 +16,7 @@ _META = "meta.json"
 
 @dataclass(frozen=True)
 class ProjectFolders:
-    """Where projects and their staged files lie.
-
-    Attributes:
-        root: the folder of all projects, `$VISIONFLOWS_HOME/projects`.
-    """
+    """Where projects and their staged files lie; `root` is `$VISIONFLOWS_HOME/projects`."""
 
     root: Path
 

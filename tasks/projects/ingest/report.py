@@ -23,9 +23,6 @@ class IngestReport:
     """What one ingest changed in one project.
 
     Attributes:
-        project_id: of the project.
-        project: its name.
-        path: the folder of its images and labels.
         image_count: images that it has now.
         labeled_count: those of them that have a label file.
         class_names: by class id, as JSON has keys.

@@ -28,12 +28,7 @@ from tasks.projects.registration_steps import resolved_folder
 
 @dataclass(frozen=True)
 class IngestTarget:
-    """The project that an ingest is for, and where its files come from.
-
-    Attributes:
-        project_id: of the project; it need not be registered yet.
-        source: the folder or ZIP that files are copied from; None when there is nothing to copy.
-    """
+    """The project that an ingest is for, and where its files come from."""
 
     project_id: UUID
     name: str
@@ -70,10 +65,9 @@ def find_target(
 ) -> IngestTarget:
     """Find out which project an ingest is for, and where its files come from.
 
-    Args:
-        source: a folder or ZIP; None to look again at the folder of a project.
-        project: name or id; left out, it is named as its `meta.json`, folder or ZIP is.
-        copies: whether files are copied; otherwise the folder itself becomes the project's.
+    Without a `source` (a folder or ZIP) the folder of a project is looked at again; without a
+    `project` (name or id) it is named as its `meta.json`, folder or ZIP is. What is not copied
+    becomes the project's folder itself.
 
     Raises:
         InvalidInputError: source and project do not fit together; the message says why.

@@ -30,9 +30,7 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)
 class ArchiveLimits:
     """What an archive may be at most, by its own table of contents.
 
-    Attributes:
-        max_entries: members, folders included.
-        max_total_bytes: inflated size of all images and label files together.
+    Members include folders; bytes are those of all images and label files together, inflated.
     """
 
     max_entries: int = 5_000_000

@@ -101,11 +101,9 @@ def measure_image(
     """Measure one image file in this process.
 
     Formats other than JPEG and PNG should go through
-    `tasks.quality.pixels.isolated.measure_image_safely`, which survives their decoders.
-
-    Args:
-        expected: size in bytes and modification time in nanoseconds when it was registered; another
-            one is an error.
+    `tasks.quality.pixels.isolated.measure_image_safely`, which survives their decoders. `expected`
+    is the size in bytes and modification time in nanoseconds at the registration; another one is an
+    error.
 
     Raises:
         ImageError: with a code and a reason; no other exception leaves.
@@ -220,13 +218,8 @@ def focus_of(grey: ReducedGrey, factor: int = 1) -> float:
     Blur takes L down much faster than G, while contrast cancels out but for the small floor, which
     keeps the rounding of nearly flat images from passing as detail. Straight edges give 4, white
     noise 20, an image without change 0. Turning and mirroring the image leave the value as it is.
-
-    Args:
-        grey: means of the squares times factor squared (sums), float32, or grey itself, uint8.
-        factor: side of the squares in pixels.
-
-    Returns:
-        The ratio, not negative; 0.0 for an image without inner pixels.
+    It is not negative, and 0.0 for an image without inner pixels. `grey` has means of the squares
+    times factor squared (sums), float32, or grey itself, uint8.
     """
     if min(grey.shape) < 3:
         return 0.0

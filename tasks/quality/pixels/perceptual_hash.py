@@ -55,12 +55,7 @@ _VECTOR = 32
 
 @dataclass(frozen=True, slots=True)
 class ImageHashes:
-    """What the 32 x 32 reduction of an image says.
-
-    Attributes:
-        difference_hash: 16 hexadecimal digits, independent of the other.
-        low_information: the image is flat and both hashes are meaningless.
-    """
+    """What the 32 x 32 reduction of an image says."""
 
     perceptual_hash: str
     difference_hash: str
@@ -252,12 +247,9 @@ def _round_as_pillow(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def _bands(size: int, mirrored: bool) -> tuple[_Band, ...] | None:
     """Coefficients that reduce (or enlarge) `size` pixels to 32 cells; None if not certain.
 
-    A cell is the mean of the pixels around its centre, weighted with the Lanczos window
-    sinc(x) sinc(x / 3), x in cells (in pixels when enlarging), made to sum to one and rounded to
-    1/2^22, half away from zero.
-
-    Args:
-        mirrored: the pixels are stored in the opposite direction.
+    A cell is the mean of the pixels around its centre, weighted with the Lanczos window sinc(x)
+    sinc(x / 3), x in cells (in pixels when enlarging), made to sum to one and rounded to 1/2^22,
+    half away from zero. `mirrored` pixels are stored in the opposite direction.
     """
     scale = size / HASH_GRID
     window = max(scale, 1.0)

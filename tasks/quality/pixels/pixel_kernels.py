@@ -52,11 +52,8 @@ class PixelKernels(Protocol):
     ) -> None:
         """Sum squares of factor x factor pixels, counted from the top and from column `left`.
 
-        Args:
-            grey: (cells down * factor, columns).
-            left: the first column used.
-            factor: 1..128.
-            target: (cells down, cells across).
+        `grey` is (cells down * factor, columns) with a factor of 1..128, `target` (cells down,
+        cells across).
         """
 
     def reduce_rows(

@@ -52,8 +52,7 @@ class PixelSums:
 def sum_pixels(image: DecodedImage, reduction: ExactReduction | None) -> PixelSums:
     """Go once over all rows of an image.
 
-    Args:
-        reduction: takes Pillow's grey of every row, if the hash is to be made from rows.
+    `reduction` takes Pillow's grey of every row, if the hash is to be made from rows.
 
     Raises:
         ImageError: the pixels cannot be converted to RGB.
@@ -100,8 +99,7 @@ class _ColourSums:
     ) -> NDArray[np.uint8] | None:
         """Add one strip; Pillow's grey of it, good until the next call, if that is wanted.
 
-        Args:
-            grey: (rows, columns), filled with OpenCV's grey.
+        `grey`, (rows, columns), is filled with OpenCV's grey.
         """
         if self._kernels is None:
             _fill_grey(strip, grey)

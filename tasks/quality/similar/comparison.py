@@ -30,10 +30,7 @@ class ProjectMeasurements:
     Attributes:
         sharpness_variance: variance of the Laplacian at full resolution.
         focus: NaN where it means nothing.
-        brightness: 0..1.
-        contrast: 0..1.
-        perceptual_hash: 16 hex digits each.
-        difference_hash: 16 hex digits each.
+    perceptual_hash, difference_hash: 16 hex digits each.
         low_information: flat images, whose hashes mean nothing.
     """
 
@@ -89,12 +86,9 @@ def compare_measurements(
     """Compare all images of a project with each other, exactly.
 
     The result depends on the images alone, not on the order or batches in which they were measured,
-    nor on whether an earlier comparison is given, which only saves time.
-
-    Args:
-        earlier: the earlier comparison to go on from.
-        second_hash_from: in projects of so many images a near pair must be near in the second hash
-            as well to count as duplicates.
+    nor on whether an earlier comparison is given, which only saves time. In projects of
+    `second_hash_from` images and more a near pair must be near in the second hash as well to count
+    as duplicates.
     """
     hashes = hashes_from_hex(images.perceptual_hash)
     usable = ~images.low_information

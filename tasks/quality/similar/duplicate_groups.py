@@ -184,13 +184,10 @@ def _choose_buckets(hashes: Hashes, distance: int, by_chunks: bool | None) -> li
     """Decide which hashes are compared: all with all, or those that agree in a part.
 
     Cut 64 bits into `distance + 1` chunks. Two hashes that differ in at most `distance` bits agree
-    in at least one whole chunk, because a difference can spoil only one. So it is enough to
-    compare the hashes that agree in the first chunk, those that agree in the second, and so on:
-    at distance 6 and a million hashes, 1 pair in 70. Hashes that are all alike gain nothing by it
-    and are compared all with all, once.
-
-    Args:
-        by_chunks: True or False to have it so; None to take what is faster.
+    in at least one whole chunk, because a difference can spoil only one. So it is enough to compare
+    the hashes that agree in the first chunk, those that agree in the second, and so on: at distance
+    6 and a million hashes, 1 pair in 70. Hashes that are all alike gain nothing by it and are
+    compared all with all, once. `by_chunks` is None to take what is faster.
     """
     if hashes.size < 2:
         return []
@@ -220,12 +217,7 @@ def _choose_buckets(hashes: Hashes, distance: int, by_chunks: bool | None) -> li
 
 @dataclass(frozen=True)
 class _PairSearch:
-    """The search for near pairs within buckets.
-
-    Attributes:
-        first: uint64[k], the hash of each node.
-        second: uint64[k] or None, its second hash.
-    """
+    """The search for near pairs within buckets, by the hashes of each node, uint64[k]."""
 
     first: Hashes
     second: Hashes | None

@@ -31,11 +31,9 @@ _Result = TypeVar("_Result")
 
 
 def hashes_from_hex(texts: Sequence[str]) -> Hashes:
-    """Read hashes, uint64[n], from their text form.
+    """Read hashes, uint64[n], from texts of 16 hexadecimal digits, most significant first.
 
-    Args:
-        texts: n texts of 16 hexadecimal digits each, most significant digit first, as
-            `str(imagehash.phash(image))` gives them.
+    This is how `str(imagehash.phash(image))` gives them.
 
     Raises:
         ValueError: a text is not 16 hexadecimal digits; the message shows it and its position.
@@ -104,8 +102,7 @@ class DistinctValues:
     def of(cls, keys: Sequence[Hashes]) -> DistinctValues:
         """Find the different values; with several arrays a value is the tuple of their elements.
 
-        Args:
-            keys: one or more uint64[m].
+        There are one or more arrays, uint64[m].
         """
         size = keys[0].size
         # stable, so that within equal values the positions ascend
@@ -135,9 +132,7 @@ class BlockOfDistances:
     def between(self, rows: Hashes, columns: Hashes) -> Distances:
         """Compute all distances between two sets of hashes: uint8[r, c], valid until the next call.
 
-        Args:
-            rows: uint64[r].
-            columns: uint64[c], with r * c at most the capacity.
+        Rows are uint64[r], columns uint64[c], with r * c at most the capacity.
         """
         shape = (rows.size, columns.size)
         pairs = rows.size * columns.size
@@ -152,10 +147,8 @@ class BlockOfDistances:
 def hide_self(block: Distances, rows: Indices, left: int) -> None:
     """Make the distance of a hash to itself larger than every other.
 
-    Args:
-        block: uint8[r, c], changed in place.
-        rows: int64[r], ascending positions of the hashes of the rows.
-        left: position of the hash of the first column; the others follow it.
+    The block, uint8[r, c], is changed in place; `rows`, int64[r], are ascending positions of the
+    hashes of the rows, `left` that of the first column, which the others follow.
     """
     if rows[-1] < left or rows[0] >= left + block.shape[1]:
         return

@@ -14,12 +14,7 @@ from tasks.sessions.problems import SessionProblemCode, some_names
 
 @dataclass(frozen=True, slots=True)
 class FolderContent:
-    """The images of a folder.
-
-    Attributes:
-        first_mtime_ns: when the one that was written first was written last; None without images.
-        last_mtime_ns: when the newest was written.
-    """
+    """The images of a folder; the times are None without images."""
 
     names: tuple[str, ...] = ()
     first_mtime_ns: int | None = None
@@ -29,10 +24,8 @@ class FolderContent:
 def scan_folder(folder: Path, log: ProblemLog) -> FolderContent:
     """Count the images of a folder: regular files directly in it, also empty ones.
 
-    Links are not counted: they may lead anywhere, and the same image would count twice.
-
-    Args:
-        log: gets entries for what looks like an image and is none, and for empty images.
+    Links are not counted: they may lead anywhere, and the same image would count twice. The log
+    gets entries for what looks like an image and is none, and for empty images.
 
     Raises:
         OSError: the folder cannot be read.

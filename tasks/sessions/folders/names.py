@@ -15,8 +15,7 @@ _DATED_NAME = re.compile(
 def time_in_name(name: str, time_zone: tzinfo | None = None) -> datetime | None:
     """The time, in UTC, that a folder is named for; None where it begins with none that exists.
 
-    Args:
-        time_zone: the zone of the clock it was taken from; None for this machine's.
+    `time_zone` is that of the clock it was taken from; None for this machine's.
     """
     found = _DATED_NAME.match(name)
     if found is None:

@@ -32,8 +32,6 @@ class EarlierSession:
     """What an earlier look knows of a session.
 
     Attributes:
-        folder_id: what knows it, wherever it moves.
-        root: the sessions' root that it was found in.
         fingerprint: what it looked like when it was read; None when it never was.
         stats_version: of its statistics; None when there are none.
         look_again: it was written to while it was read, or could not be read.

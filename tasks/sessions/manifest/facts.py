@@ -38,8 +38,7 @@ def manifest_facts(
 ) -> ManifestFacts:
     """Read what a manifest says.
 
-    Args:
-        time_zone: of a time that does not tell its zone; None for this machine's.
+    `time_zone` is of a time that does not tell its zone; None for this machine's.
     """
     status = _status(parts.status, log)
     images = parts.images

@@ -16,13 +16,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 
 
 def exif_texts(data: bytes) -> dict[str, str]:
-    """Read the texts of EXIF data.
-
-    Args:
-        data: what stands behind `Exif` and two zero bytes.
-
-    Returns:
-        Texts under `UserComment`, `ImageDescription`, `Make`, `Model` and `MakerNote`.
+    """Read the texts of EXIF data, of what stands behind `Exif` and two zero bytes.
 
     Raises:
         ValueError: the data is malformed.
@@ -52,9 +46,7 @@ def decode_user_comment(value: bytes, order: str) -> str:
     """Decode a user comment: eight bytes name its characters, but some writers leave them out.
 
     UNICODE means UTF-16, of which writers use either byte order, whatever that of the file is.
-
-    Args:
-        order: byte order of the file, `<` or `>`; decides where the text does not.
+    `order` is the byte order of the file, `<` or `>`; it decides where the text does not.
     """
     name, text = value[:8].rstrip(b"\0 "), value[8:]
     if name not in _CHARACTER_CODES:

@@ -25,11 +25,7 @@ _COMPARED = (
 
 @dataclass(frozen=True, slots=True)
 class SampledImages:
-    """What the opened images tell.
-
-    Attributes:
-        metadata: of those that tell how they were generated, in the order of their names.
-    """
+    """What opened images tell; those that tell how they were generated in the order of names."""
 
     opened: int
     metadata: tuple[GenerationMetadata, ...]
@@ -73,9 +69,8 @@ def choose_sample(names: Sequence[str], size: int) -> list[str]:
 def sample_images(folder: Path, names: Sequence[str], size: int, log: ProblemLog) -> SampledImages:
     """Open a few images of a session, and read what they tell in their headers.
 
-    Args:
-        log: gets entries for images that cannot be read or tell nothing, and for fields in which
-            they differ.
+    The log gets entries for images that cannot be read or tell nothing, and for fields in which
+    they differ.
     """
     chosen = choose_sample(names, size)
     code = SessionProblemCode

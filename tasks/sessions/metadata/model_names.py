@@ -14,12 +14,7 @@ _UNKNOWN = frozenset(["", "unknown", "none", "null"])
 
 
 def split_model_name(text: str | None) -> tuple[str | None, str | None]:
-    """Split `name.safetensors [hash]` into name and hash.
-
-    Returns:
-        The name and the hash in lower case; None for what is not there, and for a model of which a
-        generator says that it is unknown.
-    """
+    """Split `name.safetensors [hash]` into name and hash in lower case."""
     name = (text or "").strip()
     found = _WITH_HASH.fullmatch(name)
     model_hash = None
