@@ -1,9 +1,8 @@
 """The one in-memory form of labels, whatever file they came from.
 
 Coordinates are normalised: x over the image's width, y over its height, 0..1 inside the image.
-Values outside are kept as the file has them; whoever needs them inside clips, and says so.
-
-Paths are as the folder or archive lists them: relative to its top, a wrapping folder included.
+Values outside are kept as the file has them; whoever needs them inside clips, and says so. Paths
+are as the folder or archive lists them: relative to its top, a wrapping folder included.
 """
 
 from __future__ import annotations
@@ -55,12 +54,9 @@ class OrientedBox:
 
 @dataclass(frozen=True, slots=True)
 class Keypoint:
-    """A named place on an object.
+    """A named place on an object, normalised.
 
-    Attributes:
-        x: normalised.
-        y: normalised.
-        visibility: 0 not labelled, 1 hidden, 2 visible; None where the format has no such value.
+    `visibility` is 0 not labelled, 1 hidden, 2 visible; None where the format has no such value.
     """
 
     x: float
@@ -83,13 +79,10 @@ Geometry = Box | Polygon | OrientedBox | Keypoints
 class Label:
     """One labelled object, or one part of it.
 
-    Attributes:
-        class_name: the class; its number as text where nobody has named it.
-        geometry: where it is.
-        class_id: the number in the file; None where the format has names only.
-        instance: the same number for parts of one object, None where the object is whole.
-        line: line of the file, from 1; None where the format has no lines.
-        is_crowd: whether it outlines a group that nobody separated (COCO's `iscrowd`).
+    `class_name` is the number as text where nobody has named the class, `class_id` None where the
+    format has names only. `instance` is the same number for parts of one object, None where it is
+    whole. `line` counts from 1; None where the format has no lines. `is_crowd` says that it
+    outlines a group that nobody separated (COCO's `iscrowd`).
     """
 
     class_name: str
@@ -146,13 +139,9 @@ class LabelsOnDemand(Sequence[Label]):
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """All labels of one image.
+    """All labels of one image in the order of the label file `source`, and what cannot be used.
 
-    Attributes:
-        image: the image; where only the label file is known, its name without the suffix.
-        source: the label file.
-        labels: in the order of the file.
-        problems: what could not be used.
+    Where only the label file is known, `image` is its name without the suffix.
     """
 
     image: PurePosixPath

@@ -54,17 +54,13 @@ def transform_geometry(
     """Move a geometry to where the augmented image shows it; its kind never changes.
 
     Corners and points keep their order: the first one still is the same place of the object. The
-    outline of a mirrored polygon therefore runs the other way round.
+    outline of a mirrored polygon therefore runs the other way round. Coordinates are normalised,
+    also outside 0..1; keypoints without a label (visibility 0) keep theirs, which are no place but
+    often a placeholder such as (0, 0).
 
-    Keypoints without a label (visibility 0) keep their coordinates, which are no place but often
-    a placeholder such as (0, 0).
-
-    Args:
-        geometry: in normalised coordinates, also outside 0..1.
-        augmentation: what is done to the image.
-        flip_idx: for keypoints that come in left and right: after a mirror, point i of the result
-            is point flip_idx[i] of the original, because a left hand has become a right hand.
-            Used by both mirrors, and by no turn. None: points keep their numbers.
+    `flip_idx` is for keypoints that come in left and right: after either mirror, and no turn, point
+    i of the result is point flip_idx[i] of the original, because a left hand has become a right
+    hand. None: points keep their numbers.
 
     Raises:
         ValueError: `flip_idx` is not an order of as many numbers as there are keypoints.
@@ -88,13 +84,8 @@ def transform_labels(
 ) -> tuple[Label, ...]:
     """Move all labels of an image, in their order; everything but the geometry stays.
 
-    Args:
-        labels: of the original image.
-        augmentation: what is done to the image.
-        flip_idx: as in `transform_geometry`.
-
     Raises:
-        ValueError: as `transform_geometry`.
+        ValueError: as `transform_geometry`, where `flip_idx` is described.
     """
     return tuple(
         replace(label, geometry=transform_geometry(label.geometry, augmentation, flip_idx))

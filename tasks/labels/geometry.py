@@ -108,11 +108,7 @@ def pairs_of_numbers(value: object) -> list[Point] | None:
 
 
 def polygon_of(points: Sequence[Point]) -> Polygon | None:
-    """Make a polygon of normalised points, without a repeated first point at the end.
-
-    Returns:
-        None where fewer than three points are left.
-    """
+    """Make a polygon of normalised points, the last not the first; None for fewer than three."""
     if len(points) > 1 and points[0] == points[-1]:
         points = points[:-1]
     return Polygon(tuple(points)) if len(points) >= 3 else None
@@ -145,18 +141,10 @@ def polygon_area(points: Sequence[Point]) -> float:
 
 
 def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | None = None) -> bool:
-    """Check where a geometry lies, and note everything unusual.
+    """Note everything unusual about where a geometry lies; False where it must be left out.
 
-    Positions outside the image are noted and kept. A negative size cannot be used.
-
-    Args:
-        geometry: what was read.
-        log: gets the problems.
-        where: how messages name the label, for example "the box" or "shape 3".
-        line: line of the file, from 1.
-
-    Returns:
-        False where the label must be left out.
+    Positions outside the image are noted and kept. A negative size cannot be used. `where` is how
+    messages name the label, for example "the box" or "shape 3"; `line` counts from 1.
     """
     box = geometry if isinstance(geometry, Box) else None
     if isinstance(geometry, Keypoints):
@@ -186,14 +174,10 @@ def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | N
 def keypoints_of(
     values: Sequence[float], dimensions: int, log: ProblemLog, where: str, line: int | None = None
 ) -> tuple[Keypoint, ...]:
-    """Make keypoints of a flat list of normalised values.
+    """Make keypoints of a flat list of normalised values, `dimensions` (2 or 3) for each.
 
-    Args:
-        values: x, y and, where `dimensions` is 3, the visibility of each point.
-        dimensions: values per point, 2 or 3.
-        log: gets an entry for a visibility other than 0, 1 and 2, which then becomes None.
-        where: how messages name the label.
-        line: line of the file, from 1.
+    They are x, y and, of three, the visibility: another one than 0, 1 and 2 is noted and becomes
+    None. `where` and `line` are as for `is_acceptable`.
     """
     points = []
     for start in range(0, len(values), dimensions):

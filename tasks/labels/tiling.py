@@ -46,11 +46,9 @@ class CutOrientedBoxes(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClippedLabels:
-    """The labels of one tile.
+    """The labels of one tile, normalised to it, in the order of the image's labels.
 
-    Attributes:
-        labels: normalised to the tile, in the order of the image's labels.
-        dropped: objects that lie in the tile with less than the demanded share.
+    `dropped` objects lie in the tile with less than the demanded share.
     """
 
     labels: tuple[Label, ...]
@@ -58,11 +56,7 @@ class ClippedLabels:
 
     @property
     def is_background(self) -> bool:
-        """Whether nothing labelled can be seen in the tile.
-
-        A tile without labels that shows a dropped object is no background: training with it
-        would teach that such an object is nothing.
-        """
+        """Whether no object shows: training must not take a dropped one for background."""
         return not self.labels and self.dropped == 0
 
 
@@ -75,10 +69,12 @@ def clip_labels_to_tiles(
     min_visible: float = 0.1,
     cut_oriented_boxes: CutOrientedBoxes = CutOrientedBoxes.POLYGON,
 ) -> list[ClippedLabels]:
-    """Give each tile the labels of what it shows.
+    """Give each tile, in their order, the labels of what it shows.
 
-    The visible share of an object is its area in the tile over its area in the image; labels with
-    the same `instance` are one object. An object without area is in no tile.
+    `labels` are normalised to the image of `width` x `height` pixels; the tiles lie inside it. The
+    visible share of an object is its area in the tile over its area in the image, and is at least
+    `min_visible` (0 to 1) where it is kept; labels with the same `instance` are one object. An
+    object without area is in no tile. The results are 0..1, except for oriented boxes kept whole.
 
     - Box: cut to a box.
     - Polygon: made valid, then cut; each part becomes a label of its own, and parts of one object
@@ -87,18 +83,6 @@ def clip_labels_to_tiles(
     - Oriented box: kept where all corners lie in the tile, otherwise as `cut_oriented_boxes` says.
     - Keypoints: their box decides and is cut; points outside the tile become not labelled
       (visibility 0, at (0, 0)), also in formats that have no visibility.
-
-    Args:
-        labels: of the whole image, normalised to it.
-        tiles: inside the image.
-        width: of the image in pixels.
-        height: of the image in pixels.
-        min_visible: keep an object with at least this share, 0 to 1.
-        cut_oriented_boxes: the rule for oriented boxes that are cut.
-
-    Returns:
-        One entry for each tile, in their order. Coordinates are 0..1, except for the corners of
-        oriented boxes that are kept whole.
 
     Raises:
         InvalidInputError: `min_visible` is outside 0 to 1.
@@ -113,12 +97,8 @@ def clip_labels_to_tiles(
 def keeps_background_tile(name: str, ratio: float, seed: int = 0) -> bool:
     """Decide whether a tile without any object is kept, by its name and the seed alone.
 
-    Of many tiles about `ratio` are kept, and a higher ratio keeps what a lower one kept.
-
-    Args:
-        name: of the tile, its folders included.
-        ratio: part of such tiles to keep, 0 (none) to 1 (all).
-        seed: another seed chooses others.
+    The name includes the folders. Of many tiles about `ratio` (0 none, 1 all) are kept, and a
+    higher ratio keeps what a lower one kept; another seed chooses others.
 
     Raises:
         InvalidInputError: `ratio` is outside 0 to 1.
@@ -132,16 +112,11 @@ def keeps_background_tile(name: str, ratio: float, seed: int = 0) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One label with its place in the image.
+    """One label with its place among the labels of the image, and in it in pixels.
 
-    Attributes:
-        position: among the labels of the image.
-        region: polygons in pixels of the image, valid, inside the image.
-        bounds: of the region: left, top, right, bottom.
-        is_as_given: whether the region is exactly the outline of the label.
-        instance: for the parts of the label, if it falls apart.
-        image_width: in pixels.
-        image_height: in pixels.
+    `region` is valid polygons inside the image, `bounds` its left, top, right, bottom;
+    `is_as_given` says whether it is exactly the outline of the label. `instance` is for the parts
+    of the label, if it falls apart.
     """
 
     position: int

@@ -1,9 +1,8 @@
 """The fast path: the statistics that a release carries in itself.
 
 `metadata/dataset_stats.json` is an object with `split_counts` {train, val, test} and
-`class_distribution` {name: count}; `metadata/release_config.json` may have the same object under
-`dataset_stats`. A release written here also names the classes in the order of their ids, under
-`class_names`.
+`class_distribution` {name: count}; `metadata/release_config.json` may have it under
+`dataset_stats`. Releases written here also have `class_names`, in the order of the ids.
 """
 
 from __future__ import annotations
@@ -77,12 +76,10 @@ def content_key(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:
 def read_release_metadata(
     path: Path, limits: ArchiveLimits = DEFAULT_LIMITS
 ) -> ReleaseStatistics | None:
-    """Read `metadata/dataset_stats.json`, else `dataset_stats` of `metadata/release_config.json`.
+    """Read the statistics a release carries; None without usable ones: it must be scanned.
 
+    `metadata/dataset_stats.json` counts, else `dataset_stats` of `metadata/release_config.json`.
     The central directory is read once and one member inflated; no other member is looked at.
-
-    Returns:
-        None where the archive carries no usable statistics: it must be scanned.
 
     Raises:
         ReleaseError: the file is missing, or no usable ZIP.
@@ -119,14 +116,9 @@ def read_release_metadata(
 def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None:
     """Find one member in a central directory by its name, without reading the other records.
 
-    Folders may wrap the name. The shallowest counts, as that is where the dataset is which a scan
-    counts; of equal names the last one, as when extracting. A name that leads outside is passed
-    over.
-
-    Args:
-        directory: the central directory.
-        name: with forward slashes.
-        shift: bytes before the archive.
+    Folders may wrap the name, which has forward slashes. The shallowest counts, as that is where
+    the dataset is which a scan counts; of equal names the last one, as when extracting. A name that
+    leads outside is passed over. `shift` is the number of bytes before the archive.
     """
     end = len(directory)
     best: tuple[int, int, int] | None = None
@@ -160,15 +152,9 @@ def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None
 
 
 def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]] | str:
-    """Read the statistics of a metadata member.
+    """Return `split_counts` and `class_distribution`, checked, or why they cannot be used.
 
-    Args:
-        content: the JSON document.
-        key: the statistics stand under it; None where they are the document.
-
-    Returns:
-        `split_counts` and `class_distribution`, checked; or why they cannot be used. Names stay in
-        the order of the document.
+    They stand under `key`, or are the document where it is None; names stay in its order.
     """
     try:
         document: Any = json.loads(content)
@@ -216,12 +202,10 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
 def note_unusable_metadata(
     names: MemberNames, used: Flags, read: Callable[[int], bytes | None], log: ProblemLog
 ) -> None:
-    """Note statistics in an archive that the fast path cannot use.
+    """Note statistics in an archive that the fast path cannot use, with the reason.
 
-    Args:
-        used: which of them are used at all.
-        read: returns the bytes of a member; None, with a problem noted, where it cannot be read.
-        log: gets an entry with the reason.
+    `used` says which members are used at all; `read` returns None, with a problem noted, for one
+    that cannot be read.
     """
     for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
         folder, _, file = member.encode().rpartition(b"/")

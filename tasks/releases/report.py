@@ -21,14 +21,9 @@ _MOST_CLASSES = 40
 class ClassRow:
     """The objects of one class with one geometry, over all splits.
 
-    Attributes:
-        class_id: its number.
-        name: its name.
-        geometry: see docs/releases.md; "" for a class without objects.
-        instances: as written.
-        images: with at least one; None where nobody has counted them.
-        trainable_instances: what the trainer keeps; None where nobody has counted them.
-        by_split: instances of each split.
+    `geometry` is as in docs/releases.md; "" for a class without objects. `instances` are as
+    written, `images` have at least one, `trainable_instances` are what the trainer keeps; the last
+    two are None where nobody has counted them. `by_split` has the instances of each split.
     """
 
     class_id: int
@@ -43,9 +38,7 @@ class ClassRow:
 def split_rows(counts: Mapping[str, int], shapes: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The cells of each split, see `_SPLIT_COLUMNS`; unsplit only where there are images.
 
-    Args:
-        counts: images of each split.
-        shapes: the column `shapes_json`; what metadata tells has no figures of labels.
+    `shapes` is the column `shapes_json`; what metadata tells has no figures of labels.
     """
     total = sum(counts.values())
     is_counted = shapes.get("source") != "metadata"
@@ -75,15 +68,10 @@ _SPLIT_COLUMNS = (*("split", "images", "share", ""), *("labelled", "empty", "no 
 
 
 def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassRow]:
-    """Sum the classes of a release over its splits.
+    """Sum the classes of a release over its splits, from `classes_json` and `shapes_json`.
 
-    Args:
-        classes: the column `classes_json`.
-        shapes: the column `shapes_json`.
-
-    Returns:
-        A row for each class and geometry in the order of the class ids; declared classes without
-        objects, and used ones that nobody declared, among them.
+    There is a row for each class and geometry in the order of the class ids; declared classes
+    without objects, and used ones that nobody declared, are among them.
     """
     names = dict(zip(shapes.get("class_ids", range(len(classes))), classes, strict=False))
     is_counted = shapes.get("source") != "metadata"
@@ -136,9 +124,8 @@ def release_report(
 ) -> Report:
     """The statistics of a release: split bars, class table, problems.
 
-    Args:
-        release: the columns of its row, the long ones too, and its `split_counts`.
-        left_out: what of its project was left out when it was made: code, count and an example.
+    `release` has the columns of its row, the long ones too, and its `split_counts`; `left_out` the
+    code, count and an example of what of its project was left out when it was made.
     """
     title, places = f"Release {release['name']}", [("archive", str(release["model_path"]))]
     status, error = release["stats_status"], release["stats_error"]

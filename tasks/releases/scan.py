@@ -47,12 +47,8 @@ def scan_release(
 ) -> ReleaseStatistics:
     """Find everything there is to know about a release.
 
-    Args:
-        path: the ZIP.
-        limits: how much of it is read.
-        progress: gets how many label members are done, and how many there are; called now and
-            then.
-        should_stop: looked at between batches of labels.
+    Now and then `progress` gets how many label members are done, and how many there are;
+    `should_stop` is looked at between batches of labels.
 
     Raises:
         ReleaseError: the file is missing, or no usable ZIP.
@@ -68,12 +64,7 @@ def scan_release(
 
 @dataclass(frozen=True)
 class _Labels:
-    """The label files that are read.
-
-    Attributes:
-        members: int64[n], ascending.
-        owners: int64[n], the image of each.
-    """
+    """The label files that are read, as ascending members, and the image of each."""
 
     members: Integers
     owners: Integers
@@ -202,11 +193,7 @@ class _Scan:
              "a label that is not YOLO text; only those are counted")  # fmt: skip
 
     def _note_label_collections(self, pairs: Pairs) -> bool:
-        """Note files with the labels of many images: COCO, recognised by its keys.
-
-        Returns:
-            Whether there is one.
-        """
+        """Note files with the labels of many images (COCO, by its keys); whether there is one."""
         found = False
         candidates = pairs.orphans[self.names.kinds[pairs.orphans] == MemberKind.JSON]
         for member in candidates[:_MOST_COLLECTIONS].tolist():

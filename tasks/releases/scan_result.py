@@ -47,12 +47,7 @@ class Findings:
 
 
 def statistics_of(found: Findings, log: ProblemLog) -> ReleaseStatistics:
-    """Build the statistics.
-
-    Args:
-        found: what the scan has found.
-        log: all problems so far; gets those about the dataset as a whole.
-    """
+    """Build the statistics; `log` has all problems so far and gets those of the dataset."""
     _note_dataset(found, log)
     names = _class_names(found)
     by_id = {one.class_id: one.name for one in names}

@@ -1,8 +1,7 @@
 """What is known about a release: the one result of the fast path and of the scan.
 
-Two views of the labels are given. `written` is what the files say: every row that can be read
-counts. `trainable` is what the Ultralytics trainer (8.4) keeps of it: it drops an image with one
-wrong row whole, and duplicate rows. The difference is what a training run would silently lose.
+`written` is what the label files say, every readable row; `trainable` what the Ultralytics trainer
+(8.4) keeps of it: it drops an image with one wrong row whole, and duplicate rows.
 """
 
 from __future__ import annotations
@@ -91,10 +90,8 @@ class LabelState(StrEnum):
 class ClassName:
     """A class that the dataset declares, or that a row uses.
 
-    Attributes:
-        class_id: its number.
-        name: its name; the number as text where nobody has named it.
-        is_declared: whether data.yaml, classes.txt, a class folder or the metadata names it.
+    `name` is the number as text where nobody has named it; `is_declared` says whether data.yaml,
+    classes.txt, a class folder or the metadata names it.
     """
 
     class_id: int
@@ -104,12 +101,10 @@ class ClassName:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts between edges.
+    """Counts between ascending edges, of which there is one more than counts.
 
-    Attributes:
-        edges: ascending, one more than there are counts; a value on an edge belongs to the right.
-            Values below the first edge count in the first bin, values above the last in the last.
-        counts: how many values lie in each bin.
+    A value on an edge belongs to the right; values below the first edge count in the first bin,
+    values above the last in the last.
     """
 
     edges: tuple[float, ...]
@@ -124,15 +119,12 @@ class Histogram:
 class ClassShapes:
     """The objects of one class with one geometry in one split.
 
-    Attributes:
-        split: train, val, test or unsplit; "all" where the metadata does not tell splits apart.
-        geometry: box, polygon, oriented_box, keypoints, unknown, or image for classification.
-        instances: rows, as written.
-        images: images with at least one such row, as written.
-        trainable_instances: what of the rows the trainer keeps.
-        trainable_images: what of the images the trainer keeps.
-        histograms: by name: `width`, `height`, `area` and `aspect` (width / height) of the
-            bounding box in shares of the image, `points` of outlines. Empty for metadata.
+    `split` is train, val, test or unsplit; "all" where the metadata does not tell splits apart.
+    `geometry` is box, polygon, oriented_box, keypoints, unknown, or image for classification.
+    `instances` are rows as written, `images` those with at least one, and the trainable ones what
+    the trainer keeps of them. `histograms` has `width`, `height`, `area` and `aspect` (width /
+    height) of the bounding box in shares of the image, and `points` of outlines; empty for
+    metadata.
     """
 
     split: str
@@ -162,22 +154,15 @@ class ClassShapes:
 
 @dataclass(frozen=True)
 class SplitShapes:
-    """One split as a whole.
+    """One split as a whole: train, val, test or unsplit.
 
-    Attributes:
-        split: train, val, test or unsplit.
-        labelled_images: images whose label has at least one usable row.
-        empty_labels: images with a label file that has no rows.
-        images_without_label: images without any label file.
-        unreadable_labels: images whose label could not be read.
-        labels_without_image: label files that belong to no image.
-        instances: usable rows, as written.
-        problem_rows: rows that could not be used.
-        trainable_images: images that the trainer keeps, those without objects included.
-        dropped_images: images that the trainer would drop for their labels.
-        trainable_instances: objects in the images that the trainer keeps, duplicates removed.
-        duplicate_rows: rows that repeat another one of their file.
-        objects_per_image: histogram over all images of the split; None for metadata.
+    `instances` are usable rows as written, `problem_rows` those that could not be used,
+    `duplicate_rows` those that repeat another one of their file. `labelled_images` have at least
+    one usable row, `empty_labels` a label file without rows, `images_without_label` no label file,
+    `unreadable_labels` one that could not be read; `labels_without_image` are label files of no
+    image. The trainer keeps `trainable_images`, those without objects included, and of their
+    objects `trainable_instances`, duplicates removed; it would drop `dropped_images` for their
+    labels. `objects_per_image` is over all images of the split; None for metadata.
     """
 
     split: str
@@ -220,14 +205,12 @@ class CoOccurrence:
 class ReleaseShapes:
     """What the labels of a release look like.
 
-    Attributes:
-        geometry: what the rows of the dataset hold, decided for the whole: box, polygon,
-            oriented_box, keypoints, image (classification), unknown (no labels, metadata).
-        keypoint_shape: number of keypoints and values per keypoint; None without keypoints.
-        layout: how the dataset was recognised: `root`, `kind`, `yaml`, `other_roots`.
-        splits: train, val, test, and unsplit where there are such images.
-        classes: sorted by split, class and geometry.
-        co_occurrence: the pairs of classes with most images in common, the most frequent first.
+    `geometry`, decided for the whole dataset, is box, polygon, oriented_box, keypoints, image
+    (classification) or unknown (no labels, metadata). `keypoint_shape` is the number of keypoints
+    and of values per keypoint; None without keypoints. `layout` has `root`, `kind`, `yaml` and
+    `other_roots`. `splits` are train, val, test, and unsplit where there are such images; `classes`
+    are sorted by split, class and geometry. `co_occurrence` has the pairs of classes with most
+    images in common, the most frequent first.
     """
 
     geometry: str = "unknown"
@@ -238,10 +221,7 @@ class ReleaseShapes:
     co_occurrence: tuple[CoOccurrence, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as a JSON object.
-
-        `histogram_edges` holds the edges once; the histograms of the entries are lists of counts.
-        """
+        """Return everything as JSON: `histogram_edges` once, and of histograms the counts only."""
         edges: dict[str, list[float]] = {}
         for shapes in self.classes:
             for name, histogram in shapes.histograms.items():
@@ -269,18 +249,13 @@ def _no_images() -> Iterator[pa.RecordBatch]:
 class ReleaseStatistics:
     """Everything that is known about a release.
 
-    Attributes:
-        source: fast path or scan.
-        content_key: SHA-256 of the archive's size and central directory, 64 hex digits: the same
-            key is the same content, so that an unchanged archive is not scanned again.
-        archive_size: bytes of the file.
-        member_count: entries of the central directory.
-        unsplit_image_count: images that belong to no split; they count in none of the others.
-        class_names: by id, ascending: the declared ones, or the used ones where none is declared.
-        shapes: instances, images and histograms.
-        problems: bounded, sorted by code; see `problem_totals` for all.
-        image_batches: each call starts from the first image; record batches of
-            `IMAGE_ROWS_SCHEMA`, made when they are asked for.
+    `content_key` is the SHA-256 (64 hex digits) of the archive's size and central directory: the
+    same key is the same content, so that an unchanged archive is not scanned again. `archive_size`
+    is in bytes; `member_count` counts the entries of the central directory. Images of no split
+    count as unsplit only. `class_names` ascend by id: the declared ones, or the used ones where
+    none is declared. `problems` are bounded and sorted by code; see `problem_totals` for all. Each
+    call of `image_batches` starts from the first image; its record batches of `IMAGE_ROWS_SCHEMA`
+    are made when they are asked for.
     """
 
     source: StatisticsSource

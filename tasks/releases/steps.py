@@ -82,11 +82,9 @@ class BuildOutcome(StrEnum):
 class BuildOptions:
     """What is wanted of a build.
 
-    Attributes:
-        force: compute although the archive has not changed.
-        verify: count the members also where the archive tells its own figures, and report every
-            difference.
-        flow_run_id: the flow run that asks; one cancelled build ends its run.
+    `force` computes although the archive has not changed; `verify` counts the members also where
+    the archive tells its own figures, and reports every difference. One cancelled build ends the
+    run of `flow_run_id`, which asks.
     """
 
     force: bool = False
@@ -364,12 +362,9 @@ def _is_outdated(release: ReleaseRecord) -> bool:
 def write_release_snapshots(
     release: ReleaseRecord, statistics: ReleaseStatistics, run_id: UUID
 ) -> dict[str, str]:
-    """Write the rows of a release: `release_classes`, and after a scan `release_images`.
+    """Write `release_classes`, and after a scan `release_images`; their paths by dataset name.
 
     Where the newest snapshot holds these very rows it still tells the truth, and is kept.
-
-    Returns:
-        The path of each by the name of its dataset.
     """
     datasets: dict[str, tuple[pa.Schema, Any]] = {
         "release_classes": (CLASS_ROWS_SCHEMA, lambda: statistics.class_rows().to_batches()),
@@ -400,11 +395,8 @@ def publish_release(
     """Show the statistics of a release in Prefect, and keep them as a page; the page's path.
 
     The window must not break the work behind it: what goes wrong is logged, and the path is None.
-
-    Args:
-        release_id: the release.
-        flow: among whose pages it is kept.
-        left_out: what of its project was left out when it was made.
+    The page is among those of `flow`; it shows what of the project was `left_out` when the release
+    was made.
     """
     try:
         database = open_database()

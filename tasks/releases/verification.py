@@ -10,12 +10,9 @@ from tasks.releases.statistics import SPLIT_NAMES, ReleaseStatistics, Statistics
 
 @dataclass(frozen=True, slots=True)
 class StatisticsDifference:
-    """One figure that differs.
+    """One figure that differs between what a release says and what its members say.
 
-    Attributes:
-        what: for example `train_image_count` or `instances of class 'cat'`.
-        metadata: what the release says; None where it does not mention it.
-        scan: what its members say; None where they have no such thing.
+    `what` is `train_image_count` or `instances of class 'cat'`, say; None: not mentioned there.
     """
 
     what: str
@@ -29,10 +26,7 @@ def compare_statistics(
     """Compare what a release says about itself with what was counted.
 
     Images per split, the number and the order of the classes, and rows per class name (all splits
-    and geometries) are compared.
-
-    Returns:
-        Nothing where both agree; else the splits first, then the classes by name.
+    and geometries) are compared; differences of splits come first, then classes by name.
     """
     differences = []
     for split in SPLIT_NAMES:

@@ -10,10 +10,7 @@ _LONGEST_SLUG = 60
 def artifact_key(kind: str, name: str, fallback: str) -> str:
     """A key that Prefect accepts: lower-case letters, digits and dashes; not too long to show.
 
-    Args:
-        kind: what the artifact shows.
-        name: the subject's name.
-        fallback: an id, added where the name alone would not tell subjects apart.
+    `fallback`, an id, is added where the name alone would not tell subjects apart.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_LONGEST_SLUG].strip("-")
     if slug != name:

@@ -1,8 +1,4 @@
-"""One thing that is wrong with what was read, and a bounded log of such things.
-
-The kinds of problems stand with their nouns: `tasks.labels.problems`, `tasks.releases.problems`,
-`tasks.sessions.problems`.
-"""
+"""What is wrong with what was read, and a bounded log of it; its kinds: `tasks.*.problems`."""
 
 from __future__ import annotations
 
@@ -16,15 +12,11 @@ QUOTED_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that could not be used, or should be looked at.
+    """Something that could not be used, or should be looked at, in `count` places.
 
-    Attributes:
-        code: a short name for the kind of problem, for counting.
-        place: the file, the member of an archive, or the file followed by the keys that lead to a
-            value; empty where the problem is about the whole.
-        reason: what is wrong, in words.
-        line: line in the file, from 1; None where it concerns the file.
-        count: how many places this entry stands for.
+    `code` is a short name for the kind of problem, for counting. `place` is the file, the member of
+    an archive, or the file followed by the keys that lead to a value; empty where the problem is
+    about the whole. `line` counts from 1; None where it concerns the file.
     """
 
     code: str
@@ -45,12 +37,9 @@ def count_by_code(problems: Iterable[Problem]) -> dict[str, int]:
 class ProblemLog:
     """Collects problems and keeps their number bounded; nothing is passed over in silence.
 
-    A file of nothing but broken lines must not fill the memory: after so many entries of one kind,
-    the rest of that kind is counted in one entry.
-
-    Attributes:
-        limit: how many entries of one kind keep their places.
-        place: what problems are about unless they name another place.
+    A file of nothing but broken lines must not fill the memory: after `limit` entries of one kind,
+    the rest of that kind is counted in one entry. Problems are about `place` unless they name
+    another.
     """
 
     def __init__(self, limit: int, place: PurePosixPath | str = "") -> None:

@@ -31,14 +31,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report.
+    """A table of a report: texts in cells; there are `more` rows besides these.
 
-    Attributes:
-        title: above it; "" for none.
-        columns: their titles.
-        rows: cells as text.
-        more: how many rows there are besides these.
-        brief: how many rows a terminal shows; None for all.
+    The title is "" for none; `brief` is how many rows a terminal shows, None for all.
     """
 
     title: str
@@ -62,13 +57,8 @@ class Table:
 class Report:
     """What is told of a project, a release, a run or whatever a flow is about.
 
-    Attributes:
-        title: one line.
-        sentences: below it, one line each.
-        tables: those without rows are left out.
-        notes: what somebody should look at, in sentences.
-        pictures: at the end.
-        places: name and path of files to look at.
+    Title and sentences are one line each; tables without rows are left out; `notes` say what
+    somebody should look at; pictures come at the end; `places` are name and path of files.
     """
 
     title: str

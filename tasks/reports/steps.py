@@ -16,11 +16,7 @@ from tasks.reports.report import Report
 def publish_report(report: Report, flow: str, subject_id: object, *, key: str) -> str:
     """Write a report as a page, and show it as an artifact in Prefect; the page's path.
 
-    Args:
-        report: what there is to show.
-        flow: name of the flow, which has a folder of pages.
-        subject_id: what the report is about; the page of the same subject is written anew.
-        key: of the artifact.
+    `flow` has a folder of pages, where that of the same subject is written anew.
     """
     page = get_settings().report_page(flow, subject_id)
     shown = replace(report, places=[*report.places, ("page", str(page))])

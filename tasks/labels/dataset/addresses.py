@@ -35,12 +35,8 @@ class LayoutKind(StrEnum):
 class Address:
     """Where a folder stands in a dataset.
 
-    Attributes:
-        root: the folders above the layout's own; None where nothing names a layout.
-        split: named by one of the folders.
-        rest: the folders below, or all folders where nothing names a layout.
-        kind: the arrangement.
-        is_label_folder: whether the folder holds labels by its name.
+    `root` are the folders above the layout's own, `rest` those below; None and all folders where
+    nothing names a layout. One of the folders names `split`; `is_label_folder` goes by the name.
     """
 
     root: Parts | None
@@ -61,10 +57,7 @@ def split_of_name(name: str) -> Split | None:
 
 
 def address_of(folder: Parts) -> Address:
-    """Find the layout's own folders in a path.
-
-    The last ones count, so that the folders that wrap a dataset may be called anything.
-    """
+    """Find the layout's own folders in a path: the last ones, whatever those around are called."""
     lowered = [part.lower() for part in folder]
     for position in range(len(folder) - 1, -1, -1):
         is_label_folder = lowered[position] in _LABEL_FOLDERS

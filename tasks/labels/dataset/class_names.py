@@ -21,13 +21,10 @@ File = TypeVar("File")
 
 @dataclass(frozen=True)
 class DatasetNames(Generic[File]):
-    """What the describing files say.
+    """What the describing files say, with the problems of all of them.
 
-    Attributes:
-        config: the data.yaml that counts; None where there is none.
-        names: class names by id, ascending.
-        source: the file with the names; None where there are none.
-        problems: of all describing files.
+    `config` is the data.yaml that counts, `source` the file with the names; None where there is
+    none. `names` are by id, ascending.
     """
 
     config: DataYaml | None
@@ -44,11 +41,8 @@ def read_dataset_names(
 ) -> DatasetNames[File]:
     """Read every file that names classes: data.yaml first, then lists, the nearest to the root.
 
-    Args:
-        yaml_files: candidates for data.yaml, the nearest to the root first.
-        class_lists: `classes.txt` and the like, the nearest to the root first.
-        path_of: returns the name of a file for people.
-        read: returns its bytes, None (with a problem noted) where it cannot be read.
+    Both sequences begin with the nearest to the root. `path_of` returns a file's name for people,
+    `read` its bytes, None (with a problem noted) where it cannot be read.
     """
     config: DataYaml | None = None
     lists: list[tuple[File, ClassList]] = []

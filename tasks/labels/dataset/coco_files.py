@@ -20,12 +20,8 @@ class CocoCollector:
 
     A `file_name` may be relative to the COCO file, to the dataset's root, or to some folder of
     images; where several images fit, the split of the COCO file (by its folder, or by its name as
-    in `instances_val2017.json`) decides.
-
-    Attributes:
-        labels: by the path of the image.
-        class_names: names by id of all files; the first file that names an id counts.
-        problems: what concerns no single image.
+    in `instances_val2017.json`) decides. `labels` are by the path of the image; the first file that
+    names an id counts for `class_names`; `problems` concern no single image.
     """
 
     def __init__(self, layout: DatasetLayout) -> None:
@@ -40,11 +36,7 @@ class CocoCollector:
             self._images_by_name[image.rpartition("/")[2]].append((image, split_of_number(split)))
 
     def add(self, content: bytes, source: PurePosixPath) -> None:
-        """Read one COCO file.
-
-        Args:
-            content: the whole file.
-        """
+        """Read one COCO file."""
         coco = read_coco(content, source=source)
         log = label_log(source)
         split = _split_of_file(source)

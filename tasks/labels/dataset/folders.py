@@ -1,7 +1,4 @@
-"""Which folders of a listing belong to its dataset, and what each of them says about its files.
-
-Everything is found once for each folder, never for each file.
-"""
+"""Which folders of a listing are its dataset's, and what each says, found once for each folder."""
 
 from __future__ import annotations
 
@@ -34,23 +31,15 @@ _NOWHERE = Address(None, None, (), LayoutKind.FLAT, False)
 
 @dataclass(frozen=True)
 class DatasetFolders:
-    """The folders of a listing, seen from the dataset that counts.
+    """The folders of a listing, seen from the dataset that counts; arrays have one for each.
 
-    All arrays have one element for each folder of the listing.
-
-    Attributes:
-        root: the dataset's folder; () where nothing wraps it.
-        kind: how most of its images are arranged.
-        other_roots: further datasets beside it, with their numbers of images.
-        parts: the steps of each folder.
-        is_inside: bool, folders of the dataset.
-        is_above: bool, folders that contain the dataset's.
-        is_outside: bool, folders of no dataset at all.
-        splits: int8, 0 train, 1 val, 2 test, 3 none.
-        is_label_folder: bool, by the name.
-        keys: int32, equal for folders whose images and labels belong together.
-        splitless_keys: int32, the key of a folder of labels of all splits.
-        class_folders: what is left of each path below root and split.
+    `root` is () where nothing wraps the dataset, `kind` how most of its images are arranged,
+    `other_roots` further datasets beside it, with their numbers of images. `parts` are the steps of
+    each folder. Folders `is_inside` are of the dataset, `is_above` contain it, `is_outside` are of
+    no dataset at all; `is_label_folder` goes by the name. `splits` are 0 train, 1 val, 2 test, 3
+    none. `keys` are equal for folders whose images and labels belong together; `splitless_keys` are
+    the keys of a folder of labels of all splits. `class_folders` are what is left of each path
+    below root and split.
     """
 
     root: Parts
@@ -73,15 +62,10 @@ def read_folders(
     label_counts: NDArray[np.int64],
     is_wanted: NDArray[np.bool_],
 ) -> DatasetFolders:
-    """Find the dataset among the folders of a listing.
+    """Find the dataset among the folders of a listing, each once, with forward slashes.
 
-    The shallowest dataset that shows a split or has labels counts; the others are listed.
-
-    Args:
-        folders: every folder once, with forward slashes.
-        image_counts: images directly in each.
-        label_counts: label files directly in each.
-        is_wanted: folders to look at; the others are of no interest.
+    The shallowest dataset that shows a split or has labels counts; the others are listed. Counts
+    are of files directly in a folder; only those where `is_wanted` are looked at.
     """
     parts = [
         tuple(step for step in folder.split("/") if step) if one else _OTHER

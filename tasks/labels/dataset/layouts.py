@@ -1,8 +1,7 @@
 """Where a dataset keeps its images and labels, found from the list of its paths alone.
 
-Every file has an address: the dataset's root, the split, the path below, and the name without its
-suffix. An image and a label file with the same address belong together, whether the labels are in
-`labels/train`, in `train/labels`, or beside the images.
+An image and a label file belong together where root, split, path below and name without suffix are
+the same, whether labels are in `labels/train`, in `train/labels`, or beside the images.
 """
 
 from __future__ import annotations
@@ -52,20 +51,14 @@ class _Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetLayout:
-    """The dataset in a folder or archive.
+    """The dataset in a folder or archive, with all images in the order of their paths.
 
-    Attributes:
-        root: the folder that holds it; "." where nothing wraps it.
-        kind: how most of its images are arranged.
-        images: all images in the order of their paths.
-        labels: the label files of each image, the one that counts first.
-        placed: the images seen from their folders.
-        labels_without_image: files in label folders or beside images that belong to no image.
-        yaml_files: candidates for data.yaml, the nearest to the root first.
-        class_lists: `classes.txt` and the like, the nearest to the root first.
-        json_files: JSON files that belong to no single image (COCO files are among them).
-        split_lists: text files called after a split, with that split.
-        problems: about paths and files.
+    `root` is "." where nothing wraps it; `kind` is how most of its images are arranged, and
+    `placed` are the images seen from their folders. `labels` are the label files of each image, the
+    one that counts first; `labels_without_image` those in label folders or beside images that
+    belong to none. `yaml_files` (candidates for data.yaml) and `class_lists` (`classes.txt` and the
+    like) begin with the nearest to the root. `json_files` belong to no single image (COCO files are
+    among them); `split_lists` are text files called after a split, with that split.
     """
 
     root: PurePosixPath
@@ -84,11 +77,9 @@ class DatasetLayout:
 def find_dataset(paths: Iterable[str]) -> DatasetLayout:
     """Find the dataset in a folder or archive.
 
-    The shallowest dataset that shows a split or has labels counts; others are problems.
-
-    Args:
-        paths: every file, relative to the top, with either kind of slash. Resource files of
-            desktops, hidden files and caches are ignored; paths that lead outside are reported.
+    The shallowest dataset that shows a split or has labels counts; others are problems. `paths` are
+    all files, relative to the top, with either kind of slash. Resource files of desktops, hidden
+    files and caches are ignored; paths that lead outside are reported.
     """
     log = label_log(PurePosixPath())
     numbers: dict[str, int] = {}

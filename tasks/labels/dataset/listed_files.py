@@ -16,15 +16,10 @@ _DESKTOP_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
 class ListedFile(NamedTuple):
-    """A file of the listing.
+    """A file of the listing, with forward slashes, relative to the top.
 
-    Attributes:
-        path: with forward slashes, relative to the top.
-        folder: its folder from the top; "" for the top.
-        name: its name with its suffix.
-        stem: its name without the last suffix.
-        suffix: its last suffix in lower case, with the dot.
-        is_image: whether the suffix is one of an image.
+    `folder` is "" for the top. `stem` is the name without the last suffix, `suffix` that in lower
+    case, with the dot, and `is_image` says whether it is one of an image.
     """
 
     path: str
@@ -36,10 +31,7 @@ class ListedFile(NamedTuple):
 
 
 def clean_path(path: str) -> str:
-    """Turn a path as listed into one with forward slashes and without empty steps.
-
-    Old archives have backslashes.
-    """
+    """Give a path as listed forward slashes (old archives have others) and no empty steps."""
     path = path.replace("\\", "/")
     if "./" in path or "//" in path or path.endswith("/."):
         return str(PurePosixPath(path))
@@ -49,9 +41,7 @@ def clean_path(path: str) -> str:
 def clean_listing(paths: Iterable[str], log: ProblemLog) -> list[ListedFile]:
     """Return the files of a listing in the order of their paths, each once.
 
-    Args:
-        paths: as a folder or archive lists them; folders end with a slash.
-        log: gets an entry for each path that leads outside, and one for all ignored files.
+    Folders end with a slash. Paths that lead outside are noted, ignored files in one entry.
     """
     files: dict[str, ListedFile] = {}
     is_hidden: dict[str, bool] = {"": False}

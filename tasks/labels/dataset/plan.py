@@ -48,19 +48,13 @@ _READ_ERRORS = (
 class DatasetPlan:
     """A dataset, ready to be read image by image.
 
-    Attributes:
-        layout: its files.
-        listed_paths: the path as listed, where it differs from the one in `layout`.
-        class_names: names by id, from data.yaml, else from classes.txt, else from COCO files.
-        yolo_geometry: what the rows of its YOLO files hold.
-        own_labels: labels of images with a file of their own that is read already, and its format:
-            all YOLO files.
-        voc_counts_from_one: how the pixels of its Pascal VOC files count.
-        flip_idx: which keypoint takes the place of which in a mirror image; None where unknown.
-        splits: the split of each image that has one.
-        coco_labels: the labels of the images that COCO files list.
-        labels_without_image: label files that belong to no image.
-        problems: what concerns no single image.
+    `listed_paths` has the path as listed, where it differs from the one in `layout`. `class_names`
+    are by id, from data.yaml, else from classes.txt, else from COCO files. `own_labels` are labels
+    of images with a file of their own that is read already, and its format: all YOLO files.
+    `voc_counts_from_one` is for its Pascal VOC files. `flip_idx` says which keypoint takes the
+    place of which in a mirror image; None where unknown. `splits` has the images that have one,
+    `coco_labels` those that COCO files list. `labels_without_image` are label files of no image,
+    and `problems` concern no single image.
     """
 
     layout: DatasetLayout
@@ -79,11 +73,8 @@ class DatasetPlan:
 def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     """Find the (shallowest) dataset in a folder or archive, and decide how to read its labels.
 
-    Reads data.yaml, class lists, COCO and YOLO files, and looks at every VOC file.
-
-    Args:
-        paths: every file, relative to the top.
-        read: as for `read_dataset_labels`.
+    Reads data.yaml, class lists, COCO and YOLO files, and looks at every VOC file. The arguments
+    are those of `read_dataset_labels`.
     """
     listed = list(paths)
     # A file system may hold names with backslashes; the reader gets what it has listed.
@@ -178,9 +169,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
 def read_bounded(listed: str, path: str, read: FileReader, log: ProblemLog) -> bytes | None:
     """Read the label file of one image; None, with a problem, where it is unusable or too large.
 
-    Args:
-        listed: the path as listed.
-        path: the path for messages.
+    It is read by the path as `listed`; messages have `path`.
     """
     content = _read(listed, path, read, log)
     if content is not None and len(content) > MAX_LABEL_FILE_BYTES:

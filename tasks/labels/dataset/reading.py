@@ -25,11 +25,9 @@ SizeOfImage = Callable[[PurePosixPath], ImageSize | None]
 class DatasetImage:
     """One image of a dataset.
 
-    Attributes:
-        split: None where neither its folder nor data.yaml nor a list names one.
-        labels: None where the image has no label file; without entries where its label file is
-            empty, which makes it a background picture.
-        format: the format of the label file; None without one, or where it is not recognised.
+    `split` is None where neither its folder nor data.yaml nor a list names one; `labels` where it
+    has no label file (an empty file gives no entries: a background picture); `format` where it has
+    no label file or one that is not recognised.
     """
 
     path: PurePosixPath
@@ -40,17 +38,12 @@ class DatasetImage:
 
 @dataclass(frozen=True)
 class DatasetLabels:
-    """All labels of a dataset.
+    """All labels of a dataset, and all its images in the order of their paths.
 
-    Attributes:
-        root: the folder that holds the dataset; "." where nothing wraps it.
-        layout: how its folders are arranged.
-        class_names: names by id, in the order of the ids. Names of formats without ids are
-            numbered in alphabetical order after the others; without any names, the ids that labels
-            use stand for themselves.
-        images: all images in the order of their paths.
-        labels_without_image: label files that belong to no image.
-        problems: what concerns no single image; `all_problems` has the others too.
+    `root` is "." where nothing wraps the dataset. `class_names` are by id, in the order of the ids:
+    names of formats without ids are numbered in alphabetical order after the others; without any
+    names, the ids that labels use stand for themselves. `labels_without_image` are label files that
+    belong to no image. `problems` concern no single image; `all_problems` has the others too.
     """
 
     root: PurePosixPath
@@ -78,14 +71,11 @@ def read_dataset_labels(
 ) -> DatasetLabels:
     """Read all labels of the (shallowest) dataset in a folder or archive.
 
-    Nothing in the files raises: what cannot be used is a problem of the result.
-
-    Args:
-        paths: every file, relative to the top.
-        read: returns the bytes of one of these paths, exactly as listed. An OSError, ValueError,
-            KeyError, RuntimeError, EOFError or an error of `zipfile` and `zlib` makes that file a
-            problem; any other error (a cancelled job) passes through.
-        size_of_image: looks up the size of an image whose label file has pixels but no size.
+    Nothing in the files raises: what cannot be used is a problem of the result. `paths` are all
+    files, relative to the top; `read` gets one of them, exactly as listed. Its OSError, ValueError,
+    KeyError, RuntimeError, EOFError or an error of `zipfile` and `zlib` makes that file a problem;
+    any other error (a cancelled job) passes through. `size_of_image` is asked for images whose
+    label file has pixels but no size.
     """
     plan = plan_dataset(paths, read)
     names = _NamesInUse(plan)
@@ -109,10 +99,7 @@ def iterate_images(
 ) -> Iterator[DatasetImage]:
     """Read the labels of one image after the other, in the order of the paths.
 
-    Args:
-        plan: from `plan_dataset` with the same files.
-        read: as for `read_dataset_labels`.
-        size_of_image: as for `read_dataset_labels`.
+    `plan` is that of the same files; the others are as for `read_dataset_labels`.
     """
     for path, label_files in zip(plan.layout.images, plan.layout.labels, strict=True):
         labels: ImageLabels | None = plan.coco_labels.get(path)

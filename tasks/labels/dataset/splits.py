@@ -21,11 +21,7 @@ from tasks.reports.problem_log import ProblemLog
 
 @dataclass(frozen=True)
 class SplitList:
-    """A text file that is called after a split.
-
-    Attributes:
-        read: returns its bytes, None (with a problem noted) where it cannot be read.
-    """
+    """A text file called after a split; `read` returns None, with a problem noted, on failure."""
 
     path: str
     split: Split
@@ -34,13 +30,7 @@ class SplitList:
 
 @dataclass(frozen=True)
 class PlacedImages:
-    """The images of a dataset, seen from their folders.
-
-    Attributes:
-        folders: what all folders say.
-        folder_ids: int64[n], the folder of each image.
-        paths: returns the path of each; called where a list has to be looked at.
-    """
+    """A dataset's images with the folder of each; `paths` is called where a list is looked at."""
 
     folders: DatasetFolders
     folder_ids: Integers
@@ -52,14 +42,9 @@ def find_splits(
 ) -> NDArray[np.int8]:
     """Find the split of every image: by its folder, else by data.yaml, else by a list file.
 
-    Paths in data.yaml may be relative to anything (exports begin with `../`, notebooks write
-    absolute ones): the longest end of such a path that exists in the dataset is meant.
-
-    Args:
-        log: gets the splits of data.yaml that are not there.
-
-    Returns:
-        int8[n], 0 train, 1 val, 2 test, 3 none.
+    They are 0 train, 1 val, 2 test, 3 none. Paths in data.yaml may be relative to anything (exports
+    begin with `../`, notebooks write absolute ones): the longest end of such a path that exists in
+    the dataset is meant. Splits of data.yaml that are not there are noted.
     """
     splits = images.folders.splits[images.folder_ids].copy()
     for name, written_paths in config.split_paths.items() if config else ():

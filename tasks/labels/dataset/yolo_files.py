@@ -41,11 +41,7 @@ class YoloCollector:
         return sum((files.row_lengths for files in self._read), Counter())
 
     def labels(self, geometry: YoloGeometry) -> dict[str, ImageLabels]:
-        """The labels of each image, by its path.
-
-        Args:
-            geometry: what the rows of the dataset hold.
-        """
+        """The labels of each image, by its path."""
         self._read_waiting()
         found = [one for files in self._read for one in files.labels(geometry)]
         return dict(zip(self._images, found, strict=True))

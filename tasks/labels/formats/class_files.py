@@ -23,13 +23,10 @@ _SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "va
 class DataYaml:
     """What a dataset's YAML file says; only texts and numbers, nothing in it is ever run.
 
-    Attributes:
-        names: class names by id, in the order of the ids.
-        keypoint_shape: number of keypoints and values per keypoint (2 or 3); None where not given.
-        task: Ultralytics' name of the task (detect, segment, obb, pose, ...), lower case.
-        flip_idx: which keypoint takes the place of which in a mirror image; None where not given.
-        split_paths: the folders or list files of each split ("train", "val", "test"), as written.
-        problems: what could not be used.
+    `names` are by id, in the order of the ids. None where not given: `keypoint_shape`, the number
+    of keypoints and values per keypoint (2 or 3); `task`, Ultralytics' name in lower case (detect,
+    segment, obb, pose, ...); `flip_idx`, which keypoint takes the place of which in a mirror image.
+    `split_paths` are the folders or list files of each split ("train", "val", "test"), as written.
     """
 
     file: PurePosixPath
@@ -43,12 +40,7 @@ class DataYaml:
 
 @dataclass(frozen=True)
 class ClassList:
-    """Class names that one file gives.
-
-    Attributes:
-        names: class names by id, in the order of the ids.
-        problems: what could not be used.
-    """
+    """Class names by id that one file gives, in the order of the ids, and what cannot be used."""
 
     file: PurePosixPath
     names: Mapping[int, str]
@@ -56,18 +48,11 @@ class ClassList:
 
 
 def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
-    """Read a dataset's YAML file, which is recognised by its content.
+    """Read a dataset's YAML file; None where it has no `names` and is some other configuration.
 
     Every value is read as text: a class called `no` or `1e3` stays what it is, and a tag that asks
-    for a Python object is ignored.
-
-    Args:
-        content: the whole file.
-        file: its name for messages.
-
-    Returns:
-        None where the file is YAML but has no `names` (some other configuration). A file that is
-        no YAML at all gives an entry without names, with the reason.
+    for a Python object is ignored. A file that is no YAML at all gives an entry without names, with
+    the reason. Messages name `file`.
     """
     log = label_log(file)
     if len(content) > MAX_YAML_BYTES:
@@ -124,12 +109,7 @@ def read_class_list(content: bytes, file: PurePosixPath) -> ClassList:
 
 
 def names_of_json_list(value: object, log: ProblemLog) -> dict[int, str]:
-    """Read the class names of a JSON document: a list by position, or an object by id.
-
-    Args:
-        value: what the document has under its key for class names.
-        log: gets an entry for every name that is not a text.
-    """
+    """Read class names from a JSON list or object by id; each that is not a text is noted."""
     if isinstance(value, list):
         return _checked_names(list(enumerate(value)), log)
     if isinstance(value, dict):
@@ -145,14 +125,9 @@ def class_name_of(names: Mapping[int, str], class_id: int) -> str:
 
 
 def compare_class_names(lists: Sequence[ClassList]) -> tuple[Problem, ...]:
-    """Find names that two files of one dataset give differently.
+    """Find names that files of one dataset give differently from the first, which it uses.
 
-    Args:
-        lists: the first one is what the dataset uses, the others are compared with it.
-
-    Returns:
-        An entry for each id with another name, and for each id that the first list does not have
-        though another one does.
+    There is an entry for each id with another name, and for each that the first list lacks.
     """
     if not lists or not lists[0].names:
         return ()

@@ -28,12 +28,10 @@ from tasks.reports.problem_log import Problem, ProblemLog, quoted
 class CocoLabels:
     """What a COCO file says.
 
-    Attributes:
-        images: one entry for every image of the file, also without labels, in the order of the
-            file. `ImageLabels.image` is the `file_name` as written, with forward slashes.
-        sizes: width and height by `ImageLabels.image`, where the file has them.
-        class_names: names by category id, in the order of the ids, which may begin anywhere.
-        problems: what concerns no single image.
+    `images` has an entry for every image of the file, also without labels, in the order of the
+    file; `ImageLabels.image`, the key of `sizes`, is the `file_name` as written, with forward
+    slashes. `sizes` has width and height where the file has them. `class_names` are in the order of
+    the category ids, which may begin anywhere. `problems` concern no single image.
     """
 
     images: tuple[ImageLabels, ...]
@@ -60,10 +58,6 @@ def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
     box. Keypoints that are all unlabelled do not count. An object of several polygons becomes
     several labels with the same `instance`. Run lengths, compressed or not, become the outlines of
     their parts along the pixel edges; holes are filled and noted.
-
-    Args:
-        content: the whole file.
-        source: the file.
     """
     log = label_log(source)
     document = parse_json(content, log)

@@ -23,16 +23,12 @@ def write_coco(
     sizes: Mapping[PurePosixPath, ImageSize],
     names: Mapping[int, str],
 ) -> bytes:
-    """Write one COCO file for many images.
+    """Write one COCO file for many images of boxes, polygons and keypoints.
 
     Reading gives the same labels to a millionth of a pixel. Labels of one image with the same
     `instance` become one annotation, at the place of the first; reading numbers the objects of
-    several parts from 1 in each image.
-
-    Args:
-        images: boxes, polygons and keypoints, each label with a class id.
-        sizes: width and height in pixels of every image, by `ImageLabels.image`.
-        names: class names by id; a class id without one is written with its own name.
+    several parts from 1 in each image. `sizes`, in pixels, are by `ImageLabels.image`; a class id
+    that is not in `names` is written with its own name.
 
     Raises:
         InvalidInputError: a label has no class id or is an oriented box, an image has no size, or

@@ -20,15 +20,7 @@ class JsonFormat(StrEnum):
 
 
 def parse_json(content: bytes, log: ProblemLog) -> object:
-    """Parse a JSON file of any encoding.
-
-    Args:
-        content: the whole file.
-        log: gets an entry where the file is not JSON.
-
-    Returns:
-        The document; None where the file is not JSON (or is the document `null`).
-    """
+    """Parse JSON of any encoding; None for `null`, and with an entry for what is no JSON."""
     try:
         document: object = json.loads(decode_text(content, log))
     except json.JSONDecodeError as error:

@@ -42,18 +42,13 @@ def read_labelme(
     image: PurePosixPath | None = None,
     image_size: ImageSize | None = None,
 ) -> ImageLabels:
-    """Read the LabelMe file of one image.
+    """Read the LabelMe file of one image, by default the one that `imagePath` names.
 
     Shapes: `polygon`; `rectangle` by two or four corners; `circle` by its centre and a point on it,
     which becomes a polygon of `CIRCLE_CORNERS` corners; `rotation` and `oriented_rectangle` by four
     corners. A shape without a type is a polygon, or a rectangle where it has two points. Points,
     lines and masks are noted and left out. Shapes with the same `group_id` are parts of one object.
-
-    Args:
-        content: the whole file.
-        source: the label file.
-        image: the image; by default the file name in `imagePath`.
-        image_size: used where the file has no `imageWidth` and `imageHeight`.
+    `image_size` is used where the file has no `imageWidth` and `imageHeight`.
     """
     log = label_log(source)
     document = parse_json(content, log)
@@ -77,14 +72,9 @@ def read_labelme(
 
 
 def write_labelme(labels: Iterable[Label], *, image: PurePosixPath, image_size: ImageSize) -> bytes:
-    """Write the LabelMe file of one image.
+    """Write boxes, polygons and oriented boxes as the LabelMe file of one image.
 
     Reading gives the same labels to a millionth of a pixel, without class ids and `is_crowd`.
-
-    Args:
-        labels: boxes, polygons and oriented boxes.
-        image: the image; its file name goes into `imagePath`.
-        image_size: in pixels.
 
     Raises:
         InvalidInputError: a label has keypoints, which LabelMe cannot hold as one object.

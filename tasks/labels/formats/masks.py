@@ -22,13 +22,7 @@ class MaskError(ValueError):
 def decode_run_lengths(counts: object, height: int, width: int) -> Mask:
     """Decode COCO's run lengths: column by column, runs of 0 and 1 in turn, beginning with 0.
 
-    Args:
-        counts: a list of run lengths, or COCO's compressed text of them.
-        height: rows of the mask.
-        width: columns of the mask.
-
-    Returns:
-        The mask, uint8, shape (height, width), 0 or 1.
+    They are a list, or COCO's compressed text; the mask is uint8, (height, width), 0 or 1.
 
     Raises:
         MaskError: the runs do not add up to height x width, are negative or no numbers, the text
@@ -50,18 +44,13 @@ def decode_run_lengths(counts: object, height: int, width: int) -> Mask:
 
 
 def outlines_of_mask(mask: Mask) -> tuple[list[list[Point]], int]:
-    """Trace a mask along the edges of its pixels.
+    """Trace a mask, uint8 (height, width), along the edges of its pixels that are not 0.
 
-    OpenCV's contours run through the centres of the outermost pixels and are half a pixel too small
-    on every side. In a mask of doubled size the positions 2n - 1 and 2n lie on both sides of the
-    edge n, so that halving them upwards gives exactly the edges.
-
-    Args:
-        mask: uint8, shape (height, width); everything but 0 is inside.
-
-    Returns:
-        The outer outline of each part (pixels that touch at a corner are connected) in pixels, and
-        the number of holes, which polygons cannot have: they are inside the outlines.
+    Returns the outer outline of each part (pixels that touch at a corner are connected) in pixels,
+    and the number of holes, which polygons cannot have: they are inside the outlines. OpenCV's
+    contours run through the centres of the outermost pixels and are half a pixel too small on every
+    side. In a mask of doubled size the positions 2n - 1 and 2n lie on both sides of the edge n, so
+    that halving them upwards gives exactly the edges.
     """
     rows, columns = np.any(mask, axis=1).nonzero()[0], np.any(mask, axis=0).nonzero()[0]
     if not len(rows):

@@ -41,19 +41,13 @@ def read_pascal_voc(
     image_size: ImageSize | None = None,
     counts_from_one: bool = True,
 ) -> ImageLabels:
-    """Read the Pascal VOC file of one image.
+    """Read the Pascal VOC file of one image, by default the one that `filename` names.
 
     A document type is refused, and with it entities and everything external. An object may have a
     `polygon` of x1, y1, x2, y2, ... beside its box, as some exporters write it; these are plain
     pixel positions from 0, and the polygon counts. `difficult`, `truncated` and parts are not read.
-
-    Args:
-        content: the whole file.
-        source: the label file.
-        image: the image; by default the file name in `filename`.
-        image_size: used where the file has no usable `size`.
-        counts_from_one: whether pixels count from 1 as in VOC itself. A box that begins at 0 shows
-            that they do not, and is noted.
+    `image_size` is used where the file has no usable `size`. A box that begins at 0 shows that
+    pixels do not count from one, and is noted.
     """
     log = label_log(source)
     parsed = _parse(content, log)
@@ -92,18 +86,11 @@ def write_pascal_voc(
     image_size: ImageSize,
     counts_from_one: bool = True,
 ) -> bytes:
-    """Write the Pascal VOC file of one image.
+    """Write boxes and polygons as the Pascal VOC file of one image.
 
     Positions keep six decimals, so that reading gives the same labels to a millionth of a pixel,
     without class ids, `instance` and `is_crowd`. Polygons are written as the `polygon` extension
-    beside their box.
-
-    Args:
-        labels: boxes and polygons.
-        image: the image; its file name goes into `filename`.
-        image_size: in pixels.
-        counts_from_one: whether the first pixel is 1, as the format has it; 0 is for datasets
-            that count so.
+    beside their box. `counts_from_one` is False for datasets that count pixels from 0.
 
     Raises:
         InvalidInputError: a label is an oriented box or keypoints, or a name has characters that

@@ -49,17 +49,11 @@ def read_project_json(
     image: PurePosixPath | None = None,
     image_size: ImageSize | None = None,
 ) -> ImageLabels:
-    """Read the project JSON (or `.toon`) file of one image.
+    """Read the project JSON (or `.toon`) file of one image, by default the one that `m` names.
 
-    Two points are the opposite corners of a box, three or more a polygon.
-
-    Args:
-        content: the whole file.
-        source: the label file.
-        names: class names by id of the dataset, used where the file has no `c`; where it has, the
-            file's own names count and each difference is noted.
-        image: the image; by default the file name in `m`.
-        image_size: used where `m` has no size.
+    Two points are the opposite corners of a box, three or more a polygon. The dataset's `names` by
+    id are used where the file has no `c`; where it has, the file's own names count and each
+    difference is noted. `image_size` is used where `m` has no size.
     """
     log = label_log(source)
     document = parse_json(content, log)
@@ -96,16 +90,11 @@ def write_project_json(
     image_size: ImageSize,
     names: Mapping[int, str] | None = None,
 ) -> bytes:
-    """Write the project JSON file of one image.
+    """Write boxes and polygons as the project JSON file of one image.
 
     Reading gives the same labels to a millionth of a pixel, without `instance` and `is_crowd`. A
-    list of names has no gaps: an id without a name gets its number as name.
-
-    Args:
-        labels: boxes and polygons, each with a class id.
-        image: the image; its file name goes into `m`.
-        image_size: in pixels.
-        names: class names by id for `c`; None leaves `c` out, and readers take classes.txt.
+    list of names has no gaps: an id without a name gets its number as name. Where `names` is None,
+    `c` is left out, and readers take classes.txt.
 
     Raises:
         InvalidInputError: a label has no class id, or is an oriented box or keypoints.

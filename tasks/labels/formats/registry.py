@@ -44,13 +44,7 @@ def read_single_coco(content: bytes, source: PurePosixPath, image: PurePosixPath
 
 @dataclass(frozen=True)
 class LabelConventions:
-    """What the label files of a dataset have in common.
-
-    Attributes:
-        yolo_geometry: what the rows of its YOLO files hold.
-        class_names: names by id.
-        voc_counts_from_one: how the pixels of its Pascal VOC files count.
-    """
+    """What a dataset's label files share: YOLO geometry, names by id, how VOC pixels count."""
 
     yolo_geometry: YoloGeometry
     class_names: Mapping[int, str]
@@ -65,13 +59,7 @@ def write_label_file(
     size: ImageSize,
     conventions: LabelConventions,
 ) -> bytes:
-    """Write the label file of one image.
-
-    Args:
-        labels: normalised to the image.
-        image: the image that they belong to.
-        size: of that image in pixels.
-        conventions: of the dataset.
+    """Write the label file of one image of `size` pixels, to which the labels are normalised.
 
     Raises:
         InvalidInputError: the format cannot hold a label; the message says which.

@@ -23,15 +23,9 @@ def decode_text(content: bytes, log: ProblemLog) -> str:
     r"""Decode a label file: UTF-8, or UTF-16 and UTF-32 where a mark or the zero bytes say so.
 
     Bytes that cannot be decoded become U+FFFD, so that the rest of the file is still read. Line
-    ends become "\n".
-
-    Args:
-        content: the whole file.
-        log: gets an entry for a byte order mark, for UTF-16 and UTF-32 (most trainers read
-            neither), and for bytes that cannot be decoded, with the line of the first one.
-
-    Returns:
-        The text without a byte order mark.
+    ends become "\n", and a byte order mark is left out. `log` gets an entry for such a mark, for
+    UTF-16 and UTF-32 (most trainers read neither), and for bytes that cannot be decoded, with the
+    line of the first one.
     """
     encoding = "utf-8"
     for mark, marked_encoding, code in _BYTE_ORDER_MARKS:

@@ -1,9 +1,7 @@
 """The central directory of a ZIP, read in one go into arrays.
 
-One entry of the directory costs a fraction of a microsecond and about a hundred bytes: the
-records are found by their signature, decoded column by column, and checked to follow each other
-without a gap. Names stay bytes in one block. Layouts are those of the ZIP specification (APPNOTE
-6.3, section 4.3.12).
+Records are found by their signature, decoded column by column, and checked to follow each other
+without a gap, in a fraction of a microsecond each. Layouts: APPNOTE 6.3, section 4.3.12.
 """
 
 from __future__ import annotations
@@ -37,23 +35,15 @@ _UNIX_KIND, _UNIX_SYMLINK = 0o170000, 0o120000
 
 @dataclass(frozen=True)
 class ZipDirectory:
-    """All entries of an archive in the order of its central directory.
+    """All entries of an archive in the order of its central directory; arrays have one for each.
 
-    Attributes:
-        path: the archive.
-        file_size: its bytes.
-        start: where the central directory begins; no member reaches beyond.
-        content_key: SHA-256 of the file's size and the directory.
-        names: the bytes of all names, one after the other, as they are in the archive.
-        name_ends: int64[n + 1]; name i is `names[name_ends[i]:name_ends[i + 1]]`.
-        flags: uint16[n], general purpose bits.
-        methods: uint16[n], compression methods (0 stored, 8 deflated).
-        crcs: uint32[n], CRC-32 of the contents.
-        compressed_sizes: int64[n], bytes in the archive; at most the file's size plus one.
-        sizes: int64[n], declared bytes of the contents.
-        offsets: int64[n], where the local headers are in the file, bytes before the archive
-            included.
-        is_symlink: bool[n].
+    Name i is `names[name_ends[i]:name_ends[i + 1]]`, bytes as they are in the archive.
+    `content_key` is the SHA-256 of the file's size and the directory, which begins at `start`: no
+    member reaches beyond. `flags` are the general purpose bits, `methods` the compression methods
+    (0 stored, 8 deflated), `crcs` the CRC-32 of the contents. Sizes are in bytes:
+    `compressed_sizes` in the archive, at most the file's size plus one, `sizes` of the contents as
+    declared. `offsets` are where the local headers are in the file, bytes before the archive
+    included.
     """
 
     path: Path
@@ -85,9 +75,8 @@ class ZipDirectory:
     def shown_name(self, index: int) -> str:
         """Return a name for people: decoded as well as can be, safe for JSON, Parquet and text.
 
-        Bytes without meaning and control characters are escaped. Names without the flag for UTF-8
-        are read as UTF-8 all the same where they can be, as several programs omit the flag; else
-        as code page 437.
+        Bytes without meaning and control characters are escaped. UTF-8 is tried also without its
+        flag, which several programs omit; else the name is code page 437.
         """
         return show_name(self.raw_name(index), bool(self.flags[index] & FLAG_UTF8))
 
@@ -150,13 +139,7 @@ def read_zip_directory(
     log: ProblemLog,
     limits: ArchiveLimits = DEFAULT_LIMITS,
 ) -> ZipDirectory:
-    """List the members of an open archive.
-
-    Args:
-        descriptor: the archive, open for reading.
-        path: what messages call it.
-        log: gets entries about the archive as a whole.
-        limits: on the number of members and the directory's size.
+    """List an open archive's members; messages call it `path`, `log` gets what concerns it whole.
 
     Raises:
         ReleaseError: the directory is missing, damaged or too large.

@@ -1,7 +1,4 @@
-"""Where the central directory of a ZIP lies, from the records at its end.
-
-Layouts are those of the ZIP specification (APPNOTE 6.3, sections 4.3.14 to 4.3.16).
-"""
+"""Where a ZIP's central directory lies, by the end records (APPNOTE 6.3, 4.3.14 to 4.3.16)."""
 
 from __future__ import annotations
 
@@ -28,14 +25,10 @@ _SHORT, _LONG = 0xFFFF, 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class DirectoryPlace:
-    """Where the central directory lies.
+    """Where the central directory lies: its first byte in the file, and its size in bytes.
 
-    Attributes:
-        start: its first byte in the file.
-        size: its bytes.
-        declared_count: how many entries the end record announces.
-        is_zip64: whether that number comes from the zip64 record; else it is modulo 65,536.
-        shift: bytes before the archive, which every offset in the directory leaves out.
+    `declared_count` is announced by the end record: modulo 65,536 unless it `is_zip64`. Every
+    offset in the directory leaves out the `shift` bytes before the archive.
     """
 
     start: int
@@ -46,12 +39,7 @@ class DirectoryPlace:
 
 
 def find_directory(descriptor: int, file_size: int, name: str, log: ProblemLog) -> DirectoryPlace:
-    """Find the central directory of an open file.
-
-    Args:
-        descriptor: the file, open for reading.
-        name: what messages call it.
-        log: gets an entry for bytes before or after the archive.
+    """Find the central directory of an open file; bytes before or after the archive are noted.
 
     Raises:
         ReleaseError: the file is no ZIP, truncated, a part of several, or contradicts itself.

@@ -22,11 +22,7 @@ class ReleaseErrorCode(StrEnum):
 
 
 class ReleaseError(InvalidInputError):
-    """A release cannot be read; the message names the file, the place and the remedy.
-
-    Attributes:
-        code: the kind of failure.
-    """
+    """A release cannot be read; the message names the file, the place and the remedy."""
 
     def __init__(self, code: ReleaseErrorCode, message: str) -> None:
         super().__init__(message)

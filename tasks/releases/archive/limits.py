@@ -9,21 +9,14 @@ from dataclasses import dataclass
 class ArchiveLimits:
     """Limits on an archive; a member beyond one is a problem entry, an archive an error.
 
-    Attributes:
-        members: entries of the central directory.
-        directory_bytes: size of the central directory.
-        label_member_bytes: one label file, inflated; judging its rows takes up to 80 bytes of
-            memory for each byte.
-        label_bytes: all label files, inflated.
-        irregular_label_bytes: label files that must be read line by line, since their bytes are
-            no plain numbers.
-        metadata_bytes: data.yaml, class lists, split lists, metadata.
-        compared_bytes: images in the archive that are read to confirm that they are equal.
-        ratio: inflated over deflated size of members above `ratio_from_bytes`.
-        ratio_from_bytes: members below may have any ratio.
-        folders: different folders that hold images or labels.
-        classes: different class ids in rows that are counted one by one.
-        listed_per_code: problems of one kind that keep their places.
+    `members` and `directory_bytes` are of the central directory. `label_member_bytes` is one label
+    file, inflated; judging its rows takes up to 80 bytes of memory for each byte. `label_bytes` is
+    all of them, inflated, `irregular_label_bytes` those that must be read line by line, since their
+    bytes are no plain numbers. `metadata_bytes` is data.yaml, class lists, split lists, metadata;
+    `compared_bytes` images that are read to confirm that they are equal. `ratio` is inflated over
+    deflated size; members below `ratio_from_bytes` may have any. `folders` hold images or labels;
+    `classes` are different ids in rows that are counted one by one; `listed_per_code` problems of
+    one kind keep their places.
     """
 
     members: int = 5_000_000

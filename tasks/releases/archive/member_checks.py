@@ -18,18 +18,10 @@ _KINDS_OF_DATASETS = (MemberKind.IMAGE, MemberKind.TEXT, MemberKind.JSON, Member
 def usable_members(
     directory: ZipDirectory, names: MemberNames, limits: ArchiveLimits, log: ProblemLog
 ) -> tuple[Flags, Flags]:
-    """Find the members that are files of a dataset, and those that can be read.
+    """Find the members that are files of a dataset by name, and those whose bytes may be read.
 
     A member that cannot be read still counts by its name: the images of an encrypted archive are
-    images.
-
-    Args:
-        directory: the archive's directory.
-        limits: for the ratio.
-        log: gets an entry for each kind of trouble, with the members.
-
-    Returns:
-        bool[n] used by name, and bool[n] whose bytes may be read.
+    images. `log` gets an entry for each kind of trouble, with the members.
     """
     used = ~names.is_folder
     _note(log, directory, names.is_unsafe, ReleaseProblemCode.MEMBER_UNSAFE_NAME,
@@ -76,13 +68,7 @@ def usable_members(
 def note_case_conflicts(
     directory: ZipDirectory, names: MemberNames, members: Integers, log: ProblemLog
 ) -> None:
-    """Note names that are one file where the file system ignores case.
-
-    Args:
-        directory: the archive's directory.
-        members: int64[n], images and labels.
-        log: gets the entries.
-    """
+    """Note names among `members` that are one file where the file system ignores case."""
     # Without capitals there is nothing to confuse.
     if not len(members) or names.text.islower():
         return

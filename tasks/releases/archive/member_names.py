@@ -58,21 +58,12 @@ _KINDS = {
 class MemberNames:
     """The names of the members in the order of the directory, slashes forward.
 
-    Attributes:
-        text: all names, one after the other.
-        starts: int64[n], where each begins.
-        ends: int64[n], where each ends.
-        is_folder: bool[n], names that end with a slash.
-        is_hidden: bool[n], hidden files, and what desktops add.
-        is_unsafe: bool[n], names that lead outside, are none, or lie absurdly deep.
-        has_backslash: bool[n], before they were turned.
-        kinds: uint8[n], of `MemberKind`.
-        folders: distinct folders, without a slash at the end.
-        folder_ids: int32[n], the folder of each.
-        suffixes: distinct suffixes as written, with the dot.
-        suffix_ids: int32[n], the suffix of each.
-        stem_starts: int64[n], where the name without its folders begins.
-        stem_ends: int64[n], where its suffix begins.
+    Name i is `text[starts[i]:ends[i]]`; without its folders it begins at `stem_starts`, and its
+    suffix at `stem_ends`. `is_folder` names end with a slash, `is_hidden` ones are hidden files and
+    what desktops add, `is_unsafe` ones lead outside, are none, or lie absurdly deep;
+    `has_backslash` is from before they were turned. `kinds` are of `MemberKind`. `folder_ids` are
+    positions in `folders`, distinct and without a slash at the end, `suffix_ids` in `suffixes`,
+    distinct, as written, with the dot.
     """
 
     text: bytes

@@ -32,12 +32,7 @@ _HEADER_SLACK = 128
 
 
 class MemberError(Exception):
-    """One member cannot be read.
-
-    Attributes:
-        code: the kind of problem.
-        reason: the cause in words, without the member's name.
-    """
+    """One member cannot be read; `reason` says why, without the member's name."""
 
     def __init__(self, code: ReleaseProblemCode, reason: str) -> None:
         super().__init__(reason)
@@ -72,12 +67,9 @@ def place_of(directory: ZipDirectory, index: int) -> MemberPlace:
 def check_member(place: MemberPlace, largest: int, limits: ArchiveLimits = DEFAULT_LIMITS) -> None:
     """Refuse a member by what the directory says, before a byte of it is read.
 
-    Args:
-        largest: how many bytes it may have when inflated.
-        limits: for the ratio.
-
     Raises:
-        MemberError: encrypted, an unknown method, too large, or an incredible ratio.
+        MemberError: encrypted, an unknown method, inflated above `largest` bytes, or an incredible
+            ratio.
     """
     if place.is_encrypted:
         raise MemberError(ReleaseProblemCode.MEMBER_ENCRYPTED, "it is encrypted")
@@ -103,13 +95,7 @@ def read_member(
     largest: int,
     limits: ArchiveLimits = DEFAULT_LIMITS,
 ) -> bytes:
-    """Read one member whole.
-
-    Args:
-        descriptor: the archive.
-        stop: the first byte in the file that belongs to no member (the directory's start).
-        largest: how many bytes it may have when inflated.
-        limits: for the ratio.
+    """Read one member whole, which must end before `stop`, where the directory starts.
 
     Raises:
         MemberError: see `check_member`; also a bad header, bad data, or another CRC-32.
@@ -187,12 +173,9 @@ def _check_content(content: bytes, place: MemberPlace) -> None:
 
 @dataclass(frozen=True)
 class MemberBatch:
-    """Some members with their contents.
+    """Some members, by their indices in the directory, with their contents.
 
-    Attributes:
-        members: int64[n], their indices in the directory.
-        contents: the bytes of each; b"" for one that cannot be read.
-        errors: why, by position in `members`.
+    `contents` has b"" for one that cannot be read, `errors` says why by position in `members`.
     """
 
     members: Integers
@@ -209,14 +192,8 @@ def read_batches(
 ) -> Iterator[MemberBatch]:
     """Read many members, neighbours with one call, in batches of about a megabyte.
 
-    Args:
-        descriptor: the archive.
-        members: int64[n], indices, in any order.
-        largest: how many bytes one may have when inflated.
-        limits: for the ratio.
-
-    Yields:
-        Every member once, in the order of their offsets.
+    The indices `members` may have any order; every one comes once, in the order of the offsets. One
+    may have `largest` bytes when inflated.
     """
     members = members[np.argsort(directory.offsets[members], kind="stable")]
     begins = directory.offsets[members]

@@ -27,16 +27,11 @@ _LABEL_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML)
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """The members of the dataset that counts.
+    """The members of the dataset that counts; images and candidates for labels ascend.
 
-    Attributes:
-        folders: what the folders say.
-        images: int64[n], members, ascending.
-        candidates: int64[m], members that may be labels, ascending.
-        yaml_files: candidates for data.yaml, the nearest to the root first.
-        class_lists: `classes.txt` and the like, the nearest to the root first.
-        split_lists: text files called after a split, with that split.
-        image_count_outside: images that belong to no dataset, or to another one.
+    `yaml_files` (candidates for data.yaml) and `class_lists` (`classes.txt` and the like) begin
+    with the nearest to the root. `split_lists` are text files called after a split, with that
+    split. `image_count_outside` are images that belong to no dataset, or to another one.
     """
 
     folders: DatasetFolders
@@ -49,11 +44,7 @@ class DatasetFiles:
 
 
 def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -> DatasetFiles:
-    """Sort the members of an archive.
-
-    Args:
-        used: which of them are files of a dataset at all.
-        limits: for the number of folders.
+    """Sort the members of an archive, of which those `used` are files of a dataset at all.
 
     Raises:
         ReleaseError: there are too many folders.
@@ -127,16 +118,11 @@ def _nearest_first(names: MemberNames, members: list[int]) -> list[int]:
 
 
 def class_folders_of(names: MemberNames, files: DatasetFiles) -> Integers | None:
-    """Find out whether a dataset without labels has a folder for each class, for classification.
+    """Return the class of each image of a classification dataset; None where it is no such one.
 
-    Texts and metadata that are no labels may lie about; a folder for labels may not.
-
-    Args:
-        files: those of a dataset in which no image has a label.
-
-    Returns:
-        int64[n], for each image the position of its class among the sorted names of the class
-        folders (see `class_folder_names`); None where it is no such dataset.
+    That is the position among the sorted names of the class folders (see `class_folder_names`) in a
+    dataset in which no image has a label. Texts and metadata that are no labels may lie about; a
+    folder for labels may not.
     """
     folders = files.folders
     of_labels = folders.is_label_folder[names.folder_ids[files.candidates]]

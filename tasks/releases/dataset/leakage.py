@@ -1,7 +1,6 @@
 """The same picture in two splits: by its bytes, by its name, by its perceptual hash.
 
-The central directory has the CRC-32 and the size of every member: images that agree in both are
-candidates, found without reading one of them. The few candidates are then compared byte by byte.
+Only images that agree in the directory's CRC-32 and size are read, and compared byte by byte.
 """
 
 from __future__ import annotations
@@ -61,18 +60,11 @@ def note_equal_images(
     limits: ArchiveLimits,
     log: ProblemLog,
 ) -> None:
-    """Note images with the same bytes as another one: in two splits a leak, else a duplicate.
+    """Note images with the same bytes as an earlier one: in two splits a leak, else a duplicate.
 
     At most `limits.compared_bytes` are read; candidates beyond, and very large ones, count without
     being compared, as a CRC-32 and a size that agree by chance are one pair in some billions.
-
-    Args:
-        descriptor: the archive.
-        images: int64[n], members.
-        splits: int8[n], their splits.
-        readable: bool[members], which members may be read.
-        limits: see above.
-        log: gets an entry for every image that repeats an earlier one.
+    `images` are members, with `splits` for each; `readable` is for all members.
     """
     sizes, crcs = directory.sizes[images], directory.crcs[images]
     order = np.lexsort((images, splits, sizes, crcs))
@@ -140,15 +132,10 @@ def note_split_sources(
     class_keys: Integers,
     log: ProblemLog,
 ) -> None:
-    """Note pictures whose variants (augmented copies, tiles) lie in different splits.
+    """Note each source whose variants (augmented copies, tiles) lie in different splits.
 
-    Args:
-        directory: the archive's directory.
-        images: int64[n], members.
-        splits: int8[n], their splits.
-        class_keys: int64[n], different for images that lie in different folders of a split: equal
-            names there say nothing.
-        log: gets an entry for each source.
+    `images` are members, with `splits` and `class_keys` for each. Keys differ for images that lie
+    in different folders of a split: equal names there say nothing.
     """
     if not len(images) or not any(mark in names.text for mark in _MARKS):
         return
@@ -189,16 +176,10 @@ def find_near_leaks(
 ) -> tuple[Problem, ...]:
     """Find pictures that look alike in two splits, from the hashes of measured images.
 
-    Each image of val is compared with train, each image of test with train and val.
-
-    Args:
-        members: the images, as `ReleaseStatistics.image_batches` names them.
-        hashes: perceptual hashes by member, 16 hex digits; images without one are left out.
-        distance: the largest Hamming distance of a leak.
-        listed: how many are listed with their names.
-
-    Returns:
-        Entries for `ReleaseStatistics.with_problems`.
+    Each image of val is compared with train, each image of test with train and val. `members` are
+    named as in `ReleaseStatistics.image_batches`; `hashes` are perceptual ones by member, 16 hex
+    digits; images without one are left out. `distance` is the largest Hamming distance of a leak;
+    `listed` of them have names. The entries are for `ReleaseStatistics.with_problems`.
     """
     log = ProblemLog(listed)
     by_split: dict[str, list[str]] = {name: [] for name in SPLIT_NAMES}

@@ -14,14 +14,7 @@ _DIGITS_OF_HASH = 8
 
 @dataclass(frozen=True, slots=True)
 class MeasuredImage:
-    """An image of the project that was measured.
-
-    Attributes:
-        file_name: without its folders.
-        sha256: of its content.
-        size: bytes.
-        perceptual_hash: 16 hex digits.
-    """
+    """A measured image: name without folders, size in bytes, perceptual hash of 16 hex digits."""
 
     file_name: str
     sha256: str
@@ -41,15 +34,11 @@ class MeasuredMembers:
 def find_measured_members(
     batches: Iterable[pa.RecordBatch], images: Sequence[MeasuredImage]
 ) -> MeasuredMembers:
-    """Find the images of a project among the members of a release.
+    """Find a project's measured images among the members in batches of `IMAGE_ROWS_SCHEMA`.
 
-    A member is taken for the image with its name and its size, or with the name that
-    create-release gives to one of several files of one name; where different contents fit, for
-    none. Members whose very bytes lie in another split as well get no hash: that is told already.
-
-    Args:
-        batches: of `IMAGE_ROWS_SCHEMA`.
-        images: the measured images of the project.
+    A member is taken for the image with its name and its size, or with the name that create-release
+    gives to one of several files of one name; where different contents fit, for none. Members whose
+    very bytes lie in another split as well get no hash: that is told already.
     """
     by_place: dict[tuple[str, int], set[tuple[str, str]]] = defaultdict(set)
     for image in images:

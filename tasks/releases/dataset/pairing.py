@@ -23,15 +23,12 @@ _SOUND_SUFFIXES = frozenset({b".txt", b".json", b".toon", b".xml"})
 
 @dataclass(frozen=True)
 class Pairs:
-    """The images of a dataset with their label files.
+    """The images of a dataset in the order of the directory, with their label files, as members.
 
-    Attributes:
-        images: int64[n], members, in the order of the directory.
-        labels: int64[n], the member with the label of each image; -1 where it has none.
-        is_shared: bool[n], images whose label belongs to another image of the same name already.
-        trainer_labels: int64[n], the label that Ultralytics finds for each image on Linux.
-        orphans: int64[m], label files that no image has taken.
-        shadowed: int64[k], label files of an image that has another one.
+    `labels` are -1 for images that have none; `is_shared` says that the label belongs to another
+    image of the same name already. `trainer_labels` are those that Ultralytics finds on Linux.
+    `orphans` are label files that no image has taken, `shadowed` those of an image that has
+    another.
     """
 
     images: Integers
@@ -45,16 +42,11 @@ class Pairs:
 def pair_labels(
     names: MemberNames, folders: DatasetFolders, images: Integers, candidates: Integers
 ) -> Pairs:
-    """Pair images with label files.
+    """Pair images with label files, of which `candidates` may be some.
 
     A pair has the same place in the dataset and the same name without its suffix. Where that finds
-    nothing, the label may lie in one folder for all splits, have the image's whole name, or have
-    an accent written in another way (macOS).
-
-    Args:
-        folders: what the folders say.
-        images: int64[n], the images of the dataset.
-        candidates: int64[m], files that may be labels.
+    nothing, the label may lie in one folder for all splits, have the image's whole name, or have an
+    accent written in another way (macOS).
     """
     image_keys, label_keys = _keys(names, folders, images, candidates)
     ranks = np.full(max(MemberKind) + 1, len(_ORDER_OF_KINDS))

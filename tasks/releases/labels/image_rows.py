@@ -23,17 +23,10 @@ STATES = tuple(LabelState)
 class ImageFacts:
     """What is known about each image; all arrays have one element for each.
 
-    Attributes:
-        directory: the archive's directory, for names and sizes.
-        images: int64, members.
-        splits: int8, train, val, test or none.
-        labels: int64, the member with the label; -1 where there is none.
-        states: uint8, positions in `STATES`.
-        instances: int32, usable rows.
-        problem_rows: int32, rows that cannot be used.
-        is_trainable: bool, whether the trainer keeps the image.
-        classes: int64, the class of each image of a classification dataset; None for others.
-        class_folders: what the classes are called, by position.
+    `images` and `labels` are members, -1 where there is no label; `splits` train, val, test or
+    none; `states` positions in `STATES`. `instances` are usable rows, `problem_rows` the others;
+    `is_trainable` images are kept by the trainer. `classes` are positions in `class_folders` for a
+    classification dataset; None for others.
     """
 
     directory: ZipDirectory

@@ -1,7 +1,4 @@
-"""Sums over the rows of all label files: instances, images, histograms, pairs of classes.
-
-Memory depends on the number of classes, never on the number of rows.
-"""
+"""Sums over the rows of all label files, in memory that depends on the number of classes only."""
 
 from __future__ import annotations
 
@@ -68,12 +65,9 @@ def _distinct(values: Integers) -> tuple[Integers, Integers]:
 
 
 class RowCounts:
-    """Adds up batches of rows.
+    """Adds up batches of rows: up to `most_keys` combinations of split, class and geometry.
 
-    Attributes:
-        most_keys: combinations of split, class and geometry that are counted; rows beyond are only
-            counted as such.
-        uncounted: rows beyond.
+    Rows beyond are only counted as such, in `uncounted`.
     """
 
     def __init__(self, most_keys: int) -> None:
@@ -88,12 +82,7 @@ class RowCounts:
         self._pairs: Counter[tuple[int, int]] = Counter()
 
     def add_written(self, judged: JudgedRows, files: Integers, splits: Integers) -> None:
-        """Add the rows of a batch as written.
-
-        Args:
-            files: int64[r], small numbers of the files the rows are from.
-            splits: int64[f], the split of each of these files.
-        """
+        """Add a batch as written: row i is of file `files[i]`, whose split is in `splits`."""
         rows = np.flatnonzero((judged.geometries != UNUSED) & (judged.classes >= 0))
         keys = self._keys(splits[files[rows]], judged.classes[rows], judged.geometries[rows])
         counted = keys >= 0
@@ -127,12 +116,7 @@ class RowCounts:
     ) -> None:
         """Add the rows of a batch that the trainer keeps.
 
-        Args:
-            classes: int64[r].
-            geometries: uint8[r].
-            files: int64[r], small numbers of the files the rows are from.
-            splits: int64[f], the split of each of these files.
-            weights: int64[f], how many images use each file.
+        `files` and `splits` are as for `add_written`; `weights` says how many images use each file.
         """
         keys = self._keys(splits[files], classes, geometries)
         counted = keys >= 0
@@ -210,11 +194,7 @@ class RowCounts:
         return {key // per_class for key in self._numbers if key % (UNKNOWN + 1) != UNKNOWN}
 
     def class_shapes(self, names: Mapping[int, str]) -> tuple[ClassShapes, ...]:
-        """Return the sums, sorted by split, class and geometry.
-
-        Args:
-            names: class names by id; a class outside is called by its number.
-        """
+        """Return the sums by split, class and geometry; a class not in `names` is its number."""
         entries = []
         for key, number in self._numbers.items():
             rest, geometry = divmod(key, UNKNOWN + 1)

@@ -29,15 +29,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class LabelTask:
-    """What is read, and how.
+    """What is read, the members `labels` in ascending order, and how.
 
-    Attributes:
-        labels: int64[n], the members with labels, ascending.
-        splits: int64[n], the split of each.
-        uses: int64[n], how many images use each when Ultralytics trains.
-        names: class names by id.
-        keypoint_shape: `kpt_shape` of data.yaml.
-        task: `task` of data.yaml.
+    `splits` and `uses` have the split of each, and how many images use it when Ultralytics trains.
+    `names` are by id; `keypoint_shape` and `task` are data.yaml's `kpt_shape` and `task`.
     """
 
     labels: Integers
@@ -52,19 +47,10 @@ class LabelTask:
 class LabelSums:
     """What the label files of a release hold; arrays have one element for each of them.
 
-    Attributes:
-        labels: int64, the members.
-        geometry: what the rows of the dataset hold.
-        row_count: how many rows have values.
-        decision_problems: about how that was decided.
-        counts: sums over all rows.
-        instances: int32, usable rows.
-        problem_rows: int32, rows that cannot be used.
-        repeated: int32, usable rows that repeat another.
-        kept: int32, rows that the trainer keeps.
-        has_rows: bool, files that are not empty.
-        is_read: bool, files that could be read.
-        is_kept: bool, files for which the trainer does not drop the image.
+    `row_count` rows have values; `decision_problems` are about how `geometry` was decided.
+    `instances` are usable rows, `problem_rows` the others, `repeated` usable ones that repeat
+    another, `kept` those that the trainer keeps. Of the files, `has_rows` are not empty, `is_read`
+    could be read, and for `is_kept` the trainer does not drop the image.
     """
 
     labels: Integers
@@ -107,11 +93,7 @@ def scan_labels(
 
 
 class _Pass:
-    """One pass over all label files under one decision about their geometry.
-
-    Attributes:
-        log: the problems of rows and files.
-    """
+    """One pass over all label files under one decision about their geometry."""
 
     def __init__(
         self, directory: ZipDirectory, task: LabelTask, limits: ArchiveLimits, lengths: set[int]

@@ -27,10 +27,8 @@ _LEAST = np.float32(-0.01)
 class TrainerRows:
     """What is kept of some files.
 
-    Attributes:
-        is_file_kept: bool[f], files whose image is not dropped.
-        is_row_kept: bool[r], rows of kept files that repeat no earlier one.
-        has_repeats: whether any row repeats another one in this precision.
+    `is_file_kept` are files whose image is not dropped, `is_row_kept` rows of these that repeat no
+    earlier one; `has_repeats` says whether any row repeats another one in this precision.
     """
 
     is_file_kept: Flags
@@ -46,14 +44,10 @@ def keep_as_trainer(
     keypoint_values: int | None,
     dimensions: int = 3,
 ) -> TrainerRows:
-    """Find what the trainer keeps of files of plain numbers.
+    """Find what the trainer keeps of files of plain numbers; a file without rows is kept.
 
-    Args:
-        rows: all rows of the files.
-        file_count: how many files there are; one without rows is kept.
-        class_count: how many classes the dataset names; None where it names none.
-        keypoint_values: values of a row with keypoints, for datasets with `kpt_shape`.
-        dimensions: values per keypoint, 2 or 3.
+    The dataset names `class_count` classes, None where it names none. With `kpt_shape` it has rows
+    of `keypoint_values` values, `dimensions` (2 or 3) per keypoint.
     """
     values = rows.values.astype(np.float32)
     classes = values[rows.firsts]
@@ -120,11 +114,7 @@ def _keypoint_ranges(
 
 
 def read_like_trainer(content: bytes) -> list[list[float]] | None:
-    """Read one label file as Ultralytics does.
-
-    Returns:
-        The values of each row; None where it cannot read the file and drops the image.
-    """
+    """Read one file's rows as Ultralytics does; None where it cannot, and drops the image."""
     try:
         text = content.decode("utf-8-sig")
         lines = text.replace("\r\n", "\n").replace("\r", "\n").strip().splitlines()

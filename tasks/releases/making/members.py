@@ -20,15 +20,10 @@ IMAGE_RENAMED = "image_renamed"
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """How a release is made.
+    """How a release is made: its name, its project's name and what it trains.
 
-    Attributes:
-        name: of the release.
-        project: name of the project.
-        task: what it trains.
-        ratios: how images without a split are divided; None puts all of them into train.
-        seed: of that division.
-        with_unlabelled: take images without a label file along, as backgrounds.
+    Images without a split are divided by `ratios` and `seed`; without ratios all go into train.
+    `with_unlabelled` takes images without a label file along, as backgrounds.
     """
 
     name: str
@@ -41,13 +36,7 @@ class ReleaseOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseMember:
-    """One member of the archive.
-
-    Attributes:
-        name: with forward slashes.
-        content: its bytes; None for an image.
-        image: the image that is copied; None for text.
-    """
+    """A member of the archive, its name with forward slashes: a text's bytes, or an image."""
 
     name: str
     content: bytes | None = None
@@ -56,12 +45,9 @@ class ReleaseMember:
 
 @dataclass(frozen=True, slots=True)
 class MakingProblem:
-    """All places of one kind in a release that is being made.
+    """All places of one kind in a release that is being made; `example` is the first of them.
 
-    Attributes:
-        code: why an image was left out, what was done to labels, or what is wrong in their files.
-        count: how many places.
-        example: the first of them, with the file and what is the matter.
+    `code` says why images were left out, what was done to labels, or what is wrong in their files.
     """
 
     code: str
@@ -71,13 +57,9 @@ class MakingProblem:
 
 @dataclass(frozen=True)
 class ReleasePlan:
-    """Everything that is to be written.
+    """Everything that is to be written, sorted by name, and what was changed or left out, by code.
 
-    Attributes:
-        members: sorted by name.
-        split_counts: images of train, val and test.
-        class_counts: objects of each class, in the order of the class numbers.
-        problems: what was changed or left out, by code.
+    `split_counts` are images of train, val and test, `class_counts` objects by class number.
     """
 
     members: tuple[ReleaseMember, ...]
@@ -100,13 +82,8 @@ def plan_release(
 ) -> ReleasePlan:
     """Decide what a release holds: a training set of one project that keeps the project's splits.
 
-    The same project and options give the same plan.
-
-    Args:
-        offer: the images of the project and their labels.
-        options: how the release is made.
-        threads: for the search of near-duplicates.
-        look: called between images; what it raises ends the planning.
+    The same project and options give the same plan. `threads` are for the search of
+    near-duplicates; `look` is called between images, and what it raises ends the planning.
 
     Raises:
         InvalidInputError: there is nothing to put in, or the classes cannot be used.

@@ -28,13 +28,8 @@ def write_archive(
 ) -> None:
     """Write the members in their order: images stored as they are, texts deflated.
 
-    Every image is hashed while it is copied, so that what goes in is what was registered.
-
-    Args:
-        path: the file to write.
-        members: from `plan_release`.
-        images: the folder of the project.
-        progress: called after each image with how many are written; what it raises ends it.
+    Every image is hashed while it is copied from the folder `images`, so that what goes in is what
+    was registered. `progress` gets the number of images written; what it raises ends it.
 
     Raises:
         NotFoundError: an image is gone.

@@ -47,11 +47,7 @@ _Found = tuple[str, int | None, str]
 
 @dataclass(frozen=True)
 class YoloFile:
-    """The label file of one image.
-
-    Attributes:
-        content: the whole file.
-    """
+    """The label file of one image, with its whole content."""
 
     image: PurePosixPath
     source: PurePosixPath
@@ -61,20 +57,15 @@ class YoloFile:
 class YoloFiles:
     """Label files read at once, before it is known what the rows of their dataset hold.
 
-    A row that cannot be read is left out and noted; it never hides the others. Rows that occur
-    twice are noted and kept. Commas, NaN, text and wrong numbers of values leave a row out;
-    positions outside the image do not.
-
-    Attributes:
-        row_lengths: how many rows that are numbers have how many values.
+    A row that cannot be read is left out and noted (commas, NaN, text, wrong numbers of values), a
+    repeated one is noted and kept; positions outside the image do not leave a row out.
+    `row_lengths` tells how many rows that are numbers have how many values.
     """
 
     def __init__(self, files: Sequence[YoloFile], names: Mapping[int, str]) -> None:
-        """Read files.
+        """Read a few megabytes of files: numbers take up to thirty times their space meanwhile.
 
-        Args:
-            files: a few megabytes of them: numbers take up to thirty times their space meanwhile.
-            names: class names by id; a class outside is kept under its number.
+        A class id that is not in `names` is kept under its number.
         """
         self._names = names
         self._places = [(file.image, file.source) for file in files]
@@ -99,9 +90,6 @@ class YoloFiles:
 
     def labels(self, geometry: YoloGeometry) -> list[ImageLabels]:
         """The labels of each image, with what is wrong with its file in the order of the lines.
-
-        Args:
-            geometry: what the rows of the dataset hold, from `decide_yolo_geometry`.
 
         Raises:
             InvalidInputError: they hold keypoints, and nobody knows how many.
@@ -236,17 +224,11 @@ def _points(values: list[float]) -> tuple[Point, ...]:
 def write_yolo(
     labels: Iterable[Label], geometry: YoloGeometry, *, decimals: int | None = None
 ) -> bytes:
-    """Write the label file of one image.
+    """Write the label file of one image; `instance`, `is_crowd` and the class names are lost.
 
-    The rows of one object's parts do not say that they belong together: `instance` is lost, as are
-    `is_crowd` and the class names.
-
-    Args:
-        labels: each with a class id and with the geometry of the dataset; polygons may have boxes
-            among them, in rows of five values, as datasets that several people labeled have.
-        geometry: what the rows of the dataset hold.
-        decimals: round to so many decimals; by default every value is written with all digits, and
-            reading gives exactly the same labels.
+    Labels have a class id and the geometry of the dataset; polygons may have boxes among them, in
+    rows of five values, as datasets that several people labeled have. Values are rounded to
+    `decimals`; by default they have all digits, and reading gives exactly the same labels.
 
     Raises:
         InvalidInputError: a label has no class id, another geometry, another number of keypoints,

@@ -1,7 +1,6 @@
 """Which geometry the rows of a YOLO dataset have, decided once for all its files.
 
-A row of nine values can be an oriented box or a polygon of four points, and one of eleven a polygon
-or three keypoints: no row says it alone.
+No row says it: nine values are an oriented box or four points, eleven a polygon or keypoints.
 """
 
 from __future__ import annotations
@@ -34,10 +33,9 @@ _KINDS_OF_TASKS = {
 class YoloGeometry:
     """What the rows of a dataset hold.
 
-    Attributes:
-        kind: the geometry of most rows; box and polygon rows are told apart by their length, so
-            that both kinds are read in a dataset that mixes them.
-        keypoint_shape: number of keypoints and values per keypoint (2 or 3), for keypoints only.
+    `kind` is the geometry of most rows; box and polygon rows are told apart by their length, so
+    that both are read in a dataset that mixes them. `keypoint_shape`, for keypoints only, is their
+    number and the values per keypoint (2 or 3).
     """
 
     kind: GeometryKind
@@ -82,16 +80,12 @@ def decide_yolo_geometry(
 ) -> YoloDecision:
     """Decide what the rows of a dataset hold.
 
-    A `keypoint_shape` means keypoints. Otherwise a known task decides. Otherwise rows that all have
-    one length that no outline has are keypoints with visibility, where that fits; 9 values are
-    oriented boxes where all usable rows have 9, odd numbers from 7 are polygons, and 5 are boxes.
-    Rows that fit nothing do not take part in the decision.
-
-    Args:
-        rows_by_values: number of rows that are numbers by their number of values, over all files.
-        keypoint_shape: `kpt_shape` of data.yaml.
-        task: `task` of data.yaml: detect, segment, obb or pose; anything else is as if not given.
-        dataset: what messages name as the file, for example data.yaml or the dataset's root.
+    A `keypoint_shape` means keypoints. Otherwise a known task decides: detect, segment, obb or
+    pose. Otherwise rows that all have one length that no outline has are keypoints with visibility,
+    where that fits; 9 values are oriented boxes where all usable rows have 9, odd numbers from 7
+    are polygons, and 5 are boxes. Rows that fit nothing do not take part in the decision.
+    `rows_by_values` counts the rows that are numbers by their number of values, over all files;
+    messages name `dataset` as the file.
     """
     log = label_log(dataset)
     declared = _KINDS_OF_TASKS.get(task or "")

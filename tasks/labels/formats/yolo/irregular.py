@@ -23,10 +23,8 @@ _NO_FILE = PurePosixPath()
 class IrregularRows:
     """The rows of one file that are numbers after all, and what is wrong with the others.
 
-    Attributes:
-        rows: line from 1, and the values of the row, class included.
-        problems: code, line (None for the file) and what is wrong.
-        bad_rows: how many rows gave no values.
+    `rows` are the line from 1 and the values, class included; `problems` the code, line (None for
+    the file) and what is wrong. `bad_rows` gave no values.
     """
 
     rows: list[tuple[int, list[float]]]
@@ -35,12 +33,7 @@ class IrregularRows:
 
 
 def read_irregular(content: bytes, ids_by_name: Mapping[str, int]) -> IrregularRows:
-    """Read one label file line by line.
-
-    Args:
-        content: the whole file.
-        ids_by_name: class ids by name: a row may begin with the name.
-    """
+    """Read one label file line by line; a row may begin with a class name instead of an id."""
     log = label_log(_NO_FILE)
     text = decode_text(content, log)
     problems: list[tuple[str, int | None, str]] = [

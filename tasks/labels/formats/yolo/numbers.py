@@ -1,12 +1,10 @@
 """The text of many label files turned into numbers at once.
 
-Bytes are classified with a table, the edges of words found, and all words converted together:
-eight digits at a time in one 64-bit word, exactly as `float` does it. Files with anything but
-plain numbers are left to `tasks.labels.formats.yolo.irregular`.
-
-The conversion of eight digits is the well-known one by three multiplications (Lemire, "Quickly
-parsing eight digits", 2018). A quotient of two whole numbers below 2**53 and 10**22 is rounded
-once, hence exact (Clinger 1990).
+Bytes are classified with a table, the edges of words found, and all words converted together: eight
+digits at a time in one 64-bit word by three multiplications (Lemire, "Quickly parsing eight
+digits", 2018), exactly as `float` does it: a quotient of two whole numbers below 2**53 and 10**22
+is rounded once, hence exact (Clinger 1990). Files with anything but plain numbers are left to
+`tasks.labels.formats.yolo.irregular`.
 """
 
 from __future__ import annotations
@@ -42,12 +40,9 @@ _WHOLE_POWERS = 10 ** np.arange(_EXACT_DIGITS + 1, dtype=np.uint64)
 class LabelRows:
     """The rows of some label files: what stands in each line, and where.
 
-    Attributes:
-        values: float64[v], all values of all rows, class included.
-        firsts: int64[r], where the values of each row begin.
-        counts: int64[r], how many values each row has, at least 1.
-        files: int64[r], which file each row is from, ascending.
-        lines: int64[r], the line in that file, from 1.
+    `values` (float64[v]) are all values of all rows, class included; those of a row begin at
+    `firsts`, and it has `counts` of them, at least 1. `files`, ascending, and `lines`, from 1, say
+    where it is.
     """
 
     values: NDArray[np.float64]
@@ -61,14 +56,10 @@ class LabelRows:
 
 
 def parse_label_files(contents: Sequence[bytes]) -> tuple[LabelRows, list[int]]:
-    """Turn label files into numbers.
+    """Turn whole label files, smaller than a gigabyte in sum, into numbers.
 
-    Args:
-        contents: the whole files, each smaller than a gigabyte in sum.
-
-    Returns:
-        The rows of all regular files, and the positions of those that hold anything but plain
-        numbers, blanks and line ends; these give no rows.
+    Returns the rows of all regular files, and the positions of those that hold anything but plain
+    numbers, blanks and line ends; these give no rows.
     """
     irregular: set[int] = set()
     kept = list(contents)

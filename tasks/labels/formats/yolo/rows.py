@@ -1,7 +1,6 @@
 """What the rows of YOLO label files hold, judged for many rows at once.
 
-A row that cannot be read is left out and noted; it never hides the others. Rows that occur twice
-are noted and kept; so are positions outside the image.
+A row that cannot be read is left out and noted; repeats and positions outside are noted and kept.
 """
 
 from __future__ import annotations
@@ -41,19 +40,14 @@ Detail = Callable[[int], str]
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """What many rows hold.
+    """What many rows hold; arrays have one element for each row.
 
-    Attributes:
-        geometries: uint8[r], the position in `GEOMETRIES`, or `UNUSED`.
-        classes: int64[r], the class; -1 where it is none.
-        counts: int64[r], how many values of each row count: no confidence at its end, no first
-            point of an outline once more.
-        boxes: float64[r, 4], centre x, centre y, width and height of the bounding box; NaN for
-            rows of no geometry.
-        points: int64[r], points of outlines; 0 for the others.
-        is_usable: bool[r], rows that count as instances.
-        repeats: bool[r], usable rows that repeat an earlier one of their file.
-        problems: code, the rows that have the problem, and what to say of one row.
+    `geometries` are positions in `GEOMETRIES`, or `UNUSED`; `classes` are -1 where there is none.
+    `counts` says how many values count: no confidence at the end, no first point of an outline once
+    more. `boxes` (float64[r, 4]) are centre x, centre y, width and height of the bounding box; NaN
+    for rows of no geometry. `points` are those of outlines; 0 for others. `is_usable` rows count as
+    instances, `repeats` are usable and repeat an earlier one of their file. `problems` are the
+    code, the rows that have it, and what to say of one row.
     """
 
     geometries: NDArray[np.uint8]
@@ -67,12 +61,7 @@ class JudgedRows:
 
 
 def geometries_of_counts(counts: Integers, geometry: YoloGeometry) -> NDArray[np.uint8]:
-    """Return the geometry of rows by how many values they have, `UNUSED` where they are too short.
-
-    Args:
-        counts: int64[r].
-        geometry: what the rows of the dataset hold.
-    """
+    """Return the geometry of rows by how many values they have, `UNUSED` where too few."""
     by_count = np.full(max(int(counts.max(initial=0)), 16) + 1, UNKNOWN, np.uint8)
     by_count[:BOX_VALUES] = UNUSED
     by_count[BOX_VALUES] = BOX
@@ -97,10 +86,8 @@ def judge_rows(
 ) -> JudgedRows:
     """Judge the rows of some files.
 
-    Args:
-        geometry: what the rows of the dataset hold.
-        named: the ids of classes that have names; None where the dataset names none.
-        may_repeat: False where it is known that no two rows of a file have equal values.
+    `named` are the ids of classes that have names, None where the dataset names none; `may_repeat`
+    is False where it is known that no two rows of a file have equal values.
     """
     judge = _Judge(rows, geometry)
     judge.classes_and_numbers()
@@ -326,17 +313,11 @@ def outline_bounds(
 
 
 def repeated_rows(rows: LabelRows, values: NDArray[np.float64], counts: Integers) -> Integers:
-    """Find rows that repeat an earlier one of their file.
+    """Return for each row the first row of its file that is the same; -1 where it repeats none.
 
     Rows are compared by sums of their mixed bits with weights drawn at random for each process:
-    that different rows have the same sum is as good as impossible, also for who wants it.
-
-    Args:
-        values: float64[v], in the place of the rows' own values.
-        counts: how many values of each row are compared.
-
-    Returns:
-        int64[r], the first row that is the same; -1 where a row repeats none.
+    that different rows have the same sum is as good as impossible, also for who wants it. `values`
+    (float64[v]) stand for the rows' own; of each row `counts` are compared.
     """
     originals = np.full(len(rows), -1, np.int64)
     if len(rows) < 2:
