@@ -33,7 +33,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class DeployedFlow:
-    """A flow that a worker runs on request, by schedule (None: never) or by event."""
+    """A flow that a worker runs on request, by schedule (None: never) or by event.
+
+    At most `concurrency` of its runs are at work at the same time on all workers; None for as many
+    as they take. One job per subject holds without it. Its `description` is Markdown for the UI.
+    """
 
     name: str
     description: str

@@ -114,7 +114,10 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
 
 
 def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> int:
-    """Remove temporary files of writers that were killed; how many."""
+    """Remove temporary files of writers that were killed; how many.
+
+    Younger files may belong to a writer at work. `now` is in seconds since the epoch.
+    """
     removed = 0
     for leftover in folder.glob(".*.tmp"):
         with suppress(FileNotFoundError):

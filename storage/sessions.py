@@ -270,7 +270,10 @@ def gather_planner_statistics(database: Database) -> None:
 
 
 def find_session_paths(connection: Connection, names: Sequence[str], root: str) -> dict[str, str]:
-    """The relative paths of known sessions of a root by `names`: ids or relative paths."""
+    """The relative paths of known sessions of a root by `names`: ids or relative paths.
+
+    Unknown names are left out of the result.
+    """
     rows = execute(
         connection,
         "SELECT n.name, f.relative_path FROM unnest(CAST(:names AS text[])) AS n(name) "

@@ -53,7 +53,11 @@ def write_snapshot(
     metadata: Mapping[str, str],
     taken_at: datetime | None = None,
 ) -> Path:
-    """Write a snapshot batch by batch; it appears under its path only when it is whole."""
+    """Write a snapshot batch by batch; it appears under its path only when it is whole.
+
+    One batch is in memory at a time. `run_id` is the flow run, or job, that found the rows;
+    `metadata` goes to the file's footer under `visionflows.<key>`, and `row_count` with it.
+    """
     taken_at = taken_at or datetime.now(UTC)
     folder = subject.folder(root)
     remove_leftovers(
@@ -121,6 +125,8 @@ def prune_snapshots(
     root: Path, subject: SnapshotSubject, *, keep: int, older_than: datetime | None = None
 ) -> list[Path]:
     """Remove snapshots of a subject beyond the newest `keep` (at least 1), and tell which.
+
+    The newest one always stays, as do those not `older_than` a given time.
 
     Raises:
         InvalidInputError: `keep` is below 1.

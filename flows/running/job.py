@@ -26,7 +26,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the work of a job has come to: JSON values that the job keeps and the flow run tells."""
+    """What the work of a job has come to: JSON values that the job keeps and the flow run tells.
+
+    A `message` left out tells how many items were done and how many failed.
+    """
 
     result: dict[str, Any]
     message: str | None = None

@@ -14,7 +14,10 @@ from tasks.running.progress import ProgressArtifact
 
 @dataclass(frozen=True)
 class Shown:
-    """How a job is shown in Prefect: the key of its progress artifact, and some words."""
+    """How a job is shown in Prefect: the key of its progress artifact, and some words.
+
+    `done` says what becomes of an item (measured, staged), `items` what the work list holds.
+    """
 
     key: str
     title: str

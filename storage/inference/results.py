@@ -155,7 +155,11 @@ def store_detections(
     floor_confidence: float,
     records: Mapping[UUID, tuple[dict[str, Any], float]],
 ) -> None:
-    """Keep detections; those that are kept down to a lower floor already stay."""
+    """Keep detections; those that are kept down to a lower floor already stay.
+
+    Everything above `floor_confidence` was found. `records` has by image what `to_record` gave, and
+    the milliseconds that finding it took.
+    """
     rows = [
         {
             "model_id": kept.model_id,
@@ -265,7 +269,10 @@ _JOIN_DETECTIONS = (
 def read_results(
     connection: Connection, run_id: UUID, *, batch_rows: int = 200
 ) -> Iterator[list[tuple[RunResult, dict[str, Any] | None]]]:
-    """All results of a run in the order of its collection, `batch_rows` at a time."""
+    """All results of a run in the order of its collection, `batch_rows` at a time.
+
+    Each comes with the detections that it was counted from, as `load_kept` gives them.
+    """
     result = connection.execute(
         text(
             f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "

@@ -84,6 +84,8 @@ def record_batch(
 ) -> ChunkClaim:
     """Move a chunk forward, in the transaction that stores the results of the batch.
 
+    `claim` is the chunk as the last call left it; `processed` and `failed` count from its start.
+
     Raises:
         JobTakenOverError: the job, or this chunk of it, is worked on by another run.
     """

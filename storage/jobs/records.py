@@ -152,6 +152,8 @@ def list_jobs(
 def cancel_job(database: Database, job_id: UUID) -> JobRecord:
     """Ask for an active job to be cancelled; a job whose holder has died is closed at once.
 
+    A job that had already finished is returned unchanged.
+
     Raises:
         NotFoundError: there is no such job.
     """

@@ -23,6 +23,9 @@ _PASSING_ERROR_CODES = (
 class ListedImage:
     """One image of a project with what is known of its content, labels and origin.
 
+    `file_size` (bytes) and `modified_at_ns` are those of the registration. `width`, `height`
+    (pixels) and `format` (Pillow's name) are None where the header tells none.
+
     Attributes:
         state: "present", or "missing" where the file was gone at the last registration.
         split: "train", "val" or "test"; None where the dataset names none.

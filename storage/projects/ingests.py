@@ -72,7 +72,10 @@ class StagedFileRecord:
 
 @dataclass(frozen=True)
 class StagedResult:
-    """What became of one planned file. Either `sha256` or `error_message` is None."""
+    """What became of one planned file. Either `sha256` or `error_message` is None.
+
+    `nothing` has the record of each key that gave no image, so that it is not tried again.
+    """
 
     id: UUID
     sha256: str | None = None
@@ -167,7 +170,11 @@ def list_staged_files(database: Database, project_id: UUID) -> list[StagedFileRe
 def plan_staged_files(
     database: Database, project_id: UUID, keep: Sequence[UUID], files: Iterable[PlannedFile]
 ) -> list[UUID]:
-    """Fix which files are to be staged; the ids of the new rows, in the order of `files`."""
+    """Fix which files are to be staged; the ids of the new rows, in the order of `files`.
+
+    What was staged before is forgotten but for `keep`: rows of an earlier, broken ingest that still
+    hold, files generated from them included.
+    """
     planned = list(files)
     ids = [uuid4() for _ in planned]
     with database.transaction() as connection:

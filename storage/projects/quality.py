@@ -86,8 +86,8 @@ def list_unmeasured_images(
     """The images of a project that are to be measured, equal contents next to each other.
 
     Left out are those measured with the present version of the metrics, and those that failed for a
-    reason in their content (`final_error_codes`) with the present decoders. `final_error_codes` are
-    those that the same bytes and decoders must give again.
+    reason in their content (`final_error_codes`) with the present decoders. The same
+    bytes and decoders must give those codes again.
     """
     query = text(
         """
@@ -135,7 +135,10 @@ def load_image_files(connection: Connection, project_image_ids: Sequence[UUID]) 
 
 
 def store_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert or replace measurements; a failure never replaces a good measurement."""
+    """Insert or replace measurements; a failure never replaces a good measurement.
+
+    Rows have columns of `image_quality_metrics` by name, all the same ones.
+    """
     if not rows:
         return
     # One order for all writers: two projects that share contents must not lock them crosswise.

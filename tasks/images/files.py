@@ -48,6 +48,9 @@ def read_image_file(
 ) -> bytes:
     """Read one regular file whole.
 
+    Symbolic links are followed; devices, pipes and folders are refused. `expected` is the size in
+    bytes and modification time in nanoseconds, if the file must be unchanged.
+
     Raises:
         ImageError: MISSING, NOT_READABLE, CHANGED, EMPTY, TOO_LARGE or OUT_OF_MEMORY.
     """

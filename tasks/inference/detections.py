@@ -101,7 +101,11 @@ class Detection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageDetections:
-    """All objects on one image of this size as displayed, in pixels, most confident first."""
+    """All objects on one image of this size as displayed, in pixels, most confident first.
+
+    `limit_reached` tells that `max_detections` (or the limit of candidates for suppression) cut
+    something off, so that there may be more objects than are listed.
+    """
 
     width: int
     height: int
@@ -111,7 +115,12 @@ class ImageDetections:
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """What is known of a model without running it."""
+    """What is known of a model without running it.
+
+    Class ids have no gaps from 0. It was trained or exported for pictures with the longer side
+    `image_size`, or takes only those of `fixed_shape` (height and width). It needs no non-maximum
+    suppression if `end_to_end`.
+    """
 
     task: Task
     class_names: tuple[str, ...]

@@ -64,7 +64,10 @@ class ChunkWork(ABC):
 
     @abstractmethod
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> Sequence[bool]:
-        """Do these items in order, up to where `should_stop` says so; whether each succeeded."""
+        """Do these items in order, up to where `should_stop` says so; whether each succeeded.
+
+        Items without an answer come again.
+        """
 
     @abstractmethod
     def store(self, connection: Connection) -> None:

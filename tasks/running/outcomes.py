@@ -33,7 +33,11 @@ _WAITS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """How a run ended.
+
+    `result` is what the flow has returned, as JSON values, also one that failed with data; `error`
+    the sentence of an error of ours.
+    """
 
     result: Any = None
     error: str | None = None

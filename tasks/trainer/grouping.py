@@ -100,7 +100,11 @@ def divide(
     seed: int,
     kept: Mapping[str, Split] | None = None,
 ) -> Division:
-    """Divide images so that every group is in one split, for each seed with the same quality."""
+    """Divide images so that every group is in one split, for each seed with the same quality.
+
+    Splits in `kept` stay, by key. An image that has none there follows its group; groups without
+    any are divided by the ratios. Only kept splits can part a group.
+    """
     groups = group_images(images)
     numbers = {image.key: number for number, group in enumerate(groups, start=1) for image in group}
     splits: dict[str, Split] = {}

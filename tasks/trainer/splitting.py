@@ -138,7 +138,10 @@ def split_sizes(count: int, ratios: SplitRatios) -> tuple[int, int, int]:
 
 
 def group_images(images: Iterable[SplitImage]) -> list[list[SplitImage]]:
-    """Join images that belong together, also over others: what is connected is one group."""
+    """Join images that belong together, also over others: what is connected is one group.
+
+    Groups, and the images in each, are in the order of their (first) keys.
+    """
     known = sorted(images, key=lambda image: image.key)
     leader = list(range(len(known)))
 

@@ -53,6 +53,9 @@ def run_flow(
 ) -> None:
     """Run a flow and show its result; here and on a worker it is the same.
 
+    `parameters` are JSON values, `doing` is what the bar says (e.g. `Measuring gulls`), `show`
+    prints the result for people, and `as_json` makes of it what programs get.
+
     Raises:
         ConfigurationError: no server is named and the stack is not running.
         InvalidInputError: a parameter is unknown or has a bad value.

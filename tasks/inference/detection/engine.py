@@ -62,7 +62,11 @@ class PreparedPicture:
 
 
 class Model:
-    """A loaded model, to be used by several threads at a time."""
+    """A loaded model, to be used by several threads at a time.
+
+    `runtime` says in words what runs it, for example "onnxruntime 1.31.1 fp32"; `batch_size` how
+    many pictures it should get at a time: 1 on a CPU, where more cost memory and save nothing.
+    """
 
     def __init__(
         self,
@@ -116,6 +120,8 @@ class Model:
 
 def describe_weights(path: Path, sha256: str | None = None) -> ModelDescription:
     """Read what a model is. PyTorch weights are unpickled: only for weights that somebody trusts.
+
+    They must have the digest `sha256`; None where they are being registered.
 
     Raises:
         ModelError: they do not exist, have changed, cannot be loaded, or find no objects.

@@ -37,7 +37,11 @@ class RegisteredContent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageOutcome:
-    """What became of one image; exactly one of `detections` and `error` is given."""
+    """What became of one image; exactly one of `detections` and `error` is given.
+
+    Detections are everything above the floor confidence; an error is an `ImageError` (the file) or
+    a `ModelError` (the model). `inference_ms` includes the postprocessing.
+    """
 
     position: int
     detections: ImageDetections | None

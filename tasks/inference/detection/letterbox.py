@@ -62,7 +62,11 @@ class Letterbox:
 def fit_letterbox(
     width: int, height: int, image_size: int, fixed_shape: tuple[int, int] | None = None
 ) -> Letterbox:
-    """Decide how a picture of `width` x `height` pixels is fitted."""
+    """Decide how a picture of `width` x `height` pixels is fitted.
+
+    `image_size` is the longer side of what the model sees; `fixed_shape` its height and width where
+    the model takes nothing else.
+    """
     rows, columns = fixed_shape or (image_size, image_size)
     ratio = min(rows / height, columns / width)
     inner_width, inner_height = max(round(width * ratio), 1), max(round(height * ratio), 1)
@@ -75,7 +79,10 @@ def fit_letterbox(
 
 
 def apply_letterbox(picture: Picture, letterbox: Letterbox) -> FloatArray:
-    """Fit a picture: float32 (1, 3, rows, columns), R, G, B, 0..1, as the model takes it."""
+    """Fit a picture: float32 (1, 3, rows, columns), R, G, B, 0..1, as the model takes it.
+
+    It is (height, width) grey, or (height, width, 3 or more) with R, G, B first.
+    """
     inner = (letterbox.inner_width, letterbox.inner_height)
     if (picture.shape[1], picture.shape[0]) != inner:
         picture = cv2.resize(picture, inner, interpolation=cv2.INTER_LINEAR).astype(

@@ -34,7 +34,11 @@ from tasks.inference.detections import (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is left of the output of one picture, most confident first."""
+    """What is left of the output of one picture, most confident first.
+
+    Boxes are (n, 4) in pixels of what the model sees: edges, or of oriented boxes centre and size.
+    The others are (n,), class ids, and (n, extra values).
+    """
 
     boxes: FloatArray
     confidences: FloatArray

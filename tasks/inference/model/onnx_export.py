@@ -64,6 +64,8 @@ def load_network(
 ) -> tuple[torch.nn.Module, ModelDescription]:
     """Unpickle a network from the very bytes whose digest was checked.
 
+    `cache_folder` keeps Ultralytics' settings; None for a temporary folder.
+
     Raises:
         ModelError: it cannot be loaded, or finds no objects.
     """
@@ -121,7 +123,10 @@ def prepare_for_inference(network: torch.nn.Module, max_detections: int) -> torc
 def export_network(
     network: torch.nn.Module, description: ModelDescription, path: Path
 ) -> bytes | None:
-    """Export a prepared network, compare it with torch, and keep it with the result."""
+    """Export a prepared network, compare it with torch, and keep it with the result.
+
+    None where it cannot be made or does not agree: then torch has to be used.
+    """
     try:
         content = _export(network, description)
         agrees, reason = compare_with_torch(network, description, content)

@@ -20,7 +20,10 @@ class LiveDeadClasses:
 
 
 def count_by_class(detections: Iterable[Detection], class_names: Sequence[str]) -> dict[str, int]:
-    """Count detections by class name, those that were found in the order of the class ids."""
+    """Count detections by class name, those that were found in the order of the class ids.
+
+    An id without a name counts under its number; classes of one name count together.
+    """
     counts: dict[int, int] = {}
     for detection in detections:
         counts[detection.class_id] = counts.get(detection.class_id, 0) + 1

@@ -14,7 +14,11 @@ from tasks.inference.runs.live_dead import LiveDeadClasses
 
 @dataclass(frozen=True)
 class RunOrder:
-    """A model, a collection, a threshold, and how to go about it."""
+    """A model, a collection, a threshold, and how to go about it.
+
+    Detections must be more confident than `threshold`, 0..1, to be counted. A mapping of None chose
+    the names live and dead; a `batch_size` of None is what suits the model.
+    """
 
     run_id: UUID
     collection_id: UUID

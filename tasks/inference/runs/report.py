@@ -14,7 +14,11 @@ def run_report(
     counts: tuple[int, int] | None = None,
     pictures: Sequence[Picture] = (),
 ) -> Report:
-    """What a run has counted, what failed, and where it lies."""
+    """What a run has counted, what failed, and where it lies.
+
+    `run` has its fields, with `totals`, `failures` and the folder `polygons`; `counts` are images
+    that went through the model now, and that needed no inference.
+    """
     totals, failures = run["totals"], run["failures"]
     status = "interrupted" if run["is_interrupted"] else str(run["status"])
     how = f", by {run['runtime']}" if run["runtime"] else ""
@@ -60,7 +64,10 @@ def comparison_report(
     second: Mapping[str, Any],
     pictures: Sequence[Picture] = (),
 ) -> Report:
-    """How two runs go together: by class, and the images on which they disagree the most."""
+    """How two runs go together: by class, and the images on which they disagree the most.
+
+    `pictures` are the worst images, as each of the runs sees them.
+    """
     total = found["total"]
     return Report(
         title=f"{run_in_words(first)} and {run_in_words(second)}",

@@ -224,7 +224,11 @@ class KnownGeneration:
 
 @dataclass(frozen=True)
 class PathChooser:
-    """Chooses paths for generated images that are nobody else's."""
+    """Chooses paths for generated images that are nobody else's.
+
+    `is_listed` tells whether a path is there already, or will be after the ingest; `shares_stem`
+    whether another image differs from an image in its suffix only.
+    """
 
     image: PurePosixPath
     is_listed: Callable[[str], bool]

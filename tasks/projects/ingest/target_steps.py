@@ -28,7 +28,10 @@ from tasks.projects.registration_steps import resolved_folder
 
 @dataclass(frozen=True)
 class IngestTarget:
-    """The project that an ingest is for, and where its files come from."""
+    """The project that an ingest is for, and where its files come from.
+
+    It need not be registered yet. `source` is None when there is nothing to copy.
+    """
 
     project_id: UUID
     name: str

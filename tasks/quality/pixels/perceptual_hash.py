@@ -55,7 +55,11 @@ _VECTOR = 32
 
 @dataclass(frozen=True, slots=True)
 class ImageHashes:
-    """What the 32 x 32 reduction of an image says."""
+    """What the 32 x 32 reduction of an image says.
+
+    The two hashes are independent, of 16 hexadecimal digits each, and meaningless for a flat
+    image (`low_information`).
+    """
 
     perceptual_hash: str
     difference_hash: str

@@ -20,7 +20,7 @@ _DECODER = json.JSONDecoder(strict=False)
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parts of such a text; of two pairs of one key in the last line `values` has the first."""
+    """The parts of such a text; `values` has of two pairs with one key the first."""
 
     prompt: str
     negative_prompt: str

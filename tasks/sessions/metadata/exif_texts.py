@@ -18,6 +18,8 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 def exif_texts(data: bytes) -> dict[str, str]:
     """Read the texts of EXIF data, of what stands behind `Exif` and two zero bytes.
 
+    They are under `UserComment`, `ImageDescription`, `Make`, `Model` and `MakerNote`.
+
     Raises:
         ValueError: the data is malformed.
     """

@@ -14,7 +14,10 @@ _UNKNOWN = frozenset(["", "unknown", "none", "null"])
 
 
 def split_model_name(text: str | None) -> tuple[str | None, str | None]:
-    """Split `name.safetensors [hash]` into name and hash in lower case."""
+    """Split `name.safetensors [hash]` into name and hash in lower case.
+
+    None is what is not there, and a model of which a generator says that it is unknown.
+    """
     name = (text or "").strip()
     found = _WITH_HASH.fullmatch(name)
     model_hash = None
