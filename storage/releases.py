@@ -19,8 +19,9 @@ from sqlalchemy import Connection, RowMapping
 from storage.database.connection import Database, execute
 from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
-from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
+from storage.database.tables.releases import ReleaseStatsStatus
 from storage.errors import InvalidInputError
+from storage.records import ReleaseStatsSource
 
 _LONGEST_MESSAGE = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -16,8 +16,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from storage.database.connection import Database, execute
 from storage.database.stored_values import storable_json, storable_text
-from storage.database.tables.sessions import SessionStats, SessionStatsSource
+from storage.database.tables.sessions import SessionStats
 from storage.errors import NotFoundError
+from storage.records import SessionStatsSource
 
 _LONGEST_MESSAGE = 500
 

@@ -27,8 +27,8 @@ FILES = {
 # what keeps snapshots.
 BINDING = re.compile(r"tasks\.(running\..*|snapshots|(.*\.)?(\w+_)?steps)")
 KEPT_OUT = {"prefect", "sqlmodel", "sqlalchemy", "psycopg"}
-# What is pure in storage: errors, and how files are written.
-PURE_STORAGE = ("storage.errors", "storage.files")
+# What is pure in storage: errors, how files are written, and records of plain values.
+PURE_STORAGE = ("storage.errors", "storage.files", "storage.records")
 PURE = [name for name in FILES if name.startswith("tasks.") and not BINDING.fullmatch(name)]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from storage.database.connection import open_database
 from storage.jobs.locks import JobReference
-from storage.projects.image_listings import ListedImage, list_images
+from storage.projects.image_listings import list_images
 from storage.projects.projects import ProjectRecord
+from storage.records import ListedImage
 from storage.snapshots import SnapshotSubject
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.labels.annotations import Label

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from storage.records import ReleaseStatsSource
 from tasks.releases.archive.directory import (
     FLAG_ENCRYPTED,
     key_of_directory,
@@ -37,7 +38,6 @@ from tasks.releases.statistics import (
     ReleaseShapes,
     ReleaseStatistics,
     SplitShapes,
-    StatisticsSource,
     safe_text,
 )
 from tasks.reports.problem_log import ProblemLog
@@ -238,7 +238,7 @@ def _statistics(
     else:
         classes = list(enumerate(names))
     return ReleaseStatistics(
-        source=StatisticsSource.METADATA,
+        source=ReleaseStatsSource.METADATA,
         content_key=key,
         archive_size=file_size,
         member_count=member_count,

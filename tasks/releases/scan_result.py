@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.records import ReleaseStatsSource
 from tasks.labels.dataset.class_names import DatasetNames
 from tasks.labels.dataset.folders import UNSPLIT_NUMBER
 from tasks.labels.problems import ProblemCode
@@ -24,7 +25,6 @@ from tasks.releases.statistics import (
     ReleaseShapes,
     ReleaseStatistics,
     SplitShapes,
-    StatisticsSource,
     safe_text,
 )
 from tasks.reports.problem_log import ProblemLog
@@ -58,7 +58,7 @@ def statistics_of(found: Findings, log: ProblemLog) -> ReleaseStatistics:
     if found.facts.classes is not None:
         geometry, classes = _OF_FOLDERS, _folder_shapes(found)
     return ReleaseStatistics(
-        source=StatisticsSource.SCAN,
+        source=ReleaseStatsSource.SCAN,
         content_key=found.directory.content_key,
         archive_size=found.directory.file_size,
         member_count=len(found.directory),

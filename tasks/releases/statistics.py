@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from storage.records import ReleaseStatsSource
 from tasks.releases.problems import problem_as_json
 from tasks.reports.problem_log import Problem, count_by_code
 
@@ -61,13 +62,6 @@ IMAGE_ROWS_SCHEMA = pa.schema(
 def safe_text(text: str) -> str:
     """Escape what databases and Parquet do not store in texts: surrogates and zero bytes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-class StatisticsSource(StrEnum):
-    """Where statistics come from."""
-
-    METADATA = "metadata"
-    SCAN = "scan"
 
 
 class LabelState(StrEnum):
@@ -258,7 +252,7 @@ class ReleaseStatistics:
     are made when they are asked for.
     """
 
-    source: StatisticsSource
+    source: ReleaseStatsSource
     content_key: str
     archive_size: int
     member_count: int

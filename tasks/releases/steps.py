@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
-from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
+from storage.database.tables.releases import ReleaseStatsStatus
 from storage.database.transient import is_transient
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
 from storage.jobs.counted import begin_counted_job, record_count
@@ -22,6 +22,7 @@ from storage.jobs.held import HeldJob, start_job
 from storage.jobs.locks import lock_own_job
 from storage.jobs.records import JobRecord
 from storage.projects.image_listings import list_images
+from storage.records import ReleaseStatsSource
 from storage.releases import (
     ArchiveFacts,
     ComputedStatistics,
@@ -47,7 +48,6 @@ from tasks.releases.statistics import (
     IMAGE_ROWS_SCHEMA,
     STATISTICS_VERSION,
     ReleaseStatistics,
-    StatisticsSource,
 )
 from tasks.releases.verification import compare_statistics
 from tasks.reports.keys import artifact_key
@@ -181,7 +181,7 @@ def _build(
         return _finish(job, BuildOutcome.UNCHANGED, {})
     progress = _Progress(database, job, release)
     statistics = _compute(job, release, options, progress)
-    if statistics.source is StatisticsSource.SCAN:
+    if statistics.source is ReleaseStatsSource.SCAN:
         statistics = statistics.with_problems(_near_leaks(database, release, statistics))
     progress.begin(0)
     job.raise_if_stopped()
@@ -283,7 +283,7 @@ def _shown(value: int | str | None) -> str:
 
 def _as_columns(statistics: ReleaseStatistics, facts: ArchiveFacts) -> ComputedStatistics:
     return ComputedStatistics(
-        source=ReleaseStatsSource(statistics.source.value),
+        source=statistics.source,
         train_image_count=statistics.train_image_count,
         val_image_count=statistics.val_image_count,
         test_image_count=statistics.test_image_count,
@@ -369,7 +369,7 @@ def write_release_snapshots(
     datasets: dict[str, tuple[pa.Schema, Any]] = {
         "release_classes": (CLASS_ROWS_SCHEMA, lambda: statistics.class_rows().to_batches()),
     }
-    if statistics.source is StatisticsSource.SCAN:
+    if statistics.source is ReleaseStatsSource.SCAN:
         datasets["release_images"] = (IMAGE_ROWS_SCHEMA, statistics.image_batches)
     return {
         dataset: keep_snapshot(

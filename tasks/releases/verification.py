@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tasks.releases.statistics import SPLIT_NAMES, ReleaseStatistics, StatisticsSource
+from storage.records import ReleaseStatsSource
+from tasks.releases.statistics import SPLIT_NAMES, ReleaseStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _compare_classes(said: list[str], named: list[str]) -> list[StatisticsDiffer
 def _instances_by_name(statistics: ReleaseStatistics) -> dict[str, int]:
     """Return how many rows each class name has, as written."""
     instances: Counter[str] = Counter()
-    is_scan = statistics.source is StatisticsSource.SCAN
+    is_scan = statistics.source is ReleaseStatsSource.SCAN
     for shapes in statistics.shapes.classes:
         if is_scan and shapes.geometry == "unknown":
             # Rows that fit no geometry are problems, not objects.

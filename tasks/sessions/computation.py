@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from storage.records import SessionManifestStatus, SessionStatsSource
 from tasks.reports.problem_log import ProblemLog, quoted
 from tasks.sessions.folders.content import FolderContent, scan_folder
 from tasks.sessions.folders.names import time_in_name
@@ -17,11 +18,9 @@ from tasks.sessions.manifest.files import read_manifest
 from tasks.sessions.metadata.image_sample import sample_images
 from tasks.sessions.problems import SessionProblemCode, session_log
 from tasks.sessions.statistics import (
-    ManifestStatus,
     SessionFolder,
     SessionOptions,
     SessionStatistics,
-    StatisticsSource,
 )
 
 Result = TypeVar("Result")
@@ -63,7 +62,7 @@ def compute_session_statistics(
         last_image_created_at=_time_of(content.last_mtime_ns),
     )
     known = _guarded(lambda: _with_manifest(known, folder, content, options, log), known, log)
-    if known.stats_source is not StatisticsSource.MANIFEST:
+    if known.stats_source is not SessionStatsSource.MANIFEST:
         known = _guarded(lambda: _with_metadata(known, folder, content, options, log), known, log)
     known = replace(
         known,
@@ -101,7 +100,7 @@ def _with_manifest(
     # Not `asdict`, which copies every value deeply.
     found: dict[str, Any] = {item.name: getattr(facts, item.name) for item in fields(facts)}
     if found.pop("has_snapshot"):
-        found["stats_source"] = StatisticsSource.MANIFEST
+        found["stats_source"] = SessionStatsSource.MANIFEST
     if parts.images is not None:
         found |= compare_with_folder(parts.images, content.names, log)
     return replace(known, **found)
@@ -125,7 +124,7 @@ def _with_metadata(
         facts["seed_max"] = max(sample.seeds, default=None)
     return replace(
         known,
-        stats_source=StatisticsSource.IMAGE_METADATA,
+        stats_source=SessionStatsSource.IMAGE_METADATA,
         resolved_prompt=sample.prompt,
         negative_prompt=sample.negative_prompt,
         **facts,  # type: ignore[arg-type]  # the fields have the same names and types
@@ -145,7 +144,10 @@ def _with_freshness(
         log.add(SessionProblemCode.TIME_IN_FUTURE, reason)
     is_fresh = any(abs(now - time) <= options.ongoing_for for time in written)
     listed = _time_of(fingerprint.folder_mtime_ns)
-    is_over = known.manifest_status in (ManifestStatus.COMPLETED, ManifestStatus.ABORTED)
+    is_over = known.manifest_status in (
+        SessionManifestStatus.COMPLETED,
+        SessionManifestStatus.ABORTED,
+    )
     return replace(
         known,
         is_ongoing=is_fresh and not is_over,
@@ -155,7 +157,7 @@ def _with_freshness(
 
 def _compare_with_status(known: SessionStatistics, log: ProblemLog) -> None:
     missing = known.images_expected - known.images_actual
-    if known.manifest_status is ManifestStatus.COMPLETED and missing > 0:
+    if known.manifest_status is SessionManifestStatus.COMPLETED and missing > 0:
         reason = (
             f"stated as completed, with {known.images_actual} of {known.images_expected} images"
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
-from enum import StrEnum
 from pathlib import Path
 
+from storage.records import SessionManifestStatus, SessionStatsSource
 from tasks.reports.problem_log import Problem
 from tasks.sessions.problems import SessionProblemCode
 
@@ -21,22 +21,6 @@ LARGEST_SEED = 2**64 - 1
 
 SUMMARY_VALUES = 10
 """Values of a placeholder that the summary shows."""
-
-
-class StatisticsSource(StrEnum):
-    """Where the statistics of a session come from; images are always counted in the folder."""
-
-    MANIFEST = "manifest"
-    IMAGE_METADATA = "image_metadata"
-    FILESYSTEM = "filesystem"
-
-
-class ManifestStatus(StrEnum):
-    """What the generator says of the session."""
-
-    ONGOING = "ongoing"
-    COMPLETED = "completed"
-    ABORTED = "aborted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +102,7 @@ class StatedFacts:
     placeholders_json: Mapping[str, int] = field(default_factory=dict)
     variations_summary_json: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     manifest_generated_at: datetime | None = None
-    manifest_status: ManifestStatus | None = None
+    manifest_status: SessionManifestStatus | None = None
     seed_min: int | None = None
     seed_max: int | None = None
 
@@ -143,7 +127,7 @@ class SessionStatistics(StatedFacts):
     last_image_created_at: datetime | None = None
     stats_computed_at: datetime
     stats_version: int = STATS_VERSION
-    stats_source: StatisticsSource = StatisticsSource.FILESYSTEM
+    stats_source: SessionStatsSource = SessionStatsSource.FILESYSTEM
     is_ongoing: bool = False
     look_again: bool = False
     images_listed: int | None = None

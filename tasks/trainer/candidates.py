@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
-from uuid import UUID
 
+from storage.records import ListedImage
 from tasks.images.folder_scan import FoundFile
 from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split, split_of_name
@@ -59,27 +59,6 @@ REASON_TEXTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class RegisteredImage:
-    """What the database knows of an image; `storage.projects.image_listings` says it at length."""
-
-    image_id: UUID
-    relative_path: str
-    sha256: str
-    file_size: int
-    modified_at_ns: int
-    width: int | None
-    height: int | None
-    format: str | None
-    is_missing: bool
-    split: str | None
-    failure: str | None
-    is_measured: bool
-    perceptual_hash: str | None
-    difference_hash: str | None
-    generated_from_id: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
 class LeftOut:
     """An image that is not in the set."""
 
@@ -99,7 +78,7 @@ class Candidate:
     """
 
     project: str
-    registered: RegisteredImage
+    registered: ListedImage
     width: int
     height: int
     suffix: str
@@ -129,7 +108,7 @@ def image_key(project: str, relative_path: str) -> str:
 
 def select_candidates(
     project: str,
-    registered: Iterable[RegisteredImage],
+    registered: Iterable[ListedImage],
     files: Mapping[str, FoundFile] | None,
     labeled: Mapping[str, DatasetImage],
     *,
@@ -163,9 +142,7 @@ def select_candidates(
     return candidates, left_out
 
 
-def _why_gone(
-    image: RegisteredImage, files: Mapping[str, FoundFile] | None
-) -> LeftOutReason | None:
+def _why_gone(image: ListedImage, files: Mapping[str, FoundFile] | None) -> LeftOutReason | None:
     if files is None:
         return LeftOutReason.MISSING if image.is_missing else None
     file = files.get(image.relative_path)
@@ -176,7 +153,7 @@ def _why_gone(
     return None if is_same else LeftOutReason.CHANGED
 
 
-def _why_unfit(image: RegisteredImage, suffix: str) -> LeftOutReason | None:
+def _why_unfit(image: ListedImage, suffix: str) -> LeftOutReason | None:
     if image.failure is not None:
         return LeftOutReason.UNREADABLE
     if not suffix:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
@@ -12,10 +11,8 @@ from storage.projects.projects import ProjectRecord
 from tasks.images.folder_scan import scan_image_folder
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import image_size_of
-from tasks.trainer.candidates import RegisteredImage, select_candidates
+from tasks.trainer.candidates import select_candidates
 from tasks.trainer.planned_images import ProjectCandidates
-
-_FACTS = [field.name for field in fields(RegisteredImage)]
 
 
 def offer_project(
@@ -35,10 +32,7 @@ def offer_project(
     Raises:
         InvalidInputError: a file or folder cannot be looked at, so that labels may be missing.
     """
-    registered = [
-        RegisteredImage(*(getattr(image, fact) for fact in _FACTS))
-        for image in list_images(database, project.id)
-    ]
+    registered = list_images(database, project.id)
     sizes = {image.relative_path: image_size_of(image.width, image.height) for image in registered}
     scan = scan_image_folder(project.path)
     if scan.unreadable:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from storage.database.connection import Database
-from storage.database.tables.sessions import SessionStatsSource
+from storage.records import SessionStatsSource
 from storage.sessions import (
     FolderRegistration,
     StoredSession,

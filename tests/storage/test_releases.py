@@ -13,9 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from storage.database.connection import Database
-from storage.database.tables.releases import ReleaseStatsSource, ReleaseStatsStatus
+from storage.database.tables.releases import ReleaseStatsStatus
 from storage.errors import InvalidInputError, NotFoundError
 from storage.projects.projects import add_project
+from storage.records import ReleaseStatsSource
 from storage.releases import (
     ArchiveFacts,
     ComputedStatistics,

@@ -11,7 +11,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from storage.database.connection import Database
-from storage.database.tables.sessions import SessionManifestStatus, SessionStatsSource
 from storage.errors import NotFoundError
 from storage.session_queries import (
     SessionFilter,
@@ -30,17 +29,11 @@ from storage.sessions import (
     register_session_folders,
     store_sessions,
 )
-from tasks.sessions.statistics import ManifestStatus, StatisticsSource
 from tests.storage.session_rows import BEGUN, ROOT, add_sessions, stats
 
 
 def ids(database: Database, chosen: SessionFilter, limit: int | None = None) -> list[str]:
     return [row["session_id"] for row in list_sessions(database, chosen, limit=limit)]
-
-
-def test_the_kinds_in_the_tables_are_those_of_the_statistics() -> None:
-    assert [kind.value for kind in SessionStatsSource] == [kind.value for kind in StatisticsSource]
-    assert [s.value for s in SessionManifestStatus] == [s.value for s in ManifestStatus]
 
 
 # Ten thousand sessions of a thousand models, made where they are stored: it takes no second.

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from storage.database.tables.columns import created_at_field, enum_type, time_field
+from storage.records import ReleaseStatsSource
 
 
 class ReleaseStatsStatus(StrEnum):
@@ -24,13 +25,6 @@ class ReleaseStatsStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     STALE = "stale"
-
-
-class ReleaseStatsSource(StrEnum):
-    """Where the statistics come from: the archive's own metadata, or its members."""
-
-    METADATA = "metadata"
-    SCAN = "scan"
 
 
 class Release(SQLModel, table=True):

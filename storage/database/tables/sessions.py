@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 from storage.database.tables.columns import created_at_field, enum_type, time_field
+from storage.records import SessionManifestStatus, SessionStatsSource
 
 
 class SessionFolderState(StrEnum):
@@ -36,22 +37,6 @@ class SessionFolderState(StrEnum):
 
     PRESENT = "present"
     MISSING = "missing"
-
-
-class SessionStatsSource(StrEnum):
-    """What the statistics of a session were made from; images are always counted in the folder."""
-
-    MANIFEST = "manifest"
-    IMAGE_METADATA = "image_metadata"
-    FILESYSTEM = "filesystem"
-
-
-class SessionManifestStatus(StrEnum):
-    """What the generator says of a session."""
-
-    ONGOING = "ongoing"
-    COMPLETED = "completed"
-    ABORTED = "aborted"
 
 
 def _text_array() -> Any:  # noqa: ANN401 - SQLModel types its fields so

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from tasks.trainer.candidates import RegisteredImage
+from storage.records import ListedImage
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.plan import plan_set
 from tasks.trainer.planned_images import ProblemSums, ProjectCandidates, SetOptions, SetPlan
@@ -40,7 +40,7 @@ class ReleaseMember:
 
     name: str
     content: bytes | None = None
-    image: RegisteredImage | None = None
+    image: ListedImage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from storage.errors import InvalidInputError, NotFoundError
+from storage.records import ListedImage
 from tasks.releases.making.members import ReleaseMember
-from tasks.trainer.candidates import RegisteredImage
 
 # The earliest time that a ZIP can hold.
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -51,7 +51,7 @@ def write_archive(
 
 
 def _copy(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, image: RegisteredImage, folder: Path
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, image: ListedImage, folder: Path
 ) -> None:
     info.compress_type = zipfile.ZIP_STORED
     # The writer chooses from it between the short and the long form of sizes.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
+from storage.records import SessionManifestStatus
 from tasks.reports.problem_log import ProblemLog, quoted
 from tasks.sessions.folders.finding import MANIFEST_NAME
 from tasks.sessions.folders.names import stated_time
@@ -14,15 +15,15 @@ from tasks.sessions.manifest.expected_images import expected_image_count, is_see
 from tasks.sessions.manifest.files import ManifestParts
 from tasks.sessions.metadata.model_names import split_model_name
 from tasks.sessions.problems import SessionProblemCode
-from tasks.sessions.statistics import SUMMARY_VALUES, ManifestStatus, StatedFacts
+from tasks.sessions.statistics import SUMMARY_VALUES, StatedFacts
 
 MOST_PLACEHOLDERS = 1000
 
 _STATUSES = {
-    "ongoing": ManifestStatus.ONGOING,
-    "in_progress": ManifestStatus.ONGOING,  # an older word for it
-    "completed": ManifestStatus.COMPLETED,
-    "aborted": ManifestStatus.ABORTED,
+    "ongoing": SessionManifestStatus.ONGOING,
+    "in_progress": SessionManifestStatus.ONGOING,  # an older word for it
+    "completed": SessionManifestStatus.COMPLETED,
+    "aborted": SessionManifestStatus.ABORTED,
 }
 
 
@@ -109,7 +110,7 @@ def _planned_counts(generation: JsonObject) -> dict[str, int | None]:
     return {key: generation.whole_number(key, largest=LARGEST_COUNT) for key in keys}
 
 
-def _status(value: object, log: ProblemLog) -> ManifestStatus | None:
+def _status(value: object, log: ProblemLog) -> SessionManifestStatus | None:
     holder = JsonObject({"status": value}, MANIFEST_NAME + ":", log)
     text = holder.name("status")
     if text is None:

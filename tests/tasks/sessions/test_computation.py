@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.records import SessionManifestStatus, SessionStatsSource
 from tasks.sessions.computation import compute_session_statistics
 from tasks.sessions.metadata.image_sample import choose_sample
-from tasks.sessions.statistics import ManifestStatus, SessionOptions, StatisticsSource
+from tasks.sessions.statistics import SessionOptions
 from tests.tasks.sessions.manifest.test_facts import PLACES
 from tests.tasks.sessions.manifest.test_files import json_values
 from tests.tasks.sessions.session_samples import (
@@ -63,8 +64,8 @@ def test_the_documented_session(tmp_path):
     assert (statistics.images_expected, statistics.images_actual) == (6, 6)
     assert statistics.completion_percentage == 100.0
     assert not statistics.is_seed_sweep
-    assert statistics.stats_source is StatisticsSource.MANIFEST
-    assert statistics.manifest_status is ManifestStatus.COMPLETED
+    assert statistics.stats_source is SessionStatsSource.MANIFEST
+    assert statistics.manifest_status is SessionManifestStatus.COMPLETED
     assert statistics.session_created_at == datetime(2025, 10, 14, 17, 33, 20, tzinfo=UTC)
     assert statistics.first_image_created_at == LONG_AGO
     assert statistics.last_image_created_at == LONG_AGO
@@ -113,7 +114,7 @@ def test_a_cut_manifest_gives_what_is_whole_in_it(tmp_path):
     text = json.dumps(manifest(6), indent=2)
     content = text[: text.index('"img_0004.png"')].encode()
     statistics = compute(make_session(tmp_path / "one", content, images=5))
-    assert statistics.stats_source is StatisticsSource.MANIFEST
+    assert statistics.stats_source is SessionStatsSource.MANIFEST
     assert (statistics.images_expected, statistics.completion_percentage) == (6, 83.33)
     assert statistics.manifest_status is None  # it stands at the end
     assert (statistics.images_listed, statistics.images_listed_absent) == (4, 0)
@@ -142,7 +143,7 @@ def test_without_a_manifest_the_images_tell(tmp_path, document, code):
     set_times(folder, LONG_AGO)
     statistics = compute(folder)
     assert code in codes_of(statistics)
-    assert statistics.stats_source is StatisticsSource.IMAGE_METADATA
+    assert statistics.stats_source is SessionStatsSource.IMAGE_METADATA
     assert (statistics.sd_model, statistics.sd_model_hash) == ("cat v1", "c0d1994c73")
     assert statistics.resolved_prompt == "a cat, number 12"  # of the first by name
     assert statistics.negative_prompt == "dog"
@@ -161,7 +162,7 @@ def test_images_that_tell_nothing_are_still_counted(tmp_path):
     (folder / "photo.png").write_bytes(png())
     shutil.copy(AUTOMATIC1111 / "automatic1111_stealth.png", folder / "stealth.png")
     statistics = compute(folder)
-    assert statistics.stats_source is StatisticsSource.FILESYSTEM
+    assert statistics.stats_source is SessionStatsSource.FILESYSTEM
     assert statistics.images_actual == 4
     assert statistics.sd_model is None
     assert statistics.session_created_at is None
@@ -190,7 +191,7 @@ def test_only_a_sample_is_opened(tmp_path):
     assert statistics.images_sampled == 16
     assert (statistics.seed_min, statistics.seed_max) == (5, 50)
     none = compute(folder, options=SessionOptions(time_zone=UTC, sample_size=0))
-    assert (none.images_sampled, none.stats_source) == (0, StatisticsSource.FILESYSTEM)
+    assert (none.images_sampled, none.stats_source) == (0, SessionStatsSource.FILESYSTEM)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_seeds_of_the_list_go_before_those_of_a_sample(tmp_path):
     folder = make_session(tmp_path / "cats", manifest(6, snapshot={}))
     (folder / "img_0000.png").write_bytes(png(parameters(7)))
     statistics = compute(folder)
-    assert statistics.stats_source is StatisticsSource.IMAGE_METADATA
+    assert statistics.stats_source is SessionStatsSource.IMAGE_METADATA
     assert (statistics.seed_min, statistics.seed_max) == (42, 47)
 
 

@@ -34,7 +34,7 @@ def test_an_image_with_its_file_and_labels_is_a_candidate():
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"is_missing": True}, LeftOutReason.CHANGED),
+        ({"state": "missing"}, LeftOutReason.CHANGED),
         ({"file_size": 999}, LeftOutReason.CHANGED),
         ({"modified_at_ns": 6}, LeftOutReason.CHANGED),
         ({"failure": "a.jpg: ends too early"}, LeftOutReason.UNREADABLE),
@@ -62,7 +62,7 @@ def test_missing_files_and_labels():
 
 
 def test_a_writer_that_compares_contents_takes_images_as_they_were_registered():
-    images = [known("a.jpg"), known("gone.jpg", is_missing=True), known("small.jpg", width=9)]
+    images = [known("a.jpg"), known("gone.jpg", state="missing"), known("small.jpg", width=9)]
     candidates, left_out = select_candidates("sea", images, None, {}, with_unlabelled=True)
     assert [one.registered.relative_path for one in candidates] == ["a.jpg"]
     assert not candidates[0].has_label_file and not candidates[0].lost_labels

@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from storage.errors import InvalidInputError, NotFoundError
+from storage.records import ListedImage
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.releases.making.members import ReleaseOptions, plan_release
 from tasks.releases.making.writer import write_archive
-from tasks.trainer.candidates import RegisteredImage, select_candidates
+from tasks.trainer.candidates import select_candidates
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.planned_images import ProjectCandidates
 from tasks.trainer.splitting import SplitRatios
@@ -32,7 +33,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.images: list[RegisteredImage] = []
+        self.images: list[ListedImage] = []
         self.add_file("data.yaml", b"names: [open, 'closed: #2']\n")
 
     def add_file(self, path: str, content: bytes) -> None:

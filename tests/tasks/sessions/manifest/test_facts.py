@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.records import SessionManifestStatus
 from tasks.sessions.manifest.facts import MOST_PLACEHOLDERS, manifest_facts
 from tasks.sessions.manifest.files import parse_manifest
 from tasks.sessions.problems import session_log
-from tasks.sessions.statistics import ManifestStatus
 from tests.tasks.sessions.manifest.test_files import json_values
 from tests.tasks.sessions.session_samples import manifest, snapshot
 
@@ -48,7 +48,7 @@ def test_the_keys_of_the_generator():
         "Angle": ("front", "side"),
     }
     assert facts.manifest_generated_at == datetime(2025, 10, 14, 17, 33, 20, 123456, UTC)
-    assert facts.manifest_status is ManifestStatus.COMPLETED
+    assert facts.manifest_status is SessionManifestStatus.COMPLETED
     assert (facts.seed_min, facts.seed_max) == (42, 47)
 
 
@@ -109,9 +109,9 @@ def test_prompt_and_model_of_the_request_stand_in():
 @pytest.mark.parametrize(
     ("value", "status", "codes"),
     [
-        ("ongoing", ManifestStatus.ONGOING, []),
-        ("in_progress", ManifestStatus.ONGOING, []),
-        (" Aborted ", ManifestStatus.ABORTED, []),
+        ("ongoing", SessionManifestStatus.ONGOING, []),
+        ("in_progress", SessionManifestStatus.ONGOING, []),
+        (" Aborted ", SessionManifestStatus.ABORTED, []),
         ("paused", None, [("status_unknown", "manifest.json:.status")]),
         (3, None, [("wrong_type", "manifest.json:.status")]),
         (None, None, []),
@@ -138,7 +138,7 @@ def test_without_a_snapshot_the_images_still_tell_their_seeds(value, code):
     assert problems == [(code, "manifest.json: snapshot")]
     assert not facts.has_snapshot
     assert (facts.seed_min, facts.seed_max) == (42, 44)
-    assert facts.manifest_status is ManifestStatus.ABORTED
+    assert facts.manifest_status is SessionManifestStatus.ABORTED
     assert facts.images_expected == 0
 
 
@@ -199,7 +199,7 @@ def test_a_wrong_value_costs_only_itself(path, value, code, kept):
     assert all(found.startswith(place) for _, found in problems)
     assert getattr(facts, kept[0]) == kept[1]
     # its neighbours are read
-    assert facts.manifest_status is ManifestStatus.COMPLETED
+    assert facts.manifest_status is SessionManifestStatus.COMPLETED
     assert facts.has_snapshot
 
 
