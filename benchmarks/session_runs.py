@@ -161,7 +161,7 @@ def run(root: Path, folders: list[Path], repeat: int) -> None:
 def print_listing(root: Path) -> None:
     """Time every filter of the list, with the database's part."""
     from storage.database.connection import open_database
-    from storage.session_queries import SessionFilter, list_models, list_sessions
+    from storage.sessions.queries import SessionFilter, list_models, list_sessions
 
     database = open_database()
     filters = {

@@ -15,7 +15,7 @@ from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import ConfigurationError, InvalidInputError
-from storage.sessions import find_sessions_root, gather_planner_statistics
+from storage.sessions.sessions import find_sessions_root, gather_planner_statistics
 from storage.settings import get_settings
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow

@@ -61,7 +61,7 @@ def sessions_report(
 ) -> Report:
     """The sessions of a root: incomplete ones, models, problems, and what could not be read.
 
-    `overview` has the fields of `storage.session_queries.SessionOverview`; `result` tells how many
+    `overview` has the fields of `storage.sessions.queries.SessionOverview`; `result` tells how many
     sessions were `unchanged`, and the `snapshot`. `counts` are the sessions that this run has
     computed, and how many of them failed; `left_out` has folders, and why.
     """

@@ -18,8 +18,8 @@ from storage.database.transient import is_transient
 from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference
 from storage.jobs.records import find_job
-from storage.session_queries import load_session_overview
-from storage.sessions import (
+from storage.sessions.queries import load_session_overview
+from storage.sessions.sessions import (
     FolderRegistration,
     KnownSession,
     PlannedFolder,

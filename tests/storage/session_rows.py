@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from storage.database.connection import Database
 from storage.records import SessionStatsSource
-from storage.sessions import (
+from storage.sessions.sessions import (
     FolderRegistration,
     StoredSession,
     register_session_folders,

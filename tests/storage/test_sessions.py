@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from storage.database.connection import Database
 from storage.errors import NotFoundError
-from storage.session_queries import (
+from storage.sessions.queries import (
     SessionFilter,
     find_session,
     list_models,
@@ -21,7 +21,7 @@ from storage.session_queries import (
     load_session_overview,
     model_files,
 )
-from storage.sessions import (
+from storage.sessions.sessions import (
     FolderRegistration,
     StoredSession,
     edit_session,

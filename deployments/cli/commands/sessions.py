@@ -15,14 +15,14 @@ from deployments.cli.output.tables import print_table
 from deployments.cli.output.terminal import print_json, print_plain
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
-from storage.session_queries import (
+from storage.sessions.queries import (
     SessionFilter,
     find_session,
     list_models,
     list_sessions,
     model_files,
 )
-from storage.sessions import edit_session
+from storage.sessions.sessions import edit_session
 from tasks.sessions.report import model_table
 
 app = typer.Typer(no_args_is_help=True, help="List generation sessions, and say something of them.")

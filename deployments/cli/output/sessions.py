@@ -14,7 +14,7 @@ from deployments.cli.output.tables import print_list, print_report, print_table
 from deployments.cli.output.terminal import console, plain
 from storage.database.connection import Database
 from storage.jobs.records import JobRecord
-from storage.session_queries import load_session_overview, model_files
+from storage.sessions.queries import load_session_overview, model_files
 from tasks.reports.charts import completion_bar
 from tasks.reports.report import Table
 from tasks.sessions.report import completion_cells, session_state, sessions_report

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from storage.database.tables.jobs import JobStatus
 from storage.errors import InvalidInputError
 from storage.jobs.records import list_jobs
-from storage.sessions import edit_session
+from storage.sessions.sessions import edit_session
 from tasks.sessions.statistics import STATS_VERSION
 from tests.session_folders import (
     COMBINATIONS,

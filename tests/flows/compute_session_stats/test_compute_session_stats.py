@@ -16,7 +16,7 @@ import pytest
 from storage.database.tables.jobs import JobStatus
 from storage.errors import InvalidInputError
 from storage.jobs.records import list_jobs
-from storage.sessions import edit_session
+from storage.sessions.sessions import edit_session
 from tests.flows.artifacts import artifacts_of
 from tests.places import DATA
 from tests.session_folders import (

@@ -19,7 +19,8 @@ NAMESPACE = UUID(int=7)
 FACTS = {
     "file_size": 1000, "modified_at_ns": 5, "width": 640, "height": 480, "format": "JPEG",
     "state": "present", "split": None, "failure": None, "is_measured": True,
-    "perceptual_hash": None, "difference_hash": None, "generated_from_id": None, "generated_by": None,
+    "perceptual_hash": None, "difference_hash": None, "generated_from_id": None,
+    "generated_by": None,
     "is_labeled": False, "label_path": None, "label_format": None, "label_count": None,
 }  # fmt: skip
 

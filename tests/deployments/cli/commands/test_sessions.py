@@ -12,7 +12,7 @@ import pytest
 from storage.database.tables.jobs import JobKind
 from storage.jobs.held import start_job
 from storage.jobs.records import list_jobs
-from storage.session_queries import find_session
+from storage.sessions.queries import find_session
 from storage.settings import get_settings
 from tests.places import ROOT
 from tests.session_folders import make_documented_sessions, make_session

@@ -1,0 +1,1 @@
+"""Sessions of image generation: their folders, what was computed of them, and lists of them."""
