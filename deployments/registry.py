@@ -7,9 +7,13 @@ made from this list.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 from storage.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 WORK_POOL = "visionflows"
 
@@ -56,6 +60,11 @@ class DeployedFlow:
     def full_name(self) -> str:
         """Flow and deployment, as Prefect writes them."""
         return f"{self.name}/{self.name}"
+
+    def load(self) -> Flow[..., Any]:
+        """Import the flow, and Prefect with it."""
+        module, _, function = self.entrypoint.rpartition(".")
+        return cast("Flow[..., Any]", getattr(import_module(module), function))
 
 
 DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (

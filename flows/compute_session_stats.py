@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import runtime
@@ -11,12 +10,10 @@ from pydantic import Field
 
 from flows.running.job import FlowJob, Outcome, own_parameters, run_as_job
 from flows.running.progress import Shown
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
-from storage.errors import ConfigurationError, InvalidInputError
-from storage.sessions.sessions import find_sessions_root, gather_planner_statistics
-from storage.settings import get_settings
+from storage.sessions.root import resolve_sessions_root
+from storage.sessions.sessions import gather_planner_statistics
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 from tasks.sessions.steps import (
@@ -90,32 +87,3 @@ def compute_session_stats(
             items="sessions",
         ),
     )
-
-
-def resolve_sessions_root(
-    given: str | None, session_ids: list[str] | None = None, *, for_deployment: bool
-) -> str:
-    """The folder that holds the sessions: the given one, that of the setting, or that of some ids.
-
-    Whoever runs the machine has set that of the setting: a deployment may look there.
-
-    Raises:
-        ConfigurationError: none is given, and the setting names none.
-        InvalidInputError: it is no folder, or lies where this run may not look.
-    """
-    setting = get_settings().sessions_root
-    if not given and setting is None and session_ids:
-        given = find_sessions_root(open_database(), session_ids)
-    if given:
-        resolved = Path(given).expanduser().resolve()
-        if setting is None or not resolved.is_relative_to(setting):
-            resolved = check_within_data_roots(given, for_deployment=for_deployment)
-    elif setting is not None:
-        resolved = setting
-    else:
-        raise ConfigurationError(
-            "No folder of sessions is named: give one, or set VISIONFLOWS_SESSIONS_ROOT."
-        )
-    if not resolved.is_dir():
-        raise InvalidInputError(f"{resolved} is not a folder.")
-    return str(resolved)

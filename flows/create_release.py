@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import runtime
@@ -13,22 +11,16 @@ from pydantic import Field
 
 from flows.build_release_stats import build_releases
 from flows.running.job import FlowJob, Outcome, run_as_job
-from storage.data_roots import check_within_data_roots
-from storage.database.connection import Database, open_database
-from storage.database.names import check_name
+from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
-from storage.errors import InvalidInputError
 from storage.projects.projects import find_project
-from storage.releases import find_release, list_releases
-from storage.settings import get_settings
+from storage.releases import choose_archive_path, find_release
 from tasks.releases.making.members import ReleaseOptions
 from tasks.releases.making.steps import CreatedArchive, write_release
 from tasks.releases.steps import publish_release
 from tasks.running.decorators import flow
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
-
-_LONGEST_NAME = 150
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -120,44 +112,3 @@ def _result(created: CreatedArchive) -> dict[str, Any]:
         "class_counts": created.class_counts,
         "problems": [asdict(problem) for problem in created.problems],
     }
-
-
-def choose_archive_path(
-    database: Database, name: str, output: str, *, for_deployment: bool
-) -> Path:
-    """Where the archive of a release is written.
-
-    Raises:
-        InvalidInputError: the name or the path cannot be used, or belongs to another release.
-    """
-    check_name(name, longest=_LONGEST_NAME)
-    if output:
-        path = check_within_data_roots(output, for_deployment=for_deployment)
-    else:
-        # Whatever folders are allowed: nobody from afar has named this one.
-        path = (get_settings().home / "releases" / f"{_file_name(name)}.zip").resolve()
-    if path.suffix.lower() != ".zip":
-        raise InvalidInputError(f"{path} does not end in .zip.")
-    releases = list_releases(database)
-    for release in releases:
-        if release.name == name and release.model_path != path:
-            raise InvalidInputError(
-                f"The release {name!r} is the archive {release.model_path}; choose another name, "
-                "or that file."
-            )
-        if release.model_path == path and release.name != name:
-            raise InvalidInputError(
-                f"{path} is the archive of release {release.name!r}; choose another file."
-            )
-        if release.name == name and release.project_id is None:
-            raise InvalidInputError(
-                f"The release {name!r} was not made here and is not written over; choose another "
-                "name."
-            )
-    if path.exists() and not any(release.model_path == path for release in releases):
-        raise InvalidInputError(f"There is a file {path} already; choose another one.")
-    return path
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.()-]+", "-", name).strip("-.") or "release"

@@ -95,17 +95,19 @@ def flush(path: Path) -> None:
 
 
 @contextmanager
-def file_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
+def file_lock(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[int]:
     """Hold a lock on a file, given as its descriptor, against all other processes of this machine.
 
-    The kernel drops it when this process ends, however it ends.
+    Any number of processes hold a `shared` one together. The kernel drops it when this process
+    ends, however it ends.
 
     Raises:
         BlockingIOError: another process has the lock, and `wait` is False.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
         yield descriptor
     finally:
         # Closing alone would not do: a process forked meanwhile has the descriptor too.

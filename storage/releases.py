@@ -6,6 +6,7 @@ beside them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,16 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, RowMapping
 
+from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, execute
-from storage.database.names import id_by_key, no_such
+from storage.database.names import check_name, id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.errors import InvalidInputError
 from storage.records import ReleaseStatsSource
+from storage.settings import get_settings
 
+_LONGEST_NAME = 150
 _LONGEST_MESSAGE = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Registrations take turns, so that two of one name cannot both find it free.
@@ -328,3 +332,44 @@ def mark_to_be_built(database: Database, release_ids: Iterable[UUID]) -> None:
             "stats_error = NULL, updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))",
             ids=list(release_ids),
         )
+
+
+def choose_archive_path(
+    database: Database, name: str, output: str, *, for_deployment: bool
+) -> Path:
+    """Where the archive of a release is written.
+
+    Raises:
+        InvalidInputError: the name or the path cannot be used, or belongs to another release.
+    """
+    check_name(name, longest=_LONGEST_NAME)
+    if output:
+        path = check_within_data_roots(output, for_deployment=for_deployment)
+    else:
+        # Whatever folders are allowed: nobody from afar has named this one.
+        path = (get_settings().home / "releases" / f"{_file_name(name)}.zip").resolve()
+    if path.suffix.lower() != ".zip":
+        raise InvalidInputError(f"{path} does not end in .zip.")
+    releases = list_releases(database)
+    for release in releases:
+        if release.name == name and release.model_path != path:
+            raise InvalidInputError(
+                f"The release {name!r} is the archive {release.model_path}; choose another name, "
+                "or that file."
+            )
+        if release.model_path == path and release.name != name:
+            raise InvalidInputError(
+                f"{path} is the archive of release {release.name!r}; choose another file."
+            )
+        if release.name == name and release.project_id is None:
+            raise InvalidInputError(
+                f"The release {name!r} was not made here and is not written over; choose another "
+                "name."
+            )
+    if path.exists() and not any(release.model_path == path for release in releases):
+        raise InvalidInputError(f"There is a file {path} already; choose another one.")
+    return path
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.()-]+", "-", name).strip("-.") or "release"

@@ -95,6 +95,15 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of the local stack's UI and API; when it is taken, the next free one.",
     )
+    server_idle_minutes: float = Field(
+        default=10.0,
+        ge=0,
+        le=10_000,
+        description=(
+            "Minutes after its last run at which the Prefect server ends that commands share; with "
+            "0 each command has one of its own, which ends with it."
+        ),
+    )
     runs_per_worker: int = Field(
         default=2,
         ge=1,

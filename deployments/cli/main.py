@@ -5,33 +5,40 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
-import psycopg
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
-from deployments.cli.commands import (
-    collections,
-    database,
-    jobs,
-    models,
-    projects,
-    releases,
-    runs,
-    sessions,
-    stack,
-)
-from deployments.cli.output.terminal import print_problem
-from deployments.cli.run.app import app as run_app
-from deployments.cli.run.compare_runs import compare_runs
-from deployments.cli.run.session_stats import compute_stats
+from deployments.cli.lazy_commands import lazy_group
+from deployments.cli.output.terminal import print_plain, print_problem
 from storage.errors import VisionflowsError
+
+# The line that `visionflows --help` has for each, and where it is.
+COMMANDS = {
+    "run": ("run.app:app", "Run a flow in this process, or on a worker."),
+    "projects": ("commands.projects:app", "Register folders of images, and list them."),
+    "releases": ("commands.releases:app", "List releases, and show what is in them."),
+    "sessions": ("commands.sessions:app", "List generation sessions, and say something of them."),
+    "collections": ("commands.collections:app", "Gather images for models to run over."),
+    "models": ("commands.models:app", "Register weights of this machine, and list them."),
+    "runs": ("commands.runs:app", "Look at runs of models over collections, and compare them."),
+    "status": ("commands.jobs:status", "Show jobs and how far they are."),
+    "cancel": ("commands.jobs:cancel", "Cancel a job, or all active jobs of a project."),
+    "compute-stats": ("run.session_stats:compute_stats", "As `run compute-session-stats`."),
+    "up": ("commands.stack:up", "Start the local stack: server and UI, schedules, a worker."),
+    "down": ("commands.stack:down", "End the local stack, and the server that commands share."),
+    "trigger": ("commands.stack:trigger", "Start a deployed flow on a worker, and follow it."),
+    "server": ("commands.stack:server", "Run Prefect's server alone, for several machines."),
+    "worker": ("commands.stack:worker", "Run flows of the server at PREFECT_API_URL here."),
+    "deploy": ("commands.stack:deploy", "Apply all deployments to the server at PREFECT_API_URL."),
+    "db": ("commands.database:app", "Look after the database."),
+}
 
 app = typer.Typer(
     name="visionflows",
+    cls=lazy_group("deployments.cli", COMMANDS),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help=(
@@ -43,24 +50,24 @@ app = typer.Typer(
         "a server) and in Parquet snapshots under VISIONFLOWS_HOME (~/.visionflows)."
     ),
 )
-for _name, _group in (
-    ("projects", projects.app),
-    ("releases", releases.app),
-    ("sessions", sessions.app),
-    ("collections", collections.app),
-    ("models", models.app),
-    ("runs", runs.app),
-    ("run", run_app),
-    ("db", database.app),
-):
-    app.add_typer(_group, name=_name)
-runs.app.command("compare")(compare_runs)
-app.command("compute-stats")(compute_stats)
-for _command in (
-    *(stack.up, stack.down, stack.server, stack.deploy, stack.trigger, stack.worker),
-    *(jobs.status, jobs.cancel),
-):
-    app.command()(_command)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print_plain(f"visionflows {version('visionflows')}")
+        raise typer.Exit
+
+
+@app.callback()
+def visionflows(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """See `help` of the application."""
 
 
 def main() -> None:
@@ -73,9 +80,6 @@ def main() -> None:
         app(prog_name="visionflows")
     except VisionflowsError as error:
         _fail(str(error), getattr(error, "__notes__", []))
-    except (SQLAlchemyError, psycopg.Error) as error:
-        first_line = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-        _fail(f"the database failed: {first_line}")
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(f"{place}{error.strerror or error}.")
@@ -88,12 +92,19 @@ def main() -> None:
             "pip install --force-reinstall --no-deps opencv-python-headless"
         )
     except Exception as error:
-        # Only where it is loaded already: most commands need no server.
-        httpx = sys.modules.get("httpx")
-        if httpx is None or not isinstance(error, httpx.HTTPError):
+        if _is_of(error, "sqlalchemy.exc", "SQLAlchemyError") or _is_of(error, "psycopg", "Error"):
+            first_line = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+            _fail(f"the database failed: {first_line}")
+        if not _is_of(error, "httpx", "HTTPError"):
             raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
         _fail(f"Prefect's server failed: {reason}. PREFECT_API_URL names another one.")
+
+
+def _is_of(error: Exception, module: str, name: str) -> bool:
+    """Whether it is an error of a library, which only some commands have loaded."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(error, getattr(loaded, name))
 
 
 def _fail(message: str, notes: Sequence[str] = ()) -> NoReturn:

@@ -10,7 +10,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RemoteOption = Annotated[
     bool, typer.Option("--remote", help="Run it on a worker of the stack (PREFECT_API_URL).")
 ]
-VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="Show Prefect's log, and where it is kept.")
+]
 AcceptLossesOption = Annotated[
     bool,
     typer.Option("--accept-losses", help="Go on although more than a tenth of the images is gone."),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
-import prefect
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import (
     DeploymentScheduleCreate,
@@ -81,14 +79,6 @@ def chosen_schedules(settings: Settings) -> dict[str, Schedule]:
     return {slug: schedule for slug, schedule in known.items() if slug not in absent}
 
 
-def load_flow(deployed: DeployedFlow) -> prefect.Flow[..., Any]:
-    """The flow of an entry of the registry."""
-    module, _, function = deployed.entrypoint.rpartition(".")
-    loaded = getattr(import_module(module), function)
-    assert isinstance(loaded, prefect.Flow)
-    return loaded
-
-
 def _apply_work_pool(client: SyncPrefectClient) -> None:
     try:
         client.read_work_pool(WORK_POOL)
@@ -104,7 +94,7 @@ def _apply_work_pool(client: SyncPrefectClient) -> None:
 
 
 def _apply_deployment(client: SyncPrefectClient, deployed: DeployedFlow) -> UUID:
-    flow = load_flow(deployed)
+    flow = deployed.load()
     values: dict[str, Any] = {
         "version": version("visionflows"),
         "description": deployed.description,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from deployments.server.state import running_stack
 from storage.errors import ConfigurationError
 from storage.files import file_lock
 from storage.settings import Settings
+
+_LARGEST_LOG = 10 << 20
+_RUN_LOGGING = Path(__file__).with_name("run_logging.yaml")
 
 # Measured: without batches the server's recorder takes six times the CPU per task run and drops
 # states in bursts; a busy machine needs more than the default 20 s to start a temporary server.
@@ -28,7 +31,6 @@ _DEFAULTS = {
     # The automation for runs that fell silent counts on this.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
@@ -59,20 +61,46 @@ def prepare_prefect_environment(
     Path(os.environ["PREFECT_HOME"]).expanduser().mkdir(parents=True, exist_ok=True)
 
 
+def log_runs_to_file(settings: Settings, *, verbose: bool) -> Path:
+    """Have Prefect write its log to a file, and to the terminal as well if asked; the file.
+
+    To be called before Prefect is imported. A person's own configuration of its log stays.
+    """
+    log = settings.home / "logs" / "runs.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    keep_log_short(log)
+    os.environ.setdefault("PREFECT_LOGGING_SETTINGS_PATH", str(_RUN_LOGGING))
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_FILE_FILENAME", str(log))
+    os.environ.setdefault("PREFECT_LOGGING_ROOT_HANDLERS", "file,console" if verbose else "file")
+    return log
+
+
+def keep_log_short(log: Path) -> None:
+    """Put a log aside that has become long, in the place of the one before."""
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > _LARGEST_LOG:
+            log.replace(log.with_suffix(".log.1"))
+
+
+def prefect_home(settings: Settings) -> Path:
+    """Where Prefect keeps its own state: PREFECT_HOME, else a folder under our home."""
+    return Path(os.environ.get("PREFECT_HOME") or settings.prefect_home).expanduser()
+
+
 @contextmanager
-def first_start_alone(settings: Settings) -> Iterator[None]:
-    """Take turns with other first starts of a Prefect server.
+def first_start_alone(settings: Settings) -> Iterator[bool]:
+    """Take turns with other first starts of a Prefect server; whether this is such a start.
 
     The first server of an empty folder makes Prefect's own tables; two that do so at once break
     each other. Later starts do not wait.
     """
-    home = Path(os.environ.get("PREFECT_HOME", settings.prefect_home)).expanduser()
+    home = prefect_home(settings)
     ready = home / f".ready-{version('prefect')}"
     if ready.exists():
-        yield
+        yield False
         return
     with file_lock(home / ".starting.lock"):
-        yield
+        yield True
     ready.touch()
 
 

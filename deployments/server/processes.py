@@ -9,21 +9,21 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from deployments.registry import WORK_POOL
-from deployments.server.state import MARK_VARIABLE, stack_folder
+from deployments.server.environment import keep_log_short
+from deployments.server.state import stack_folder
 from storage.errors import VisionflowsError
 from storage.settings import Settings
 
 HOST = "127.0.0.1"
 
 _PORTS_TRIED = 100
-_LARGEST_LOG = 10 << 20
 _TERMINATE_SECONDS = 15.0
 _KILL_SECONDS = 10.0
 
@@ -94,27 +94,32 @@ def _as_text(value: object) -> str:
 
 
 def start_process(
-    settings: Settings, name: str, command: Sequence[str], *, mark: str, api_url: str
+    settings: Settings,
+    log: Path,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a process of the stack, apart from the terminal, with its words in a log file."""
-    environment = {
-        **os.environ,
-        **settings_as_environment(settings),
-        "PREFECT_API_URL": api_url,
-        "PYTHONUNBUFFERED": "1",
-        MARK_VARIABLE: mark,
-    }
-    log = log_file(settings, name)
-    if log.exists() and log.stat().st_size > _LARGEST_LOG:
-        log.replace(log.with_suffix(".log.1"))
+    """Start a process that outlives this one, apart from the terminal, with its words in a log.
+
+    It has the settings of this process, and the `environment` besides.
+    """
+    keep_log_short(log)
     with log.open("ab") as words:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            cwd=stack_folder(settings),
-            env=environment,
+            cwd=log.parent,
+            env={
+                **os.environ,
+                **settings_as_environment(settings),
+                "PYTHONUNBUFFERED": "1",
+                **environment,
+            },
+            pass_fds=pass_fds,
             # Ctrl-C in a terminal goes to everything that was started from it: not to this.
             start_new_session=True,
         )

@@ -32,6 +32,7 @@ from deployments.server.processes import (
     worker_name,
 )
 from deployments.server.state import (
+    MARK_VARIABLE,
     ProcessIdentity,
     StackState,
     is_healthy,
@@ -171,7 +172,10 @@ class Stack:
         if self._stop.is_set():
             raise StackStoppedError
         process = start_process(
-            self._settings, name, command, mark=self.state.mark, api_url=self.state.api_url
+            self._settings,
+            log_file(self._settings, name),
+            command,
+            environment={"PREFECT_API_URL": self.state.api_url, MARK_VARIABLE: self.state.mark},
         )
         self._parts[name] = _Part(command, process, deaths or [])
         with suppress(psutil.NoSuchProcess):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from deployments.registry import DEPLOYED_FLOWS, find_deployed_flow
-from deployments.server.deploy import chosen_schedules, load_flow
+from deployments.server.deploy import chosen_schedules
 from storage.errors import ConfigurationError, NotFoundError
 from storage.settings import Settings
 
 
 @pytest.mark.parametrize("deployed", DEPLOYED_FLOWS, ids=lambda deployed: deployed.name)
 def test_every_entry_names_its_flow(deployed):
-    flow = load_flow(deployed)
+    flow = deployed.load()
     assert flow.name == deployed.name
     assert set(deployed.parameters) <= set(flow.parameters.properties)
     required = set(flow.parameters.required or []) - set(deployed.parameters)
@@ -22,7 +22,7 @@ def test_every_entry_names_its_flow(deployed):
 
 @pytest.mark.parametrize("deployed", DEPLOYED_FLOWS, ids=lambda deployed: deployed.name)
 def test_every_field_of_the_form_has_a_help_text(deployed):
-    schema = load_flow(deployed).parameters
+    schema = deployed.load().parameters
     forms = {deployed.name: schema.properties}
     for name, definition in schema.definitions.items():
         forms[name] = definition.get("properties", {})
@@ -32,13 +32,13 @@ def test_every_field_of_the_form_has_a_help_text(deployed):
 
 
 def test_choices_are_lists_and_numbers_have_ranges():
-    schema = load_flow(find_deployed_flow("ingest-project")).parameters
+    schema = find_deployed_flow("ingest-project").load().parameters
     assert schema.definitions["IngestMode"]["enum"] == ["copy", "link"]
     assert "hflip" in schema.definitions["Augmentation"]["enum"]
-    schema = load_flow(find_deployed_flow("create-release")).parameters
+    schema = find_deployed_flow("create-release").load().parameters
     assert schema.properties["task"]["enum"] == ["detect", "segment", "obb", "pose"]
     assert schema.properties["train"]["maximum"] == 1
-    schema = load_flow(find_deployed_flow("quality-metrics")).parameters
+    schema = find_deployed_flow("quality-metrics").load().parameters
     batch_size = schema.properties["batch_size"]
     assert [batch_size[key] for key in ("minimum", "maximum", "default")] == [1, 200, 50]
     assert schema.definitions["BlurRule"]["enum"] == ["focus", "sharpness"]

@@ -23,7 +23,10 @@ def servers_below(folder: Path) -> list[psutil.Process]:
             environment, command = process.environ(), process.cmdline()
         except psutil.Error:
             continue
-        is_server = any("postgres" in part or part == "prefect" for part in command[:4])
+        is_server = any(
+            "postgres" in part or part in ("prefect", "deployments.server.shared")
+            for part in command[:4]
+        )
         if is_server and environment.get("TMPDIR") == str(folder):
             found.append(process)
     return found

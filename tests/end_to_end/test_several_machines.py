@@ -149,13 +149,17 @@ def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
             log = tmp_path / machine / "log"
             started.enter_context(running(*command, environment=machines[machine], log=log))
         deployment = httpx.get(f"{api}/deployments/name/quality-metrics/quality-metrics").json()
-        runs = [
-            httpx.post(
+
+        def begin():
+            created = httpx.post(
                 f"{api}/deployments/{deployment['id']}/create_flow_run",
                 json={"parameters": {"project": "many", "batch_size": 5}},
-            ).json()["id"]
-            for _ in range(2)
-        ]
+                timeout=60,
+            )
+            # SQLite may be at work for another request.
+            return created.json()["id"] if created.is_success else None
+
+        runs = [wait_for(begin, "a run is taken", 60) for _ in range(2)]
 
         def ended():
             found = [httpx.get(f"{api}/flow_runs/{run}").json() for run in runs]

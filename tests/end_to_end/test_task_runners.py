@@ -77,7 +77,7 @@ def servers_below(pid):
     found = set()
     try:
         for child in psutil.Process(pid).children(recursive=True):
-            if "uvicorn" in " ".join(child.cmdline()):
+            if "deployments.server.shared" in child.cmdline():
                 found.add(child.pid)
     except psutil.Error:
         pass

@@ -13,6 +13,7 @@ from rich.live import Live
 from deployments.cli.options import JsonOption
 from deployments.cli.output.jobs import job_as_json, job_table
 from deployments.cli.output.terminal import console, print_json, print_plain
+from deployments.server.shared import describe_shared_server
 from deployments.server.state import read_stack_state, running_stack, stack_folder
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
@@ -79,6 +80,8 @@ def status(
         console.print(job_table(jobs, names))
     if not json_output:
         print_plain(_stack_sentence())
+        if shared := describe_shared_server(get_settings()):
+            print_plain(shared)
 
 
 def cancel(

@@ -10,12 +10,15 @@ import typer
 from deployments.cli.options import JsonOption
 from deployments.cli.output.runs import print_run, print_runs
 from deployments.cli.output.terminal import console, print_json
+from deployments.cli.run.compare_runs import compare_runs
 from storage.database.connection import open_database
 from storage.inference.collections import find_collection
 from storage.inference.results import describe_run
 from storage.inference.runs import find_run, list_runs
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs of models over collections.")
+
+app.command("compare")(compare_runs)
 
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its beginning.")]
 

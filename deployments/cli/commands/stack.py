@@ -21,6 +21,7 @@ from deployments.server.processes import (
     worker_command,
     worker_name,
 )
+from deployments.server.shared import end_shared_server
 from deployments.server.state import (
     StackState,
     only_supervisor,
@@ -63,7 +64,9 @@ def up(
 
 
 def down() -> None:
-    """End the local stack, also one whose `visionflows up` was killed.
+    """End the local stack, also one whose `visionflows up` was killed, and the shared server.
+
+    That is the Prefect server that commands share where none is named.
 
     For example:
 
@@ -87,6 +90,8 @@ def down() -> None:
         print_plain("The stack has ended.")
     else:
         print_plain("The stack is not running.")
+    if end_shared_server(settings):
+        print_plain("The Prefect server that commands share has ended.")
 
 
 def server(

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli.run.collection_inference import collection_inference
-from deployments.cli.run.compare_runs import compare_runs
-from deployments.cli.run.ingest_project import ingest_project
-from deployments.cli.run.quality_metrics import quality_metrics
-from deployments.cli.run.releases import build_release_stats, check_release_stats, create_release
-from deployments.cli.run.session_stats import compute_session_stats
-from deployments.cli.run.training_set import prepare_training_set
+from deployments.cli.lazy_commands import lazy_group
 
-app = typer.Typer(no_args_is_help=True)
+COMMANDS = {
+    "ingest-project": (
+        "ingest_project:ingest_project",
+        "Bring the images and labels of a folder or ZIP into a project.",
+    ),
+    "quality-metrics": ("quality_metrics:quality_metrics", "Measure every image of a project."),
+    "prepare-training-set": (
+        "training_set:prepare_training_set",
+        "Make one YOLO dataset of several projects.",
+    ),
+    "create-release": ("releases:create_release", "Write a project as one archive to train from."),
+    "build-release-stats": ("releases:build_release_stats", "Compute what is in a release."),
+    "check-release-stats": (
+        "releases:check_release_stats",
+        "Build the statistics of all releases that lack them.",
+    ),
+    "compute-session-stats": (
+        "session_stats:compute_session_stats",
+        "Compute what generation sessions promised and what their folders hold.",
+    ),
+    "collection-inference": (
+        "collection_inference:collection_inference",
+        "Find, outline and count objects on every image of a collection.",
+    ),
+    "compare-runs": ("compare_runs:compare_runs", "Compare two runs, image by image."),
+}
+
+app = typer.Typer(no_args_is_help=True, cls=lazy_group("deployments.cli.run", COMMANDS))
 
 
 @app.callback()
@@ -25,17 +46,3 @@ def run() -> None:
 
       visionflows run quality-metrics --project mussels
     """
-
-
-for _command in (
-    ingest_project,
-    quality_metrics,
-    prepare_training_set,
-    create_release,
-    build_release_stats,
-    check_release_stats,
-    compute_session_stats,
-    collection_inference,
-    compare_runs,
-):
-    app.command(_command.__name__.replace("_", "-"))(_command)

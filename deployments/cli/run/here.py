@@ -11,26 +11,32 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from deployments.cli.output.jobs import cancelled, print_at_work
-from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.terminal import print_json, print_problem
-from deployments.server.environment import named_server, prepare_prefect_environment
-from storage.database.connection import Database, open_database
+from deployments.server.environment import (
+    log_runs_to_file,
+    named_server,
+    prepare_prefect_environment,
+)
 from storage.errors import VisionflowsError
-from storage.jobs.held import jobs_held_here
-from storage.jobs.records import cancel_job
 from storage.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect import State
 
+    from storage.database.connection import Database
     from tasks.running.outcomes import Outcome
 
 
 def prepare(*, verbose: bool) -> Database:
     """Open the database, and set what Prefect reads when it is imported."""
+    # What is wrong with the arguments is said before this takes its half second.
+    from storage.database.connection import open_database
+
     settings = get_settings()
-    prepare_prefect_environment(settings, log_level="INFO" if verbose else "CRITICAL")
+    prepare_prefect_environment(settings, log_level="INFO")
+    log = log_runs_to_file(settings, verbose=verbose)
+    if verbose:
+        print_problem(f"Prefect's log is kept in {log}.")
     return open_database(settings)
 
 
@@ -62,6 +68,8 @@ def run_flow(
         VisionflowsError: the run failed. What it has returned all the same is shown before.
         typer.Exit: the run was cancelled.
     """
+    from deployments.cli.output.jobs import print_at_work
+
     with_bar = not json_output
     if remote:
         outcome = _run_on_worker(database, name, parameters, doing, with_bar=with_bar)
@@ -82,18 +90,24 @@ def _run_here(
     database: Database, name: str, parameters: Mapping[str, Any], doing: str, *, with_bar: bool
 ) -> Outcome:
     """Run a flow in this process; the first Ctrl-C cancels it within a batch."""
+    from deployments.cli.output.jobs import cancelled
+    from deployments.cli.output.progress import live_job_bar
+    from deployments.server.shared import begin_serving
+    from storage.jobs.held import jobs_held_here
+
+    # Before Prefect is imported, which takes as long as a server needs to start.
+    wait_for_server = begin_serving(get_settings())
+
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from deployments.registry import find_deployed_flow
-    from deployments.server.deploy import load_flow
-    from deployments.server.temporary import start_temporary_server
     from tasks.running.outcomes import Outcome, error_sentence
 
     def first_job() -> UUID | None:
         return next(iter(jobs_held_here()), None)
 
-    flow = load_flow(find_deployed_flow(name))
-    start_temporary_server()
+    flow = find_deployed_flow(name).load()
+    wait_for_server()
     bar: AbstractContextManager[None] = nullcontext()
     if with_bar:
         bar = live_job_bar(database, doing, first_job)
@@ -128,6 +142,9 @@ def _run_on_worker(
 @contextmanager
 def _cancel_on_interrupt(database: Database) -> Iterator[None]:
     """Turn the first Ctrl-C into a cancellation of this process's job; the second interrupts."""
+    from storage.jobs.held import jobs_held_here
+    from storage.jobs.records import cancel_job
+
     before = signal.getsignal(signal.SIGINT)
 
     def cancel(jobs: list[UUID]) -> None:

@@ -9,7 +9,6 @@ import typer
 from pydantic import ValidationError
 
 from deployments.cli.options import AcceptLossesOption, JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.ingests import print_ingest
 from deployments.cli.output.terminal import print_plain
 from deployments.cli.run.here import absolute, prepare, run_flow
 
@@ -68,6 +67,10 @@ def ingest_project(
 
       visionflows run ingest-project
     """
+    if source is not None and not remote:
+        from tasks.projects.sources.opening import check_is_source
+
+        check_is_source(source.expanduser())
     database = prepare(verbose=verbose)
 
     from tasks.projects.generated.options import GenerationOptions
@@ -108,6 +111,8 @@ def ingest_project(
 
 
 def _show(reports: list[dict[str, Any]], *, is_preview: bool) -> None:
+    from deployments.cli.output.ingests import print_ingest
+
     for report in reports:
         print_ingest(report, is_preview=is_preview)
     if not reports:

@@ -19,6 +19,7 @@ from storage.errors import InvalidInputError
 from storage.projects.projects import find_project
 from storage.releases import (
     ReleaseRecord,
+    choose_archive_path,
     describe_release,
     find_release,
     register_release,
@@ -125,8 +126,6 @@ def create_release(
     """
     database = prepare(verbose=verbose)
     found = find_project(database, project)
-    from flows.create_release import choose_archive_path
-
     path = absolute(output) or ""
     # Before anything starts: a name or path that cannot be used is refused at once.
     choose_archive_path(database, name, path, for_deployment=False)

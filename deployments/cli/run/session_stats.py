@@ -12,6 +12,7 @@ from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.sessions import print_sessions_run, sessions_run_as_json
 from deployments.cli.run.here import prepare, run_flow
 from storage.jobs.records import JobRecord, find_job
+from storage.sessions.root import resolve_sessions_root
 
 RootOption = Annotated[
     Path | None,
@@ -101,8 +102,6 @@ def compute_session_stats(
       visionflows run compute-session-stats --root ~/sessions
     """
     database = prepare(verbose=verbose)
-
-    from flows.compute_session_stats import resolve_sessions_root
 
     # Before anything starts: a folder that cannot be used is refused at once.
     sessions_root = resolve_sessions_root(

@@ -16,10 +16,17 @@ def open_source(path: Path) -> FileSource:
     Raises:
         InvalidInputError: there is nothing at this path, or something of another kind.
     """
-    if path.is_dir():
-        return FolderSource(path)
-    if path.is_file():
-        return ArchiveSource(path)
-    if path.exists():
+    check_is_source(path)
+    return FolderSource(path) if path.is_dir() else ArchiveSource(path)
+
+
+def check_is_source(path: Path) -> None:
+    """See that there is a folder or a file, without opening it.
+
+    Raises:
+        InvalidInputError: there is nothing at this path, or something of another kind.
+    """
+    if not path.exists():
+        raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
+    if not path.is_dir() and not path.is_file():
         raise InvalidInputError(f"{path} is neither a folder nor a file.")
-    raise InvalidInputError(f"There is no folder or ZIP file at {path}.")

@@ -1,4 +1,4 @@
-"""What Prefect is told before it is imported, and the first start of its temporary server."""
+"""What Prefect is told before it is imported."""
 
 from __future__ import annotations
 
@@ -18,16 +18,6 @@ prepare_prefect_environment(get_settings(), log_level="ERROR")
 assert "prefect" not in sys.modules
 for name in sys.argv[1:]:
     print(os.environ[name])
-"""
-
-FIRST_START = """
-from deployments.server.environment import prepare_prefect_environment
-from storage.settings import get_settings
-prepare_prefect_environment(get_settings(), log_level="ERROR")
-from deployments.server.temporary import start_temporary_server
-start_temporary_server()
-from prefect.server.api.server import SubprocessASGIServer
-print("started" if SubprocessASGIServer().running else "left to Prefect")
 """
 
 
@@ -85,16 +75,3 @@ def test_variables_that_the_person_has_set_win(run, tmp_path):
     }
     assert lines(run(PRINT_ENVIRONMENT, *own, **own)) == list(own.values())
     assert (tmp_path / "own").is_dir()
-
-
-def test_several_first_commands_do_not_break_each_others_servers(run, tmp_path):
-    processes = [run(FIRST_START) for _ in range(3)]
-    told = [line for process in processes for line in lines(process)]
-    assert told == ["started"] * 3
-    assert (tmp_path / "home" / "prefect" / "prefect.db").exists()
-
-
-def test_with_a_server_of_ones_own_none_is_started(run, tmp_path):
-    told = lines(run(FIRST_START, PREFECT_API_URL="http://127.0.0.1:1/api"))
-    assert told == ["left to Prefect"]
-    assert not (tmp_path / "home" / "prefect" / "prefect.db").exists()

@@ -9,6 +9,7 @@ from storage.settings import Settings, TaskRunnerKind
 
 
 def test_settings_that_were_given_reach_the_processes_as_they_are(monkeypatch):
+    monkeypatch.delenv("VISIONFLOWS_SERVER_IDLE_MINUTES")
     given = Settings(
         home=Path("/a b/ä"),
         data_roots=(Path("/data/one"), Path("/data/two and a half")),

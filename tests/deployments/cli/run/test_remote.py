@@ -7,12 +7,11 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.cli.run.remote import parse_parameters
 from deployments.registry import find_deployed_flow
-from deployments.server.deploy import load_flow
 from storage.errors import InvalidInputError
 
 
 def parse(name, *pairs):
-    flow = load_flow(find_deployed_flow(name))
+    flow = find_deployed_flow(name).load()
     return parse_parameters(parameter_schema(flow).model_dump_for_openapi(), pairs)
 
 

@@ -1,0 +1,70 @@
+"""Commands that are imported when somebody calls them: to list them their names are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info, get_group
+
+
+class _Loading(Mapping[str, Any]):
+    """Commands by their names, each made by Typer of a function or a group when it is asked for."""
+
+    def __init__(self, package: str, places: Mapping[str, str]) -> None:
+        self._package = package
+        self._places = places
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's own Click
+        module, _, attribute = self._places[name].partition(":")
+        found = getattr(import_module(f"{self._package}.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            command: Any = get_group(found)
+        else:
+            alone = typer.Typer()
+            alone.command()(found)
+            command = get_command_from_info(
+                alone.registered_commands[0], pretty_exceptions_short=True, rich_markup_mode="rich"
+            )
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def lazy_group(package: str, commands: Mapping[str, tuple[str, str]]) -> type[TyperGroup]:
+    """The class of a group of commands, in this order, for `typer.Typer(cls=...)`.
+
+    Each has its place, `module:attribute` below `package`, and its line in the list of commands.
+    """
+    loading = _Loading(package, {name: place for name, (place, _) in commands.items()})
+
+    class LazyGroup(TyperGroup):
+        def __init__(self, **settings: Any) -> None:  # noqa: ANN401
+            super().__init__(**settings)
+            self.commands = loading  # type: ignore[assignment]
+            self._is_listing = False
+
+        def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
+            return list(commands)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+            if self._is_listing:
+                return TyperCommand(cmd_name, help=commands[cmd_name][1])
+            return loading.get(cmd_name)
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+            self._is_listing = True
+            try:
+                super().format_help(ctx, formatter)
+            finally:
+                self._is_listing = False
+
+    return LazyGroup
