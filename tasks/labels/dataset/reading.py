@@ -101,11 +101,10 @@ def iterate_images(
 
     `plan` is that of the same files; the others are as for `read_dataset_labels`.
     """
-    for path, label_files in zip(plan.layout.images, plan.layout.labels, strict=True):
+    for path, own in zip(plan.layout.images, plan.layout.labels, strict=True):
         labels: ImageLabels | None = plan.coco_labels.get(path)
         label_format = LabelFormat.COCO if labels is not None else None
         # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
-        own = label_files[0] if label_files else None
         if own is not None and (labels is None or own.lower().endswith(".json")):
             labels, label_format = plan.own_labels.get(path) or _read_own_file(
                 plan, read, own, PurePosixPath(path), size_of_image
@@ -123,7 +122,7 @@ def _read_own_file(
 ) -> tuple[ImageLabels, LabelFormat | None]:
     """Read the label file of one image in the format that its suffix and content tell."""
     source, log = PurePosixPath(path), label_log(path)
-    content = read_bounded(plan.listed_paths[path], path, read, log)
+    content = read_bounded(plan.layout, path, read, log)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
     suffix = source.suffix.lower()
