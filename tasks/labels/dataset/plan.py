@@ -16,10 +16,9 @@ from tasks.labels.dataset.coco_files import CocoCollector
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
 from tasks.labels.dataset.splits import SplitList, find_splits
-from tasks.labels.dataset.yolo_files import YoloCollector
+from tasks.labels.dataset.yolo_files import DatasetYolo, YoloCollector
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
 from tasks.labels.formats.pascal_voc import begins_at_pixel_zero
-from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
     decide_yolo_geometry,
@@ -48,17 +47,18 @@ class DatasetPlan:
     """A dataset, ready to be read image by image.
 
     `class_names` are by id, from data.yaml, else from classes.txt, else from COCO files.
-    `own_labels` are labels of images with a file of their own that is read already, and its format:
-    all YOLO files. `voc_counts_from_one` is for its Pascal VOC files. `flip_idx` says which
-    keypoint takes the place of which in a mirror image; None where unknown. `splits` has the images
-    that have one, `coco_labels` those that COCO files list. `labels_without_image` are label files
-    of no image, and `problems` concern no single image.
+    `yolo` has the labels of all YOLO files, and `unreadable` images whose file of this kind cannot
+    be read. `voc_counts_from_one` is for its Pascal VOC files. `flip_idx` says which keypoint takes
+    the place of which in a mirror image; None where unknown. `splits` has the images that have one,
+    `coco_labels` those that COCO files list. `labels_without_image` are label files of no image,
+    and `problems` concern no single image.
     """
 
     layout: DatasetLayout
     class_names: Mapping[int, str]
     yolo_geometry: YoloGeometry
-    own_labels: Mapping[str, tuple[ImageLabels, LabelFormat | None]]
+    yolo: DatasetYolo
+    unreadable: Mapping[str, ImageLabels]
     voc_counts_from_one: bool
     flip_idx: tuple[int, ...] | None
     splits: Mapping[str, Split]
@@ -98,7 +98,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
     names = described.names or coco.class_names
     yolo = YoloCollector(names)
-    own_labels: dict[str, tuple[ImageLabels, LabelFormat | None]] = {}
+    unreadable: dict[str, ImageLabels] = {}
     voc_begins_at_zero: str | None = None
     silent, unread = label_log(), label_log()
     for image, label in zip(layout.images, layout.labels, strict=True):
@@ -107,10 +107,10 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         if suffix == ".txt":
             content = read_bounded(layout, source, read, unread)
             if content is None:
-                nothing = ImageLabels(
+                unreadable[image] = ImageLabels(
                     PurePosixPath(image), PurePosixPath(source), (), unread.entries()
                 )
-                own_labels[image], unread = (nothing, None), label_log()
+                unread = label_log()
             else:
                 yolo.add(image, source, content)
         elif suffix == ".xml" and voc_begins_at_zero is None:
@@ -127,8 +127,6 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         task=config.task if config else None,
         dataset=config.file if config else layout.root,
     )
-    for image, found in yolo.labels(decision.geometry).items():
-        own_labels[image] = found, LabelFormat.YOLO
     lists = [
         SplitList(path, split, partial(content_of, path)) for path, split in layout.split_lists
     ]
@@ -138,7 +136,8 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         layout=layout,
         class_names=names,
         yolo_geometry=decision.geometry,
-        own_labels=own_labels,
+        yolo=yolo.judge(decision.geometry),
+        unreadable=unreadable,
         voc_counts_from_one=voc_begins_at_zero is None,
         flip_idx=config.flip_idx if config else None,
         splits={
