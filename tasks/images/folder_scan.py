@@ -8,53 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from storage.errors import InvalidInputError
-
-# What the decoders read, and HEIC, which one more package reads.
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".apng",
-        ".avif",
-        ".bmp",
-        ".bw",
-        ".dib",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".icb",
-        ".ico",
-        ".j2c",
-        ".j2k",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpf",
-        ".jpg",
-        ".jpx",
-        ".mpo",
-        ".pbm",
-        ".pcx",
-        ".pfm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".qoi",
-        ".rgb",
-        ".rgba",
-        ".sgi",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".vda",
-        ".vst",
-        ".webp",
-    ]
-)
-
-
-# Labels, class names and lists of splits.
-LABEL_SUFFIXES = frozenset([".json", ".labels", ".names", ".toon", ".txt", ".xml", ".yaml", ".yml"])
+from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
 
 
 @dataclass(frozen=True)

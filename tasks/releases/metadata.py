@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 
 from storage.records import ReleaseStatsSource
+from tasks.images.file_kinds import FileKind
+from tasks.labels.dataset.listed_names import ListedNames
+from tasks.labels.formats.yolo.numbers import Flags
 from tasks.releases.archive.directory import (
     FLAG_ENCRYPTED,
     key_of_directory,
@@ -26,7 +29,6 @@ from tasks.releases.archive.directory import (
     sizes_and_offsets,
 )
 from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
 from tasks.releases.archive.members import MemberError, MemberPlace, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.problems import LISTED_PER_CODE, ReleaseProblemCode
@@ -200,7 +202,7 @@ def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]]
 
 
 def note_unusable_metadata(
-    names: MemberNames, used: Flags, read: Callable[[int], bytes | None], log: ProblemLog
+    names: ListedNames, used: Flags, read: Callable[[int], bytes | None], log: ProblemLog
 ) -> None:
     """Note statistics in an archive that the fast path cannot use, with the reason.
 
@@ -211,7 +213,7 @@ def note_unusable_metadata(
         folder, _, file = member.encode().rpartition(b"/")
         holds = [name == folder or name.endswith(b"/" + folder) for name in names.folders]
         inside = np.array(holds, bool)[names.folder_ids] if holds else np.zeros(len(used), bool)
-        found = np.flatnonzero(used & inside & (names.kinds == MemberKind.JSON)).tolist()
+        found = np.flatnonzero(used & inside & (names.kinds == FileKind.JSON)).tolist()
         named = (index for index in found if names.name(index).endswith(b"/" + file))
         for index in islice(named, _MOST_JUDGED):
             content = read(index)

@@ -11,23 +11,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.images.file_kinds import FileKind
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
+from tasks.labels.dataset.files import (
+    DatasetFiles,
+    find_dataset_files,
+    folders_of_interest,
+    note_other_datasets,
+)
+from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
+from tasks.labels.dataset.pairing import (
+    NONE,
+    Pairs,
+    json_files,
+    labels_without_image,
+    note_pairs,
+    pair_labels,
+)
 from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
+from tasks.labels.formats.yolo.numbers import Flags
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_directory
+from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.archive.member_checks import note_case_conflicts, usable_members
-from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames, take_names_apart
+from tasks.releases.archive.member_checks import usable_members
 from tasks.releases.archive.members import MemberError, place_of, read_member
 from tasks.releases.archive.source import open_archive
-from tasks.releases.dataset.files import (
-    DatasetFiles,
-    class_folder_names,
-    class_folders_of,
-    find_dataset_files,
-)
+from tasks.releases.dataset.class_folders import class_folder_names, class_folders_of
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
-from tasks.releases.dataset.pairing import NONE, Pairs, odd_suffixes, pair_labels
+from tasks.releases.dataset.trainer_files import is_image_of_trainer, labels_of_trainer
 from tasks.releases.labels.image_rows import STATES, ImageFacts
 from tasks.releases.labels.scan import LabelSums, LabelTask, Progress, scan_labels
 from tasks.releases.metadata import note_unusable_metadata
@@ -36,6 +48,9 @@ from tasks.releases.scan_result import Findings, statistics_of
 from tasks.releases.statistics import LabelState, ReleaseStatistics, safe_text
 from tasks.reports.problem_log import ProblemLog
 
+# A release is for trainers, and trainers read text.
+_PRIORITY = (".txt", ".json", ".toon", ".xml")
+_MOST_DESCRIPTIONS = 20
 _MOST_COLLECTIONS = 10
 
 
@@ -64,10 +79,14 @@ def scan_release(
 
 @dataclass(frozen=True)
 class _Labels:
-    """The label files that are read, as ascending members, and the image of each."""
+    """The label files that are read, as ascending members, and the image of each.
+
+    `of_trainer` are those that Ultralytics finds for each image, -1 where there is none.
+    """
 
     members: Integers
     owners: Integers
+    of_trainer: Integers
 
 
 class _Scan:
@@ -79,7 +98,7 @@ class _Scan:
         self.directory: ZipDirectory = read_zip_directory(
             descriptor, file_size, path, self.log, limits
         )
-        self.names: MemberNames = take_names_apart(self.directory)
+        self.names: ListedNames = take_names_apart(self.directory.names, self.directory.name_ends)
         self.used, self.readable = usable_members(self.directory, self.names, limits, self.log)
 
     def run(
@@ -87,10 +106,12 @@ class _Scan:
     ) -> ReleaseStatistics:
         """Go through all steps."""
         note_unusable_metadata(self.names, self.used, self._read, self.log)
-        files = find_dataset_files(self.names, self.used, self.limits)
-        self._note_other_datasets(files)
+        files = self._find_files()
         described = read_dataset_names(
-            files.yaml_files, files.class_lists, self.directory.shown_name, self._read
+            files.yaml_files[:_MOST_DESCRIPTIONS],
+            files.class_lists[:_MOST_DESCRIPTIONS],
+            self.directory.shown_name,
+            self._read,
         )
         for problem in described.problems:
             self.log.add(
@@ -101,15 +122,15 @@ class _Scan:
             )
             self.log.count(problem.code, problem.count - 1)
         splits = self._find_splits(files, described)
-        pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
-        orphans = self._orphans(files, pairs)
+        pairs = pair_labels(self.names, files, _PRIORITY)
+        orphans = labels_without_image(self.names, files, pairs)
         self._note_pairs(files, pairs, orphans)
-        has_collection = self._note_label_collections(pairs)
-        labels = self._labels_to_read(pairs)
+        has_collection = self._note_label_collections(files, pairs)
+        labels = self._labels_to_read(files, pairs)
         sums = scan_labels(
             self.descriptor,
             self.directory,
-            self._label_task(labels, pairs, splits, described),
+            self._label_task(labels, splits, described),
             self.limits,
             self.log,
             progress,
@@ -120,7 +141,9 @@ class _Scan:
         facts = self._image_facts(files, pairs, splits, labels, sums, classes)
         self._note_leaks(files, splits)
         orphan_splits = files.folders.splits[self.names.folder_ids[orphans]]
-        found = Findings(self.directory, files, described, pairs, facts, sums, orphan_splits)
+        found = Findings(
+            self.directory, files, described, pairs, labels.of_trainer, facts, sums, orphan_splits
+        )
         return statistics_of(found, self.log)
 
     def _read(self, member: int) -> bytes | None:
@@ -152,86 +175,68 @@ class _Scan:
         ]
         return find_splits(images, described.config, lists, self.log)
 
-    def _note_other_datasets(self, files: DatasetFiles) -> None:
-        """Note datasets beside the one that counts, and images outside of all."""
-        root = safe_text("/".join(files.folders.root) or ".")
-        for other, images in files.folders.other_roots:
-            detail = f"another dataset of {images} images; the one in {root} counts"
-            self.log.add(
-                ProblemCode.DATASET_ROOT_EXTRA, detail, place=safe_text("/".join(other) or ".")
+    def _find_files(self) -> DatasetFiles:
+        """Find the files of the dataset.
+
+        Raises:
+            ReleaseError: there are too many folders.
+        """
+        count = int(folders_of_interest(self.names, self.used).sum())
+        if count > self.limits.folders:
+            message = (
+                f"Images and labels lie in {count} folders; {self.limits.folders} are allowed."
             )
-        outside = files.image_count_outside - sum(images for _, images in files.folders.other_roots)
-        if outside > 0:
-            detail = f"{outside} images lie outside of the dataset in {root}"
-            self.log.add(ProblemCode.DATASET_ROOT_EXTRA, detail)
+            raise ReleaseError(ReleaseErrorCode.TOO_MANY_MEMBERS, message)
+        files = find_dataset_files(self.names, self.used)
+        note_other_datasets(
+            self.names, self.used, files.folders, self.log, self.directory.shown_name, safe_text
+        )
         if not len(files.images):
             self.log.add(ReleaseProblemCode.NO_IMAGES, "there are no images in the archive")
+        return files
 
     def _note_members(self, code: str, members: Integers, detail: str) -> None:
-        """Note a problem of some members; only so many are named."""
-        room = self.log.room(code)
-        for member in members[:room].tolist():
-            self.log.add(code, detail, place=self.directory.shown_name(member))
-        self.log.count(code, max(len(members) - room, 0))
+        """Note a problem of some members."""
+        self.log.add_each(code, members.tolist(), detail, self.directory.shown_name)
 
     def _note_pairs(self, files: DatasetFiles, pairs: Pairs, orphans: Integers) -> None:
         """Note what is odd about images and their labels."""
-        note_case_conflicts(
-            self.directory, self.names, np.concatenate((files.images, files.candidates)), self.log
-        )
-        note = self._note_members
-        note(ProblemCode.STEM_SHARED, pairs.images[pairs.is_shared],
-             "shares its name with another image, which has the label")  # fmt: skip
-        note(ProblemCode.LABEL_FILE_SHADOWED, pairs.shadowed,
-             "not read: another label file counts for the same image")  # fmt: skip
-        note(ProblemCode.LABEL_EXTENSION_CASE, odd_suffixes(self.names, files.candidates),
-             "read; systems that heed case expect a suffix in lower case")  # fmt: skip
-        note(ProblemCode.ORPHAN_LABEL, orphans, "belongs to no image")
-        other = pairs.labels[(pairs.labels != NONE)]
-        other = other[self.names.kinds[other] != MemberKind.TEXT]
-        note(ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, other,
-             "a label that is not YOLO text; only those are counted")  # fmt: skip
+        note_pairs(self.names, files, pairs, self.log, self.directory.shown_name)
+        self._note_members(ProblemCode.ORPHAN_LABEL, orphans, "belongs to no image")
+        other = pairs.labels[pairs.labels != NONE]
+        other = other[self.names.kinds[other] != FileKind.TEXT]
+        self._note_members(ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, other,
+                           "a label that is not YOLO text; only those are counted")  # fmt: skip
 
-    def _note_label_collections(self, pairs: Pairs) -> bool:
+    def _note_label_collections(self, files: DatasetFiles, pairs: Pairs) -> bool:
         """Note files with the labels of many images (COCO, by its keys); whether there is one."""
-        found = False
-        candidates = pairs.orphans[self.names.kinds[pairs.orphans] == MemberKind.JSON]
-        for member in candidates[:_MOST_COLLECTIONS].tolist():
+        found = []
+        for member in json_files(self.names, files, pairs)[:_MOST_COLLECTIONS]:
             content = self._read(member) or b""
             if all(key in content for key in (b'"images"', b'"annotations"')):
-                found = True
-                detail = "labels as COCO JSON; only YOLO labels are counted"
-                self._note_members(
-                    ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, np.array([member]), detail
-                )
-        return found
+                found.append(member)
+        detail = "labels as COCO JSON; only YOLO labels are counted"
+        self._note_members(
+            ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, np.array(found, np.int64), detail
+        )
+        return bool(found)
 
-    def _orphans(self, files: DatasetFiles, pairs: Pairs) -> Integers:
-        """Return the label files without an image: in label folders, or beside images."""
-        orphans: Integers = pairs.orphans
-        folders = self.names.folder_ids[orphans]
-        has_images = np.zeros(len(self.names.folders), bool)
-        has_images[self.names.folder_ids[files.images]] = True
-        expected = files.folders.is_label_folder[folders] | has_images[folders]
-        # One JSON file for all images is the rule in other formats.
-        expected &= self.names.kinds[orphans] != MemberKind.JSON
-        return np.compress(expected, orphans)
-
-    def _labels_to_read(self, pairs: Pairs) -> _Labels:
+    def _labels_to_read(self, files: DatasetFiles, pairs: Pairs) -> _Labels:
         """Return the text labels of images that may be read, in the order of the directory."""
         owners = np.flatnonzero(pairs.labels != NONE)
         members = pairs.labels[owners]
-        wanted = (self.names.kinds[members] == MemberKind.TEXT) & self.readable[members]
+        wanted = (self.names.kinds[members] == FileKind.TEXT) & self.readable[members]
         owners, members = owners[wanted], members[wanted]
         order = np.argsort(members, kind="stable")
-        return _Labels(members[order], owners[order])
+        of_trainer = labels_of_trainer(self.names, files.images, pairs)
+        return _Labels(members[order], owners[order], of_trainer)
 
     def _label_task(
-        self, labels: _Labels, pairs: Pairs, splits: NDArray[np.int8], described: DatasetNames[int]
+        self, labels: _Labels, splits: NDArray[np.int8], described: DatasetNames[int]
     ) -> LabelTask:
         """Say what is to be read, and how."""
         uses = np.zeros(len(labels.members), np.int64)
-        trained = pairs.trainer_labels[pairs.trainer_labels != NONE]
+        trained = labels.of_trainer[labels.of_trainer != NONE]
         trained = trained[np.isin(trained, labels.members)]
         np.add.at(uses, np.searchsorted(labels.members, trained), 1)
         config = described.config
@@ -259,7 +264,7 @@ class _Scan:
         states = np.full(count, number[LabelState.MISSING], np.uint8)
         has_label = pairs.labels != NONE
         is_text = has_label.copy()
-        is_text[has_label] = self.names.kinds[pairs.labels[has_label]] == MemberKind.TEXT
+        is_text[has_label] = self.names.kinds[pairs.labels[has_label]] == FileKind.TEXT
         states[has_label] = number[LabelState.UNCOUNTED]
         states[is_text] = number[LabelState.UNREADABLE]
         instances, problem_rows = np.zeros(count, np.int32), np.zeros(count, np.int32)
@@ -274,17 +279,17 @@ class _Scan:
             instances[:] = 1
         return ImageFacts(
             self.directory, files.images, splits, pairs.labels, states, instances, problem_rows,
-            self._trainable(pairs, labels, sums), classes, class_folder_names(self.names, files),
+            self._trainable(files, labels, sums), classes, class_folder_names(self.names, files),
         )  # fmt: skip
 
-    def _trainable(self, pairs: Pairs, labels: _Labels, sums: LabelSums) -> Flags:
+    def _trainable(self, files: DatasetFiles, labels: _Labels, sums: LabelSums) -> Flags:
         """Say of every image whether the trainer keeps it: without a label it is background."""
-        trainable = np.ones(len(pairs.images), bool)
-        seen = np.flatnonzero(pairs.trainer_labels != NONE)
+        trainable = is_image_of_trainer(self.names, files.images)
+        seen = np.flatnonzero(labels.of_trainer != NONE)
         kept = np.zeros(len(self.directory), bool)
         kept[labels.members[sums.is_kept]] = True
-        trainable[seen] = kept[pairs.trainer_labels[seen]]
-        return trainable & self.readable[pairs.images]
+        trainable[seen] = kept[labels.of_trainer[seen]]
+        return trainable & self.readable[files.images]
 
     def _note_leaks(self, files: DatasetFiles, splits: NDArray[np.int8]) -> None:
         """Note pictures that lie in two splits."""

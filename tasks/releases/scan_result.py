@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from storage.records import ReleaseStatsSource
 from tasks.labels.dataset.class_names import DatasetNames
+from tasks.labels.dataset.files import DatasetFiles
 from tasks.labels.dataset.folders import UNSPLIT_NUMBER
+from tasks.labels.dataset.pairing import NONE, Pairs
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory
-from tasks.releases.dataset.files import DatasetFiles
-from tasks.releases.dataset.pairing import NONE, Pairs
 from tasks.releases.labels.image_rows import STATES, ImageFacts
 from tasks.releases.labels.row_counts import OBJECT_EDGES, SPLITS, histogram_of
 from tasks.releases.labels.scan import LabelSums
@@ -35,12 +35,13 @@ _OF_FOLDERS = "image"
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that a scan has found."""
+    """Everything that a scan has found; `trainer_labels` are those that the trainer finds."""
 
     directory: ZipDirectory
     files: DatasetFiles
     described: DatasetNames[int]
     pairs: Pairs
+    trainer_labels: Integers
     facts: ImageFacts
     sums: LabelSums
     orphan_splits: NDArray[np.int8]
@@ -160,7 +161,7 @@ def _by_image(found: Findings) -> tuple[Integers, Integers]:
     repeated, kept = np.zeros(size, np.int64), np.zeros(size, np.int64)
     repeated[found.sums.labels] = found.sums.repeated
     kept[found.sums.labels] = np.where(found.sums.is_kept, found.sums.kept, 0)
-    own, trained = found.pairs.labels, found.pairs.trainer_labels
+    own, trained = found.pairs.labels, found.trainer_labels
     if found.facts.classes is not None:
         return np.zeros(len(own), np.int64), found.facts.is_trainable.astype(np.int64)
     return np.where(own == NONE, 0, repeated[own]), np.where(trained == NONE, 0, kept[trained])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeVar
 
+Item = TypeVar("Item")
 QUOTED_CHARACTERS = 40
 
 
@@ -75,6 +77,20 @@ class ProblemLog:
         """Count more places of a kind without describing them."""
         if number:
             self._more[str(code)] += number
+
+    def add_each(
+        self,
+        code: str,
+        items: Sequence[Item],
+        reason: str | Callable[[Item], str],
+        place: Callable[[Item], str],
+    ) -> None:
+        """Note one problem of each item; only for those that are listed it is put into words."""
+        listed = items[: self.room(code)]
+        for item in listed:
+            text = reason if isinstance(reason, str) else reason(item)
+            self.add(code, text, place=place(item))
+        self.count(code, len(items) - len(listed))
 
     def extend(self, other: ProblemLog) -> None:
         """Take over the problems of another log."""

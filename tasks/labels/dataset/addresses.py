@@ -12,7 +12,7 @@ Parts = tuple[str, ...]
 """The steps of a path."""
 
 # COCO's folders have the year behind the split: train2017.
-_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(\d{4})?")
+SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(\d{4})?")
 
 
 class Split(StrEnum):
@@ -48,7 +48,7 @@ class Address:
 
 def split_of_name(name: str) -> Split | None:
     """Read the split from the name of a folder or list: `valid` is val, in any case, else None."""
-    match = _SPLIT_NAME.fullmatch(name.lower())
+    match = SPLIT_NAME.fullmatch(name.lower())
     if match is None:
         return None
     if match[1].startswith("val"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import ImageLabels
@@ -28,12 +30,16 @@ class CocoCollector:
         self.labels: dict[str, ImageLabels] = {}
         self.class_names: dict[int, str] = {}
         self.problems: tuple[Problem, ...] = ()
-        self._root = layout.root
-        self._images_by_name: dict[str, list[tuple[str, Split | None]]] = defaultdict(list)
-        # By their folders alone.
+        self._layout = layout
+
+    @cached_property
+    def _images_by_name(self) -> Mapping[str, list[tuple[str, Split | None]]]:
+        """Path and split of the images of each name, by their folders alone."""
+        layout, by_name = self._layout, defaultdict(list)
         splits = layout.placed.folders.splits[layout.placed.folder_ids].tolist()
         for image, split in zip(layout.images, splits, strict=True):
-            self._images_by_name[image.rpartition("/")[2]].append((image, split_of_number(split)))
+            by_name[image.rpartition("/")[2]].append((image, split_of_number(split)))
+        return by_name
 
     def add(self, content: bytes, source: PurePosixPath) -> None:
         """Read one COCO file."""
@@ -64,7 +70,7 @@ class CocoCollector:
     def _find(self, name: PurePosixPath, source: PurePosixPath, split: Split | None) -> str | None:
         """Find the image that a COCO file means."""
         candidates = self._images_by_name.get(name.name, [])
-        for exact in (str(source.parent / name), str(self._root / name)):
+        for exact in (str(source.parent / name), str(self._layout.root / name)):
             if any(image == exact for image, _ in candidates):
                 return exact
         if len(candidates) > 1:

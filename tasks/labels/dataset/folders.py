@@ -92,7 +92,7 @@ def read_folders(
         kinds[addresses[index].kind] += int(image_counts[index])
     return DatasetFolders(
         root=root,
-        kind=kinds.most_common(1)[0][0] if kinds.total() else LayoutKind.FLAT,
+        kind=max(LayoutKind, key=kinds.__getitem__) if kinds.total() else LayoutKind.FLAT,
         other_roots=other_roots,
         parts=parts,
         is_inside=is_inside,

@@ -15,12 +15,10 @@ from tasks.labels.dataset.class_names import read_dataset_names
 from tasks.labels.dataset.coco_files import CocoCollector
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
-from tasks.labels.dataset.listed_files import clean_path
 from tasks.labels.dataset.splits import SplitList, find_splits
-from tasks.labels.dataset.yolo_files import YoloCollector
+from tasks.labels.dataset.yolo_files import DatasetYolo, YoloCollector
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
 from tasks.labels.formats.pascal_voc import begins_at_pixel_zero
-from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
     decide_yolo_geometry,
@@ -48,20 +46,19 @@ _READ_ERRORS = (
 class DatasetPlan:
     """A dataset, ready to be read image by image.
 
-    `listed_paths` has the path as listed, where it differs from the one in `layout`. `class_names`
-    are by id, from data.yaml, else from classes.txt, else from COCO files. `own_labels` are labels
-    of images with a file of their own that is read already, and its format: all YOLO files.
-    `voc_counts_from_one` is for its Pascal VOC files. `flip_idx` says which keypoint takes the
-    place of which in a mirror image; None where unknown. `splits` has the images that have one,
+    `class_names` are by id, from data.yaml, else from classes.txt, else from COCO files.
+    `yolo` has the labels of all YOLO files, and `unreadable` images whose file of this kind cannot
+    be read. `voc_counts_from_one` is for its Pascal VOC files. `flip_idx` says which keypoint takes
+    the place of which in a mirror image; None where unknown. `splits` has the images that have one,
     `coco_labels` those that COCO files list. `labels_without_image` are label files of no image,
     and `problems` concern no single image.
     """
 
     layout: DatasetLayout
-    listed_paths: Mapping[str, str]
     class_names: Mapping[int, str]
     yolo_geometry: YoloGeometry
-    own_labels: Mapping[str, tuple[ImageLabels, LabelFormat | None]]
+    yolo: DatasetYolo
+    unreadable: Mapping[str, ImageLabels]
     voc_counts_from_one: bool
     flip_idx: tuple[int, ...] | None
     splits: Mapping[str, Split]
@@ -76,20 +73,17 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     Reads data.yaml, class lists, COCO and YOLO files, and looks at every VOC file. The arguments
     are those of `read_dataset_labels`.
     """
-    listed = list(paths)
-    # A file system may hold names with backslashes; the reader gets what it has listed.
-    listed_paths = {clean_path(path): path for path in listed}
-    layout = find_dataset(listed)
+    layout = find_dataset(paths)
     log = label_log(layout.root)
 
     def content_of(path: str) -> bytes | None:
-        return _read(listed_paths[path], path, read, log)
+        return _read(layout, path, read, log)
 
     described = read_dataset_names(layout.yaml_files, layout.class_lists, str, content_of)
     config = described.config
     coco = CocoCollector(layout)
     orphans = list(layout.labels_without_image)
-    label_folders = {labels[0].rpartition("/")[0] for labels in layout.labels if labels}
+    label_folders = {label.rpartition("/")[0] for label in layout.labels if label}
     for path in layout.json_files:
         content = content_of(path)
         if content is None:
@@ -104,24 +98,24 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
     names = described.names or coco.class_names
     yolo = YoloCollector(names)
-    own_labels: dict[str, tuple[ImageLabels, LabelFormat | None]] = {}
+    unreadable: dict[str, ImageLabels] = {}
     voc_begins_at_zero: str | None = None
     silent, unread = label_log(), label_log()
-    for image, labels in zip(layout.images, layout.labels, strict=True):
-        source = labels[0] if labels else ""
+    for image, label in zip(layout.images, layout.labels, strict=True):
+        source = label or ""
         suffix = source[-4:].lower()
         if suffix == ".txt":
-            content = read_bounded(listed_paths[source], source, read, unread)
+            content = read_bounded(layout, source, read, unread)
             if content is None:
-                nothing = ImageLabels(
+                unreadable[image] = ImageLabels(
                     PurePosixPath(image), PurePosixPath(source), (), unread.entries()
                 )
-                own_labels[image], unread = (nothing, None), label_log()
+                unread = label_log()
             else:
                 yolo.add(image, source, content)
         elif suffix == ".xml" and voc_begins_at_zero is None:
             # A file that cannot be read is reported when its labels are.
-            content = read_bounded(listed_paths[source], source, read, silent)
+            content = read_bounded(layout, source, read, silent)
             if content is not None and begins_at_pixel_zero(content):
                 voc_begins_at_zero = source
     if voc_begins_at_zero is not None:
@@ -133,8 +127,6 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         task=config.task if config else None,
         dataset=config.file if config else layout.root,
     )
-    for image, found in yolo.labels(decision.geometry).items():
-        own_labels[image] = found, LabelFormat.YOLO
     lists = [
         SplitList(path, split, partial(content_of, path)) for path, split in layout.split_lists
     ]
@@ -142,10 +134,10 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     splits = find_splits(layout.placed, config, lists, split_log).tolist()
     return DatasetPlan(
         layout=layout,
-        listed_paths=listed_paths,
         class_names=names,
         yolo_geometry=decision.geometry,
-        own_labels=own_labels,
+        yolo=yolo.judge(decision.geometry),
+        unreadable=unreadable,
         voc_counts_from_one=voc_begins_at_zero is None,
         flip_idx=config.flip_idx if config else None,
         splits={
@@ -166,12 +158,11 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     )
 
 
-def read_bounded(listed: str, path: str, read: FileReader, log: ProblemLog) -> bytes | None:
-    """Read the label file of one image; None, with a problem, where it is unusable or too large.
-
-    It is read by the path as `listed`; messages have `path`.
-    """
-    content = _read(listed, path, read, log)
+def read_bounded(
+    layout: DatasetLayout, path: str, read: FileReader, log: ProblemLog
+) -> bytes | None:
+    """Read the label file of one image; None, with a problem, where it is unusable or too large."""
+    content = _read(layout, path, read, log)
     if content is not None and len(content) > MAX_LABEL_FILE_BYTES:
         reason = f"{len(content)} bytes, more than {MAX_LABEL_FILE_BYTES}"
         log.add(ProblemCode.FILE_TOO_LARGE, reason, place=path)
@@ -179,10 +170,11 @@ def read_bounded(listed: str, path: str, read: FileReader, log: ProblemLog) -> b
     return content
 
 
-def _read(listed: str, path: str, read: FileReader, log: ProblemLog) -> bytes | None:
+def _read(layout: DatasetLayout, path: str, read: FileReader, log: ProblemLog) -> bytes | None:
     """Read one file; None, with a problem, where that fails."""
     try:
-        return read(listed)
+        # A file system may hold names with backslashes; the reader gets what it has listed.
+        return read(layout.listed_paths.get(path, path))
     except _READ_ERRORS as error:
         log.add(ProblemCode.FILE_UNREADABLE, f"{type(error).__name__}: {error}"[:200], place=path)
         return None

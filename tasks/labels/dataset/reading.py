@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import overload
 
 from tasks.labels.annotations import GeometryKind, ImageLabels
 from tasks.labels.dataset.addresses import LayoutKind, Split
@@ -49,7 +50,7 @@ class DatasetLabels:
     root: PurePosixPath
     layout: LayoutKind
     class_names: Mapping[int, str]
-    images: tuple[DatasetImage, ...]
+    images: DatasetImages
     labels_without_image: tuple[PurePosixPath, ...]
     problems: tuple[Problem, ...]
 
@@ -61,9 +62,7 @@ class DatasetLabels:
     def all_problems(self) -> Iterator[Problem]:
         """Yield the problems of the dataset, then those of each image."""
         yield from self.problems
-        for image in self.images:
-            if image.labels is not None:
-                yield from image.labels.problems
+        yield from self.images.problems()
 
 
 def read_dataset_labels(
@@ -78,17 +77,16 @@ def read_dataset_labels(
     label file has pixels but no size.
     """
     plan = plan_dataset(paths, read)
+    images = DatasetImages(plan, read, size_of_image)
     names = _NamesInUse(plan)
-    images = []
-    for image in iterate_images(plan, read, size_of_image=size_of_image):
+    for image in images.without_yolo():
         names.look_at(image)
-        images.append(image)
-    pixels = _pixels_not_normalised(plan, images)
+    pixels = _pixels_not_normalised(plan)
     return DatasetLabels(
         root=plan.layout.root,
         layout=plan.layout.kind,
         class_names=names.result(),
-        images=tuple(images),
+        images=images,
         labels_without_image=tuple(map(PurePosixPath, plan.labels_without_image)),
         problems=(*plan.problems, *names.problems(), *pixels),
     )
@@ -101,17 +99,83 @@ def iterate_images(
 
     `plan` is that of the same files; the others are as for `read_dataset_labels`.
     """
-    for path, label_files in zip(plan.layout.images, plan.layout.labels, strict=True):
-        labels: ImageLabels | None = plan.coco_labels.get(path)
-        label_format = LabelFormat.COCO if labels is not None else None
-        # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
-        own = label_files[0] if label_files else None
-        if own is not None and (labels is None or own.lower().endswith(".json")):
-            labels, label_format = plan.own_labels.get(path) or _read_own_file(
+    for path, own in zip(plan.layout.images, plan.layout.labels, strict=True):
+        yield _read_image(plan, read, path, own, size_of_image)
+
+
+def _read_image(
+    plan: DatasetPlan,
+    read: FileReader,
+    path: str,
+    own: str | None,
+    size_of_image: SizeOfImage | None,
+) -> DatasetImage:
+    """Read the labels of one image, from the file of its `own` if it has one."""
+    labels: ImageLabels | None = plan.coco_labels.get(path)
+    label_format = LabelFormat.COCO if labels is not None else None
+    # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
+    if own is not None and (labels is None or own.lower().endswith(".json")):
+        if path in plan.yolo:
+            labels, label_format = plan.yolo.of_image(path), LabelFormat.YOLO
+        elif path in plan.unreadable:
+            labels, label_format = plan.unreadable[path], None
+        else:
+            labels, label_format = _read_own_file(
                 plan, read, own, PurePosixPath(path), size_of_image
             )
-        image = labels.image if labels is not None else PurePosixPath(path)
-        yield DatasetImage(image, plan.splits.get(path), labels, label_format)
+    image = labels.image if labels is not None else PurePosixPath(path)
+    return DatasetImage(image, plan.splits.get(path), labels, label_format)
+
+
+class DatasetImages(Sequence[DatasetImage]):
+    """The images of a dataset; those with YOLO files or without labels are made when looked at."""
+
+    def __init__(
+        self, plan: DatasetPlan, read: FileReader, size_of_image: SizeOfImage | None
+    ) -> None:
+        self._plan, self._read = plan, read
+        self._kept = {
+            index: _read_image(plan, read, path, own, size_of_image)
+            for index, (path, own) in enumerate(
+                zip(plan.layout.images, plan.layout.labels, strict=True)
+            )
+            if path in plan.coco_labels or (own is not None and path not in plan.yolo)
+        }
+
+    def __len__(self) -> int:
+        return len(self._plan.layout.images)
+
+    @overload
+    def __getitem__(self, place: int) -> DatasetImage: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[DatasetImage, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> DatasetImage | tuple[DatasetImage, ...]:
+        if isinstance(place, slice):
+            return tuple([self[index] for index in range(len(self))[place]])
+        index = range(len(self))[place]
+        return self._kept.get(index) or self._make(index)
+
+    def __iter__(self) -> Iterator[DatasetImage]:
+        for index in range(len(self)):
+            yield self._kept.get(index) or self._make(index)
+
+    def _make(self, index: int) -> DatasetImage:
+        layout = self._plan.layout
+        return _read_image(self._plan, self._read, layout.images[index], layout.labels[index], None)
+
+    def without_yolo(self) -> Iterable[DatasetImage]:
+        """The images whose labels come from other files."""
+        return self._kept.values()
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems of each image."""
+        with_problems = self._plan.yolo.images_with_problems()
+        for index, path in enumerate(self._plan.layout.images):
+            if index in self._kept or path in with_problems:
+                labels = self[index].labels
+                yield from labels.problems if labels is not None else ()
 
 
 def _read_own_file(
@@ -123,7 +187,7 @@ def _read_own_file(
 ) -> tuple[ImageLabels, LabelFormat | None]:
     """Read the label file of one image in the format that its suffix and content tell."""
     source, log = PurePosixPath(path), label_log(path)
-    content = read_bounded(plan.listed_paths[path], path, read, log)
+    content = read_bounded(plan.layout, path, read, log)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
     suffix = source.suffix.lower()
@@ -160,7 +224,7 @@ class _NamesInUse:
 
     def __init__(self, plan: DatasetPlan) -> None:
         self._declared = dict(plan.class_names)
-        self._by_id: dict[int, str] = {}
+        self._by_id = dict(plan.yolo.class_names)
         self._without_id: set[str] = set()
         self._log = label_log(plan.layout.root)
         self._reported: set[tuple[int, str]] = set()
@@ -206,17 +270,9 @@ class _NamesInUse:
         return (*self._log.entries(), *undeclared.entries())
 
 
-def _pixels_not_normalised(plan: DatasetPlan, images: list[DatasetImage]) -> tuple[Problem, ...]:
+def _pixels_not_normalised(plan: DatasetPlan) -> tuple[Problem, ...]:
     """Find out whether the YOLO rows of a dataset are in pixels: most are over 1."""
-    rows = over = 0
-    for image in images:
-        if image.format is LabelFormat.YOLO and image.labels is not None:
-            rows += len(image.labels.labels)
-            over += sum(
-                problem.count
-                for problem in image.labels.problems
-                if problem.code == ProblemCode.COORD_OVER_ONE
-            )
+    rows, over = plan.yolo.row_count, plan.yolo.over_one
     if over * 2 <= rows or plan.yolo_geometry.kind is GeometryKind.KEYPOINTS:
         return ()
     log = label_log(plan.layout.root)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import ImageLabels
-from tasks.labels.formats.yolo.files import YoloFile, YoloFiles
+from tasks.labels.formats.yolo.files import YoloFiles, YoloLabels
 from tasks.labels.formats.yolo.geometry import YoloGeometry
 
 _BATCH_BYTES = 4 << 20
@@ -22,15 +23,16 @@ class YoloCollector:
 
     def __init__(self, names: Mapping[int, str]) -> None:
         self._names = names
-        self._waiting: list[YoloFile] = []
+        self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._read: list[YoloFiles] = []
-        self._images: list[str] = []
+        self._firsts: list[int] = []
+        self._sources: dict[str, str] = {}
 
     def add(self, image: str, source: str, content: bytes) -> None:
         """Take the label file of one image."""
-        self._waiting.append(YoloFile(PurePosixPath(image), PurePosixPath(source), content))
-        self._images.append(image)
+        self._waiting.append(content)
+        self._sources[image] = source
         self._waiting_bytes += len(content)
         if self._waiting_bytes > _BATCH_BYTES or len(self._waiting) >= _BATCH_FILES:
             self._read_waiting()
@@ -40,13 +42,52 @@ class YoloCollector:
         self._read_waiting()
         return sum((files.row_lengths for files in self._read), Counter())
 
-    def labels(self, geometry: YoloGeometry) -> dict[str, ImageLabels]:
+    def judge(self, geometry: YoloGeometry) -> DatasetYolo:
         """The labels of each image, by its path."""
         self._read_waiting()
-        found = [one for files in self._read for one in files.labels(geometry)]
-        return dict(zip(self._images, found, strict=True))
+        batches = [files.judge(geometry) for files in self._read]
+        return DatasetYolo(batches, self._firsts, self._sources)
 
     def _read_waiting(self) -> None:
         if self._waiting:
+            self._firsts.append(len(self._sources) - len(self._waiting))
             self._read.append(YoloFiles(self._waiting, self._names))
             self._waiting, self._waiting_bytes = [], 0
+
+
+class DatasetYolo:
+    """The labels of the images that have YOLO files, made when they are asked for.
+
+    `row_count` rows are labels, `over_one` of them have coordinates over 1; `class_names` are those
+    in use, by id.
+    """
+
+    def __init__(
+        self, batches: list[YoloLabels], firsts: list[int], sources: Mapping[str, str]
+    ) -> None:
+        self._batches, self._firsts, self._sources = batches, firsts, sources
+        self._positions = {image: position for position, image in enumerate(sources)}
+        self.row_count = sum(batch.row_count for batch in batches)
+        self.over_one = sum(batch.over_one for batch in batches)
+        self.class_names = {
+            class_id: name for batch in batches for class_id, name in batch.class_names.items()
+        }
+
+    def __contains__(self, image: str) -> bool:
+        return image in self._positions
+
+    def of_image(self, path: str) -> ImageLabels:
+        """The labels of an image that has such a file."""
+        position = self._positions[path]
+        batch = bisect_right(self._firsts, position) - 1
+        image, source = PurePosixPath(path), PurePosixPath(self._sources[path])
+        return self._batches[batch].of_image(position - self._firsts[batch], image, source)
+
+    def images_with_problems(self) -> set[str]:
+        """The images whose files have something wrong."""
+        images = list(self._sources)
+        return {
+            images[first + position]
+            for first, batch in zip(self._firsts, self._batches, strict=True)
+            for position in batch.files_with_problems
+        }

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
+import numpy as np
+
 from storage.errors import InvalidInputError
-from tasks.images.folder_scan import LABEL_SUFFIXES, FoundFile
-from tasks.labels.dataset.listed_files import ListedFile, clean_listing, clean_path
+from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
+from tasks.images.folder_scan import FoundFile
+from tasks.labels.dataset.files import usable_files
+from tasks.labels.dataset.listed_names import clean_path, take_paths_apart
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.projects.sources.source import SourceListing
 
@@ -108,12 +112,14 @@ class ArchiveSource:
             entries[path] = entry
         log = label_log()
         total = 0
-        for file in clean_listing((entry.filename for entry in self._archive.infolist()), log):
-            path = file.path
+        names, paths, _ = take_paths_apart(entry.filename for entry in self._archive.infolist())
+        for index in np.flatnonzero(usable_files(names, log, paths.__getitem__)).tolist():
+            path = paths[index]
             entry = entries[path]
-            if not file.is_image and file.suffix not in LABEL_SUFFIXES:
+            suffix = PurePosixPath(path).suffix.lower()
+            if suffix not in IMAGE_SUFFIXES and suffix not in LABEL_SUFFIXES:
                 continue
-            reason = self._reason_to_leave_out(entry, file)
+            reason = self._reason_to_leave_out(entry, path)
             if path in folders:
                 reason = "is a file and a folder in the archive"
             if reason is not None:
@@ -122,7 +128,7 @@ class ArchiveSource:
             total += entry.file_size
             self._members[path] = entry
             found = FoundFile(path, entry.file_size, _modified_at_ns(entry))
-            (listing.images if file.is_image else listing.label_files).append(found)
+            (listing.images if suffix in IMAGE_SUFFIXES else listing.label_files).append(found)
         if total > self._limits.max_total_bytes:
             raise InvalidInputError(
                 f"{self._path} declares {total:,} bytes of images and labels, more than the limit "
@@ -137,7 +143,7 @@ class ArchiveSource:
             files.sort(key=lambda one: one.relative_path.encode())
         return listing
 
-    def _reason_to_leave_out(self, entry: zipfile.ZipInfo, file: ListedFile) -> str | None:
+    def _reason_to_leave_out(self, entry: zipfile.ZipInfo, path: str) -> str | None:
         if entry.flag_bits & _ENCRYPTED:
             return "is encrypted; unpack it with its password and ingest the folder"
         if stat.S_ISLNK(entry.external_attr >> 16):
@@ -148,7 +154,7 @@ class ArchiveSource:
             return f"declares {entry.file_size:,} bytes, more than the limit"
         if entry.file_size > _HIGHEST_RATIO * max(entry.compress_size, 1):
             return "declares more bytes than its compression can give"
-        parts = [len(os.fsencode(part)) for part in file.path.split("/")]
+        parts = [len(os.fsencode(part)) for part in path.split("/")]
         if max(parts) > _LONGEST_NAME or sum(parts) + len(parts) > _LONGEST_PATH:
             return "has a name that is too long for a file system"
         return None

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from tasks.images.augmentation import Augmentation
 from tasks.labels.dataset.folders import UNSPLIT_NUMBER
+from tasks.labels.dataset.listed_names import ListedNames
+from tasks.labels.formats.yolo.numbers import Flags
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
-from tasks.releases.archive.member_names import Flags, MemberNames
 from tasks.releases.archive.members import (
     MemberError,
     MemberPlace,
@@ -126,7 +127,7 @@ def _equal(
 
 def note_split_sources(
     directory: ZipDirectory,
-    names: MemberNames,
+    names: ListedNames,
     images: Integers,
     splits: NDArray[np.int8],
     class_keys: Integers,

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.labels.dataset.pairing import NONE
+from tasks.labels.formats.yolo.numbers import Flags
 from tasks.releases.archive.directory import Integers, ZipDirectory
-from tasks.releases.archive.member_names import Flags
-from tasks.releases.dataset.pairing import NONE
 from tasks.releases.labels.row_counts import SPLITS
 from tasks.releases.statistics import IMAGE_ROWS_SCHEMA, LabelState, safe_text
 

@@ -13,11 +13,15 @@ from storage.errors import JobCancelledError
 from tasks.labels.annotations import GeometryKind
 from tasks.labels.formats.yolo.geometry import YoloDecision, YoloGeometry, decide_yolo_geometry
 from tasks.labels.formats.yolo.irregular import read_irregular
-from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.labels.formats.yolo.numbers import (
+    Flags,
+    LabelRows,
+    merge_rows,
+    parse_label_files,
+)
 from tasks.labels.formats.yolo.rows import geometries_of_counts, judge_rows
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.limits import ArchiveLimits
-from tasks.releases.archive.member_names import Flags
 from tasks.releases.archive.members import MemberBatch, read_batches
 from tasks.releases.labels.row_counts import RowCounts
 from tasks.releases.labels.trainer_view import keep_as_trainer, read_like_trainer

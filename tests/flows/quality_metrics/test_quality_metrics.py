@@ -14,7 +14,7 @@ from PIL import Image
 from storage.database.tables.jobs import JobStatus
 from storage.errors import VisionflowsError
 from storage.jobs.records import list_jobs
-from tasks.images.folder_scan import IMAGE_SUFFIXES
+from tasks.images.file_kinds import IMAGE_SUFFIXES
 from tasks.projects.registration_steps import register_project
 from tasks.quality.issues import BlurRule, QualityThresholds
 from tests.flows.artifacts import artifacts_of

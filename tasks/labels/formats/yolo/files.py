@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -35,23 +34,13 @@ from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.formats.yolo.irregular import read_irregular
 from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
 from tasks.labels.formats.yolo.rows import JudgedRows, judge_rows
-from tasks.labels.problems import label_log
-from tasks.reports.problem_log import Problem
+from tasks.labels.problems import ProblemCode, label_log
 
 _VISIBILITIES = {0.0: 0, 1.0: 1, 2.0: 2}
 # Line by line takes a tenth of the space; no honest file is as large.
 _MOST_AT_ONCE = 16 << 20
 # Code, line (None for the file), and what is wrong.
 _Found = tuple[str, int | None, str]
-
-
-@dataclass(frozen=True)
-class YoloFile:
-    """The label file of one image, with its whole content."""
-
-    image: PurePosixPath
-    source: PurePosixPath
-    content: bytes
 
 
 class YoloFiles:
@@ -62,15 +51,13 @@ class YoloFiles:
     `row_lengths` tells how many rows that are numbers have how many values.
     """
 
-    def __init__(self, files: Sequence[YoloFile], names: Mapping[int, str]) -> None:
+    def __init__(self, contents: Sequence[bytes], names: Mapping[int, str]) -> None:
         """Read a few megabytes of files: numbers take up to thirty times their space meanwhile.
 
         A class id that is not in `names` is kept under its number.
         """
         self._names = names
-        self._places = [(file.image, file.source) for file in files]
         self._found: dict[int, list[_Found]] = {}
-        contents = [file.content for file in files]
         large = [number for number, one in enumerate(contents) if len(one) > _MOST_AT_ONCE]
         rows, irregular = parse_label_files(
             [b"" if number in large else content for number, content in enumerate(contents)]
@@ -88,8 +75,8 @@ class YoloFiles:
         lengths, amounts = np.unique(self._rows.counts, return_counts=True)
         self.row_lengths = Counter(dict(zip(lengths.tolist(), amounts.tolist(), strict=True)))
 
-    def labels(self, geometry: YoloGeometry) -> list[ImageLabels]:
-        """The labels of each image, with what is wrong with its file in the order of the lines.
+    def judge(self, geometry: YoloGeometry) -> YoloLabels:
+        """Say what the rows hold.
 
         Raises:
             InvalidInputError: they hold keypoints, and nobody knows how many.
@@ -99,31 +86,15 @@ class YoloFiles:
                 "rows with keypoints can only be read with their keypoint_shape"
             )
         judged = judge_rows(self._rows, geometry, frozenset(self._names) or None)
-        found = {position: list(problems) for position, problems in self._found.items()}
-        files, lines = self._rows.files, self._rows.lines
-        for code, which, detail in judged.problems:
-            for row in which.tolist():
-                problem = (code, int(lines[row]), detail(row))
-                found.setdefault(int(files[row]), []).append(problem)
-        usable = _UsableRows(self._rows, judged, geometry, self._names)
-        return [
-            ImageLabels(image, source, usable.labels(position), _problems(source, problems))
-            if (problems := found.get(position))
-            else ImageLabels(image, source, usable.labels(position))
-            for position, (image, source) in enumerate(self._places)
-        ]
+        return YoloLabels(self._rows, judged, geometry, self._names, self._found)
 
 
-def _problems(source: PurePosixPath, found: list[_Found]) -> tuple[Problem, ...]:
-    """Put the problems of a file in the order of its lines, and bound their number."""
-    log = label_log(source)
-    for code, line, reason in sorted(found, key=lambda one: one[1] or 0):
-        log.add(code, reason, line)
-    return log.entries()
+class YoloLabels:
+    """The rows of some files that are labels, made into labels for one file at a time.
 
-
-class _UsableRows:
-    """The rows of some files that are labels, made into labels for one file at a time."""
+    `row_count` rows are labels, `over_one` have coordinates over 1; `class_names` are those in use,
+    by id, and `files_with_problems` positions of files.
+    """
 
     def __init__(
         self,
@@ -131,6 +102,7 @@ class _UsableRows:
         judged: JudgedRows,
         geometry: YoloGeometry,
         names: Mapping[int, str],
+        found: Mapping[int, list[_Found]],
     ) -> None:
         usable = np.flatnonzero(judged.is_usable)
         self._values = rows.values
@@ -140,13 +112,32 @@ class _UsableRows:
         self._kinds = judged.geometries[usable]
         self._dimensions = geometry.keypoint_shape[1] if geometry.keypoint_shape else 0
         self._classes = judged.classes[usable]
-        self._names = {one: class_name_of(names, one) for one in np.unique(self._classes).tolist()}
+        used = np.unique(self._classes).tolist()
+        self.class_names = {class_id: class_name_of(names, class_id) for class_id in used}
         file_count = int(rows.files[-1]) + 1 if len(rows) else 0
         self._ends: list[int] = np.searchsorted(
             rows.files[usable], np.arange(file_count), "right"
         ).tolist()
+        self.row_count = len(usable)
+        self.over_one = 0
+        self._found = {position: list(problems) for position, problems in found.items()}
+        for code, which, detail in judged.problems:
+            self.over_one += len(which) if code == ProblemCode.COORD_OVER_ONE else 0
+            for row in which.tolist():
+                problem = (code, int(rows.lines[row]), detail(row))
+                self._found.setdefault(int(rows.files[row]), []).append(problem)
+        self.files_with_problems = self._found.keys()
 
-    def labels(self, position: int) -> Sequence[Label]:
+    def of_image(self, position: int, image: PurePosixPath, source: PurePosixPath) -> ImageLabels:
+        """The labels of one file, with what is wrong with it in the order of the lines."""
+        if position not in self._found:
+            return ImageLabels(image, source, self._labels(position))
+        log = label_log(source)
+        for code, line, reason in sorted(self._found[position], key=lambda one: one[1] or 0):
+            log.add(code, reason, line)
+        return ImageLabels(image, source, self._labels(position), log.entries())
+
+    def _labels(self, position: int) -> Sequence[Label]:
         """The labels of a file, made when somebody looks at one."""
         if position >= len(self._ends):
             return ()
@@ -156,14 +147,14 @@ class _UsableRows:
     def classes(self, first: int, end: int) -> Sequence[tuple[int, str]]:
         """Id and name of the classes of some rows, each once."""
         used = dict.fromkeys(self._classes[first:end].tolist())
-        return [(class_id, self._names[class_id]) for class_id in used]
+        return [(class_id, self.class_names[class_id]) for class_id in used]
 
     def make(self, first: int, end: int) -> list[Label]:
         """Make the labels of some rows."""
         start = int(self._firsts[first])
         values = self._values[start : int(self._firsts[end - 1] + self._counts[end - 1])].tolist()
         return [
-            Label(self._names[class_id], self._shape(kind, values[at + 1 : at + count]),
+            Label(self.class_names[class_id], self._shape(kind, values[at + 1 : at + count]),
                   class_id, line=line)
             for kind, at, count, class_id, line in zip(
                 self._kinds[first:end].tolist(),
@@ -201,7 +192,7 @@ class _LabelsOfFile(LabelsOnDemand):
 
     __slots__ = ("_end", "_first", "_rows")
 
-    def __init__(self, rows: _UsableRows, first: int, end: int) -> None:
+    def __init__(self, rows: YoloLabels, first: int, end: int) -> None:
         super().__init__()
         self._rows, self._first, self._end = rows, first, end
 

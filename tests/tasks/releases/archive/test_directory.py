@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.labels.dataset.listed_names import take_names_apart
 from tasks.releases.archive.directory import read_zip_directory
 from tasks.releases.archive.errors import ReleaseError
 from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_checks import usable_members
-from tasks.releases.archive.member_names import take_names_apart
 from tasks.releases.archive.members import MemberError, place_of, read_batches, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.metadata import read_release_metadata
@@ -387,7 +387,7 @@ def test_members_in_any_order_do_not_overlap(tmp_path):
         archive._didModify = True
     directory, log = listed(path)
     assert directory.offsets.tolist() == sorted(directory.offsets.tolist(), reverse=True)
-    names = take_names_apart(directory)
+    names = take_names_apart(directory.names, directory.name_ends)
     _, readable = usable_members(directory, names, ArchiveLimits(), log)
     assert readable.all()
     assert totals(scan_release(path)) == ((2, 1, 1), 5, 5)

@@ -16,7 +16,7 @@ from tasks.labels.annotations import (
     OrientedBox,
     Polygon,
 )
-from tasks.labels.formats.yolo.files import YoloFile, YoloFiles, write_yolo
+from tasks.labels.formats.yolo.files import YoloFiles, write_yolo
 from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
     decide_yolo_geometry,
@@ -44,8 +44,7 @@ POSE_3 = YoloGeometry(GeometryKind.KEYPOINTS, (2, 3))
 
 def read(text: str | bytes, geometry=BOXES, names=NAMES):
     content = text.encode() if isinstance(text, str) else text
-    (found,) = YoloFiles([YoloFile(IMAGE, SOURCE, content)], names).labels(geometry)
-    return found
+    return YoloFiles([content], names).judge(geometry).of_image(0, IMAGE, SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +227,7 @@ def test_a_missing_keypoint_shape_is_inferred_from_the_row_length():
 
 def test_values_are_counted_as_they_are_read():
     content = b"\xef\xbb\xbf# 1 2 3\n0 1 2 3 4\r\n\r\n0\t1\t2\t3\t4 # 5\n1 2\n0 x 2 3 4 5 6\n"
-    files = [YoloFile(IMAGE, SOURCE, one) for one in (content, b"0 1 2 3 4\n0 1 2 3 4 5 6")]
+    files = [content, b"0 1 2 3 4\n0 1 2 3 4 5 6"]
     assert YoloFiles(files, NAMES).row_lengths == {5: 3, 7: 1}
 
 
@@ -292,12 +291,11 @@ def test_no_content_raises(content, geometry):
 
 
 def test_enormous_files_are_read_line_by_line_with_the_same_result(monkeypatch):
-    files = [
-        YoloFile(IMAGE, SOURCE, content)
-        for content in (b"0 .1 .1 .2 .1 .2 .2\n0 0.5 2 .1 .1\n", b"1 .5 .5 .1 .1", b"x\n" * 9)
-    ]
+    files = [b"0 .1 .1 .2 .1 .2 .2\n0 0.5 2 .1 .1\n", b"1 .5 .5 .1 .1", b"x\n" * 9]
     at_once = YoloFiles(files, NAMES)
     monkeypatch.setattr("tasks.labels.formats.yolo.files._MOST_AT_ONCE", 15)
     by_line = YoloFiles(files, NAMES)
     assert by_line.row_lengths == at_once.row_lengths == {7: 1, 5: 2}
-    assert by_line.labels(POLYGONS) == at_once.labels(POLYGONS)
+    by_line, at_once = by_line.judge(POLYGONS), at_once.judge(POLYGONS)
+    for number in range(3):
+        assert by_line.of_image(number, IMAGE, SOURCE) == at_once.of_image(number, IMAGE, SOURCE)

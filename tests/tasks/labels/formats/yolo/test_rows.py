@@ -18,7 +18,7 @@ from tasks.labels.annotations import (
     OrientedBox,
     Polygon,
 )
-from tasks.labels.formats.yolo.files import YoloFile, YoloFiles
+from tasks.labels.formats.yolo.files import YoloFiles
 from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.formats.yolo.numbers import parse_label_files
 from tasks.labels.formats.yolo.rows import judge_rows
@@ -49,11 +49,11 @@ SHORTEST, LONGEST = -1e-9, 1 + 1e-9
 
 def read(texts, geometry):
     """(file, line, class, geometry) of the labels, and (file, line, code) of problems."""
-    files = [
-        YoloFile(PurePosixPath(f"{n}.jpg"), PurePosixPath(f"{n}.txt"), text.encode())
-        for n, text in enumerate(texts)
+    judged = YoloFiles([text.encode() for text in texts], NAMES).judge(geometry)
+    found = [
+        judged.of_image(n, PurePosixPath(f"{n}.jpg"), PurePosixPath(f"{n}.txt"))
+        for n in range(len(texts))
     ]
-    found = YoloFiles(files, NAMES).labels(geometry)
     assert all(problem.reason for one in found for problem in one.problems)
     labels = [
         (int(one.source.stem), label.line, label.class_id, label.geometry)
@@ -177,9 +177,8 @@ def test_reasons_say_what_stands_there():
         "0 .5 .5 -.2 .2\n0 .5 .5 .2 1e999\n0 -.5 2 .2 .2\n1.5 .5 .5 .1 .1\n0 1 1\n"
         "0 .5 .5 .2 .2 7\n0 .50 .5 .2 .2\n8 .5 .5 .2 0"
     )
-    (found,) = YoloFiles(
-        [YoloFile(PurePosixPath("a.jpg"), PurePosixPath("a.txt"), text.encode())], NAMES
-    ).labels(YoloGeometry(GeometryKind.BOX))
+    judged = YoloFiles([text.encode()], NAMES).judge(YoloGeometry(GeometryKind.BOX))
+    found = judged.of_image(0, PurePosixPath("a.jpg"), PurePosixPath("a.txt"))
     assert [(one.line, one.reason) for one in found.problems] == [
         (1, "the row has the size -0.2 x 0.2"),
         (2, "inf is not finite"),

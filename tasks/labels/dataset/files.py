@@ -1,0 +1,151 @@
+"""The files of a dataset: images, labels, and those that describe it, found by their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+
+from tasks.images.file_kinds import DESCRIBING_KINDS, LABEL_KINDS, FileKind
+from tasks.labels.dataset.addresses import SPLIT_NAME, Split, split_of_name
+from tasks.labels.dataset.folders import UNSPLIT_NUMBER, DatasetFolders, read_folders
+from tasks.labels.dataset.listed_names import ListedNames, find_repeats
+from tasks.labels.formats.yolo.numbers import Flags, Integers
+from tasks.labels.problems import ProblemCode
+from tasks.reports.problem_log import ProblemLog
+
+_CLASS_LISTS = frozenset({b"classes.txt", b"obj.names", b"_darknet.labels", b"labels.txt"})
+# Files with the suffix of a label that are none, or only beside an image of the same name.
+_SPECIAL_NAME = (
+    r"(?is)^((readme|licen[cs]e|notice|requirements|notes?)[^0-9A-Za-z_\x80-\xff].*"
+    rf"|(classes|labels|{SPLIT_NAME.pattern})\.txt)$"
+)
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of the dataset that counts, as positions in its listing.
+
+    `images` and `candidates` for labels ascend; `json_above` are JSON files above the dataset.
+    `yaml_files` (candidates for data.yaml), `class_lists` (`classes.txt` and the like) and
+    `split_lists`, text files called after a split, begin with the nearest to the root.
+    """
+
+    folders: DatasetFolders
+    images: Integers
+    candidates: Integers
+    json_above: Integers
+    yaml_files: list[int]
+    class_lists: list[int]
+    split_lists: list[tuple[int, Split]]
+
+
+def usable_files(names: ListedNames, log: ProblemLog, shown: Callable[[int], str]) -> Flags:
+    """Find the files that may be used, the last of equals; `shown` gives the name of one."""
+    used = ~names.is_folder
+    reason = "leads outside the dataset, or is no name to use; it is never used"
+    unsafe = np.flatnonzero(used & names.is_unsafe).tolist()
+    log.add_each(ProblemCode.UNSAFE_PATH, unsafe, reason, shown)
+    used &= ~names.is_unsafe
+    files = np.flatnonzero(used)
+    used[files[find_repeats(names, files)[1]]] = False
+    return without_hidden(names, used, log)
+
+
+def without_hidden(names: ListedNames, used: Flags, log: ProblemLog) -> Flags:
+    """Leave out hidden files, noted together."""
+    ignored = int((used & names.is_hidden).sum())
+    if ignored:
+        reason = f"{ignored} hidden files, caches and resource files of desktops"
+        log.add(ProblemCode.FILES_IGNORED, reason)
+    return used & ~names.is_hidden
+
+
+def folders_of_interest(names: ListedNames, used: Flags) -> Flags:
+    """Which folders have images, labels, or files that describe a dataset."""
+    kinds = (FileKind.IMAGE, *LABEL_KINDS, *DESCRIBING_KINDS)
+    is_wanted = np.zeros(len(names.folders), bool)
+    is_wanted[names.folder_ids[used & np.isin(names.kinds, kinds)]] = True
+    return is_wanted
+
+
+def find_dataset_files(names: ListedNames, used: Flags) -> DatasetFiles:
+    """Sort the files of a listing, of which those `used` may be of a dataset at all."""
+    is_image = used & (names.kinds == FileKind.IMAGE)
+    is_label = used & np.isin(names.kinds, LABEL_KINDS)
+    labels = np.flatnonzero(is_label)
+    matches = pc.match_substring_regex(names.stems(labels, with_suffix=True), _SPECIAL_NAME)
+    special = labels[matches.to_numpy(zero_copy_only=False)]
+    is_label[special] = False
+    ids, size = names.folder_ids, len(names.folders)
+    folders = read_folders(
+        # Bytes that are no UTF-8 stay distinct.
+        list(map(os.fsdecode, names.folders)),
+        np.bincount(ids[is_image], minlength=size),
+        np.bincount(ids[is_label], minlength=size),
+        folders_of_interest(names, used),
+    )
+    inside, above = folders.is_inside[ids], folders.is_above[ids]
+    # data.yaml may lie above the folder of the images.
+    near = used & (inside | above)
+    lists = np.flatnonzero(near & (names.kinds == FileKind.NAMES)).tolist()
+    class_lists, split_lists = [], []
+    for file in [*special[near[special]].tolist(), *lists]:
+        name = names.file_name(file).lower()
+        split = split_of_name(os.fsdecode(name.removesuffix(b".txt")))
+        if name in _CLASS_LISTS:
+            class_lists.append(file)
+        elif split is None:
+            continue
+        elif folders.is_label_folder[ids[file]] or folders.splits[ids[file]] != UNSPLIT_NUMBER:
+            # An image called like a split keeps its label.
+            is_label[file] = True
+        else:
+            split_lists.append((file, split))
+    yaml_files = np.flatnonzero(near & (names.kinds == FileKind.YAML)).tolist()
+    is_json = is_label & near & ~inside & (names.kinds == FileKind.JSON)
+    return DatasetFiles(
+        folders=folders,
+        images=np.flatnonzero(is_image & inside),
+        candidates=np.flatnonzero(is_label & inside),
+        json_above=np.flatnonzero(is_json),
+        yaml_files=nearest_first(names, yaml_files),
+        class_lists=nearest_first(names, class_lists),
+        split_lists=sorted(split_lists, key=lambda one: _depth(names, one[0])),
+    )
+
+
+def _depth(names: ListedNames, file: int) -> tuple[int, bytes]:
+    """Order files by their depth, then by their names."""
+    name = names.name(file)
+    return name.count(b"/"), name
+
+
+def nearest_first(names: ListedNames, files: Iterable[int]) -> list[int]:
+    """Order files by their depth, then by their names."""
+    return sorted(files, key=lambda file: _depth(names, file))
+
+
+def note_other_datasets(
+    names: ListedNames,
+    used: Flags,
+    folders: DatasetFolders,
+    log: ProblemLog,
+    shown: Callable[[int], str],
+    shown_folder: Callable[[str], str] = str,
+) -> None:
+    """Note datasets beside the one that counts, and images outside of all.
+
+    `shown` gives the name of a file for people, `shown_folder` that of a folder.
+    """
+    outside = used & (names.kinds == FileKind.IMAGE) & folders.is_outside[names.folder_ids]
+    reason = "an image outside the dataset"
+    log.add_each(ProblemCode.DATASET_ROOT_EXTRA, np.flatnonzero(outside).tolist(), reason, shown)
+    root = shown_folder("/".join(folders.root) or ".")
+    for other, count in folders.other_roots:
+        reason = f"another dataset of {count} images beside the one in {root}"
+        place = shown_folder("/".join(other) or ".")
+        log.add(ProblemCode.DATASET_ROOT_EXTRA, reason, place=place)
