@@ -46,11 +46,22 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a database or a Prefect server: `make test-fast` leaves it out."""
+    """Mark what needs a database or a Prefect server: `make test-fast` leaves it out.
+
+    What takes longest comes first, so that at the end there are short tests for whoever is idle.
+    """
     for item in items:
         needs = {"postgresql", "prefect_api"} & set(getattr(item, "fixturenames", ()))
         if needs or item.path.is_relative_to(TESTS / "end_to_end"):
             item.add_marker(pytest.mark.services)
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Tests of a whole stack, which they share, then other long ones, then the rest."""
+    if "stack" in getattr(item, "fixturenames", ()):
+        return 0
+    return 1 if item.path.is_relative_to(TESTS / "end_to_end") else 2
 
 
 @pytest.fixture(scope="session")
