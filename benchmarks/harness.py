@@ -142,6 +142,8 @@ def scratch_home(workers: int = 2) -> Iterator[Path]:
             VISIONFLOWS_HOME=str(folder / "home"),
             VISIONFLOWS_POSTGRESQL_FOLDER=str(folder / "postgresql"),
             VISIONFLOWS_WORKERS=str(workers),
+            # Nothing outlives a benchmark.
+            VISIONFLOWS_SERVER_IDLE_MINUTES="0",
         )
         yield folder
 
@@ -150,15 +152,14 @@ def scratch_home(workers: int = 2) -> Iterator[Path]:
 def running_prefect() -> Iterator[None]:
     """A Prefect server that has started, outside of every figure, and says nothing."""
     from deployments.server.environment import prepare_prefect_environment
+    from deployments.server.shared import begin_serving
     from storage.settings import get_settings
 
     prepare_prefect_environment(get_settings(), log_level="ERROR")
     logging.disable(logging.WARNING)
-    from prefect.client.orchestration import get_client
+    begin_serving(get_settings())()
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with get_client(sync_client=True) as client:
-        client.hello()
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 

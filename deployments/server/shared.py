@@ -125,10 +125,14 @@ def begin_serving(settings: Settings) -> Callable[[], None]:
     return lambda: _wait(settings, server)
 
 
+def find_shared_server(settings: Settings) -> SharedServer | None:
+    """The server of this home if its process runs; it may still be starting."""
+    return _Files.of(settings).read()
+
+
 def describe_shared_server(settings: Settings) -> str | None:
     """A sentence about the server that commands share; None where none runs."""
-    files = _Files.of(settings)
-    server = files.read() if files.folder.is_dir() else None
+    files, server = _Files.of(settings), find_shared_server(settings)
     if server is None:
         return None
     use = "in use" if files.has_users() else f"ends {settings.server_idle_minutes:g} min after use"
