@@ -14,7 +14,6 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from storage.errors import InvalidInputError
 
@@ -195,5 +194,8 @@ def _noise_table(sigma: float) -> NDArray[np.int16]:
 
     Entry k is the quantile (k + 1/2) / 65536, so no noise is beyond 4.4 sigma.
     """
+    # Takes a quarter of a second, and most runs draw no noise.
+    from scipy.special import ndtri
+
     quantiles = ndtri((np.arange(1 << 16) + 0.5) / (1 << 16))
     return np.rint(quantiles * sigma).astype(np.int16)

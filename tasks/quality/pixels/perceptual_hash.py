@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.fftpack
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -113,6 +112,9 @@ def reduce_with_pillow(grey: Image.Image) -> NDArray[np.uint8]:
 
 
 def _perceptual_hash(reduction: NDArray[np.uint8]) -> str:
+    # Not imported by who measures nothing: it takes a quarter of a second.
+    import scipy.fftpack
+
     # The transform must be this one: others leave noise of 1e-14 where it gives exact zeros, and
     # that noise decides the bits of flat and regular images.
     frequencies = scipy.fftpack.dct(scipy.fftpack.dct(reduction, axis=0), axis=1)
