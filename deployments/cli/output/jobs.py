@@ -8,11 +8,8 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from deployments.cli.output.terminal import plain, print_plain, print_problem
+from deployments.cli.output.terminal import CANCELLED, plain, print_plain, print_problem
 from storage.jobs.records import JobRecord
-
-CANCELLED = 130
-"""Exit status of a run that was cancelled, as shells have it for Ctrl-C."""
 
 
 def job_as_json(job: JobRecord) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from rich.text import Text
 _WIDTH = None if sys.stdout.isatty() else 120
 _MOST_PROBLEMS = 10
 
+# Exit statuses, besides 0 where all is well and 2 where the command is not understood.
+FAILED, PARTLY_FAILED, CANCELLED = 1, 3, 130
+
 console = Console(highlight=False, width=_WIDTH)
 # For lists, one a line: a program that reads them gets whole lines.
 list_console = console if _WIDTH is None else Console(highlight=False, width=10_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
@@ -10,14 +11,19 @@ import typer
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.jobs import job_as_json
 from deployments.cli.output.runs import print_run
-from deployments.cli.run.here import prepare, run_flow
+from deployments.cli.run.here import prepare, run_each, run_flow
 from storage.inference.results import describe_run
 from storage.inference.runs import find_run
 from storage.jobs.records import find_job
 
 
 def collection_inference(
-    collection: Annotated[str, typer.Option(help="Name or id of the collection.")],
+    collections: Annotated[
+        list[str],
+        typer.Option(
+            "--collection", help="Name or id of a collection; may be given several times."
+        ),
+    ],
     model: Annotated[str, typer.Option(help="Name, id or path of a registered model.")],
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Objects must be more confident than this.")
@@ -54,42 +60,46 @@ def collection_inference(
 
     from tasks.inference.runs.order_steps import order_run
 
-    # Before anything starts: what cannot be run is refused at once.
-    order = order_run(
-        database,
-        collection=collection,
-        model=model,
-        threshold=threshold,
-        image_size=image_size,
-        class_mapping=mapping,
-        device=device,
-    )
+    def run_one(collection: str, deliver: Callable[[object], None]) -> None:
+        # Before anything starts: what cannot be run is refused at once.
+        order = order_run(
+            database,
+            collection=collection,
+            model=model,
+            threshold=threshold,
+            image_size=image_size,
+            class_mapping=mapping,
+            device=device,
+        )
 
-    def run_as_json(result: dict[str, Any]) -> dict[str, Any]:
-        run = find_run(database, result["run_id"])
-        job = find_job(database, UUID(result["job_id"]))
-        return {"job": job_as_json(job), "run": describe_run(database, run)}
+        def run_as_json(result: dict[str, Any]) -> dict[str, Any]:
+            run = find_run(database, result["run_id"])
+            job = find_job(database, UUID(result["job_id"]))
+            return {"job": job_as_json(job), "run": describe_run(database, run)}
 
-    run_flow(
-        "collection-inference",
-        {
-            "collection": collection,
-            # A path of this machine may not be there where the worker is.
-            "model": str(order.model_id) if remote else model,
-            "threshold": threshold,
-            "batch_size": batch_size,
-            "image_size": image_size,
-            "class_mapping": mapping,
-            "device": device,
-            "refresh": refresh,
-        },
-        database,
-        doing=f"{model} on {collection}",
-        remote=remote,
-        json_output=json_output,
-        show=lambda result: print_run(database, find_run(database, result["run_id"]), result),
-        as_json=run_as_json,
-    )
+        run_flow(
+            "collection-inference",
+            {
+                "collection": collection,
+                # A path of this machine may not be there where the worker is.
+                "model": str(order.model_id) if remote else model,
+                "threshold": threshold,
+                "batch_size": batch_size,
+                "image_size": image_size,
+                "class_mapping": mapping,
+                "device": device,
+                "refresh": refresh,
+            },
+            database,
+            doing=f"{model} on {collection}",
+            remote=remote,
+            json_output=json_output,
+            show=lambda result: print_run(database, find_run(database, result["run_id"]), result),
+            as_json=run_as_json,
+            deliver=deliver,
+        )
+
+    run_each(collections, run_one, json_output=json_output)
 
 
 def parse_class_mapping(

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from deployments.cli.output.terminal import print_json, print_problem
+import typer
+
+from deployments.cli.output.terminal import (
+    FAILED,
+    PARTLY_FAILED,
+    print_json,
+    print_plain,
+    print_problem,
+)
 from deployments.server.environment import (
     log_runs_to_file,
     named_server,
@@ -56,11 +64,12 @@ def run_flow(
     json_output: bool,
     show: Callable[[Any], None],
     as_json: Callable[[Any], object] = lambda result: result,
+    deliver: Callable[[object], None] = print_json,
 ) -> None:
     """Run a flow and show its result; here and on a worker it is the same.
 
     `parameters` are JSON values, `doing` is what the bar says (e.g. `Measuring gulls`), `show`
-    prints the result for people, and `as_json` makes of it what programs get.
+    prints the result for people, and `as_json` makes of it what `deliver` gives to programs.
 
     Raises:
         ConfigurationError: no server is named and the stack is not running.
@@ -77,13 +86,55 @@ def run_flow(
         outcome = _run_here(database, name, parameters, doing, with_bar=with_bar)
     result = outcome.result
     if result is not None and json_output:
-        print_json(as_json(result))
+        deliver(as_json(result))
     elif isinstance(result, dict) and result.get("already_running"):
         print_at_work(doing, result["job_id"])
     elif result is not None:
         show(result)
     if outcome.error is not None:
         raise VisionflowsError(outcome.error)
+
+
+def run_each(
+    inputs: Sequence[str],
+    run_one: Callable[[str, Callable[[object], None]], None],
+    *,
+    json_output: bool,
+) -> None:
+    """Run a flow for each of some inputs, and say at the end what became of each.
+
+    One that fails does not stop the others. `run_one` takes an input and what its JSON goes to; of
+    several, programs get one list, in which a failed one has `input` and `error`.
+
+    Raises:
+        VisionflowsError: the only input failed.
+        typer.Exit: a run was cancelled, or one of several failed.
+    """
+    inputs = list(dict.fromkeys(inputs))
+    if len(inputs) == 1:
+        run_one(inputs[0], print_json)
+        return
+    documents: list[object] = []
+    failures: dict[str, str] = {}
+
+    def deliver(document: object) -> None:
+        documents.extend(document if isinstance(document, list) else [document])
+
+    for name in inputs:
+        try:
+            run_one(name, deliver)
+        except (VisionflowsError, OSError) as error:
+            failures[name] = str(error)
+            documents.append({"input": name, "error": str(error)})
+    if json_output:
+        print_json(documents)
+    else:
+        for name in inputs:
+            print_plain(f"{name}: {'failed' if name in failures else 'done'}")
+    for name, reason in failures.items():
+        print_problem(f"Error: {name}: {reason}")
+    if failures:
+        raise typer.Exit(FAILED if len(failures) == len(inputs) else PARTLY_FAILED)
 
 
 def _run_here(

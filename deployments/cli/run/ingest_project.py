@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,17 +11,20 @@ from pydantic import ValidationError
 
 from deployments.cli.options import AcceptLossesOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.terminal import print_plain
-from deployments.cli.run.here import absolute, prepare, run_flow
+from deployments.cli.run.here import absolute, prepare, run_each, run_flow
 
 
 def ingest_project(
-    source: Annotated[
-        Path | None,
-        typer.Argument(help="Folder or ZIP file; left out, projects are compared with their own."),
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders or ZIP files; left out, projects are compared with their own.",
+            metavar="[SOURCE]...",
+        ),
     ] = None,
     project: Annotated[
         str | None,
-        typer.Option(help="Name or id of the project; left out, named after the source."),
+        typer.Option(help="Name or id of the project; left out, each is named after its source."),
     ] = None,
     mode: Annotated[
         Literal["copy", "link"],
@@ -63,14 +67,17 @@ def ingest_project(
 
       visionflows run ingest-project mussels.zip --project mussels
 
+      visionflows run ingest-project spring.zip summer.zip autumn
+
       visionflows run ingest-project --project mussels --augment hflip,r90 --tile 640
 
       visionflows run ingest-project
     """
-    if source is not None and not remote:
+    sources = sources or []
+    if len(sources) == 1 and not remote:
         from tasks.projects.sources.opening import check_is_source
 
-        check_is_source(source.expanduser())
+        check_is_source(sources[0].expanduser())
     database = prepare(verbose=verbose)
 
     from tasks.projects.generated.options import GenerationOptions
@@ -91,23 +98,28 @@ def ingest_project(
         place = {"augmentations": "--augment", "tiling": "--tile, --overlap or --background"}
         option = place.get(str(first["loc"][0]), f"--{first['loc'][0]}")
         raise typer.BadParameter(f"{option}: {first['msg']}.") from None
-    run_flow(
-        "ingest-project",
-        {
-            "source": absolute(source),
-            "project": project,
-            "mode": mode,
-            "generate": generate.model_dump(mode="json"),
-            "remove_generated": remove_generated,
-            "accept_losses": accept_losses,
-            "dry_run": dry_run,
-        },
-        database,
-        doing=f"Ingesting {project or (source and source.name) or 'projects'}",
-        remote=remote,
-        json_output=json_output,
-        show=lambda reports: _show(reports, is_preview=dry_run),
-    )
+
+    def run_one(source: str, deliver: Callable[[object], None]) -> None:
+        run_flow(
+            "ingest-project",
+            {
+                "source": absolute(Path(source)) if source else None,
+                "project": project,
+                "mode": mode,
+                "generate": generate.model_dump(mode="json"),
+                "remove_generated": remove_generated,
+                "accept_losses": accept_losses,
+                "dry_run": dry_run,
+            },
+            database,
+            doing=f"Ingesting {project or Path(source).name or 'projects'}",
+            remote=remote,
+            json_output=json_output,
+            show=lambda reports: _show(reports, is_preview=dry_run),
+            deliver=deliver,
+        )
+
+    run_each([str(source) for source in sources] or [""], run_one, json_output=json_output)
 
 
 def _show(reports: list[dict[str, Any]], *, is_preview: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.jobs import print_at_work
 from deployments.cli.output.releases import print_release, print_releases
 from deployments.cli.output.terminal import print_plain, print_problem
-from deployments.cli.run.here import absolute, prepare, run_flow
+from deployments.cli.run.here import absolute, prepare, run_each, run_flow
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
@@ -27,8 +28,9 @@ from storage.releases import (
 
 
 def build_release_stats(
-    archive: Annotated[
-        Path | None, typer.Argument(help="A ZIP archive; it is registered.", metavar="[PATH.zip]")
+    archives: Annotated[
+        list[Path] | None,
+        typer.Argument(help="ZIP archives; they are registered.", metavar="[PATH.zip]..."),
     ] = None,
     release: Annotated[str | None, typer.Option(help="Name or id of a registered release.")] = None,
     force: Annotated[
@@ -52,19 +54,28 @@ def build_release_stats(
     For example:
 
       visionflows run build-release-stats mussels-2026-05.zip
+
+      visionflows run build-release-stats *.zip
     """
+    if archives and release is not None:
+        raise InvalidInputError("Name either a PATH.zip or a --release.")
     database = prepare(verbose=verbose)
-    one = _choose(database, archive, release)
-    run_flow(
-        "build-release-stats",
-        {"release": "" if one is None else str(one.id), "force": force, "verify": verify},
-        database,
-        doing="Reading releases" if one is None else f"Reading {one.name}",
-        remote=remote,
-        json_output=json_output,
-        show=lambda result: _show(database, result["releases"], is_one=one is not None),
-        as_json=lambda result: _as_json(database, result["releases"]),
-    )
+
+    def run_one(archive: str, deliver: Callable[[object], None]) -> None:
+        one = _choose(database, archive, release)
+        run_flow(
+            "build-release-stats",
+            {"release": "" if one is None else str(one.id), "force": force, "verify": verify},
+            database,
+            doing="Reading releases" if one is None else f"Reading {one.name}",
+            remote=remote,
+            json_output=json_output,
+            show=lambda result: _show(database, result["releases"], is_one=one is not None),
+            as_json=lambda result: _as_json(database, result["releases"]),
+            deliver=deliver,
+        )
+
+    run_each([str(path) for path in archives or ()] or [""], run_one, json_output=json_output)
 
 
 def check_release_stats(
@@ -161,13 +172,11 @@ def create_release(
     )
 
 
-def _choose(database: Database, archive: Path | None, release: str | None) -> ReleaseRecord | None:
+def _choose(database: Database, archive: str, release: str | None) -> ReleaseRecord | None:
     """The release that is asked for; an archive is registered."""
-    if archive is not None and release is not None:
-        raise InvalidInputError("Name either a PATH.zip or a --release.")
     if release is not None:
         return find_release(database, release)
-    if archive is None:
+    if not archive:
         return None
     path = check_within_data_roots(archive, for_deployment=False)
     if not path.is_file():
