@@ -6,13 +6,13 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from storage.errors import InvalidInputError
 from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
 
 
-@dataclass(frozen=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """An image or label file in a folder."""
 
     relative_path: str
@@ -100,7 +100,7 @@ class _Scan:
                     if entry.is_symlink() and entry.is_dir():
                         self._leave_out(relative_path, "a link to a folder is not followed")
                         continue
-                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - speed
+                    suffix = relative_path[relative_path.rfind(".") :].lower()
                     if suffix in IMAGE_SUFFIXES:
                         self._look_at(entry, relative_path, self.found.files)
                     elif suffix in LABEL_SUFFIXES:
@@ -140,6 +140,8 @@ class _Scan:
 
 
 def _is_utf8(path: str) -> bool:
+    if path.isascii():
+        return True
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
