@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -123,7 +123,7 @@ def _read_image(
     return DatasetImage(image, plan.splits.get(path), labels, label_format)
 
 
-class DatasetImages(Collection[DatasetImage]):
+class DatasetImages:
     """The images of a dataset; those with YOLO files or without labels are made when looked at."""
 
     def __init__(self, plan: DatasetPlan, read_image: Callable[[int], DatasetImage]) -> None:
@@ -141,13 +141,11 @@ class DatasetImages(Collection[DatasetImage]):
         return len(self._plan.layout.images)
 
     def __getitem__(self, index: int) -> DatasetImage:
-        return self.kept.get(index) or self._read_image(range(len(self))[index])
+        index = range(len(self))[index]
+        return self.kept.get(index) or self._read_image(index)
 
     def __iter__(self) -> Iterator[DatasetImage]:
         return map(self.__getitem__, range(len(self)))
-
-    def __contains__(self, image: object) -> bool:
-        return any(one == image for one in self)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of each image."""

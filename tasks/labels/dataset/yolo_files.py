@@ -47,13 +47,12 @@ class DatasetYolo:
     def judge(self, geometry: YoloGeometry) -> None:
         """Say what the rows of all files hold."""
         self._read_waiting()
-        self._batches = [files.judge(geometry) for files in self._read]
-        self.row_count = sum(batch.row_count for batch in self._batches)
-        self.over_one = sum(batch.over_one for batch in self._batches)
+        for files in self._read:
+            files.judge(geometry)
+        self.row_count = sum(files.row_count for files in self._read)
+        self.over_one = sum(files.over_one for files in self._read)
         self.class_names = {
-            class_id: name
-            for batch in self._batches
-            for class_id, name in batch.class_names.items()
+            one: name for files in self._read for one, name in files.class_names.items()
         }
 
     def _read_waiting(self) -> None:
@@ -69,7 +68,7 @@ class DatasetYolo:
         """The labels of an image that has such a file."""
         position, source = self._sources[path]
         batch = bisect_right(self._firsts, position) - 1
-        return self._batches[batch].of_image(
+        return self._read[batch].of_image(
             position - self._firsts[batch], PurePosixPath(path), PurePosixPath(source)
         )
 
@@ -78,6 +77,6 @@ class DatasetYolo:
         images = list(self._sources)
         return {
             images[first + position]
-            for first, batch in zip(self._firsts, self._batches, strict=True)
-            for position in batch.files_with_problems
+            for first, files in zip(self._firsts, self._read, strict=True)
+            for position in files.found
         }
