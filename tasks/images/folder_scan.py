@@ -6,13 +6,13 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from storage.errors import InvalidInputError
 from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
 
 
-class FoundFile(NamedTuple):
+@dataclass(frozen=True)
+class FoundFile:
     """An image or label file in a folder."""
 
     relative_path: str

@@ -156,7 +156,7 @@ def find_repeats(
     starts, ends = names.starts[files].tolist(), names.ends[files].tolist()
     keys: list[bytes | str] = list(map(text.__getitem__, map(slice, starts, ends)))
     if not is_plain:
-        keys = [composed(os.fsdecode(one).lower()) for one in keys]
+        keys = [one if one.isascii() else composed(os.fsdecode(one).lower()) for one in keys]
     # Python's hashes are 64 bits with a secret of the process; equals are looked at.
     hashes = np.fromiter(map(hash, keys), np.int64, len(keys))
     order = np.argsort(hashes, kind="stable")
