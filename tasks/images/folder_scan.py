@@ -100,7 +100,7 @@ class _Scan:
                     if entry.is_symlink() and entry.is_dir():
                         self._leave_out(relative_path, "a link to a folder is not followed")
                         continue
-                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - speed
+                    suffix = relative_path[relative_path.rfind(".") :].lower()
                     if suffix in IMAGE_SUFFIXES:
                         self._look_at(entry, relative_path, self.found.files)
                     elif suffix in LABEL_SUFFIXES:
@@ -140,6 +140,8 @@ class _Scan:
 
 
 def _is_utf8(path: str) -> bool:
+    if path.isascii():
+        return True
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

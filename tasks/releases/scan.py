@@ -13,21 +13,9 @@ from numpy.typing import NDArray
 
 from tasks.images.file_kinds import FileKind
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
-from tasks.labels.dataset.files import (
-    DatasetFiles,
-    find_dataset_files,
-    folders_of_interest,
-    note_other_datasets,
-)
+from tasks.labels.dataset.files import DatasetFiles, folders_of_interest
 from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
-from tasks.labels.dataset.pairing import (
-    NONE,
-    Pairs,
-    json_files,
-    labels_without_image,
-    note_pairs,
-    pair_labels,
-)
+from tasks.labels.dataset.pairing import NONE, Pairs, find_and_pair
 from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
 from tasks.labels.formats.yolo.numbers import Flags
 from tasks.labels.problems import ProblemCode
@@ -106,7 +94,7 @@ class _Scan:
     ) -> ReleaseStatistics:
         """Go through all steps."""
         note_unusable_metadata(self.names, self.used, self._read, self.log)
-        files = self._find_files()
+        files, pairs = self._find_files()
         described = read_dataset_names(
             files.yaml_files[:_MOST_DESCRIPTIONS],
             files.class_lists[:_MOST_DESCRIPTIONS],
@@ -114,18 +102,11 @@ class _Scan:
             self._read,
         )
         for problem in described.problems:
-            self.log.add(
-                problem.code,
-                safe_text(problem.reason),
-                problem.line,
-                place=problem.place,
-            )
+            reason = safe_text(problem.reason)
+            self.log.add(problem.code, reason, problem.line, place=problem.place)
             self.log.count(problem.code, problem.count - 1)
         splits = self._find_splits(files, described)
-        pairs = pair_labels(self.names, files, _PRIORITY)
-        orphans = labels_without_image(self.names, files, pairs)
-        self._note_pairs(files, pairs, orphans)
-        has_collection = self._note_label_collections(files, pairs)
+        has_collection = self._note_uncounted(pairs)
         labels = self._labels_to_read(files, pairs)
         sums = scan_labels(
             self.descriptor,
@@ -140,7 +121,7 @@ class _Scan:
         classes = None if is_labelled else class_folders_of(self.names, files)
         facts = self._image_facts(files, pairs, splits, labels, sums, classes)
         self._note_leaks(files, splits)
-        orphan_splits = files.folders.splits[self.names.folder_ids[orphans]]
+        orphan_splits = files.folders.splits[self.names.folder_ids[pairs.orphans]]
         found = Findings(
             self.directory, files, described, pairs, labels.of_trainer, facts, sums, orphan_splits
         )
@@ -175,8 +156,8 @@ class _Scan:
         ]
         return find_splits(images, described.config, lists, self.log)
 
-    def _find_files(self) -> DatasetFiles:
-        """Find the files of the dataset.
+    def _find_files(self) -> tuple[DatasetFiles, Pairs]:
+        """Find the files of the dataset, and which belong together.
 
         Raises:
             ReleaseError: there are too many folders.
@@ -187,38 +168,28 @@ class _Scan:
                 f"Images and labels lie in {count} folders; {self.limits.folders} are allowed."
             )
             raise ReleaseError(ReleaseErrorCode.TOO_MANY_MEMBERS, message)
-        files = find_dataset_files(self.names, self.used)
-        note_other_datasets(
-            self.names, self.used, files.folders, self.log, self.directory.shown_name, safe_text
-        )
+        shown = self.directory.shown_name
+        files, pairs = find_and_pair(self.names, self.used, _PRIORITY, self.log, shown)
         if not len(files.images):
             self.log.add(ReleaseProblemCode.NO_IMAGES, "there are no images in the archive")
-        return files
+        self.log.add_each(
+            ProblemCode.ORPHAN_LABEL, pairs.orphans.tolist(), "belongs to no image", shown
+        )
+        return files, pairs
 
-    def _note_members(self, code: str, members: Integers, detail: str) -> None:
-        """Note a problem of some members."""
-        self.log.add_each(code, members.tolist(), detail, self.directory.shown_name)
-
-    def _note_pairs(self, files: DatasetFiles, pairs: Pairs, orphans: Integers) -> None:
-        """Note what is odd about images and their labels."""
-        note_pairs(self.names, files, pairs, self.log, self.directory.shown_name)
-        self._note_members(ProblemCode.ORPHAN_LABEL, orphans, "belongs to no image")
+    def _note_uncounted(self, pairs: Pairs) -> bool:
+        """Note labels of other formats; whether a file has those of many images (COCO)."""
         other = pairs.labels[pairs.labels != NONE]
         other = other[self.names.kinds[other] != FileKind.TEXT]
-        self._note_members(ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, other,
-                           "a label that is not YOLO text; only those are counted")  # fmt: skip
-
-    def _note_label_collections(self, files: DatasetFiles, pairs: Pairs) -> bool:
-        """Note files with the labels of many images (COCO, by its keys); whether there is one."""
         found = []
-        for member in json_files(self.names, files, pairs)[:_MOST_COLLECTIONS]:
+        for member in pairs.json_files[:_MOST_COLLECTIONS]:
             content = self._read(member) or b""
             if all(key in content for key in (b'"images"', b'"annotations"')):
                 found.append(member)
-        detail = "labels as COCO JSON; only YOLO labels are counted"
-        self._note_members(
-            ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, np.array(found, np.int64), detail
-        )
+        code, shown = ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, self.directory.shown_name
+        reason = "a label that is not YOLO text; only those are counted"
+        self.log.add_each(code, other.tolist(), reason, shown)
+        self.log.add_each(code, found, "labels as COCO JSON; only YOLO labels are counted", shown)
         return bool(found)
 
     def _labels_to_read(self, files: DatasetFiles, pairs: Pairs) -> _Labels:

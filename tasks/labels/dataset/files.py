@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow.compute as pc
@@ -106,46 +107,19 @@ def find_dataset_files(names: ListedNames, used: Flags) -> DatasetFiles:
         else:
             split_lists.append((file, split))
     yaml_files = np.flatnonzero(near & (names.kinds == FileKind.YAML)).tolist()
-    is_json = is_label & near & ~inside & (names.kinds == FileKind.JSON)
+    is_json = names.of_suffixes(lambda one: one == b".json") > 0
     return DatasetFiles(
         folders=folders,
         images=np.flatnonzero(is_image & inside),
         candidates=np.flatnonzero(is_label & inside),
-        json_above=np.flatnonzero(is_json),
-        yaml_files=nearest_first(names, yaml_files),
-        class_lists=nearest_first(names, class_lists),
-        split_lists=sorted(split_lists, key=lambda one: _depth(names, one[0])),
+        json_above=np.flatnonzero(is_json & is_label & near & ~inside),
+        yaml_files=sorted(yaml_files, key=partial(depth, names)),
+        class_lists=sorted(class_lists, key=partial(depth, names)),
+        split_lists=sorted(split_lists, key=lambda one: depth(names, one[0])),
     )
 
 
-def _depth(names: ListedNames, file: int) -> tuple[int, bytes]:
-    """Order files by their depth, then by their names."""
+def depth(names: ListedNames, file: int) -> tuple[int, bytes]:
+    """A key that orders files by their depth, then by their names."""
     name = names.name(file)
     return name.count(b"/"), name
-
-
-def nearest_first(names: ListedNames, files: Iterable[int]) -> list[int]:
-    """Order files by their depth, then by their names."""
-    return sorted(files, key=lambda file: _depth(names, file))
-
-
-def note_other_datasets(
-    names: ListedNames,
-    used: Flags,
-    folders: DatasetFolders,
-    log: ProblemLog,
-    shown: Callable[[int], str],
-    shown_folder: Callable[[str], str] = str,
-) -> None:
-    """Note datasets beside the one that counts, and images outside of all.
-
-    `shown` gives the name of a file for people, `shown_folder` that of a folder.
-    """
-    outside = used & (names.kinds == FileKind.IMAGE) & folders.is_outside[names.folder_ids]
-    reason = "an image outside the dataset"
-    log.add_each(ProblemCode.DATASET_ROOT_EXTRA, np.flatnonzero(outside).tolist(), reason, shown)
-    root = shown_folder("/".join(folders.root) or ".")
-    for other, count in folders.other_roots:
-        reason = f"another dataset of {count} images beside the one in {root}"
-        place = shown_folder("/".join(other) or ".")
-        log.add(ProblemCode.DATASET_ROOT_EXTRA, reason, place=place)

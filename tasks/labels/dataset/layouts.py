@@ -9,15 +9,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from tasks.labels.dataset.addresses import LayoutKind, Split
-from tasks.labels.dataset.files import find_dataset_files, note_other_datasets, usable_files
+from tasks.labels.dataset.files import usable_files
 from tasks.labels.dataset.listed_names import take_paths_apart
-from tasks.labels.dataset.pairing import (
-    NONE,
-    json_files,
-    labels_without_image,
-    note_pairs,
-    pair_labels,
-)
+from tasks.labels.dataset.pairing import NONE, find_and_pair
 from tasks.labels.dataset.splits import PlacedImages
 from tasks.labels.problems import label_log
 from tasks.reports.problem_log import Problem
@@ -63,17 +57,12 @@ def find_dataset(paths: Iterable[str]) -> DatasetLayout:
     log = label_log(PurePosixPath())
     names, cleaned, listed = take_paths_apart(paths)
 
-    def shown(file: int) -> str:
-        return cleaned[file]
-
     def named(files: Iterable[int]) -> tuple[str, ...]:
         return tuple([cleaned[file] for file in files])
 
+    shown = cleaned.__getitem__
     used = usable_files(names, log, shown)
-    files = find_dataset_files(names, used)
-    note_other_datasets(names, used, files.folders, log, shown)
-    pairs = pair_labels(names, files, LABEL_PRIORITY)
-    note_pairs(names, files, pairs, log, shown)
+    files, pairs = find_and_pair(names, used, LABEL_PRIORITY, log, shown)
     images = named(files.images.tolist())
     return DatasetLayout(
         root=PurePosixPath(*files.folders.root),
@@ -85,10 +74,10 @@ def find_dataset(paths: Iterable[str]) -> DatasetLayout:
         placed=PlacedImages(
             files.folders, names.folder_ids[files.images].astype(np.int64), lambda: list(images)
         ),
-        labels_without_image=named(labels_without_image(names, files, pairs).tolist()),
+        labels_without_image=named(pairs.orphans.tolist()),
         yaml_files=named(files.yaml_files),
         class_lists=named(files.class_lists),
-        json_files=named(json_files(names, files, pairs)),
+        json_files=named(pairs.json_files),
         split_lists=tuple([(cleaned[file], split) for file, split in files.split_lists]),
         listed_paths={} if listed is cleaned else dict(zip(cleaned, listed, strict=True)),
         problems=log.entries(),

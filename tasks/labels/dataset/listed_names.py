@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +16,13 @@ from tasks.images.file_kinds import KIND_OF_SUFFIX, FileKind
 from tasks.labels.formats.yolo.numbers import Flags, Integers
 
 _PER_CHUNK = 1 << 16
-_SLASH, _BACKSLASH, _DOT = 0x2F, 0x5C, 0x2E
+_SLASH, _BACKSLASH, _DOT, _COLON = b"/\\.:"
 _HIDDEN = re.compile(rb"(?:^|/)(?:\.|(?:__macosx|thumbs\.db|desktop\.ini)(?:/|$))", re.IGNORECASE)
 _SUFFIXES_OF_DESKTOPS = frozenset({b".db", b".ini"})
 _EMPTY_STEP = re.compile(rb"//|(?:^|/)\./")
+_UNSAFE = re.compile(rb"^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)|\0")
+# Folders above a file; deeper ones are only made to keep programs busy.
 _DEEPEST = 100
-"""Folders above a file; deeper ones are only made to keep programs busy."""
-Value = TypeVar("Value", np.bool_, np.uint8, np.int64)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class ListedNames:
 
     def of_suffixes(self, say: Callable[[bytes], int]) -> Integers:
         """Return what a function says of the suffix of each name, in lower case."""
-        return _each([one.lower() for one in self.suffixes], say, np.int64)[self.suffix_ids]
+        return _each([one.lower() for one in self.suffixes], say)[self.suffix_ids]
 
     def stems(self, files: Integers, *, with_suffix: bool = False) -> pa.Array:
         """Return the names of some files without their folders."""
@@ -86,13 +85,6 @@ def take_names_apart(text: bytes, bounds: Integers) -> ListedNames:
         text, bounds = _joined(map(_without_empty_steps, pieces))
         starts, ends = bounds[:-1], bounds[1:]
     octets = np.frombuffer(text, np.uint8)
-    is_unsafe = _unsafe_names(text, starts, ends)
-    is_folder = np.zeros(len(starts), bool)
-    filled = np.flatnonzero(ends > starts)
-    is_folder[filled] = octets[ends[filled] - 1] == _SLASH
-    slash_positions = np.flatnonzero(octets == _SLASH)
-    depths = np.searchsorted(slash_positions, ends) - np.searchsorted(slash_positions, starts)
-    is_unsafe |= depths > _DEEPEST
     slashes = _last_position(octets, _SLASH, starts, ends)
     stem_starts = np.where(slashes >= 0, slashes + 1, starts)
     dots = _last_position(octets, _DOT, starts, ends)
@@ -100,14 +92,23 @@ def take_names_apart(text: bytes, bounds: Integers) -> ListedNames:
     stem_ends = np.where(dots > stem_starts, dots, ends)
     folders, folder_ids = _distinct(text, starts, np.maximum(stem_starts - 1, starts))
     suffixes, suffix_ids = _distinct(text, stem_ends, ends)
-    kinds = _each(suffixes, _kind_of_suffix, np.uint8)[suffix_ids]
-    is_hidden = _each(folders, lambda one: bool(_HIDDEN.search(one)), np.bool_)[folder_ids]
+    kinds = _each(suffixes, _kind_of_suffix).astype(np.uint8)[suffix_ids]
+    is_hidden = _each(folders, lambda one: bool(_HIDDEN.search(one)))[folder_ids] > 0
     is_hidden |= kinds == FileKind.CACHE
-    named = np.flatnonzero(ends > stem_starts)
-    is_hidden[named] |= octets[stem_starts[named]] == _DOT
-    of_desktops = _each(suffixes, lambda one: one.lower() in _SUFFIXES_OF_DESKTOPS, np.bool_)
-    for index in np.flatnonzero(of_desktops[suffix_ids]).tolist():
+    is_unsafe = (ends == starts) | (slashes == starts) | _has(octets, 0, starts, ends)
+    is_unsafe |= _each(folders, _is_unsafe_folder)[folder_ids] > 0
+    is_folder = (stem_starts == ends) & (ends > starts)
+    named = np.flatnonzero(stem_starts < ends)
+    begins_with_dot = octets[stem_starts[named]] == _DOT
+    is_hidden[named] |= begins_with_dot
+    # Of names without their folders only these may be of desktops, or lead outside.
+    is_odd = _each(suffixes, lambda one: one.lower() in _SUFFIXES_OF_DESKTOPS)[suffix_ids] > 0
+    is_odd[named] |= begins_with_dot & (ends - stem_starts == 2)[named]
+    long = np.flatnonzero(ends - starts >= 2)
+    is_odd[long] |= octets[starts[long] + 1] == _COLON
+    for index in np.flatnonzero(is_odd).tolist():
         is_hidden[index] |= bool(_HIDDEN.search(text[stem_starts[index] : ends[index]]))
+        is_unsafe[index] |= bool(_UNSAFE.search(text[starts[index] : ends[index]]))
     return ListedNames(
         text, starts, ends, is_folder, is_hidden, is_unsafe, has_backslash, kinds,
         folders, folder_ids, suffixes, suffix_ids, stem_starts, stem_ends,
@@ -155,7 +156,7 @@ def find_repeats(
     starts, ends = names.starts[files].tolist(), names.ends[files].tolist()
     keys: list[bytes | str] = list(map(text.__getitem__, map(slice, starts, ends)))
     if not is_plain:
-        keys = [composed(os.fsdecode(one).lower()) for one in keys]
+        keys = [one if one.isascii() else composed(os.fsdecode(one).lower()) for one in keys]
     # Python's hashes are 64 bits with a secret of the process; equals are looked at.
     hashes = np.fromiter(map(hash, keys), np.int64, len(keys))
     order = np.argsort(hashes, kind="stable")
@@ -180,11 +181,13 @@ def _kind_of_suffix(suffix: bytes) -> FileKind:
     return KIND_OF_SUFFIX.get(os.fsdecode(suffix.lower()), FileKind.OTHER)
 
 
-def _each(
-    values: Sequence[bytes], say: Callable[[bytes], int], kind: type[Value]
-) -> NDArray[Value]:
-    """Say something of each value; there is one at least, so that ids of nothing find nothing."""
-    return np.array([*map(say, values), 0], kind)
+def _is_unsafe_folder(folder: bytes) -> bool:
+    return bool(_UNSAFE.search(folder)) or folder.count(b"/") >= _DEEPEST
+
+
+def _each(values: Sequence[bytes], say: Callable[[bytes], int]) -> Integers:
+    """Say something of each value; one more, so that ids of nothing find nothing."""
+    return np.array([*map(say, values), 0], np.int64)
 
 
 def _joined(names: Iterable[bytes]) -> tuple[bytes, Integers]:
@@ -239,24 +242,6 @@ def _last_position(
     positions = np.concatenate(([-1], np.flatnonzero(octets == value)))
     last = positions[np.searchsorted(positions, ends) - 1]
     return np.where(last >= starts, last, -1)
-
-
-def _unsafe_names(text: bytes, starts: Integers, ends: Integers) -> Flags:
-    """Find names that lead outside of the folder they are extracted to, or cannot be names."""
-    octets = np.frombuffer(text, np.uint8)
-    unsafe: Flags = ends == starts
-    unsafe |= _has(octets, 0, starts, ends)
-    filled = np.flatnonzero(~unsafe)
-    unsafe[filled[octets[starts[filled]] == _SLASH]] = True
-    long = np.flatnonzero(ends - starts >= 2)
-    drives = long[octets[starts[long] + 1] == ord(":")]
-    unsafe[drives[np.isin(octets[starts[drives]] | 0x20, np.arange(ord("a"), ord("z") + 1))]] = True
-    if b".." in text:
-        pairs = np.flatnonzero((octets[:-1] == _DOT) & (octets[1:] == _DOT))
-        for index in np.unique(np.searchsorted(starts, pairs, "right") - 1).tolist():
-            if b".." in text[starts[index] : ends[index]].split(b"/"):
-                unsafe[index] = True
-    return unsafe
 
 
 def _without_empty_steps(name: bytes) -> bytes:

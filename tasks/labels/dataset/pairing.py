@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.labels.dataset.files import DatasetFiles, nearest_first
+from tasks.images.file_kinds import FileKind
+from tasks.labels.dataset.addresses import Parts
+from tasks.labels.dataset.files import DatasetFiles, depth, find_dataset_files
 from tasks.labels.dataset.listed_names import ListedNames, composed, find_repeats
-from tasks.labels.formats.yolo.numbers import Integers
+from tasks.labels.formats.yolo.numbers import Flags, Integers
 from tasks.labels.problems import ProblemCode
 from tasks.reports.problem_log import ProblemLog
 
@@ -30,7 +33,9 @@ class Pairs:
     `labels` has one for each image, -1 where there is none. `owners` are the positions among the
     images of those that have the label: another than an image's own where several share a name, -1
     where there is none. `shadowed` are label files of images that have another, and `counting` the
-    one that counts instead of each. `orphans` are those of no image.
+    one that counts instead of each. `orphans`, of no image, lie in folders for labels or beside
+    images; `json_files`, of no image either, begin with the nearest to the root: one for all images
+    is the rule in other formats.
     """
 
     labels: Integers
@@ -38,6 +43,7 @@ class Pairs:
     shadowed: Integers
     counting: Integers
     orphans: Integers
+    json_files: list[int]
 
 
 def pair_labels(names: ListedNames, files: DatasetFiles, priority: Sequence[str]) -> Pairs:
@@ -87,12 +93,17 @@ def pair_labels(names: ListedNames, files: DatasetFiles, priority: Sequence[str]
     is_taken = owner_of_group[groups] != NONE
     others = np.delete(ordered, np.cumsum(sizes) - sizes)
     shadowed = others[is_taken[others]]
+    unused = np.concatenate((candidates[~is_taken], files.json_above))
+    is_json = names.of_suffixes(lambda one: one == b".json")[unused] > 0
+    is_expected = folders.is_label_folder.copy()
+    is_expected[names.folder_ids[images]] = True
     return Pairs(
         labels=np.where(is_owner, firsts[group_of_image], NONE),
         owners=owners,
         shadowed=candidates[shadowed],
         counting=firsts[groups[shadowed]],
-        orphans=candidates[~is_taken],
+        orphans=unused[~is_json & is_expected[names.folder_ids[unused]]],
+        json_files=sorted(unused[is_json].tolist(), key=partial(depth, names)),
     )
 
 
@@ -123,32 +134,43 @@ def _composed(names: ListedNames, values: pa.Array) -> pa.Array:
     return pa.array(map(os.fsencode, texts), pa.large_binary())
 
 
-def labels_without_image(names: ListedNames, files: DatasetFiles, pairs: Pairs) -> Integers:
-    """Find the label files of no image in folders for labels, or beside images.
+def find_and_pair(
+    names: ListedNames,
+    used: Flags,
+    priority: Sequence[str],
+    log: ProblemLog,
+    shown: Callable[[int], str],
+) -> tuple[DatasetFiles, Pairs]:
+    """Find the files of a dataset and pair them; what is odd about them is noted.
 
-    One JSON file for all images is the rule in other formats.
+    `used` are the files of the listing that may be of it; `priority` is as for `pair_labels`, and
+    `shown` gives the name of a file for people.
     """
-    is_expected = files.folders.is_label_folder.copy()
-    is_expected[names.folder_ids[files.images]] = True
-    is_json = names.of_suffixes(lambda one: one == b".json")[pairs.orphans] > 0
-    return pairs.orphans[is_expected[names.folder_ids[pairs.orphans]] & ~is_json]
+    files = find_dataset_files(names, used)
+    pairs = pair_labels(names, files, priority)
+    folders, code = files.folders, ProblemCode.DATASET_ROOT_EXTRA
+    outside = used & (names.kinds == FileKind.IMAGE) & folders.is_outside[names.folder_ids]
+    log.add_each(code, np.flatnonzero(outside).tolist(), "an image outside the dataset", shown)
+    for other, count in folders.other_roots:
+        reason = f"another dataset of {count} images beside the one in {_shown(folders.root)}"
+        log.add(code, reason, place=_shown(other))
+    _note_pairs(names, files, pairs, log, shown)
+    return files, pairs
 
 
-def json_files(names: ListedNames, files: DatasetFiles, pairs: Pairs) -> list[int]:
-    """Find the JSON files that belong to no single image, the nearest to the root first."""
-    found = np.concatenate((pairs.orphans, files.json_above))
-    is_json = names.of_suffixes(lambda one: one == b".json")[found] > 0
-    return nearest_first(names, found[is_json].tolist())
+def _shown(folder: Parts) -> str:
+    """The path of a folder for people."""
+    return os.fsencode("/".join(folder) or ".").decode(errors="backslashreplace")
 
 
-def note_pairs(
+def _note_pairs(
     names: ListedNames,
     files: DatasetFiles,
     pairs: Pairs,
     log: ProblemLog,
     shown: Callable[[int], str],
 ) -> None:
-    """Note what is odd about images and their labels; `shown` gives the name of a file."""
+    """Note what is odd about images and their labels."""
 
     def note(code: ProblemCode, found: Integers, others: Integers, reason: str) -> None:
         both = list(zip(found.tolist(), others.tolist(), strict=True))

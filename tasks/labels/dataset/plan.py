@@ -16,7 +16,7 @@ from tasks.labels.dataset.coco_files import CocoCollector
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
 from tasks.labels.dataset.splits import SplitList, find_splits
-from tasks.labels.dataset.yolo_files import DatasetYolo, YoloCollector
+from tasks.labels.dataset.yolo_files import DatasetYolo
 from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
 from tasks.labels.formats.pascal_voc import begins_at_pixel_zero
 from tasks.labels.formats.yolo.geometry import (
@@ -97,7 +97,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     for orphan in orphans:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
     names = described.names or coco.class_names
-    yolo = YoloCollector(names)
+    yolo = DatasetYolo(names)
     unreadable: dict[str, ImageLabels] = {}
     voc_begins_at_zero: str | None = None
     silent, unread = label_log(), label_log()
@@ -127,6 +127,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         task=config.task if config else None,
         dataset=config.file if config else layout.root,
     )
+    yolo.judge(decision.geometry)
     lists = [
         SplitList(path, split, partial(content_of, path)) for path, split in layout.split_lists
     ]
@@ -136,7 +137,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         layout=layout,
         class_names=names,
         yolo_geometry=decision.geometry,
-        yolo=yolo.judge(decision.geometry),
+        yolo=yolo,
         unreadable=unreadable,
         voc_counts_from_one=voc_begins_at_zero is None,
         flip_idx=config.flip_idx if config else None,

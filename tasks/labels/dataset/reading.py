@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
-from typing import overload
 
 from tasks.labels.annotations import GeometryKind, ImageLabels
 from tasks.labels.dataset.addresses import LayoutKind, Split
@@ -77,9 +77,9 @@ def read_dataset_labels(
     label file has pixels but no size.
     """
     plan = plan_dataset(paths, read)
-    images = DatasetImages(plan, read, size_of_image)
+    images = DatasetImages(plan, partial(_read_image, plan, read, size_of_image))
     names = _NamesInUse(plan)
-    for image in images.without_yolo():
+    for image in images.kept.values():
         names.look_at(image)
     pixels = _pixels_not_normalised(plan)
     return DatasetLabels(
@@ -99,18 +99,14 @@ def iterate_images(
 
     `plan` is that of the same files; the others are as for `read_dataset_labels`.
     """
-    for path, own in zip(plan.layout.images, plan.layout.labels, strict=True):
-        yield _read_image(plan, read, path, own, size_of_image)
+    return map(partial(_read_image, plan, read, size_of_image), range(len(plan.layout.images)))
 
 
 def _read_image(
-    plan: DatasetPlan,
-    read: FileReader,
-    path: str,
-    own: str | None,
-    size_of_image: SizeOfImage | None,
+    plan: DatasetPlan, read: FileReader, size_of_image: SizeOfImage | None, index: int
 ) -> DatasetImage:
-    """Read the labels of one image, from the file of its `own` if it has one."""
+    """Read the labels of one image, from the file of its own if it has one."""
+    path, own = plan.layout.images[index], plan.layout.labels[index]
     labels: ImageLabels | None = plan.coco_labels.get(path)
     label_format = LabelFormat.COCO if labels is not None else None
     # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
@@ -127,15 +123,14 @@ def _read_image(
     return DatasetImage(image, plan.splits.get(path), labels, label_format)
 
 
-class DatasetImages(Sequence[DatasetImage]):
+class DatasetImages:
     """The images of a dataset; those with YOLO files or without labels are made when looked at."""
 
-    def __init__(
-        self, plan: DatasetPlan, read: FileReader, size_of_image: SizeOfImage | None
-    ) -> None:
-        self._plan, self._read = plan, read
-        self._kept = {
-            index: _read_image(plan, read, path, own, size_of_image)
+    def __init__(self, plan: DatasetPlan, read_image: Callable[[int], DatasetImage]) -> None:
+        """Read the others; `read_image` reads one by its place."""
+        self._plan, self._read_image = plan, read_image
+        self.kept = {
+            index: read_image(index)
             for index, (path, own) in enumerate(
                 zip(plan.layout.images, plan.layout.labels, strict=True)
             )
@@ -145,35 +140,18 @@ class DatasetImages(Sequence[DatasetImage]):
     def __len__(self) -> int:
         return len(self._plan.layout.images)
 
-    @overload
-    def __getitem__(self, place: int) -> DatasetImage: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[DatasetImage, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> DatasetImage | tuple[DatasetImage, ...]:
-        if isinstance(place, slice):
-            return tuple([self[index] for index in range(len(self))[place]])
-        index = range(len(self))[place]
-        return self._kept.get(index) or self._make(index)
+    def __getitem__(self, index: int) -> DatasetImage:
+        index = range(len(self))[index]
+        return self.kept.get(index) or self._read_image(index)
 
     def __iter__(self) -> Iterator[DatasetImage]:
-        for index in range(len(self)):
-            yield self._kept.get(index) or self._make(index)
-
-    def _make(self, index: int) -> DatasetImage:
-        layout = self._plan.layout
-        return _read_image(self._plan, self._read, layout.images[index], layout.labels[index], None)
-
-    def without_yolo(self) -> Iterable[DatasetImage]:
-        """The images whose labels come from other files."""
-        return self._kept.values()
+        return map(self.__getitem__, range(len(self)))
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of each image."""
         with_problems = self._plan.yolo.images_with_problems()
         for index, path in enumerate(self._plan.layout.images):
-            if index in self._kept or path in with_problems:
+            if index in self.kept or path in with_problems:
                 labels = self[index].labels
                 yield from labels.problems if labels is not None else ()
 

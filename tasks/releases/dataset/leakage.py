@@ -159,13 +159,13 @@ def note_split_sources(
     firsts[groups[::-1]] = np.arange(len(groups))[::-1]
     found = np.flatnonzero(leaks)
     found = found[np.argsort(firsts[found])]
-    code = ReleaseProblemCode.SPLIT_LEAK_SOURCE
-    room = log.room(code)
-    for group in found[:room].tolist():
+
+    def told(group: int) -> str:
         in_splits = " and ".join(np.array(SPLIT_NAMES)[presence[group]].tolist())
-        detail = f"{sizes[group]} images of one source lie in {in_splits}, by their names"
-        log.add(code, detail, place=directory.shown_name(int(images[firsts[group]])))
-    log.count(code, max(len(found) - room, 0))
+        return f"{sizes[group]} images of one source lie in {in_splits}, by their names"
+
+    log.add_each(ReleaseProblemCode.SPLIT_LEAK_SOURCE, found.tolist(), told,
+                 lambda group: directory.shown_name(int(images[firsts[group]])))  # fmt: skip
 
 
 def find_near_leaks(

@@ -32,13 +32,13 @@ def test_labels_of_a_folder_are_opened_once(tmp_path, monkeypatch):
     folder = yolo_dataset(tmp_path / "source", "abc")
     scan = scan_image_folder(folder)
     opened: Counter[str] = Counter()
-    original = Path.read_bytes
+    original = open
 
-    def counting(path: Path) -> bytes:
-        opened[path.name] += 1
-        return original(path)
+    def counting(path: str, *options, **more):
+        opened[Path(path).name] += 1
+        return original(path, *options, **more)
 
-    monkeypatch.setattr(Path, "read_bytes", counting)
+    monkeypatch.setattr("builtins.open", counting)
     found = read_folder_labels(folder, scan, lambda _: None)
     assert sum(len(image.labels.labels) for image in found.images if image.labels) == 6
     assert opened == {"a.txt": 1, "b.txt": 1, "c.txt": 1, "data.yaml": 1}

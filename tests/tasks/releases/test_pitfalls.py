@@ -83,6 +83,7 @@ LISTS_YAML = b"train: train.txt\nval: val.txt\ntest: test.txt\nnames: [a, b]"
                 "__MACOSX/images/train/._a.jpg": b"",
                 "images/.DS_Store": b"",
                 "images/train/._a.jpg": b"",
+                "images/train/Thumbs.db": b"",
             },
             {"files_ignored"},
         ),
@@ -198,6 +199,14 @@ def test_labels_in_capitals_are_read_and_lost_for_training(tmp_path):
     found = scan(tmp_path, moved(lambda path: path.replace(".txt", ".TXT")))
     assert totals(found) == ((2, 1, 1), 5, 0)
     assert found.problem_totals == {"label_extension_case": 4}
+
+
+def test_an_image_that_the_trainer_does_not_look_for_keeps_its_label(tmp_path):
+    files = moved(lambda path: path.replace("train/a.jpg", "train/a.gif"))
+    found = scan(tmp_path, files)
+    assert totals(found) == ((2, 1, 1), 5, 3)
+    assert found.shapes.splits[0].dropped_images == 1
+    assert found.problem_totals == {}
 
 
 def test_two_images_of_one_name(tmp_path):

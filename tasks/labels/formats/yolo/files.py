@@ -32,8 +32,8 @@ from tasks.labels.formats.class_files import class_name_of
 from tasks.labels.formats.yolo import rows as columns
 from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.formats.yolo.irregular import read_irregular
-from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
-from tasks.labels.formats.yolo.rows import JudgedRows, judge_rows
+from tasks.labels.formats.yolo.numbers import merge_rows, parse_label_files
+from tasks.labels.formats.yolo.rows import judge_rows
 from tasks.labels.problems import ProblemCode, label_log
 
 _VISIBILITIES = {0.0: 0, 1.0: 1, 2.0: 2}
@@ -48,7 +48,10 @@ class YoloFiles:
 
     A row that cannot be read is left out and noted (commas, NaN, text, wrong numbers of values), a
     repeated one is noted and kept; positions outside the image do not leave a row out.
-    `row_lengths` tells how many rows that are numbers have how many values.
+    `row_lengths` tells how many rows that are numbers have how many values; `found` has what is
+    wrong with files, by their positions. Once it is known what they hold, `row_count` rows are
+    labels, which are made for one file at a time, `over_one` have coordinates over 1, and
+    `class_names` are in use, by id.
     """
 
     def __init__(self, contents: Sequence[bytes], names: Mapping[int, str]) -> None:
@@ -57,7 +60,7 @@ class YoloFiles:
         A class id that is not in `names` is kept under its number.
         """
         self._names = names
-        self._found: dict[int, list[_Found]] = {}
+        self.found: dict[int, list[_Found]] = {}
         large = [number for number, one in enumerate(contents) if len(one) > _MOST_AT_ONCE]
         rows, irregular = parse_label_files(
             [b"" if number in large else content for number, content in enumerate(contents)]
@@ -70,12 +73,12 @@ class YoloFiles:
         for position in irregular:
             by_line = read_irregular(contents[position], ids_by_name)
             more += [(position, line, values) for line, values in by_line.rows]
-            self._found[position] = by_line.problems
+            self.found[position] = by_line.problems
         self._rows = merge_rows(rows, more)
         lengths, amounts = np.unique(self._rows.counts, return_counts=True)
         self.row_lengths = Counter(dict(zip(lengths.tolist(), amounts.tolist(), strict=True)))
 
-    def judge(self, geometry: YoloGeometry) -> YoloLabels:
+    def judge(self, geometry: YoloGeometry) -> None:
         """Say what the rows hold.
 
         Raises:
@@ -85,27 +88,9 @@ class YoloFiles:
             raise InvalidInputError(
                 "rows with keypoints can only be read with their keypoint_shape"
             )
-        judged = judge_rows(self._rows, geometry, frozenset(self._names) or None)
-        return YoloLabels(self._rows, judged, geometry, self._names, self._found)
-
-
-class YoloLabels:
-    """The rows of some files that are labels, made into labels for one file at a time.
-
-    `row_count` rows are labels, `over_one` have coordinates over 1; `class_names` are those in use,
-    by id, and `files_with_problems` positions of files.
-    """
-
-    def __init__(
-        self,
-        rows: LabelRows,
-        judged: JudgedRows,
-        geometry: YoloGeometry,
-        names: Mapping[int, str],
-        found: Mapping[int, list[_Found]],
-    ) -> None:
+        rows = self._rows
+        judged = judge_rows(rows, geometry, frozenset(self._names) or None)
         usable = np.flatnonzero(judged.is_usable)
-        self._values = rows.values
         self._firsts = rows.firsts[usable]
         self._counts = judged.counts[usable]
         self._lines = rows.lines[usable]
@@ -113,27 +98,25 @@ class YoloLabels:
         self._dimensions = geometry.keypoint_shape[1] if geometry.keypoint_shape else 0
         self._classes = judged.classes[usable]
         used = np.unique(self._classes).tolist()
-        self.class_names = {class_id: class_name_of(names, class_id) for class_id in used}
+        self.class_names = {class_id: class_name_of(self._names, class_id) for class_id in used}
         file_count = int(rows.files[-1]) + 1 if len(rows) else 0
         self._ends: list[int] = np.searchsorted(
             rows.files[usable], np.arange(file_count), "right"
         ).tolist()
         self.row_count = len(usable)
         self.over_one = 0
-        self._found = {position: list(problems) for position, problems in found.items()}
         for code, which, detail in judged.problems:
             self.over_one += len(which) if code == ProblemCode.COORD_OVER_ONE else 0
             for row in which.tolist():
                 problem = (code, int(rows.lines[row]), detail(row))
-                self._found.setdefault(int(rows.files[row]), []).append(problem)
-        self.files_with_problems = self._found.keys()
+                self.found.setdefault(int(rows.files[row]), []).append(problem)
 
     def of_image(self, position: int, image: PurePosixPath, source: PurePosixPath) -> ImageLabels:
         """The labels of one file, with what is wrong with it in the order of the lines."""
-        if position not in self._found:
+        if position not in self.found:
             return ImageLabels(image, source, self._labels(position))
         log = label_log(source)
-        for code, line, reason in sorted(self._found[position], key=lambda one: one[1] or 0):
+        for code, line, reason in sorted(self.found[position], key=lambda one: one[1] or 0):
             log.add(code, reason, line)
         return ImageLabels(image, source, self._labels(position), log.entries())
 
@@ -152,7 +135,8 @@ class YoloLabels:
     def make(self, first: int, end: int) -> list[Label]:
         """Make the labels of some rows."""
         start = int(self._firsts[first])
-        values = self._values[start : int(self._firsts[end - 1] + self._counts[end - 1])].tolist()
+        stop = int(self._firsts[end - 1] + self._counts[end - 1])
+        values = self._rows.values[start:stop].tolist()
         return [
             Label(self.class_names[class_id], self._shape(kind, values[at + 1 : at + count]),
                   class_id, line=line)
@@ -192,7 +176,7 @@ class _LabelsOfFile(LabelsOnDemand):
 
     __slots__ = ("_end", "_first", "_rows")
 
-    def __init__(self, rows: YoloLabels, first: int, end: int) -> None:
+    def __init__(self, rows: YoloFiles, first: int, end: int) -> None:
         super().__init__()
         self._rows, self._first, self._end = rows, first, end
 

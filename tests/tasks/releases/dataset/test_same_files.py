@@ -10,16 +10,9 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.labels.dataset.files import find_dataset_files
 from tasks.labels.dataset.layouts import LABEL_PRIORITY, find_dataset
 from tasks.labels.dataset.listed_names import take_names_apart
-from tasks.labels.dataset.pairing import (
-    NONE,
-    json_files,
-    labels_without_image,
-    note_pairs,
-    pair_labels,
-)
+from tasks.labels.dataset.pairing import NONE, find_and_pair
 from tasks.releases.archive.directory import read_zip_directory
 from tasks.releases.archive.limits import DEFAULT_LIMITS
 from tasks.releases.archive.member_checks import usable_members
@@ -39,6 +32,7 @@ PATHS = st.builds(
     st.sampled_from(STEMS[:3]) | st.sampled_from(STEMS),
     st.sampled_from(SUFFIXES[:4]) | st.sampled_from(SUFFIXES),
 )
+NOTED = ("label_file_shadowed", "stem_shared", "label_extension_case", "dataset_root_extra")
 
 
 def found_in_folder(paths: list[str]) -> dict[str, object]:
@@ -53,9 +47,7 @@ def found_in_folder(paths: list[str]) -> dict[str, object]:
         "json": layout.json_files,
         "lists": layout.split_lists,
         "problems": sorted(
-            (problem.code, problem.place)
-            for problem in layout.problems
-            if problem.code in ("label_file_shadowed", "stem_shared", "label_extension_case")
+            (problem.code, problem.place) for problem in layout.problems if problem.code in NOTED
         ),
         # Which of two is named depends on the order of the listing.
         "conflicts": sum(problem.code == "case_conflict" for problem in layout.problems),
@@ -75,9 +67,9 @@ def found_in_archive(paths: list[str]) -> dict[str, object]:
         )
     names = take_names_apart(directory.names, directory.name_ends)
     used, _ = usable_members(directory, names, DEFAULT_LIMITS, log)
-    files = find_dataset_files(names, used)
-    pairs = pair_labels(names, files, LABEL_PRIORITY)
-    note_pairs(names, files, pairs, log, lambda member: names.name(member).decode())
+    files, pairs = find_and_pair(
+        names, used, LABEL_PRIORITY, log, lambda member: names.name(member).decode()
+    )
 
     def named(members) -> tuple[str, ...]:
         return tuple(names.name(member).decode() for member in members)
@@ -87,15 +79,13 @@ def found_in_archive(paths: list[str]) -> dict[str, object]:
         "root": "/".join(files.folders.root) or ".",
         "kind": files.folders.kind,
         "pairs": dict(zip(named(files.images), labels, strict=True)),
-        "orphans": set(named(labels_without_image(names, files, pairs))),
+        "orphans": set(named(pairs.orphans)),
         "yaml": named(files.yaml_files),
         "classes": named(files.class_lists),
-        "json": named(json_files(names, files, pairs)),
+        "json": named(pairs.json_files),
         "lists": tuple((named([member])[0], split) for member, split in files.split_lists),
         "problems": sorted(
-            (problem.code, problem.place)
-            for problem in log.entries()
-            if problem.code in ("label_file_shadowed", "stem_shared", "label_extension_case")
+            (problem.code, problem.place) for problem in log.entries() if problem.code in NOTED
         ),
         "conflicts": sum(problem.code == "case_conflict" for problem in log.entries()),
     }

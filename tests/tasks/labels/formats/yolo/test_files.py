@@ -44,7 +44,9 @@ POSE_3 = YoloGeometry(GeometryKind.KEYPOINTS, (2, 3))
 
 def read(text: str | bytes, geometry=BOXES, names=NAMES):
     content = text.encode() if isinstance(text, str) else text
-    return YoloFiles([content], names).judge(geometry).of_image(0, IMAGE, SOURCE)
+    files = YoloFiles([content], names)
+    files.judge(geometry)
+    return files.of_image(0, IMAGE, SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,7 @@ def test_enormous_files_are_read_line_by_line_with_the_same_result(monkeypatch):
     monkeypatch.setattr("tasks.labels.formats.yolo.files._MOST_AT_ONCE", 15)
     by_line = YoloFiles(files, NAMES)
     assert by_line.row_lengths == at_once.row_lengths == {7: 1, 5: 2}
-    by_line, at_once = by_line.judge(POLYGONS), at_once.judge(POLYGONS)
+    by_line.judge(POLYGONS)
+    at_once.judge(POLYGONS)
     for number in range(3):
         assert by_line.of_image(number, IMAGE, SOURCE) == at_once.of_image(number, IMAGE, SOURCE)

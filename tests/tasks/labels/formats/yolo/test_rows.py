@@ -49,9 +49,10 @@ SHORTEST, LONGEST = -1e-9, 1 + 1e-9
 
 def read(texts, geometry):
     """(file, line, class, geometry) of the labels, and (file, line, code) of problems."""
-    judged = YoloFiles([text.encode() for text in texts], NAMES).judge(geometry)
+    files = YoloFiles([text.encode() for text in texts], NAMES)
+    files.judge(geometry)
     found = [
-        judged.of_image(n, PurePosixPath(f"{n}.jpg"), PurePosixPath(f"{n}.txt"))
+        files.of_image(n, PurePosixPath(f"{n}.jpg"), PurePosixPath(f"{n}.txt"))
         for n in range(len(texts))
     ]
     assert all(problem.reason for one in found for problem in one.problems)
@@ -177,8 +178,9 @@ def test_reasons_say_what_stands_there():
         "0 .5 .5 -.2 .2\n0 .5 .5 .2 1e999\n0 -.5 2 .2 .2\n1.5 .5 .5 .1 .1\n0 1 1\n"
         "0 .5 .5 .2 .2 7\n0 .50 .5 .2 .2\n8 .5 .5 .2 0"
     )
-    judged = YoloFiles([text.encode()], NAMES).judge(YoloGeometry(GeometryKind.BOX))
-    found = judged.of_image(0, PurePosixPath("a.jpg"), PurePosixPath("a.txt"))
+    files = YoloFiles([text.encode()], NAMES)
+    files.judge(YoloGeometry(GeometryKind.BOX))
+    found = files.of_image(0, PurePosixPath("a.jpg"), PurePosixPath("a.txt"))
     assert [(one.line, one.reason) for one in found.problems] == [
         (1, "the row has the size -0.2 x 0.2"),
         (2, "inf is not finite"),
