@@ -8,24 +8,35 @@ from pathlib import Path
 
 from tasks.images.folder_scan import FolderScan
 from tasks.labels.dataset.reading import DatasetLabels, SizeOfImage, read_dataset_labels
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 
 _ROOM_BYTES = 64 << 20
 
 
-def read_folder_labels(folder: Path, scan: FolderScan, size_of_image: SizeOfImage) -> DatasetLabels:
+def read_folder_labels(
+    folder: Path,
+    scan: FolderScan,
+    size_of_image: SizeOfImage,
+    limits: DatasetLimits = DEFAULT_LIMITS,
+) -> DatasetLabels:
     """Read all labels of a folder.
 
     `size_of_image` looks up the size of an image whose label file has pixels but no size.
+
+    Raises:
+        InvalidInputError: there are more than the limits allow.
     """
+    limits.check_sum(folder, (file.size for file in scan.label_files))
 
     def read(path: str) -> bytes:
-        return (folder / path).read_bytes()
+        return limits.read_file(folder / path)
 
     read_once = reading_small_files_once(read)
     return read_dataset_labels(
         [file.relative_path for file in (*scan.files, *scan.label_files)],
         lambda path: read_once(path) if path.lower().endswith(".xml") else read(path),
         size_of_image=size_of_image,
+        limits=limits,
     )
 
 

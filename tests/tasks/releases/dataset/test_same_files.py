@@ -21,7 +21,6 @@ from tasks.labels.dataset.pairing import (
     pair_labels,
 )
 from tasks.releases.archive.directory import read_zip_directory
-from tasks.releases.archive.limits import DEFAULT_LIMITS
 from tasks.releases.archive.member_checks import usable_members
 from tasks.reports.problem_log import ProblemLog
 
@@ -74,7 +73,7 @@ def found_in_archive(paths: list[str]) -> dict[str, object]:
             file.fileno(), os.fstat(file.fileno()).st_size, Path("release.zip"), log
         )
     names = take_names_apart(directory.names, directory.name_ends)
-    used, _ = usable_members(directory, names, DEFAULT_LIMITS, log)
+    used, _ = usable_members(directory, names, log)
     files = find_dataset_files(names, used)
     pairs = pair_labels(names, files, LABEL_PRIORITY)
     note_pairs(names, files, pairs, log, lambda member: names.name(member).decode())
