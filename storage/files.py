@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
+
+from storage.errors import DiskFullError
 
 _FLUSHES_TOGETHER = 8
 
@@ -113,6 +116,21 @@ def file_lock(path: Path, *, wait: bool = True, shared: bool = False) -> Iterato
         # Closing alone would not do: a process forked meanwhile has the descriptor too.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Refuse to begin what there is no room for: `needed` bytes in a folder, which may be missing.
+
+    Raises:
+        DiskFullError: there is less; the message names the folder, what is needed and what is free.
+    """
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise DiskFullError(
+            f"{needed:,} bytes would be written to {folder}, where {free:,} are free; make room "
+            "or choose a folder on another disk. Nothing was written."
+        )
 
 
 def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> int:

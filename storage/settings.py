@@ -78,6 +78,42 @@ class Settings(BaseSettings):
         gt=0,
         description="Time limit for one image in a decoder that runs in a process of its own.",
     )
+    max_label_bytes: int = Field(
+        default=16 << 20,
+        ge=1,
+        description=(
+            "Label files of one image larger than this are not read (JSON, which may hold the "
+            "picture: four times this); reading one takes up to thirty times its size."
+        ),
+    )
+    max_label_file_bytes: int = Field(
+        default=1 << 30,
+        ge=1,
+        description="Files with the labels of many images (COCO) larger than this are not read.",
+    )
+    max_all_label_bytes: int = Field(
+        default=2 << 30,
+        ge=1,
+        description="Folders and archives whose label files are larger together are refused.",
+    )
+    max_classes: int = Field(
+        default=10_000,
+        ge=1,
+        description="Different classes of a dataset that are named and counted; more are reported.",
+    )
+    max_archive_members: int = Field(
+        default=5_000_000,
+        ge=1,
+        description="Archives with more members are refused.",
+    )
+    max_inflated_ratio: int = Field(
+        default=200,
+        ge=1,
+        description=(
+            "Archives are refused as attacks where a label file of 1 MiB or more, or all images "
+            "and labels together, inflate to more than this many times their size."
+        ),
+    )
     task_runner: TaskRunnerKind = Field(
         default=TaskRunnerKind.THREADS,
         description="What batches run on: threads, processes, dask, or ray (extras dask and ray).",

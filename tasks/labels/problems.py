@@ -65,6 +65,7 @@ class ProblemCode(StrEnum):
     CLASS_NAME_EMPTY = "class_name_empty"
     CLASS_NAME_INVALID = "class_name_invalid"
     CLASS_ID_GAP = "class_id_gap"
+    CLASSES_TOO_MANY = "classes_too_many"
     CLASS_NAMES_DIFFER = "class_names_differ"
     NC_MISMATCH = "nc_mismatch"
     YAML_DOWNLOAD_KEY = "yaml_download_key"

@@ -8,33 +8,40 @@ from pathlib import Path
 
 from tasks.images.folder_scan import FolderScan
 from tasks.labels.dataset.reading import DatasetLabels, SizeOfImage, read_dataset_labels
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 
 _ROOM_BYTES = 64 << 20
 
 
-def read_folder_labels(folder: Path, scan: FolderScan, size_of_image: SizeOfImage) -> DatasetLabels:
+def read_folder_labels(
+    folder: Path,
+    scan: FolderScan,
+    size_of_image: SizeOfImage,
+    limits: DatasetLimits = DEFAULT_LIMITS,
+) -> DatasetLabels:
     """Read all labels of a folder.
 
     `size_of_image` looks up the size of an image whose label file has pixels but no size.
+
+    Raises:
+        InvalidInputError: there are more than the limits allow.
     """
-    read = reader_of(folder)
+    limits.check_sum(folder, (file.size for file in scan.label_files))
+    read = reader_of(folder, limits)
     read_once = reading_small_files_once(read)
     return read_dataset_labels(
         [file.relative_path for file in (*scan.files, *scan.label_files)],
         lambda path: read_once(path) if path.lower().endswith(".xml") else read(path),
         size_of_image=size_of_image,
+        limits=limits,
     )
 
 
-def reader_of(folder: Path) -> Callable[[str], bytes]:
-    """Read whole files of a folder by their paths in it: many small ones, in half of the time."""
+def reader_of(folder: Path, limits: DatasetLimits) -> Callable[[str], bytes]:
+    """Reads whole label files of a folder by their paths in it."""
     root = f"{folder}/"
 
-    def read(path: str) -> bytes:
-        with open(root + path, "rb", buffering=0) as file:  # noqa: PTH123 - speed
-            return file.readall()
-
-    return read
+    return lambda path: limits.read_file(root + path)
 
 
 class LabelsAtHand:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import struct
 from collections.abc import Callable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +17,17 @@ import numpy as np
 
 from storage.records import ReleaseStatsSource
 from tasks.images.file_kinds import FileKind
-from tasks.labels.dataset.listed_names import ListedNames
+from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
 from tasks.labels.formats.yolo.numbers import Flags
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
+from tasks.releases.archive.attacks import refuse_attack
 from tasks.releases.archive.directory import (
-    FLAG_ENCRYPTED,
+    ZipDirectory,
     key_of_directory,
     read_directory_bytes,
-    sizes_and_offsets,
+    read_zip_directory,
 )
-from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
-from tasks.releases.archive.members import MemberError, MemberPlace, read_member
+from tasks.releases.archive.members import MemberError, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.problems import LISTED_PER_CODE, ReleaseProblemCode
 from tasks.releases.statistics import (
@@ -46,13 +44,9 @@ from tasks.reports.problem_log import ProblemLog
 
 STATISTICS_MEMBER = "metadata/dataset_stats.json"
 CONFIGURATION_MEMBER = "metadata/release_config.json"
-_RECORD = struct.Struct("<4s4x2H4xL8xH16x")
-_SIGNATURE = b"PK\1\2"
-_RECORD_SIZE = 46
-_LONGEST_WRAP = 4096
-_WRAP = re.compile(rb"[^/].*/", re.DOTALL)
+# Where statistics stand, and under which key.
+_PLACES = {STATISTICS_MEMBER: None, CONFIGURATION_MEMBER: "dataset_stats"}
 # A release has one or two; more are only there to keep programs busy.
-_MOST_OCCURRENCES = 10_000
 _MOST_JUDGED = 20
 _MOST_CLASSES = 100_000
 _LARGEST_COUNT = 1 << 53
@@ -60,7 +54,7 @@ _SPLIT_ALIASES = {"train": "train", "val": "val", "valid": "val", "validation": 
                   "test": "test"}  # fmt: skip
 
 
-def content_key(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:
+def content_key(path: Path, limits: DatasetLimits = DEFAULT_LIMITS) -> str:
     """Return the key of an archive's content, from one read of its central directory.
 
     Raises:
@@ -76,26 +70,32 @@ def content_key(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:
 
 
 def read_release_metadata(
-    path: Path, limits: ArchiveLimits = DEFAULT_LIMITS
+    path: Path, limits: DatasetLimits = DEFAULT_LIMITS
 ) -> ReleaseStatistics | None:
     """Read the statistics a release carries; None without usable ones: it must be scanned.
 
     `metadata/dataset_stats.json` counts, else `dataset_stats` of `metadata/release_config.json`.
-    The central directory is read once and one member inflated; no other member is looked at.
+    The central directory is read and one member inflated; no other member is looked at.
 
     Raises:
-        ReleaseError: the file is missing, or no usable ZIP.
+        ReleaseError: the file is missing, no usable ZIP, or an attack.
     """
     descriptor, file_size = open_archive(path)
     try:
         log = ProblemLog(limits.listed_per_code)
-        place, directory = read_directory_bytes(descriptor, file_size, path, log, limits)
-        for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
-            found = find_member(directory, member.encode(), place.shift)
-            if found is None:
+        directory = read_zip_directory(descriptor, file_size, path, log, limits)
+        names = take_names_apart(directory.names, directory.name_ends)
+        refuse_attack(directory, names, limits)
+        used = ~(names.is_folder | names.is_unsafe | names.is_hidden | directory.is_symlink)
+        for member, key in _PLACES.items():
+            found = _members_called(member, names, used)
+            if not found:
                 continue
+            # The shallowest counts, as that is where the dataset is which a scan counts; of equal
+            # names the last one, as when extracting.
+            best = min(reversed(found), key=lambda index: names.name(index).count(b"/"))
             try:
-                content = read_member(descriptor, found, place.start, limits.metadata_bytes, limits)
+                content = read_member(descriptor, directory, best, limits.metadata_bytes)
             except MemberError as error:
                 log.add(ReleaseProblemCode.METADATA_UNUSABLE, error.reason, place=member)
                 continue
@@ -103,54 +103,19 @@ def read_release_metadata(
             if isinstance(document, str):
                 log.add(ReleaseProblemCode.METADATA_UNUSABLE, document, place=member)
                 continue
-            return _statistics(
-                document,
-                key_of_directory(file_size, directory),
-                file_size,
-                place.declared_count,
-                log,
-            )
+            return _statistics(document, directory, log)
         return None
     finally:
         os.close(descriptor)
 
 
-def find_member(directory: bytes, name: bytes, shift: int) -> MemberPlace | None:
-    """Find one member in a central directory by its name, without reading the other records.
-
-    Folders may wrap the name, which has forward slashes. The shallowest counts, as that is where
-    the dataset is which a scan counts; of equal names the last one, as when extracting. A name that
-    leads outside is passed over. `shift` is the number of bytes before the archive.
-    """
-    end = len(directory)
-    best: tuple[int, int, int] | None = None
-    for _ in range(_MOST_OCCURRENCES):
-        position = directory.rfind(name, 0, end)
-        if position < 0:
-            break
-        end = position + len(name) - 1
-        start = directory.rfind(_SIGNATURE, max(0, position - _LONGEST_WRAP), position)
-        if start < 0:
-            continue
-        length = _RECORD.unpack_from(directory, start)[4]
-        wrap = directory[start + _RECORD_SIZE : position]
-        is_the_name = start + _RECORD_SIZE + length == position + len(name)
-        if not is_the_name or (wrap and not _WRAP.fullmatch(wrap)) or b".." in wrap.split(b"/"):
-            continue
-        depth = wrap.count(b"/")
-        if best is None or depth < best[0]:
-            best = depth, start, length
-        if not depth:
-            break
-    if best is None:
-        return None
-    _, start, length = best
-    _, flags, method, crc, _ = _RECORD.unpack_from(directory, start)
-    sizes, compressed, offsets = sizes_and_offsets(directory, np.array([start]), np.array([length]))
-    return MemberPlace(
-        int(offsets[0]) + shift, int(compressed[0]), int(sizes[0]), crc, method,
-        bool(flags & FLAG_ENCRYPTED),
-    )  # fmt: skip
+def _members_called(member: str, names: ListedNames, used: Flags) -> list[int]:
+    """The members of a name among those used; folders may wrap it."""
+    folder, _, file = member.encode().rpartition(b"/")
+    holds = [name == folder or name.endswith(b"/" + folder) for name in names.folders]
+    inside = np.array(holds, bool)[names.folder_ids]
+    found = np.flatnonzero(used & inside & (names.kinds == FileKind.JSON)).tolist()
+    return [index for index in found if names.name(index).endswith(b"/" + file)]
 
 
 def parse_metadata(content: bytes, key: str | None) -> dict[str, dict[str, int]] | str:
@@ -209,13 +174,8 @@ def note_unusable_metadata(
     `used` says which members are used at all; `read` returns None, with a problem noted, for one
     that cannot be read.
     """
-    for member, key in ((STATISTICS_MEMBER, None), (CONFIGURATION_MEMBER, "dataset_stats")):
-        folder, _, file = member.encode().rpartition(b"/")
-        holds = [name == folder or name.endswith(b"/" + folder) for name in names.folders]
-        inside = np.array(holds, bool)[names.folder_ids] if holds else np.zeros(len(used), bool)
-        found = np.flatnonzero(used & inside & (names.kinds == FileKind.JSON)).tolist()
-        named = (index for index in found if names.name(index).endswith(b"/" + file))
-        for index in islice(named, _MOST_JUDGED):
+    for member, key in _PLACES.items():
+        for index in _members_called(member, names, used)[:_MOST_JUDGED]:
             content = read(index)
             document = parse_metadata(content, key) if content is not None else {}
             # A configuration without statistics is nothing unusual.
@@ -224,11 +184,7 @@ def note_unusable_metadata(
 
 
 def _statistics(
-    counts: Mapping[str, Mapping[str, int]],
-    key: str,
-    file_size: int,
-    member_count: int,
-    log: ProblemLog,
+    counts: Mapping[str, Mapping[str, int]], directory: ZipDirectory, log: ProblemLog
 ) -> ReleaseStatistics:
     """Build the result from checked counts."""
     splits = counts["split_counts"]
@@ -241,9 +197,9 @@ def _statistics(
         classes = list(enumerate(names))
     return ReleaseStatistics(
         source=ReleaseStatsSource.METADATA,
-        content_key=key,
-        archive_size=file_size,
-        member_count=member_count,
+        content_key=directory.content_key,
+        archive_size=directory.file_size,
+        member_count=len(directory),
         train_image_count=splits.get("train", 0),
         val_image_count=splits.get("val", 0),
         test_image_count=splits.get("test", 0),

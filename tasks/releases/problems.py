@@ -24,7 +24,6 @@ class ReleaseProblemCode(StrEnum):
     MEMBER_ENCRYPTED = "member_encrypted"
     MEMBER_METHOD_UNSUPPORTED = "member_method_unsupported"
     MEMBER_TOO_LARGE = "member_too_large"
-    MEMBER_OVERLAPS = "member_overlaps"
     MEMBER_OUT_OF_BOUNDS = "member_out_of_bounds"
     MEMBER_BAD_HEADER = "member_bad_header"
     MEMBER_BAD_CRC = "member_bad_crc"
@@ -40,7 +39,6 @@ class ReleaseProblemCode(StrEnum):
     # About the dataset.
     METADATA_UNUSABLE = "metadata_unusable"
     LABEL_FORMAT_UNCOUNTED = "label_format_uncounted"
-    CLASSES_TOO_MANY = "classes_too_many"
     NO_LABELS = "no_labels"
     NO_IMAGES = "no_images"
     SPLIT_LEAK_EXACT = "split_leak_exact"

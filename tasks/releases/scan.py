@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.images.file_kinds import FileKind
+from tasks.images.file_kinds import DESCRIBING_KINDS, LABEL_KINDS, FileKind
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
 from tasks.labels.dataset.files import DatasetFiles, folders_of_interest
 from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
 from tasks.labels.dataset.pairing import NONE, Pairs, find_and_pair
 from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
 from tasks.labels.formats.yolo.numbers import Flags
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.labels.problems import ProblemCode
+from tasks.releases.archive.attacks import refuse_attack
 from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_directory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
-from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from tasks.releases.archive.member_checks import usable_members
-from tasks.releases.archive.members import MemberError, place_of, read_member
+from tasks.releases.archive.members import MemberError, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.dataset.class_folders import class_folder_names, class_folders_of
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
@@ -44,7 +45,7 @@ _MOST_COLLECTIONS = 10
 
 def scan_release(
     path: Path,
-    limits: ArchiveLimits = DEFAULT_LIMITS,
+    limits: DatasetLimits = DEFAULT_LIMITS,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> ReleaseStatistics:
@@ -54,7 +55,8 @@ def scan_release(
     `should_stop` is looked at between batches of labels.
 
     Raises:
-        ReleaseError: the file is missing, or no usable ZIP.
+        ReleaseError: the file is missing, no usable ZIP, or an attack.
+        InvalidInputError: it has more labels than are read.
         JobCancelledError: `should_stop` said so.
     """
     descriptor, file_size = open_archive(path)
@@ -80,14 +82,17 @@ class _Labels:
 class _Scan:
     """The steps of a scan, each in one method."""
 
-    def __init__(self, descriptor: int, file_size: int, path: Path, limits: ArchiveLimits) -> None:
+    def __init__(self, descriptor: int, file_size: int, path: Path, limits: DatasetLimits) -> None:
         self.descriptor, self.path, self.limits = descriptor, path, limits
         self.log = ProblemLog(limits.listed_per_code)
         self.directory: ZipDirectory = read_zip_directory(
             descriptor, file_size, path, self.log, limits
         )
         self.names: ListedNames = take_names_apart(self.directory.names, self.directory.name_ends)
-        self.used, self.readable = usable_members(self.directory, self.names, limits, self.log)
+        refuse_attack(self.directory, self.names, limits)
+        self.used, self.readable = usable_members(self.directory, self.names, self.log)
+        is_label = self.used & np.isin(self.names.kinds, (*LABEL_KINDS, *DESCRIBING_KINDS))
+        limits.check_sum(path, self.directory.sizes[is_label].tolist())
 
     def run(
         self, progress: Progress | None, should_stop: Callable[[], bool] | None
@@ -132,13 +137,7 @@ class _Scan:
         if not self.readable[member]:
             return None
         try:
-            return read_member(
-                self.descriptor,
-                place_of(self.directory, member),
-                self.directory.start,
-                self.limits.metadata_bytes,
-                self.limits,
-            )
+            return read_member(self.descriptor, self.directory, member, self.limits.metadata_bytes)
         except MemberError as error:
             self.log.add(error.code, error.reason, place=self.directory.shown_name(member))
             return None

@@ -86,8 +86,11 @@ def _note_dataset(found: Findings, log: ProblemLog) -> None:
     for problem in found.sums.decision_problems:
         log.add(problem.code, problem.reason)
     if found.sums.counts.uncounted:
-        detail = f"{found.sums.counts.uncounted} rows have more classes than are counted"
-        log.add(ReleaseProblemCode.CLASSES_TOO_MANY, detail)
+        detail = (
+            f"{found.sums.counts.uncounted} rows have more classes than are counted "
+            "(VISIONFLOWS_MAX_CLASSES)"
+        )
+        log.add(ProblemCode.CLASSES_TOO_MANY, detail)
     rows = int(found.sums.instances.sum())
     over = log.totals.get(ProblemCode.COORD_OVER_ONE, 0)
     if over * 2 > rows and found.sums.geometry.keypoint_shape is None:

@@ -37,6 +37,7 @@ from storage.releases import (
 )
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
+from tasks.labels.limit_steps import dataset_limits
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
@@ -234,11 +235,12 @@ def _compute(
     job: HeldJob, release: ReleaseRecord, options: BuildOptions, progress: _Progress
 ) -> ReleaseStatistics:
     """Take what the archive says of itself, or count its members."""
-    told = read_release_metadata(release.model_path)
+    limits = dataset_limits()
+    told = read_release_metadata(release.model_path, limits)
     if told is not None and not options.verify:
         return told
     counted = scan_release(
-        release.model_path, progress=progress, should_stop=lambda: job.should_stop
+        release.model_path, limits, progress=progress, should_stop=lambda: job.should_stop
     )
     if told is None:
         return counted

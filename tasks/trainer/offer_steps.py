@@ -11,6 +11,7 @@ from storage.projects.projects import ProjectRecord
 from tasks.images.folder_scan import scan_image_folder
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import image_size_of
+from tasks.labels.limit_steps import dataset_limits
 from tasks.trainer.candidates import select_candidates
 from tasks.trainer.planned_images import ProjectCandidates
 
@@ -41,14 +42,18 @@ def offer_project(
             "Make it readable, and run again."
         )
 
+    limits = dataset_limits()
+    limits.check_sum(project.path, (file.size for file in scan.label_files))
+
     def read(path: str) -> bytes:
         look()
-        return (project.path / path).read_bytes()
+        return limits.read_file(f"{project.path}/{path}")
 
     dataset = read_dataset_labels(
         [file.relative_path for file in (*scan.files, *scan.label_files)],
         read,
         size_of_image=lambda path: sizes.get(path.as_posix()),
+        limits=limits,
     )
     candidates, left_out = select_candidates(
         project.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from storage.database.connection import open_database
 from storage.errors import InvalidInputError
-from storage.files import remove_leftovers
+from storage.files import remove_leftovers, require_room
 from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.projects.projects import ProjectRecord
@@ -30,7 +30,7 @@ from tasks.running.decorators import task
 from tasks.snapshots import keep_snapshot
 from tasks.trainer.file_names import name_of_set
 from tasks.trainer.offer_steps import offer_project
-from tasks.training_sets.plan import TrainingSetOptions, plan_training_set
+from tasks.training_sets.plan import TrainingSetOptions, TrainingSetPlan, plan_training_set
 from tasks.training_sets.report import TrainingSetReport, training_set_report
 from tasks.training_sets.writer import (
     MANIFEST_SCHEMA,
@@ -91,6 +91,9 @@ def plan_set(
         workers=settings.workers,
         shortest_seconds=settings.shortest_chunk_seconds,
     )
+    folders = {project.name: project.path for project in projects}
+    if not output.exists():
+        _require_room(output, plan, folders)
     plan_file = output.with_name(f".{output.name}.{uuid4()}.tmp")
     metadata = {
         "flow": "prepare-training-set",
@@ -102,13 +105,24 @@ def plan_set(
         "keep_splits": str(options.keep_splits),
         "background_ratio": f"{options.background_ratio:g}",
     }
-    folders = {project.name: project.path for project in projects}
     try:
         write_plan(plan_file, plan, folders, chunks, metadata)
     except BaseException:
         plan_file.unlink(missing_ok=True)
         raise
     return PlannedSet(output, plan_file, plan.key, len(plan.images), plan.report)
+
+
+def _require_room(output: Path, plan: TrainingSetPlan, folders: Mapping[str, Path]) -> None:
+    """Refuse a set that its disk has no room for; images of the same disk are only linked."""
+    disk = output.parent.stat().st_dev
+    copied = {name for name, folder in folders.items() if folder.stat().st_dev != disk}
+    needed = sum(
+        len(image.label)
+        + (image.candidate.registered.file_size if image.candidate.project in copied else 0)
+        for image in plan.images
+    )
+    require_room(output.parent, needed)
 
 
 def resolve_output(output: str | None) -> Path | None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from storage.files import atomic_file, file_lock, remove_leftovers, write_files
+from storage.errors import DiskFullError
+from storage.files import (
+    atomic_file,
+    file_lock,
+    remove_leftovers,
+    require_room,
+    write_files,
+)
 from tests.storage.processes import kill, read_line, start_python
 
 WRITE_HALF = """
@@ -122,6 +130,19 @@ def test_a_name_as_long_as_names_can_be_is_no_obstacle(tmp_path: Path, durable: 
         temporary.write_text("whole")
     write_files(path.parent, {"y" * 255: b"whole"})
     assert names(path.parent) == ["x" * 255, "y" * 255]
+
+
+def test_what_there_is_no_room_for_is_refused_before_it_is_begun(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "there"
+    free = shutil.disk_usage(tmp_path).free
+    require_room(folder, 0)
+    require_room(folder, free // 2)
+    with pytest.raises(DiskFullError) as raised:
+        require_room(folder, 1 << 60)
+    message = str(raised.value)
+    assert message.startswith(f"{1 << 60:,} bytes would be written to {folder}, where ")
+    assert message.endswith("Nothing was written.")
+    assert names(tmp_path) == []
 
 
 HOLD_LOCK = """

@@ -23,13 +23,12 @@ from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
     decide_yolo_geometry,
 )
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits, FileTooLargeError
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog
 
 FileReader = Callable[[str], bytes]
 
-# The label file of one image: an honest one has a few kilobytes.
-MAX_LABEL_FILE_BYTES = 64 << 20
 # What folders and archives raise for a file that is damaged, encrypted or gone.
 _READ_ERRORS = (
     OSError,
@@ -65,9 +64,12 @@ class DatasetPlan:
     coco_labels: Mapping[str, ImageLabels]
     labels_without_image: tuple[str, ...]
     problems: tuple[Problem, ...]
+    limits: DatasetLimits
 
 
-def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
+def plan_dataset(
+    paths: Iterable[str], read: FileReader, limits: DatasetLimits = DEFAULT_LIMITS
+) -> DatasetPlan:
     """Find the (shallowest) dataset in a folder or archive, and decide how to read its labels.
 
     Reads data.yaml, class lists, COCO and YOLO files, and looks at every VOC file. The arguments
@@ -105,7 +107,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         source = label or ""
         suffix = source[-4:].lower()
         if suffix == ".txt":
-            content = read_bounded(layout, source, read, unread)
+            content = read_bounded(layout, source, read, unread, limits)
             if content is None:
                 unreadable[image] = ImageLabels(
                     PurePosixPath(image), PurePosixPath(source), (), unread.entries()
@@ -115,7 +117,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
                 yolo.add(image, source, content)
         elif suffix == ".xml" and voc_begins_at_zero is None:
             # A file that cannot be read is reported when its labels are.
-            content = read_bounded(layout, source, read, silent)
+            content = read_bounded(layout, source, read, silent, limits)
             if content is not None and begins_at_pixel_zero(content):
                 voc_begins_at_zero = source
     if voc_begins_at_zero is not None:
@@ -156,19 +158,21 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             *split_log.entries(),
             *log.entries(),
         ),
+        limits=limits,
     )
 
 
 def read_bounded(
-    layout: DatasetLayout, path: str, read: FileReader, log: ProblemLog
+    layout: DatasetLayout, path: str, read: FileReader, log: ProblemLog, limits: DatasetLimits
 ) -> bytes | None:
     """Read the label file of one image; None, with a problem, where it is unusable or too large."""
     content = _read(layout, path, read, log)
-    if content is not None and len(content) > MAX_LABEL_FILE_BYTES:
-        reason = f"{len(content)} bytes, more than {MAX_LABEL_FILE_BYTES}"
-        log.add(ProblemCode.FILE_TOO_LARGE, reason, place=path)
-        return None
-    return content
+    largest = limits.of_one_image(path)
+    if content is None or len(content) <= largest:
+        return content
+    error = FileTooLargeError(largest, "VISIONFLOWS_MAX_LABEL_BYTES")
+    log.add(ProblemCode.FILE_TOO_LARGE, str(error), place=path)
+    return None
 
 
 def _read(layout: DatasetLayout, path: str, read: FileReader, log: ProblemLog) -> bytes | None:
@@ -176,6 +180,9 @@ def _read(layout: DatasetLayout, path: str, read: FileReader, log: ProblemLog) -
     try:
         # A file system may hold names with backslashes; the reader gets what it has listed.
         return read(layout.listed_paths.get(path, path))
+    except FileTooLargeError as error:
+        log.add(ProblemCode.FILE_TOO_LARGE, str(error), place=path)
+        return None
     except _READ_ERRORS as error:
         log.add(ProblemCode.FILE_UNREADABLE, f"{type(error).__name__}: {error}"[:200], place=path)
         return None

@@ -16,6 +16,7 @@ from tasks.labels.formats.pascal_voc import read_pascal_voc
 from tasks.labels.formats.project_json import read_project_json
 from tasks.labels.formats.registry import LabelFormat, read_single_coco
 from tasks.labels.geometry import ImageSize
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, quoted
 
@@ -66,7 +67,11 @@ class DatasetLabels:
 
 
 def read_dataset_labels(
-    paths: Iterable[str], read: FileReader, *, size_of_image: SizeOfImage | None = None
+    paths: Iterable[str],
+    read: FileReader,
+    *,
+    size_of_image: SizeOfImage | None = None,
+    limits: DatasetLimits = DEFAULT_LIMITS,
 ) -> DatasetLabels:
     """Read all labels of the (shallowest) dataset in a folder or archive.
 
@@ -76,7 +81,7 @@ def read_dataset_labels(
     any other error (a cancelled job) passes through. `size_of_image` is asked for images whose
     label file has pixels but no size.
     """
-    plan = plan_dataset(paths, read)
+    plan = plan_dataset(paths, read, limits)
     images = DatasetImages(plan, partial(_read_image, plan, read, size_of_image))
     names = _NamesInUse(plan)
     for image in images.kept.values():
@@ -165,7 +170,7 @@ def _read_own_file(
 ) -> tuple[ImageLabels, LabelFormat | None]:
     """Read the label file of one image in the format that its suffix and content tell."""
     source, log = PurePosixPath(path), label_log(path)
-    content = read_bounded(plan.layout, path, read, log)
+    content = read_bounded(plan.layout, path, read, log, plan.limits)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
     suffix = source.suffix.lower()
@@ -202,6 +207,7 @@ class _NamesInUse:
 
     def __init__(self, plan: DatasetPlan) -> None:
         self._declared = dict(plan.class_names)
+        self._most = plan.limits.classes
         self._by_id = dict(plan.yolo.class_names)
         self._without_id: set[str] = set()
         self._log = label_log(plan.layout.root)
@@ -236,7 +242,10 @@ class _NamesInUse:
         known = set(names.values())
         new_names = sorted(self._without_id - known)
         names.update(enumerate(new_names, start=next_id))
-        return dict(sorted(names.items()))
+        if len(names) > self._most:
+            reason = f"{len(names)} classes; {self._most} are named (VISIONFLOWS_MAX_CLASSES)"
+            self._log.add(ProblemCode.CLASSES_TOO_MANY, reason)
+        return dict(sorted(names.items())[: self._most])
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the disagreements between label files, and between them and the declared names."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from storage.errors import ImageError
 from tasks.images.decoding import read_image_facts
@@ -15,6 +16,7 @@ from tasks.labels.dataset.reading import DatasetImage, iterate_images
 from tasks.labels.formats.registry import LabelConventions
 from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize, image_size_of
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.projects.sources.source import FileSource
 from tasks.reports.problem_log import Problem
 
@@ -53,6 +55,7 @@ def read_merged_dataset(
     source: FileSource | None,
     source_paths: frozenset[str],
     sizes: Mapping[str, ImageSize],
+    limits: DatasetLimits = DEFAULT_LIMITS,
 ) -> MergedDataset:
     """Read all labels of the dataset that there will be.
 
@@ -65,19 +68,23 @@ def read_merged_dataset(
         if known is not None:
             return known
         try:
-            facts = read_image_facts(read(path.as_posix()))
+            with opened(path.as_posix()) as stream:
+                facts = read_image_facts(stream.read())
         except (ImageError, OSError):
             return None
         return image_size_of(facts.width, facts.height)
 
-    def read(path: str) -> bytes:
+    def opened(path: str) -> BinaryIO:
         if source is not None and path in source_paths:
-            with source.open(path) as stream:
-                return stream.read()
-        return (folder / path).read_bytes()
+            return source.open(path)
+        return (folder / path).open("rb")
+
+    def read(path: str) -> bytes:
+        with opened(path) as stream:
+            return limits.read(stream)
 
     paths = folder_paths | source_paths
-    plan = plan_dataset(sorted(paths), read)
+    plan = plan_dataset(sorted(paths), read, limits)
     images = {
         image.path.as_posix(): image for image in iterate_images(plan, read, size_of_image=size_of)
     }

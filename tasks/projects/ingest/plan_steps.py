@@ -12,6 +12,7 @@ from uuid import UUID
 
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
+from storage.files import require_room
 from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference
 from storage.projects.images import known_files, known_labels_fingerprint, known_sizes
@@ -25,9 +26,12 @@ from storage.projects.ingests import (
     plan_staged_files,
 )
 from storage.projects.projects import find_project
+from storage.settings import get_settings
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.geometry import image_size_of
+from tasks.labels.limit_steps import dataset_limits
+from tasks.labels.limits import FileTooLargeError
 from tasks.projects.generated.generation import labels_of, wanted_keys
 from tasks.projects.generated.images import KnownGeneration
 from tasks.projects.generated.merged_dataset import MergedDataset, read_merged_dataset
@@ -100,15 +104,35 @@ def make_plan(
             != known_labels_fingerprint(database, target.project_id),
         )
         return _with_staged(folder, plan, staged)
-    with closing(open_source(target.source)) as source:
+    with closing(open_source(target.source, dataset_limits())) as source:
         listing = source.list_files()
         if not listing.images:
             reasons = f" Left out: {'; '.join(listing.problems[:3])}." if listing.problems else ""
             raise InvalidInputError(f"There is no image in {target.source}.{reasons}")
+        listing = _with_readable_labels(folder, listing)
         if not target.is_new:
             listing = _with_classes_of_project(folder, database, listing, source)
             listing = without_labels_changed_since(listing, source, target.path, folder.there)
         return _with_staged(folder, _plan_files(folder, listing, source), staged)
+
+
+def _with_readable_labels(folder: _Folder, listing: SourceListing) -> SourceListing:
+    """Leave out label files that nobody would read.
+
+    Raises:
+        InvalidInputError: those of the project and the source are too large together.
+    """
+    limits = dataset_limits()
+    sizes = {file.relative_path: file.size for file in folder.scan.label_files}
+    sizes |= {file.relative_path: file.size for file in listing.label_files}
+    limits.check_sum(folder.target.source, sizes.values())
+    reason = FileTooLargeError(limits.file_bytes, "VISIONFLOWS_MAX_LABEL_FILE_BYTES")
+    too_large = {one.relative_path for one in listing.label_files if one.size > limits.file_bytes}
+    return SourceListing(
+        listing.images,
+        [file for file in listing.label_files if file.relative_path not in too_large],
+        [*listing.problems, *(f"{path}: {reason}" for path in sorted(too_large))],
+    )
 
 
 def _with_classes_of_project(
@@ -129,12 +153,14 @@ def _with_classes_of_project(
     if all(folder.has(file) for file in naming):
         return listing
 
+    limits = dataset_limits()
+
     def read(path: str) -> bytes:
         with source.open(path) as stream:
-            return stream.read()
+            return limits.read(stream)
 
     paths = [file.relative_path for file in (*listing.images, *naming)]
-    names = plan_dataset(paths, read).class_names
+    names = plan_dataset(paths, read, limits).class_names
     for class_id, name in names.items():
         if known.get(str(class_id), name) != name:
             raise InvalidInputError(
@@ -318,6 +344,7 @@ def _merged(
         source,
         source_paths,
         {path: size for path, size in known.items() if size is not None},
+        dataset_limits(),
     )
 
 
@@ -333,7 +360,11 @@ class PlannedIngest:
 
 @task(run_name="plan")
 def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
-    """Fix what is to be staged and cut it into chunks."""
+    """Fix what is to be staged and cut it into chunks.
+
+    Raises:
+        DiskFullError: there is no room for it; generated images come on top.
+    """
     database = open_database()
     # An attempt whose answer was lost has planned everything already.
     if open_chunks := list_open_chunks(database, job):
@@ -342,6 +373,14 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
     if plan.is_empty:
         plan_job(database, job, [])
         return PlannedIngest([], False, plan.unchanged, plan.problems)
+    # Staged files are renamed into their project: on the same disk, and not written twice.
+    largest = get_settings().max_image_bytes
+    copied = (
+        file.size
+        for file in plan.files
+        if not file.is_known and (file.size <= largest or not file.is_image)
+    )
+    require_room(project_folders().root, sum(copied))
     staged = {row.id for row in begin_ingest(database, target.as_ingest())}
     if not staged.issuperset(plan.kept):
         plan = make_plan(database, target)
@@ -372,7 +411,7 @@ class StagedDataset:
         if target.source is None:
             self.merged = _merged(folder.scan, target, None, frozenset(), folder.sizes)
         else:
-            with closing(open_source(target.source)) as source:
+            with closing(open_source(target.source, dataset_limits())) as source:
                 source.list_files()
                 self.merged = _merged(folder.scan, target, source, staged, folder.sizes)
         self._generated = {one.path: one for one in folder.generations if one.path not in staged}

@@ -27,6 +27,7 @@ from storage.projects.ingests import (
 from storage.settings import get_settings
 from tasks.images.decoding import DecodedImage, decode_image
 from tasks.images.files import ImageLimits, read_image_file
+from tasks.labels.limit_steps import dataset_limits
 from tasks.projects.generated.generation import GeneratedContent, generate_contents
 from tasks.projects.ingest.copying import (
     CopiedFile,
@@ -219,7 +220,7 @@ _reading_labels = threading.Lock()
 @lru_cache(maxsize=1)
 def _source_of(_job: JobReference, path: Path) -> FileSource:
     """The source, opened once by each process: listing a large archive takes seconds."""
-    source = open_source(path)
+    source = open_source(path, dataset_limits())
     source.list_files()
     return source
 

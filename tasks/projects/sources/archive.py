@@ -4,203 +4,156 @@ from __future__ import annotations
 
 import calendar
 import os
-import stat
-import threading
-import zipfile
-import zlib
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
-from storage.errors import InvalidInputError
 from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
 from tasks.images.folder_scan import FoundFile
-from tasks.labels.dataset.files import usable_files
-from tasks.labels.dataset.listed_names import clean_path, take_paths_apart
-from tasks.labels.problems import ProblemCode, label_log
+from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
+from tasks.labels.formats.yolo.numbers import Flags
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
+from tasks.labels.problems import label_log
 from tasks.projects.sources.source import SourceListing
+from tasks.releases.archive.attacks import refuse_attack
+from tasks.releases.archive.directory import FLAG_UTF8, read_zip_directory
+from tasks.releases.archive.member_checks import usable_members
+from tasks.releases.archive.members import MemberError, MemberStream, check_member
+from tasks.releases.archive.source import open_archive
+from tasks.releases.problems import ReleaseProblemCode
 
-_ENCRYPTED = 0x1
-# Raw deflate cannot do better than about 1032 to 1.
-_HIGHEST_RATIO = 1100
 # Of the 4096 bytes of a path a part belongs to the folder of the project.
 _LONGEST_NAME, _LONGEST_PATH = 255, 2000
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class ArchiveLimits:
-    """What an archive may be at most, by its own table of contents.
-
-    Members include folders; bytes are those of all images and label files together, inflated.
-    """
-
-    max_entries: int = 5_000_000
-    max_total_bytes: int = 4 << 40
-    max_file_bytes: int = 1 << 30
-
-
-DEFAULT_ARCHIVE_LIMITS = ArchiveLimits()
+# Unusual, and read all the same.
+_SILENT = frozenset({"files_ignored", ReleaseProblemCode.MEMBER_BACKSLASHES})
 
 
 class ArchiveSource:
     """The image and label files of a ZIP archive; nothing else in it is ever inflated.
 
-    Members that are links, encrypted, or of an unknown compression are left out with the reason,
-    as are those whose names lead out of the archive. The time of a member has no zone: it is taken
-    as UTC, so that the same archive always gives the same times.
+    Members that cannot be read or written under their names are left out with the reason. The time
+    of a member has no zone: it is taken as UTC, so that the same archive always gives the same
+    times.
     """
 
-    def __init__(self, path: Path, limits: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS) -> None:
-        """Read the table of contents.
+    def __init__(self, path: Path, limits: DatasetLimits = DEFAULT_LIMITS) -> None:
+        """Read the directory.
 
         Raises:
-            InvalidInputError: it is no ZIP archive, is damaged, or declares what cannot be true.
+            InvalidInputError: it is no ZIP archive, is damaged, or is made to do harm.
         """
-        self._path = path
-        self._limits = limits
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        self._listing = threading.Lock()
+        descriptor, size = open_archive(path)
+        # Closes the descriptor when nobody has the source any more.
+        self._file = os.fdopen(descriptor, "rb", buffering=0)
+        self._members: dict[str, int] = {}
         try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-            raise InvalidInputError(f"{path} cannot be read as a ZIP archive: {error}.") from error
-        except OSError as error:
-            raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
-        try:
-            self._check_entries()
+            self._directory = read_zip_directory(descriptor, size, path, label_log(), limits)
+            names = take_names_apart(self._directory.names, self._directory.name_ends)
+            refuse_attack(self._directory, names, limits)
+            self._listing = self._list(names)
         except BaseException:
-            self._archive.close()
+            self._file.close()
             raise
 
-    def _check_entries(self) -> None:
-        entries = self._archive.infolist()
-        if len(entries) > self._limits.max_entries:
-            raise InvalidInputError(
-                f"{self._path} has {len(entries):,} entries, more than the limit of "
-                f"{self._limits.max_entries:,}."
-            )
-        end = 0
-        before = ""
-        for entry in sorted(entries, key=lambda one: one.header_offset):
-            if entry.header_offset < end:
-                raise InvalidInputError(
-                    f"In {self._path} the entries {before!r} and {entry.filename!r} share bytes; "
-                    "such an archive is made to fill the disk. Nothing was read."
-                )
-            end, before = entry.header_offset + entry.compress_size, entry.filename
-
     def list_files(self) -> SourceListing:
-        """Find its image and label files from the table of contents alone.
+        """Its image and label files, from the directory alone."""
+        return self._listing
 
-        Raises:
-            InvalidInputError: they are too large by what the archive declares.
-        """
-        listing = SourceListing()
-        entries: dict[str, zipfile.ZipInfo] = {}
-        folders: set[str] = set()
-        for entry in self._archive.infolist():
-            name = PurePosixPath(clean_path(entry.filename))
-            if entry.filename.endswith(("/", "\\")):
+    def _list(self, names: ListedNames) -> SourceListing:
+        directory, listing, log = (
+            self._directory,
+            SourceListing(),
+            label_log(str(self._directory.path)),
+        )
+        is_image = _has_suffix(names, IMAGE_SUFFIXES)
+        wanted = is_image | _has_suffix(names, LABEL_SUFFIXES)
+        used, readable = usable_members(directory, names, log, wanted)
+        folders = _folders(names)
+        for member in np.flatnonzero(used & readable).tolist():
+            try:
+                check_member(directory, member)
+                path = self._path_of(member, names.name(member), folders)
+            except MemberError as error:
+                log.add(error.code, error.reason, place=directory.shown_name(member))
                 continue
-            folders.update(map(str, name.parents))
-            path = str(name)
-            if path in entries:
-                listing.problems.append(f"{path}: is there more than once; the last one counts")
-            entries[path] = entry
-        log = label_log()
-        total = 0
-        names, paths, _ = take_paths_apart(entry.filename for entry in self._archive.infolist())
-        for index in np.flatnonzero(usable_files(names, log, paths.__getitem__)).tolist():
-            path = paths[index]
-            entry = entries[path]
-            suffix = PurePosixPath(path).suffix.lower()
-            if suffix not in IMAGE_SUFFIXES and suffix not in LABEL_SUFFIXES:
-                continue
-            reason = self._reason_to_leave_out(entry, path)
-            if path in folders:
-                reason = "is a file and a folder in the archive"
-            if reason is not None:
-                listing.problems.append(f"{path}: {reason}")
-                continue
-            total += entry.file_size
-            self._members[path] = entry
-            found = FoundFile(path, entry.file_size, _modified_at_ns(entry))
-            (listing.images if suffix in IMAGE_SUFFIXES else listing.label_files).append(found)
-        if total > self._limits.max_total_bytes:
-            raise InvalidInputError(
-                f"{self._path} declares {total:,} bytes of images and labels, more than the limit "
-                f"of {self._limits.max_total_bytes:,}."
+            self._members[path] = member
+            found = FoundFile(
+                path,
+                int(directory.sizes[member]),
+                _modified_at_ns(int(directory.times[member])),
             )
+            (listing.images if is_image[member] else listing.label_files).append(found)
+        for files in (listing.images, listing.label_files):
+            files.sort(key=lambda one: one.relative_path.encode())
         listing.problems.extend(
             f"{problem.place}: {problem.reason}"
             for problem in log.entries()
-            if problem.code == ProblemCode.UNSAFE_PATH
+            if problem.code not in _SILENT
         )
-        for files in (listing.images, listing.label_files):
-            files.sort(key=lambda one: one.relative_path.encode())
         return listing
 
-    def _reason_to_leave_out(self, entry: zipfile.ZipInfo, path: str) -> str | None:
-        if entry.flag_bits & _ENCRYPTED:
-            return "is encrypted; unpack it with its password and ingest the folder"
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            return "is a link; links in archives are not followed"
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return f"has the compression {entry.compress_type}, which is not supported"
-        if entry.file_size > self._limits.max_file_bytes:
-            return f"declares {entry.file_size:,} bytes, more than the limit"
-        if entry.file_size > _HIGHEST_RATIO * max(entry.compress_size, 1):
-            return "declares more bytes than its compression can give"
+    def _path_of(self, member: int, name: bytes, folders: set[bytes]) -> str:
+        """The path of a member whose file can be written.
+
+        Raises:
+            MemberError: it cannot be, or another member has this path.
+        """
+        try:
+            path = name.decode()
+        except UnicodeDecodeError:
+            if self._directory.flags[member] & FLAG_UTF8:
+                raise _unusable("has a name that is not UTF-8") from None
+            path = name.decode("cp437")
         parts = [len(os.fsencode(part)) for part in path.split("/")]
         if max(parts) > _LONGEST_NAME or sum(parts) + len(parts) > _LONGEST_PATH:
-            return "has a name that is too long for a file system"
-        return None
+            raise _unusable("has a name that is too long for a file system")
+        if name in folders:
+            raise _unusable("is a file and a folder in the archive")
+        if path in self._members:
+            raise _unusable("another name becomes the same file")
+        return path
 
     def open(self, relative_path: str) -> BinaryIO:
         """Open one of the listed files for reading; damage shows while it is read."""
-        with self._listing:
-            if not self._members:
-                self.list_files()
-        try:
-            return cast(BinaryIO, _Member(self._archive.open(self._members[relative_path])))
-        except KeyError:
-            raise OSError("is not in the archive any more") from None
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-            raise OSError(f"is damaged in the archive: {error}") from error
+        member = self._members.get(relative_path)
+        if member is None:
+            raise OSError("is not in the archive any more")
+        return cast(BinaryIO, MemberStream(self._file.fileno(), self._directory, member))
 
     def close(self) -> None:
         """Close the archive."""
-        self._archive.close()
+        self._file.close()
 
 
-class _Member:
-    """A member being read, whose damage is an OSError like that of any file."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self._stream.read(size)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise OSError(f"is damaged in the archive: {error}") from error
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def __enter__(self) -> _Member:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _unusable(reason: str) -> MemberError:
+    return MemberError(ReleaseProblemCode.MEMBER_UNSAFE_NAME, reason)
 
 
-def _modified_at_ns(entry: zipfile.ZipInfo) -> int:
+def _has_suffix(names: ListedNames, suffixes: frozenset[str]) -> Flags:
+    known = [suffix.decode("ascii", "replace").lower() in suffixes for suffix in names.suffixes]
+    return np.array(known, bool)[names.suffix_ids]
+
+
+def _folders(names: ListedNames) -> set[bytes]:
+    """The folders in which files lie, and those above them."""
+    found: set[bytes] = set()
+    for folder in np.unique(names.folder_ids[~names.is_folder]).tolist():
+        path = names.folders[folder]
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition(b"/")[0]
+    return found
+
+
+def _modified_at_ns(time: int) -> int:
+    date, seconds = time >> 16, time & 0xFFFF
+    year, month, day = 1980 + (date >> 9), date >> 5 & 15, date & 31
     try:
-        seconds = calendar.timegm((*entry.date_time, 0, 0, 0))
+        at = calendar.timegm(
+            (year, month, day, seconds >> 11, seconds >> 5 & 63, (seconds & 31) * 2, 0, 0, 0)
+        )
     except (ValueError, OverflowError):
-        seconds = calendar.timegm((*_EARLIEST, 0, 0, 0))
-    return seconds * 1_000_000_000
+        at = calendar.timegm((*_EARLIEST, 0, 0, 0))
+    return at * 1_000_000_000

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from storage.errors import InvalidInputError
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.projects.sources.archive import ArchiveSource
 from tasks.projects.sources.folder import FolderSource
 from tasks.projects.sources.source import FileSource
 
 
-def open_source(path: Path) -> FileSource:
+def open_source(path: Path, limits: DatasetLimits = DEFAULT_LIMITS) -> FileSource:
     """Open a folder, or a ZIP archive whatever its name.
 
     Raises:
         InvalidInputError: there is nothing at this path, or something of another kind.
     """
     check_is_source(path)
-    return FolderSource(path) if path.is_dir() else ArchiveSource(path)
+    return FolderSource(path) if path.is_dir() else ArchiveSource(path, limits)
 
 
 def check_is_source(path: Path) -> None:

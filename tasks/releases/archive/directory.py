@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.releases.archive.end_record import DirectoryPlace, find_directory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
-from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from tasks.releases.problems import ReleaseProblemCode
 from tasks.reports.problem_log import ProblemLog
 
@@ -43,7 +43,7 @@ class ZipDirectory:
     (0 stored, 8 deflated), `crcs` the CRC-32 of the contents. Sizes are in bytes:
     `compressed_sizes` in the archive, at most the file's size plus one, `sizes` of the contents as
     declared. `offsets` are where the local headers are in the file, bytes before the archive
-    included.
+    included. `times` are those of MS-DOS, the date in the upper 16 bits.
     """
 
     path: Path
@@ -58,6 +58,7 @@ class ZipDirectory:
     compressed_sizes: Integers
     sizes: Integers
     offsets: Integers
+    times: NDArray[np.uint32]
     is_symlink: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ def read_directory_bytes(
     file_size: int,
     path: Path,
     log: ProblemLog,
-    limits: ArchiveLimits = DEFAULT_LIMITS,
+    limits: DatasetLimits = DEFAULT_LIMITS,
 ) -> tuple[DirectoryPlace, bytes]:
     """Find the central directory of an open archive and read it whole.
 
@@ -137,7 +138,7 @@ def read_zip_directory(
     file_size: int,
     path: Path,
     log: ProblemLog,
-    limits: ArchiveLimits = DEFAULT_LIMITS,
+    limits: DatasetLimits = DEFAULT_LIMITS,
 ) -> ZipDirectory:
     """List an open archive's members; messages call it `path`, `log` gets what concerns it whole.
 
@@ -154,7 +155,7 @@ def read_zip_directory(
         log.add(ReleaseProblemCode.ARCHIVE_WRONG_COUNT, detail)
     short, long = _views(directory)
     name_lengths = short[starts + 28].astype(np.int64)
-    sizes, compressed, offsets = sizes_and_offsets(directory, starts, name_lengths)
+    sizes, compressed, offsets = _sizes_and_offsets(directory, starts, name_lengths)
     # What exceeds the file has no exact value of interest; sums must not overflow.
     compressed = np.minimum(compressed, file_size + 1)
     offsets = np.minimum(offsets + place.shift, file_size + 1)
@@ -172,6 +173,7 @@ def read_zip_directory(
         compressed_sizes=compressed,
         sizes=sizes,
         offsets=offsets,
+        times=long[starts + 12],
         is_symlink=(modes & _UNIX_KIND) == _UNIX_SYMLINK,
     )
 
@@ -184,7 +186,7 @@ def _views(directory: bytes) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
     return short, long
 
 
-def _record_starts(directory: bytes, path: Path, limits: ArchiveLimits) -> Integers:
+def _record_starts(directory: bytes, path: Path, limits: DatasetLimits) -> Integers:
     """Return where the records start; they fill the directory without a gap.
 
     Raises:
@@ -257,7 +259,7 @@ def _names(directory: bytes, starts: Integers, lengths: Integers) -> bytes:
     return b"".join(parts)
 
 
-def sizes_and_offsets(
+def _sizes_and_offsets(
     directory: bytes, starts: Integers, name_lengths: Integers
 ) -> tuple[Integers, Integers, Integers]:
     """Return declared sizes, sizes in the archive, and offsets of the local headers.

@@ -19,6 +19,7 @@ class ReleaseErrorCode(StrEnum):
     TOO_MANY_MEMBERS = "too_many_members"
     TOO_LARGE = "too_large"
     CHANGED = "changed"
+    ATTACK = "attack"
 
 
 class ReleaseError(InvalidInputError):

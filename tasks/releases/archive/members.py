@@ -7,16 +7,19 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import RawIOBase
 from itertools import pairwise
 
 import numpy as np
 
 from tasks.releases.archive.directory import FLAG_ENCRYPTED, Integers, ZipDirectory
-from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
 from tasks.releases.problems import ReleaseProblemCode
 
 STORED, DEFLATED = 0, 8
 _RAW_DEFLATE = -15
+# Raw deflate cannot do better than about 1032 to 1.
+HIGHEST_RATIO = 1100
+_BLOCK_BYTES = 64 << 10
 _LOCAL = struct.Struct("<4s22x2H")
 _LOCAL_SIGNATURE = 0x04034B50
 _METHOD_NAMES = {
@@ -31,7 +34,7 @@ _BATCH_BYTES = 1 << 20
 _HEADER_SLACK = 128
 
 
-class MemberError(Exception):
+class MemberError(OSError):
     """One member cannot be read; `reason` says why, without the member's name."""
 
     def __init__(self, code: ReleaseProblemCode, reason: str) -> None:
@@ -40,135 +43,134 @@ class MemberError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class MemberPlace:
-    """What the directory says about one member; see `ZipDirectory` for the fields."""
-
-    offset: int
-    compressed_size: int
-    size: int
-    crc: int
-    method: int
-    is_encrypted: bool
-
-
-def place_of(directory: ZipDirectory, index: int) -> MemberPlace:
-    """Return where a member is."""
-    return MemberPlace(
-        int(directory.offsets[index]),
-        int(directory.compressed_sizes[index]),
-        int(directory.sizes[index]),
-        int(directory.crcs[index]),
-        int(directory.methods[index]),
-        bool(directory.flags[index] & FLAG_ENCRYPTED),
-    )
-
-
-def check_member(place: MemberPlace, largest: int, limits: ArchiveLimits = DEFAULT_LIMITS) -> None:
+def check_member(directory: ZipDirectory, member: int, largest: int | None = None) -> None:
     """Refuse a member by what the directory says, before a byte of it is read.
 
     Raises:
-        MemberError: encrypted, an unknown method, inflated above `largest` bytes, or an incredible
-            ratio.
+        MemberError: encrypted, an unknown method, inflated above `largest` bytes, or a size that
+            cannot be.
     """
-    if place.is_encrypted:
+    if directory.flags[member] & FLAG_ENCRYPTED:
         raise MemberError(ReleaseProblemCode.MEMBER_ENCRYPTED, "it is encrypted")
-    if place.method not in (STORED, DEFLATED):
-        method = _METHOD_NAMES.get(place.method, f"number {place.method}")
-        reason = f"its compression method ({method}) is not read; deflate is"
+    method, size = int(directory.methods[member]), int(directory.sizes[member])
+    compressed = int(directory.compressed_sizes[member])
+    if method not in (STORED, DEFLATED):
+        name = _METHOD_NAMES.get(method, f"number {method}")
+        reason = f"its compression method ({name}) is not read; deflate is"
         raise MemberError(ReleaseProblemCode.MEMBER_METHOD_UNSUPPORTED, reason)
-    if place.size > largest:
-        reason = f"{place.size} bytes when inflated; {largest} are allowed"
+    if largest is not None and size > largest:
+        reason = f"{size} bytes when inflated; {largest} are allowed"
         raise MemberError(ReleaseProblemCode.MEMBER_TOO_LARGE, reason)
-    if place.size > limits.ratio_from_bytes and place.size > limits.ratio * place.compressed_size:
-        reason = f"{place.size} bytes from {place.compressed_size}: more than 1 : {limits.ratio}"
+    if size > HIGHEST_RATIO * max(compressed, 1):
+        reason = f"declares {size} bytes, more than its compression can give"
         raise MemberError(ReleaseProblemCode.MEMBER_TOO_LARGE, reason)
-    if place.method == STORED and place.size != place.compressed_size:
-        reason = f"stored with {place.compressed_size} bytes, but declared with {place.size}"
+    if method == STORED and size != compressed:
+        reason = f"stored with {compressed} bytes, but declared with {size}"
         raise MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason)
 
 
-def read_member(
-    descriptor: int,
-    place: MemberPlace,
-    stop: int,
-    largest: int,
-    limits: ArchiveLimits = DEFAULT_LIMITS,
-) -> bytes:
-    """Read one member whole, which must end before `stop`, where the directory starts.
+def read_member(descriptor: int, directory: ZipDirectory, member: int, largest: int) -> bytes:
+    """Read one member whole.
 
     Raises:
         MemberError: see `check_member`; also a bad header, bad data, or another CRC-32.
     """
-    check_member(place, largest, limits)
-    compressed = read_compressed(descriptor, place, stop)
-    content = compressed if place.method == STORED else _inflate(compressed, place.size)
-    _check_content(content, place)
-    return content
+    check_member(directory, member, largest)
+    return MemberStream(descriptor, directory, member).read()
 
 
-def read_compressed(descriptor: int, place: MemberPlace, stop: int) -> bytes:
-    """Read a member's bytes as they are in the archive.
+class MemberStream(RawIOBase):
+    """One member, opened for reading.
 
-    Raises:
-        MemberError: its header is not there, or it reaches beyond `stop`.
+    No more than the declared size is inflated. Damage is a MemberError, at the end at the latest.
     """
-    start = _data_start(descriptor, place, stop)
-    compressed = os.pread(descriptor, place.compressed_size, start)
-    while len(compressed) < place.compressed_size:
-        more = os.pread(
-            descriptor, place.compressed_size - len(compressed), start + len(compressed)
-        )
-        if not more:
-            raise _out_of_bounds()
-        compressed += more
-    return compressed
+
+    def __init__(self, descriptor: int, directory: ZipDirectory, member: int) -> None:
+        """Look at the local header.
+
+        Raises:
+            MemberError: it is not there, or the member reaches beyond the members of the archive.
+        """
+        self._descriptor = descriptor
+        self._size, self._expected_crc = int(directory.sizes[member]), int(directory.crcs[member])
+        self._position, self._stop = _data_bounds(descriptor, directory, member)
+        is_deflated = directory.methods[member] == DEFLATED
+        self._inflater = zlib.decompressobj(_RAW_DEFLATE) if is_deflated else None
+        self._done = self._crc = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read `size` bytes, or all that are left.
+
+        Raises:
+            MemberError: bad data, or another CRC-32.
+        """
+        left = self._size - self._done
+        left = left if size < 0 else min(size, left)
+        parts = []
+        while left:
+            parts.append(part := self._next(left))
+            if not part:
+                raise self._wrong_size("fewer")
+            left -= len(part)
+            self._done += len(part)
+            self._crc = zlib.crc32(part, self._crc)
+        if self._done == self._size:
+            if self._next(1):
+                raise self._wrong_size("more")
+            if self._crc != self._expected_crc:
+                reason = "damaged: its CRC-32 is another one"
+                raise MemberError(ReleaseProblemCode.MEMBER_BAD_CRC, reason)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_compressed(self) -> bytes:
+        """Read all bytes as they are in the archive; nothing else can be read afterwards."""
+        return b"".join(iter(lambda: self._next_compressed(self._stop), b""))
+
+    def _next(self, most: int) -> bytes:
+        """Return the next bytes, at most so many; none at the end."""
+        if self._inflater is None:
+            return self._next_compressed(most)
+        while True:
+            more = self._inflater.unconsumed_tail or self._next_compressed(max(most, _BLOCK_BYTES))
+            try:
+                part = self._inflater.decompress(more, most)
+            except zlib.error as error:
+                reason = f"damaged: {str(error)[:120]}"
+                raise MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason) from error
+            if part or not more or self._inflater.eof:
+                return part
+
+    def _next_compressed(self, most: int) -> bytes:
+        block = os.pread(self._descriptor, min(most, self._stop - self._position), self._position)
+        self._position += len(block)
+        return block
+
+    def _wrong_size(self, more_or_less: str) -> MemberError:
+        reason = f"damaged: {more_or_less} than the declared {self._size} bytes"
+        return MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason)
 
 
-def _data_start(descriptor: int, place: MemberPlace, stop: int) -> int:
-    """Return where a member's bytes begin, which its local header says."""
-    if place.offset + _LOCAL.size > stop:
-        raise _out_of_bounds()
-    header = os.pread(descriptor, _LOCAL.size, place.offset)
+def _data_bounds(descriptor: int, directory: ZipDirectory, member: int) -> tuple[int, int]:
+    """Return where a member's bytes begin, which its local header says, and where they end."""
+    offset = int(directory.offsets[member])
+    header = os.pread(descriptor, min(_LOCAL.size, max(directory.start - offset, 0)), offset)
     if len(header) < _LOCAL.size:
         raise _out_of_bounds()
     signature, name_length, extra_length = _LOCAL.unpack(header)
     if signature != _LOCAL_SIGNATURE.to_bytes(4, "little"):
         reason = "there is no local header where the directory says"
         raise MemberError(ReleaseProblemCode.MEMBER_BAD_HEADER, reason)
-    start: int = place.offset + _LOCAL.size + name_length + extra_length
-    if start + place.compressed_size > stop:
+    start = offset + _LOCAL.size + name_length + extra_length
+    end = start + int(directory.compressed_sizes[member])
+    if end > directory.start:
         raise _out_of_bounds()
-    return start
+    return start, end
 
 
 def _out_of_bounds() -> MemberError:
     """Say that a member lies outside the archive."""
     reason = "it reaches beyond the members of the archive"
     return MemberError(ReleaseProblemCode.MEMBER_OUT_OF_BOUNDS, reason)
-
-
-def _inflate(compressed: bytes, size: int) -> bytes:
-    """Inflate at most one byte more than declared.
-
-    Raises:
-        MemberError: the data are damaged.
-    """
-    try:
-        return zlib.decompressobj(_RAW_DEFLATE).decompress(compressed, size + 1)
-    except zlib.error as error:
-        reason = f"damaged: {str(error)[:120]}"
-        raise MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason) from error
-
-
-def _check_content(content: bytes, place: MemberPlace) -> None:
-    """Refuse contents that are not what the directory announces."""
-    if len(content) != place.size:
-        more_or_less = "more" if len(content) > place.size else "fewer"
-        reason = f"damaged: {more_or_less} than the declared {place.size} bytes"
-        raise MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason)
-    if zlib.crc32(content) != place.crc:
-        raise MemberError(ReleaseProblemCode.MEMBER_BAD_CRC, "damaged: its CRC-32 is another one")
 
 
 @dataclass(frozen=True)
@@ -184,11 +186,7 @@ class MemberBatch:
 
 
 def read_batches(
-    descriptor: int,
-    directory: ZipDirectory,
-    members: Integers,
-    largest: int,
-    limits: ArchiveLimits = DEFAULT_LIMITS,
+    descriptor: int, directory: ZipDirectory, members: Integers, largest: int
 ) -> Iterator[MemberBatch]:
     """Read many members, neighbours with one call, in batches of about a megabyte.
 
@@ -213,7 +211,7 @@ def read_batches(
         part = slice(first, last)
         yield _read_batch(
             descriptor, directory, members[part], begins[part], ends[part], is_new_span[part],
-            largest, limits,
+            largest,
         )  # fmt: skip
         first = last
 
@@ -226,13 +224,12 @@ def _read_batch(
     ends: Integers,
     is_new_span: np.ndarray,
     largest: int,
-    limits: ArchiveLimits,
 ) -> MemberBatch:
     """Read one batch: span by span, then whatever needs a look of its own."""
     contents: list[bytes] = []
     single: list[int] = []
     # Larger ones are judged before they are read.
-    small = min(_BATCH_BYTES, largest, limits.ratio_from_bytes)
+    small = min(_BATCH_BYTES, largest)
     starts = [0, *(np.flatnonzero(is_new_span[1:]) + 1).tolist(), len(members)]
     for first, last in pairwise(starts):
         part = slice(first, last)
@@ -245,9 +242,8 @@ def _read_batch(
         contents += _read_span(directory, members[part], buffer, begin, first, small, single)
     errors: dict[int, MemberError] = {}
     for position in single:
-        place = place_of(directory, int(members[position]))
         try:
-            contents[position] = read_member(descriptor, place, directory.start, largest, limits)
+            contents[position] = read_member(descriptor, directory, int(members[position]), largest)
         except MemberError as error:
             errors[position] = error
     return MemberBatch(members, contents, errors)

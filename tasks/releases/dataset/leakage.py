@@ -16,13 +16,11 @@ from tasks.images.augmentation import Augmentation
 from tasks.labels.dataset.folders import UNSPLIT_NUMBER
 from tasks.labels.dataset.listed_names import ListedNames
 from tasks.labels.formats.yolo.numbers import Flags
+from tasks.labels.limits import DatasetLimits
 from tasks.releases.archive.directory import Integers, ZipDirectory
-from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.members import (
     MemberError,
-    MemberPlace,
-    place_of,
-    read_compressed,
+    MemberStream,
     read_member,
 )
 from tasks.releases.problems import ReleaseProblemCode
@@ -58,7 +56,7 @@ def note_equal_images(
     images: Integers,
     splits: NDArray[np.int8],
     readable: Flags,
-    limits: ArchiveLimits,
+    limits: DatasetLimits,
     log: ProblemLog,
 ) -> None:
     """Note images with the same bytes as an earlier one: in two splits a leak, else a duplicate.
@@ -84,13 +82,13 @@ def note_equal_images(
     ):  # fmt: skip
         code = _CODES[leaks]
         pair = (int(images[one]), int(images[other]))
-        places = [place_of(directory, member) for member in pair]
         detail = "has the bytes of"
-        cost = sum(place.compressed_size for place in places)
-        is_small = all(max(one.size, one.compressed_size) <= _LARGEST_IMAGE for one in places)
+        compressed = directory.compressed_sizes[list(pair)]
+        cost = int(compressed.sum())
+        is_small = max(compressed.max(), directory.sizes[pair[0]]) <= _LARGEST_IMAGE
         if readable[list(pair)].all() and is_small and budget >= cost:
             budget -= cost
-            if not _equal(descriptor, directory.start, places, limits):
+            if not _equal(descriptor, directory, pair):
                 continue
         else:
             detail = "has CRC-32 and size (bytes not compared) of"
@@ -108,18 +106,15 @@ def _split_name(number: int) -> str:
     return (*SPLIT_NAMES, UNSPLIT)[number]
 
 
-def _equal(
-    descriptor: int, stop: int, places: Sequence[MemberPlace], limits: ArchiveLimits
-) -> bool:
+def _equal(descriptor: int, directory: ZipDirectory, pair: tuple[int, int]) -> bool:
     """Whether two members have the same bytes; False where one of them cannot be read."""
+    first, second = pair
     try:
-        if places[0].method == places[1].method:
-            compressed = [read_compressed(descriptor, place, stop) for place in places]
-            if compressed[0] == compressed[1]:
+        if directory.methods[first] == directory.methods[second]:
+            streams = [MemberStream(descriptor, directory, member) for member in pair]
+            if streams[0].read_compressed() == streams[1].read_compressed():
                 return True
-        contents = [
-            read_member(descriptor, place, stop, _LARGEST_IMAGE, limits) for place in places
-        ]
+        contents = [read_member(descriptor, directory, member, _LARGEST_IMAGE) for member in pair]
     except MemberError:
         return False
     return contents[0] == contents[1]

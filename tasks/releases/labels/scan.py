@@ -20,8 +20,8 @@ from tasks.labels.formats.yolo.numbers import (
     parse_label_files,
 )
 from tasks.labels.formats.yolo.rows import geometries_of_counts, judge_rows
+from tasks.labels.limits import DatasetLimits
 from tasks.releases.archive.directory import Integers, ZipDirectory
-from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.members import MemberBatch, read_batches
 from tasks.releases.labels.row_counts import RowCounts
 from tasks.releases.labels.trainer_view import keep_as_trainer, read_like_trainer
@@ -75,7 +75,7 @@ def scan_labels(
     descriptor: int,
     directory: ZipDirectory,
     task: LabelTask,
-    limits: ArchiveLimits,
+    limits: DatasetLimits,
     log: ProblemLog,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -100,7 +100,7 @@ class _Pass:
     """One pass over all label files under one decision about their geometry."""
 
     def __init__(
-        self, directory: ZipDirectory, task: LabelTask, limits: ArchiveLimits, lengths: set[int]
+        self, directory: ZipDirectory, task: LabelTask, limits: DatasetLimits, lengths: set[int]
     ) -> None:
         self.directory, self.task, self.limits = directory, task, limits
         self.log = ProblemLog(limits.listed_per_code)
@@ -112,7 +112,6 @@ class _Pass:
         self.named = frozenset(task.names) or None
         self.ids_by_name = {name: class_id for class_id, name in task.names.items()}
         self.irregular_bytes = 0
-        self.label_bytes = 0
         size = len(task.labels)
         self.instances, self.problem_rows, self.repeated, self.kept = (
             np.zeros(size, np.int32) for _ in range(4)
@@ -131,8 +130,7 @@ class _Pass:
             descriptor,
             self.directory,
             self.task.labels,
-            self.limits.label_member_bytes,
-            self.limits,
+            self.limits.label_bytes,
         )
         for batch in batches:
             if should_stop is not None and should_stop():
@@ -142,20 +140,15 @@ class _Pass:
             done += len(batch.members)
             if progress is not None:
                 progress(done, total)
-            if self.label_bytes > self.limits.label_bytes:
-                detail = (
-                    f"more than {self.limits.label_bytes} bytes of labels; the rest is not read"
-                )
-                self.log.add(ReleaseProblemCode.LABELS_NOT_READ, detail)
-                self.log.count(ReleaseProblemCode.LABELS_NOT_READ, total - done - 1)
-                break
         return True
 
     def _add(self, batch: MemberBatch) -> bool:
         """Read one batch; False where its rows contradict the decision."""
         numbers = np.searchsorted(self.task.labels, batch.members)
         for position, error in batch.errors.items():
-            self.log.add(error.code, error.reason, place=self._shown(batch.members, position))
+            is_large = error.code == ReleaseProblemCode.MEMBER_TOO_LARGE
+            reason = f"{error.reason} (VISIONFLOWS_MAX_LABEL_BYTES)" if is_large else error.reason
+            self.log.add(error.code, reason, place=self._shown(batch.members, position))
         rows, irregular = parse_label_files(batch.contents)
         written: list[tuple[int, int, list[float]]] = []
         trained: list[tuple[int, int, list[float]]] = []
@@ -177,7 +170,6 @@ class _Pass:
             bad_rows[position] = self._add_irregular(
                 position, content, batch.members, written, trained, is_kept
             )
-        self.label_bytes += sum(map(len, batch.contents))
         rows_as_written = merge_rows(rows, written)
         if not self._decide(rows_as_written):
             return False

@@ -72,6 +72,13 @@ class ReleasePlan:
         """How many images go in."""
         return sum(self.split_counts.values())
 
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all members; texts take less room in the archive."""
+        return sum(
+            one.image.file_size if one.image else len(one.content or b"") for one in self.members
+        )
+
 
 def plan_release(
     offer: ProjectCandidates,

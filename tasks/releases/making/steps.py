@@ -9,7 +9,7 @@ from uuid import UUID
 
 from storage.database.connection import Database, open_database
 from storage.errors import JobCancelledError
-from storage.files import atomic_file, remove_leftovers
+from storage.files import atomic_file, remove_leftovers, require_room
 from storage.jobs.counted import begin_counted_job, record_count
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import find_job
@@ -45,6 +45,7 @@ def write_release(
     Raises:
         InvalidInputError: there is nothing to put in, or an image has changed since it was
             registered.
+        DiskFullError: there is no room for it.
         JobCancelledError: the job was cancelled.
     """
     database = open_database()
@@ -60,6 +61,7 @@ def write_release(
     plan = plan_release(offer, options, threads=get_settings().workers, look=look)
     begin_counted_job(database, job, plan.image_count)
     remove_leftovers(path.parent, older_than_seconds=_LEFTOVER_SECONDS, now=time.time())
+    require_room(path.parent, plan.byte_count)
     with atomic_file(path) as temporary:
         write_archive(temporary, plan.members, project.path, progress=look.at_image)
         with database.transaction() as connection:

@@ -18,7 +18,13 @@ from storage.settings import get_settings
 from tasks.projects.generated.options import GenerationOptions
 from tasks.projects.ingest.plan_steps import make_plan
 from tasks.projects.ingest.target_steps import find_target
-from tests.flows.ingest_project.ingest_samples import picture, tree, write, yolo_dataset
+from tests.flows.ingest_project.ingest_samples import (
+    picture,
+    tree,
+    write,
+    yolo_dataset,
+    zipped,
+)
 from tests.places import DATA, ROOT
 
 HEIF = DATA / "heif"
@@ -111,22 +117,58 @@ def test_malformed_archives_are_refused_with_a_sentence(ingest, database, tmp_pa
     assert {path for path in tmp_path.iterdir() if path not in (home, *home.parents)} == {folder}
 
 
-def test_members_that_lead_outside_are_left_out_and_the_others_ingested(
-    ingested, image_rows, tmp_path
+def test_an_archive_that_is_an_attack_is_refused_and_an_absurd_name_left_out(
+    ingested, refused, image_rows, tmp_path
 ):
     source = yolo_dataset(tmp_path / "source", "ab")
+    content = (source / "train/images/a.png").read_bytes()
     mixed = tmp_path / "mixed.zip"
-    with zipfile.ZipFile(mixed, "w") as archive:
-        for file in sorted(source.rglob("*")):
-            if file.is_file():
-                archive.write(file, file.relative_to(source).as_posix())
-        content = (source / "train/images/a.png").read_bytes()
-        archive.writestr("../outside.png", content)
-        archive.writestr(str(tmp_path / "absolute.png"), content)
+    for name in ("../outside.png", str(tmp_path / "absolute.png")):
+        with zipfile.ZipFile(zipped(source, mixed), "a") as archive:
+            archive.writestr(name, content)
+        message = refused(mixed)
+        assert f"{mixed} is taken for an attack" in message and name in message
+    assert not [*tmp_path.rglob("outside.png"), *tmp_path.rglob("absolute.png")]
+    with zipfile.ZipFile(zipped(source, mixed), "a") as archive:
+        archive.writestr("train/images/../twice.png", content)
     report = ingested(mixed)
     assert len(image_rows("mixed")) == 2
-    assert len([problem for problem in report["problems"] if "leads outside" in problem]) == 2
-    assert not [*tmp_path.rglob("outside.png"), *tmp_path.rglob("absolute.png")]
+    (problem,) = report["problems"]
+    assert problem.startswith("train/images/../twice.png: is no name to use")
+
+
+def test_orphan_labels_that_fill_a_disk_are_refused(refused, database, home, tmp_path, monkeypatch):
+    source = yolo_dataset(tmp_path / "source", "a")
+    path = zipped(source, tmp_path / "bomb.zip")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train/labels/orphan.txt", bytes(100 << 20))
+    message = refused(path)
+    assert "'train/labels/orphan.txt' inflates to more than 200 times its size" in message
+    write(source / "train/labels/orphan.txt", "0 .5 .5 .1 .1\n" * 10)
+    monkeypatch.setenv("VISIONFLOWS_MAX_ALL_LABEL_BYTES", "200")
+    get_settings.cache_clear()
+    for parameters in ({"mode": "link"}, {"mode": "copy"}):
+        message = refused(source, **parameters)
+        assert f"The label files of {source} have" in message
+        assert message.endswith("bytes together, more than 200 (VISIONFLOWS_MAX_ALL_LABEL_BYTES).")
+    assert list_projects(database) == []
+    assert tree(home / "projects") == {}
+
+
+def test_a_source_that_the_disk_has_no_room_for_is_refused_before_it_is_copied(
+    ingest, refused, database, home, tmp_path
+):
+    source = yolo_dataset(tmp_path / "source", "a")
+    largest = get_settings().max_image_bytes
+    # Files of nothing but a hole, which take no room themselves.
+    for number in range(shutil.disk_usage(tmp_path).free // largest + 2):
+        with (source / f"train/images/{number}.png").open("wb") as file:
+            file.truncate(largest)
+    message = refused(source)
+    assert f"bytes would be written to {home / 'projects'}, where " in message
+    assert message.endswith("Nothing was written.")
+    assert list_projects(database) == []
+    assert tree(home / "projects") == {}
 
 
 def test_a_run_from_afar_stays_inside_the_data_roots(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import InvalidInputError
+from storage.errors import DiskFullError, InvalidInputError
 from storage.jobs.records import cancel_job, list_jobs
 from storage.releases import find_release, list_releases, load_release_details, register_release
 from storage.settings import get_settings
@@ -143,6 +143,21 @@ def test_a_changed_image_fails_it_and_the_earlier_archive_stays(create, database
     assert digest(path) == before and read_row(database, "r") == row
     assert [file.name for file in path.parent.iterdir()] == ["r.zip"]
     assert list_jobs(database)[0].status is JobStatus.FAILED
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(create, database, empire):
+    path = Path(create("r").result()["archive"])
+    before, row = digest(path), read_row(database, "r")
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE project_images SET file_size = 1::bigint << 56"))
+    state = create("r")
+    with pytest.raises(DiskFullError) as raised:
+        state.result()
+    needed = 73 << 56
+    assert f"would be written to {path.parent}, where " in str(raised.value)
+    assert int(str(raised.value).split(" bytes")[0].replace(",", "")) - needed in range(1, 1 << 20)
+    assert digest(path) == before and read_row(database, "r") == row
+    assert [file.name for file in path.parent.iterdir()] == ["r.zip"]
 
 
 def make_nasty(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
 
@@ -41,3 +42,23 @@ def totals(statistics) -> tuple[tuple[int, int, int], int, int]:
         sum(split.instances for split in statistics.shapes.splits),
         sum(split.trainable_instances for split in statistics.shapes.splits),
     )
+
+
+def with_odd_name(path: Path, name: str) -> Path:
+    """A sound dataset and one more member, whose name the standard library would change."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for sound, content in sound_dataset().items():
+            archive.writestr(sound, content)
+        entry = zipfile.ZipInfo("x")
+        entry.filename = name
+        archive.writestr(entry, b"x")
+    return path
+
+
+def with_record_field(path: Path, name: bytes, field: int, layout: str, value: int) -> None:
+    """Overwrite a field of one member's record in the directory."""
+    data = bytearray(path.read_bytes())
+    start = data.rindex(name) - 46
+    assert data[start : start + 4] == b"PK\1\2"
+    struct.pack_into(layout, data, start + field, value)
+    path.write_bytes(bytes(data))

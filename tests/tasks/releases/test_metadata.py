@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from tasks.releases.archive.errors import ReleaseError
 from tasks.releases.metadata import content_key, read_release_metadata
 from tasks.releases.scan import scan_release
 from tasks.releases.verification import StatisticsDifference, compare_statistics
@@ -128,9 +129,9 @@ def test_classes_in_another_order_are_a_difference(tmp_path):
 
 
 @pytest.mark.parametrize("own_first", [True, False])
-@pytest.mark.parametrize("other", ["copy/", "a/b/", "../"])
+@pytest.mark.parametrize("other", ["copy/", "a/b/", "a/../"])
 def test_the_statistics_of_the_dataset_that_counts_are_taken(tmp_path, own_first, other):
-    """Those of a copy further down, or of a name that leads outside, are not."""
+    """Those of a copy further down, or of an absurd name, are not."""
     stats = [("metadata/dataset_stats.json", json.dumps(STATS))]
     foreign = {"split_counts": {"train": 9}, "class_distribution": {"cat": 9}}
     stats.insert(own_first, (f"{other}metadata/dataset_stats.json", json.dumps(foreign)))
@@ -139,9 +140,15 @@ def test_the_statistics_of_the_dataset_that_counts_are_taken(tmp_path, own_first
     assert (found.train_image_count, found.val_image_count, found.test_image_count) == (2, 1, 1)
 
 
-def test_statistics_whose_name_leads_outside_are_none(tmp_path):
+def test_statistics_of_an_attack_are_none(tmp_path):
     files = [*sound_dataset().items(), ("../metadata/dataset_stats.json", json.dumps(STATS))]
-    assert read_release_metadata(write_zip(tmp_path / "r.zip", files)) is None
+    path = write_zip(tmp_path / "r.zip", files)
+    with pytest.raises(ReleaseError, match=r"'\.\./metadata/dataset_stats\.json' leads out of"):
+        read_release_metadata(path)
+    # What the archive says of itself does not help it.
+    path = release(path, {**sound_dataset(), "/etc/passwd": b"x"}, dataset_stats=STATS)
+    with pytest.raises(ReleaseError, match="'/etc/passwd' leads out of"):
+        read_release_metadata(path)
 
 
 def test_thousands_of_unusable_metadata_are_not_all_read(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -10,12 +12,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
-from storage.errors import JobCancelledError
-from tasks.releases.archive.limits import ArchiveLimits
+from storage.errors import InvalidInputError, JobCancelledError
+from tasks.labels.limits import DatasetLimits
 from tasks.releases.scan import scan_release
 from tasks.releases.statistics import IMAGE_ROWS_SCHEMA
-from tests.places import EMPIRE
-from tests.tasks.releases.archives import sound_dataset, totals, write_zip
+from tests.places import EMPIRE, ROOT
+from tests.tasks.releases.archives import ROWS, YAML, sound_dataset, totals, write_zip
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_a_scan_can_be_stopped(tmp_path):
 def test_problems_are_listed_up_to_a_limit_and_all_counted(tmp_path):
     files = {**sound_dataset(), "labels/train/b.txt": b"0 .5 .5 .1\n" * 500}
     path = write_zip(tmp_path / "r.zip", files)
-    found = scan_release(path, ArchiveLimits(listed_per_code=10))
+    found = scan_release(path, DatasetLimits(listed_per_code=10))
     assert found.problem_totals == {"row_too_short": 500}
     assert len(found.problems) == 11
     assert [problem.line for problem in found.problems] == [*range(1, 11), None]
@@ -168,12 +170,10 @@ def test_problems_are_listed_up_to_a_limit_and_all_counted(tmp_path):
 
 def test_limits_on_labels(tmp_path):
     path = write_zip(tmp_path / "r.zip", made_dataset(1, 200))
-    assert scan_release(path, ArchiveLimits(label_member_bytes=10)).problem_totals[
-        "member_too_large"
-    ]
+    assert scan_release(path, DatasetLimits(label_bytes=10)).problem_totals["member_too_large"]
     odd = {**sound_dataset(), "labels/train/b.txt": b"cat .5 .5 .1 .1"}
     path = write_zip(tmp_path / "odd.zip", odd)
-    found = scan_release(path, ArchiveLimits(irregular_label_bytes=3))
+    found = scan_release(path, DatasetLimits(irregular_label_bytes=3))
     assert found.problem_totals == {"labels_not_read": 1}
     assert found.shapes.splits[0].unreadable_labels == 1
 
@@ -183,6 +183,44 @@ def test_many_classes_are_bounded(tmp_path):
     files = {"images/train/a.jpg": b"x", "labels/train/a.txt": rows.encode()}
     path = write_zip(tmp_path / "r.zip", files)
     assert scan_release(path).class_count == 500
-    found = scan_release(path, ArchiveLimits(classes=25))
+    found = scan_release(path, DatasetLimits(classes=25))
     assert len(found.shapes.classes) == 100
     assert found.problem_totals == {"classes_too_many": 1}
+
+
+SCAN = """
+import sys
+from pathlib import Path
+from tasks.releases.scan import scan_release
+print(sum(split.instances for split in scan_release(Path(sys.argv[1])).shapes.splits))
+print(next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if "VmHWM" in line))
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_labels(tmp_path):
+    rows, peaks = b"0 .5 .5 .1 .1\n" * 200_000, []
+    for count in (1, 10):
+        files = {f"labels/train/{number}.txt": rows for number in range(count)}
+        files |= {f"images/train/{number}.jpg": b"x" for number in range(count)}
+        path = write_zip(tmp_path / "long.zip", files, method=zipfile.ZIP_STORED)
+        done = subprocess.run(
+            [sys.executable, "-c", SCAN, str(path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        instances, peak = map(int, done.stdout.split())
+        assert instances == count * 200_000
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 60, "nine more take as much as one"
+
+
+def test_more_labels_than_may_be_are_refused(tmp_path):
+    path = write_zip(tmp_path / "r.zip", sound_dataset())
+    size = sum(len(rows) for rows in ROWS.values()) + len(YAML)
+    assert scan_release(path, DatasetLimits(all_label_bytes=size)).image_count == 4
+    with pytest.raises(InvalidInputError, match="VISIONFLOWS_MAX_ALL_LABEL_BYTES") as raised:
+        scan_release(path, DatasetLimits(all_label_bytes=size - 1))
+    assert str(path) in str(raised.value)

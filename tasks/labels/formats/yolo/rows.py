@@ -277,9 +277,11 @@ class _Judge:
                 ProblemCode.ROW_DUPLICATE, np.flatnonzero(repeats),
                 lambda row: f"the same as line {self.rows.lines[originals[row]]}",
             )  # fmt: skip
+        # What is said of a row refers to this judge: without the circle its arrays go when unused.
+        problems, self.problems = self.problems, []
         return JudgedRows(
             self.geometries, self.classes, self.counts, self.boxes, self.points, is_usable,
-            repeats, self.problems,
+            repeats, problems,
         )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from tasks.labels.annotations import (
     Polygon,
 )
 from tasks.labels.dataset.addresses import LayoutKind, Split
-from tasks.labels.dataset.plan import MAX_LABEL_FILE_BYTES, plan_dataset
+from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.dataset.reading import iterate_images, read_dataset_labels
 from tasks.labels.formats.coco_writer import write_coco
 from tasks.labels.formats.labelme import write_labelme
@@ -362,12 +362,6 @@ def test_coco_images_that_are_not_there_are_noted():
     content = write_coco([entry], sizes={entry.image: SIZE}, names={})
     found = read_files({"train/a.jpg": "", "train/coco.json": content})
     assert codes(found.problems) == ["image_unknown"]
-
-
-def test_a_label_file_of_a_size_that_no_honest_one_has_is_not_read():
-    files = {"a.jpg": b"", "a.txt": b" " * (MAX_LABEL_FILE_BYTES + 1)}
-    found = read_files(files)
-    assert codes(found.all_problems()) == ["file_too_large"]
 
 
 junk = st.binary(max_size=60) | st.sampled_from([b"{}", b"[]", b"names: [a]", b"<annotation/>"])

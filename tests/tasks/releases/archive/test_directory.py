@@ -14,23 +14,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.labels.dataset.listed_names import take_names_apart
+from tasks.labels.limits import DatasetLimits
 from tasks.releases.archive.directory import read_zip_directory
 from tasks.releases.archive.errors import ReleaseError
-from tasks.releases.archive.limits import ArchiveLimits
 from tasks.releases.archive.member_checks import usable_members
-from tasks.releases.archive.members import MemberError, place_of, read_batches, read_member
+from tasks.releases.archive.members import MemberError, read_batches, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.metadata import read_release_metadata
 from tasks.releases.problems import LISTED_PER_CODE
 from tasks.releases.scan import scan_release
 from tasks.reports.problem_log import ProblemLog
-from tests.tasks.releases.archives import sound_dataset, totals, write_zip
+from tests.tasks.releases.archives import (
+    sound_dataset,
+    totals,
+    with_odd_name,
+    with_record_field,
+    write_zip,
+)
 
 END = struct.Struct("<4s4H2LH")
 LARGEST = 1 << 26
 
 
-def listed(path: Path, limits=ArchiveLimits()):  # noqa: B008
+def listed(path: Path, limits=DatasetLimits()):  # noqa: B008
     descriptor, size = open_archive(path)
     try:
         log = ProblemLog(LISTED_PER_CODE)
@@ -60,8 +66,7 @@ def compare_with_zipfile(path: Path) -> None:
     descriptor, _ = open_archive(path)
     try:
         for index, content in enumerate(contents):
-            place = place_of(directory, index)
-            assert read_member(descriptor, place, directory.start, LARGEST) == content
+            assert read_member(descriptor, directory, index, LARGEST) == content
         members = np.arange(len(directory))
         for batch in read_batches(descriptor, directory, members, LARGEST):
             assert batch.errors == {}
@@ -213,30 +218,21 @@ def test_files_that_are_none(tmp_path):
 def test_limits_on_members_and_directory(tmp_path):
     path = write_zip(tmp_path / "small.zip", sound_dataset())
     for limits, code in [
-        (ArchiveLimits(members=8), "too_many_members"),
-        (ArchiveLimits(directory_bytes=100), "too_large"),
-        (ArchiveLimits(folders=3), "too_many_members"),
+        (DatasetLimits(members=8), "too_many_members"),
+        (DatasetLimits(directory_bytes=100), "too_large"),
+        (DatasetLimits(folders=3), "too_many_members"),
     ]:
         with pytest.raises(ReleaseError) as raised:
             scan_release(path, limits)
         assert raised.value.code == code
-    assert scan_release(path, ArchiveLimits(members=9)).image_count == 4
+    assert scan_release(path, DatasetLimits(members=9)).image_count == 4
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["/etc/passwd.txt", "../../x.jpg", "a/../../b.jpg", "C:/x.jpg", "c:x.jpg", "\\\\host\\x.jpg",
-     "images/train/..", "a\0b.jpg", ""],
-)  # fmt: skip
-def test_names_that_lead_outside(tmp_path, name):
-    path = tmp_path / "unsafe.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for sound, content in sound_dataset().items():
-            archive.writestr(sound, content)
-        entry = zipfile.ZipInfo("x")
-        entry.filename = name
-        archive.writestr(entry, b"x")
-    found = scan_release(path)
+    "name", ["c:x.jpg", "images/train/..", "a/../b.jpg", "a\0b.jpg", "", "a/b/../../c.jpg"]
+)
+def test_absurd_names_that_stay_inside_are_left_out(tmp_path, name):
+    found = scan_release(with_odd_name(tmp_path / "absurd.zip", name))
     assert totals(found) == ((2, 1, 1), 5, 5)
     assert found.problem_totals == {"member_unsafe_name": 1}
 
@@ -287,15 +283,6 @@ def test_symbolic_links_are_not_followed(tmp_path):
     assert found.problem_totals == {"member_symlink": 1}
 
 
-def with_record_field(path: Path, name: bytes, field: int, layout: str, value: int) -> None:
-    """Overwrite a field of one member's record in the directory."""
-    data = bytearray(path.read_bytes())
-    start = data.rindex(name) - 46
-    assert data[start : start + 4] == b"PK\1\2"
-    struct.pack_into(layout, data, start + field, value)
-    path.write_bytes(bytes(data))
-
-
 @pytest.mark.parametrize(
     ("field", "layout", "value", "problem"),
     [
@@ -305,7 +292,6 @@ def with_record_field(path: Path, name: bytes, field: int, layout: str, value: i
         (24, "<L", 1 << 30, "member_too_large"),
         (24, "<L", 10, "member_bad_data"),
         (20, "<L", 5, "member_bad_data"),
-        (42, "<L", 3, "member_bad_header"),
         (42, "<L", 1 << 30, "member_out_of_bounds"),
         (20, "<L", 1 << 30, "member_out_of_bounds"),
     ],
@@ -316,13 +302,8 @@ def test_a_label_that_cannot_be_read_never_hides_the_others(
     path = write_zip(tmp_path / "bad.zip", sound_dataset())
     with_record_field(path, b"labels/train/b.txt", field, layout, value)
     found = scan_release(path)
-    counted = totals(found)
-    if problem == "member_bad_header":
-        # It lies in the middle of another one.
-        assert set(found.problem_totals) <= {problem, "member_overlaps"}
-    else:
-        assert counted == ((2, 1, 1), 4, 4)
-        assert set(found.problem_totals) == {problem}
+    assert totals(found) == ((2, 1, 1), 4, 4)
+    assert set(found.problem_totals) == {problem}
     assert found.shapes.splits[0].unreadable_labels >= 1
 
 
@@ -340,17 +321,6 @@ def test_an_encrypted_archive_still_has_names(tmp_path):
     assert found.problem_totals["member_encrypted"] == 9
 
 
-def test_a_label_that_inflates_to_more_than_it_may(tmp_path):
-    files = {**sound_dataset(), "labels/train/b.txt": b"0 .5 .5 .1 .1\n" * 200_000}
-    path = write_zip(tmp_path / "bomb.zip", files)
-    found = scan_release(path)
-    assert totals(found) == ((2, 1, 1), 4, 4)
-    assert found.problem_totals == {"member_too_large": 1}
-    lenient = ArchiveLimits(ratio=2000)
-    assert totals(scan_release(path, lenient))[1] == 200_004
-    assert scan_release(path, ArchiveLimits(ratio=2000, label_member_bytes=1 << 20)).problem_totals
-
-
 def test_a_lie_about_the_size_is_found_out_early(tmp_path):
     """50 MB that are declared as ten bytes: no more than eleven are inflated."""
     files = {**sound_dataset(), "labels/train/b.txt": b"0" * (50 << 20)}
@@ -358,25 +328,6 @@ def test_a_lie_about_the_size_is_found_out_early(tmp_path):
     with_record_field(path, b"labels/train/b.txt", 24, "<L", 10)
     found = scan_release(path)
     assert found.problem_totals == {"member_bad_data": 1}
-
-
-def test_hundreds_of_gigabytes_in_one_kilobyte(tmp_path):
-    path = tmp_path / "overlap.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(200):
-            archive.writestr(f"images/train/{number}.jpg", b"x")
-            archive.writestr(f"labels/train/{number}.txt", b"0 .5 .5 .1 .1\n")
-    data = bytearray(path.read_bytes())
-    start = 0
-    while (start := data.find(b"PK\1\2", start)) >= 0:
-        struct.pack_into("<L", data, start + 24, 0xFFFFFFF0)
-        struct.pack_into("<L", data, start + 42, 0)
-        start += 4
-    path.write_bytes(bytes(data))
-    found = scan_release(path)
-    assert found.train_image_count == 200
-    assert found.problem_totals["member_overlaps"] == 400
-    assert found.shapes.splits[0].instances == 0
 
 
 def test_members_in_any_order_do_not_overlap(tmp_path):
@@ -388,7 +339,7 @@ def test_members_in_any_order_do_not_overlap(tmp_path):
     directory, log = listed(path)
     assert directory.offsets.tolist() == sorted(directory.offsets.tolist(), reverse=True)
     names = take_names_apart(directory.names, directory.name_ends)
-    _, readable = usable_members(directory, names, ArchiveLimits(), log)
+    _, readable = usable_members(directory, names, log)
     assert readable.all()
     assert totals(scan_release(path)) == ((2, 1, 1), 5, 5)
 
@@ -401,7 +352,7 @@ def test_a_bad_header_is_an_error_of_the_member(tmp_path):
     descriptor, _ = open_archive(path)
     try:
         with pytest.raises(MemberError, match="no local header"):
-            read_member(descriptor, place_of(directory, 0), directory.start, LARGEST)
+            read_member(descriptor, directory, 0, LARGEST)
     finally:
         os.close(descriptor)
 
@@ -432,6 +383,6 @@ def test_absurd_depths_and_numbers_of_folders_cost_little(tmp_path):
     files = {**sound_dataset(), "a/" * 30_000 + "x.jpg": b"x"}
     files |= {f"folder{number}/file.bin": b"" for number in range(2000)}
     path = write_zip(tmp_path / "deep.zip", files)
-    found = scan_release(path, ArchiveLimits(folders=10))
+    found = scan_release(path, DatasetLimits(folders=10))
     assert totals(found) == ((2, 1, 1), 5, 5)
     assert found.problem_totals == {"member_unsafe_name": 1}

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from tasks.releases.archive.limits import ArchiveLimits
+from tasks.labels.limits import DatasetLimits
 from tasks.releases.dataset import leakage
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.scan import scan_release
@@ -96,7 +96,7 @@ def test_a_crc_that_agrees_by_chance_is_no_leak(tmp_path):
     path = write_zip(tmp_path / "chance.zip", files)
     assert scan_release(path).problems == ()
     # Where nothing may be read for it, it is said that bytes were not compared.
-    found = scan_release(path, ArchiveLimits(compared_bytes=0))
+    found = scan_release(path, DatasetLimits(compared_bytes=0))
     ((_, detail),) = details(found, "split_leak_exact")
     assert "bytes not compared" in detail
 

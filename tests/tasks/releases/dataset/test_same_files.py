@@ -14,7 +14,6 @@ from tasks.labels.dataset.layouts import LABEL_PRIORITY, find_dataset
 from tasks.labels.dataset.listed_names import take_names_apart
 from tasks.labels.dataset.pairing import NONE, find_and_pair
 from tasks.releases.archive.directory import read_zip_directory
-from tasks.releases.archive.limits import DEFAULT_LIMITS
 from tasks.releases.archive.member_checks import usable_members
 from tasks.reports.problem_log import ProblemLog
 
@@ -66,7 +65,7 @@ def found_in_archive(paths: list[str]) -> dict[str, object]:
             file.fileno(), os.fstat(file.fileno()).st_size, Path("release.zip"), log
         )
     names = take_names_apart(directory.names, directory.name_ends)
-    used, _ = usable_members(directory, names, DEFAULT_LIMITS, log)
+    used, _ = usable_members(directory, names, log)
     files, pairs = find_and_pair(
         names, used, LABEL_PRIORITY, log, lambda member: names.name(member).decode()
     )
