@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from storage.errors import InvalidInputError, NotFoundError
 
 _NOT_IN_NAMES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 _MOST_TOLD = 10
+Found = TypeVar("Found")
 
 
 def check_name(name: str, *, longest: int | None = None) -> None:
@@ -39,6 +41,32 @@ def id_by_key(table: str) -> str:
         f"(SELECT id FROM {table} WHERE name = :key OR id::text = :key "
         "ORDER BY id::text = :key DESC LIMIT 1)"
     )
+
+
+def id_beginning(key: str, what: str, hint: str) -> str:
+    """What people give of an id, as it is looked for; `hint` says where ids are shown.
+
+    Raises:
+        NotFoundError: no id looks so.
+    """
+    beginning = key.strip().lower()
+    if not beginning or not all(character in "0123456789abcdef-" for character in beginning):
+        raise NotFoundError(f"{key!r} is not the id of a {what}; {hint}")
+    return beginning
+
+
+def only_one(found: Sequence[Found], what: str, key: str, hint: str) -> Found:
+    """The one thing whose id begins so.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: several begin so.
+    """
+    if not found:
+        raise NotFoundError(f"There is no {what} {key!r}; {hint}")
+    if len(found) > 1:
+        raise InvalidInputError(f"Several {what}s begin with {key!r}; give more of the id.")
+    return found[0]
 
 
 def no_such(what: str, key: str, names: Iterable[str], remedy: str) -> NotFoundError:

@@ -11,9 +11,9 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, execute
+from storage.database.names import id_beginning, only_one
 from storage.database.stored_values import storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
-from storage.errors import InvalidInputError, NotFoundError
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import list_jobs
 
@@ -112,17 +112,12 @@ def find_run(database: Database, key: str) -> RunRecord:
         NotFoundError: there is none.
         InvalidInputError: several begin so.
     """
-    beginning = key.strip().lower()
-    if not beginning or not all(character in "0123456789abcdef-" for character in beginning):
-        raise NotFoundError(f"{key!r} is not the id of a run; `visionflows runs list` shows them.")
+    hint = "`visionflows runs list` shows them."
+    beginning = id_beginning(key, "run", hint)
     rows = database.rows(
         _RUN + "WHERE r.id::text LIKE :key || '%' ORDER BY r.id LIMIT 2", key=beginning
     )
-    if not rows:
-        raise NotFoundError(f"There is no run {key!r}; `visionflows runs list` shows them.")
-    if len(rows) > 1:
-        raise InvalidInputError(f"Several runs begin with {key!r}; give more of the id.")
-    return _records(database, rows)[0]
+    return _records(database, [only_one(rows, "run", key, hint)])[0]
 
 
 def list_runs(

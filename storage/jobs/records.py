@@ -23,6 +23,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 
 from storage.database.connection import Database, execute
+from storage.database.names import id_beginning, only_one
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import NotFoundError
 from storage.jobs.locks import JobReference, close_interrupted, connect_alone, try_lock_subject
@@ -117,6 +118,19 @@ def find_job(database: Database, job_id: UUID) -> JobRecord:
     if not found:
         raise NotFoundError(f"There is no job {job_id}; `visionflows status` lists the jobs.")
     return found[0]
+
+
+def find_job_by_beginning(database: Database, key: str) -> JobRecord:
+    """One job by its id, or by a beginning of it that no other job has.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: several begin so.
+    """
+    hint = "`visionflows status` lists the jobs."
+    beginning = id_beginning(key, "job", hint)
+    query = _RECORD + "WHERE j.id::text LIKE :key || '%' ORDER BY j.id LIMIT 2"
+    return only_one(_read_records(database, query, {"key": beginning}), "job", key, hint)
 
 
 def find_job_of_run(database: Database, flow_run_id: UUID) -> JobRecord | None:

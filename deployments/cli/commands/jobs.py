@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.live import Live
 
 from deployments.cli.options import JsonOption
-from deployments.cli.output.jobs import job_as_json, job_table
+from deployments.cli.output.jobs import job_as_json, jobs_at_a_glance, print_jobs
 from deployments.cli.output.terminal import console, print_json, print_plain
 from deployments.server.shared import describe_shared_server
 from deployments.server.state import read_stack_state, running_stack, stack_folder
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, NotFoundError
 from storage.inference.runs import list_runs
-from storage.jobs.records import JobRecord, cancel_job, find_job, list_jobs
+from storage.jobs.records import JobRecord, cancel_job, find_job_by_beginning, list_jobs
 from storage.projects.projects import find_project, list_projects
 from storage.releases import list_releases
 from storage.settings import get_settings
@@ -27,7 +26,10 @@ _WATCH_SECONDS = 2.0
 _MOST_RUNS = 1000
 
 JobArgument = Annotated[
-    str | None, typer.Argument(help="Id of one job; left out, the newest jobs.", metavar="[JOB]")
+    str | None,
+    typer.Argument(
+        help="Id of one job, or its beginning; left out, the newest jobs.", metavar="[JOB]"
+    ),
 ]
 ProjectOption = Annotated[
     str | None, typer.Option("--project", help="Only jobs of this project (name or id).")
@@ -57,7 +59,7 @@ def status(
 
     def look() -> list[JobRecord]:
         if job is not None:
-            return [find_job(database, parse_job_id(job))]
+            return [find_job_by_beginning(database, job)]
         subject = None if project is None else str(find_project(database, project).id)
         return list_jobs(database, subject=subject, limit=limit)
 
@@ -65,19 +67,22 @@ def status(
     names = _subject_names(database)
     if watch and jobs:
         # For programs it waits as well, and prints once, at the end.
-        table = Live(job_table(jobs, names), console=console, auto_refresh=False)
-        with nullcontext() if json_output else table:
+        is_live = console.is_terminal and not json_output
+        shown = jobs_at_a_glance(jobs, names, console.width)
+        table = Live(shown, console=console, auto_refresh=False)
+        with table if is_live else nullcontext():
             while any(found.status.is_active and found.is_held for found in jobs):
                 time.sleep(_WATCH_SECONDS)
                 jobs = look()
-                if not json_output:
-                    table.update(job_table(jobs, names), refresh=True)
+                if is_live:
+                    shown = jobs_at_a_glance(jobs, names, console.width)
+                    table.update(shown, refresh=True)
     if json_output:
         print_json([job_as_json(found) for found in jobs])
     elif not jobs:
         console.print("There are no jobs.")
-    elif not watch:
-        console.print(job_table(jobs, names))
+    elif not (watch and console.is_terminal):
+        print_jobs(jobs, names)
     if not json_output:
         print_plain(_stack_sentence())
         if shared := describe_shared_server(get_settings()):
@@ -85,9 +90,7 @@ def status(
 
 
 def cancel(
-    job: Annotated[
-        str | None, typer.Argument(help="Id of the job, as `visionflows status` shows it.")
-    ] = None,
+    job: Annotated[str | None, typer.Argument(help="Id of the job, or its beginning.")] = None,
     project: Annotated[
         str | None, typer.Option("--project", help="Cancel the active jobs of this project.")
     ] = None,
@@ -105,7 +108,7 @@ def cancel(
     if (job is None) == (project is None):
         raise InvalidInputError("Name either a JOB or a --project to cancel.")
     if job is not None:
-        ids = [parse_job_id(job)]
+        ids = [find_job_by_beginning(database, job).id]
     else:
         subject = str(find_project(database, str(project)).id)
         ids = [found.id for found in list_jobs(database, subject=subject, active_only=True)]
@@ -133,20 +136,6 @@ def _stack_sentence() -> str:
     if state.is_looked_after():
         return f"The stack is starting or ending; its logs are in {stack_folder(settings)}."
     return "The stack was killed; `visionflows up` ends what it has left and starts it again."
-
-
-def parse_job_id(value: str) -> UUID:
-    """Read the id of a job.
-
-    Raises:
-        InvalidInputError: it is not an id.
-    """
-    try:
-        return UUID(value)
-    except ValueError:
-        raise InvalidInputError(
-            f"{value!r} is not the id of a job; `visionflows status` lists the ids."
-        ) from None
 
 
 def _subject_names(database: Database) -> dict[str, str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
+from deployments.cli.output.jobs import jobs_at_a_glance
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.jobs.chunks import claim_chunk, plan_job, record_batch
 from storage.jobs.held import start_job
-from storage.jobs.records import find_job
+from storage.jobs.records import JobRecord, find_job
 from storage.projects.projects import find_project
 
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 JOB_KEYS = {
     "id",
     "kind",
@@ -52,11 +57,66 @@ def test_a_job_at_work_is_shown_with_its_counts_and_the_name_of_its_project(invo
     shown = invoke("status").output
     header, row = shown.splitlines()[:2]
     assert header.split() == [
-        *("job", "flow", "subject", "status", "done", "failed", "total", "progress", "message")
+        *("job", "flow", "subject", "status", "done", "failed", "total", "progress", "begun"),
+        "message",
     ]
-    assert row.split() == [
+    *cells, begun = row.split()
+    assert cells == [
         *(str(job.id), "quality-metrics", "[red]gulls", "processing", "2", "1", "4", "75.0", "%")
     ]
+    assert datetime.fromisoformat(begun).tzinfo is not None
+
+
+def record(**changes):
+    """A job that began at noon UTC of a day, with 240 of 1,000 images done."""
+    values = {
+        "id": uuid.UUID("3f2a81c0-0000-4000-8000-000000000001"), "kind": JobKind.QUALITY_METRICS,
+        "subject": "s", "status": JobStatus.PROCESSING, "total": 1000, "processed": 238,
+        "failed": 2, "flow_run_id": None, "error_message": None, "parameters": {}, "result": None,
+        "cancel_requested": False, "heartbeat_at": None, "started_at": NOON, "completed_at": None,
+        "created_at": NOON, "is_held": True,
+    }  # fmt: skip
+    return JobRecord(**{**values, **changes})
+
+
+@pytest.mark.parametrize("width", [80, 60, 200])
+def test_a_terminal_of_any_width_shows_whose_job_it_is_and_how_far(width):
+    other = uuid.UUID("3f2a81c1-0000-4000-8000-000000000001")
+    jobs = [
+        record(),
+        record(
+            id=other,
+            kind=JobKind.SESSION_STATS,
+            subject="a folder with a long name that has no room at all " * 3,
+            status=JobStatus.FAILED,
+            error_message="[bold]no room: " + "x" * 40,
+            completed_at=NOON + timedelta(seconds=90),
+        ),
+    ]
+    terminal = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    terminal.print(
+        jobs_at_a_glance(jobs, {"s": "[red]gulls"}, width, now=NOON + timedelta(minutes=4))
+    )
+    lines = terminal.file.getvalue().splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    if width < 80:
+        return
+    first, second = lines[:2]
+    for part in ("[red]gulls", "██░░░░░░░░  24 %", "processing"):
+        assert part in first
+    for part in ("quality-metrics 3f2a81c0 ", "238 of 1,000, 2 failed", "since ", ", 13 min left"):
+        assert part in second
+    text = "\n".join(lines)
+    assert "compute-session-stats 3f2a81c1 " in text and "took 2 min" in text and ("x" * 40) in text
+
+
+def test_ids_are_taken_by_their_beginning(invoke, job):
+    (told,) = invoke("status", str(job.id)[:8], "--json").json()
+    assert told["id"] == str(job.id)
+    assert invoke("cancel", str(job.id)[:8]).status == 0
+    for key, reason in (("zz", "is not the id of a job"), ("00000000", "There is no job")):
+        refused = invoke("status", key)
+        assert refused.is_one_sentence() and reason in refused.errors
 
 
 @pytest.mark.parametrize("by", ["all", "id", "name", "project's id"])
@@ -119,7 +179,7 @@ def test_watching_ends_when_the_job_ends(invoke, job, database, options):
     if options:
         assert [found["status"] for found in shown.json()] == ["completed"]
     else:
-        last = shown.output.splitlines()[-1]
+        last = shown.output.splitlines()[-2]
         assert "completed" in last and "100.0 %" in last
 
 
