@@ -57,8 +57,8 @@ class DatasetLayout:
     `placed` are the images seen from their folders. `labels` are the label files of each image, the
     one that counts first; `labels_without_image` those in label folders or beside images that
     belong to none. `yaml_files` (candidates for data.yaml) and `class_lists` (`classes.txt` and the
-    like) begin with the nearest to the root. `json_files` belong to no single image (COCO files are
-    among them); `split_lists` are text files called after a split, with that split.
+    like) begin with the nearest to the root. `shared_files` belong to no single image (COCO files
+    are among them); `split_lists` are text files called after a split, with that split.
     """
 
     root: PurePosixPath
@@ -69,7 +69,7 @@ class DatasetLayout:
     labels_without_image: tuple[str, ...]
     yaml_files: tuple[str, ...]
     class_lists: tuple[str, ...]
-    json_files: tuple[str, ...]
+    shared_files: tuple[str, ...]
     split_lists: tuple[tuple[str, Split], ...]
     problems: tuple[Problem, ...]
 
@@ -134,7 +134,7 @@ def find_dataset(paths: Iterable[str]) -> DatasetLayout:
         labels_without_image=tuple(sorted(orphans)),
         yaml_files=_nearest_first(one for one in files[_Kind.YAML] if near[one.folder]),
         class_lists=_nearest_first(one for one in files[_Kind.CLASS_LIST] if near[one.folder]),
-        json_files=_nearest_first(one for one in unused if one.file.suffix == ".json"),
+        shared_files=_nearest_first(one for one in unused if one.file.suffix == ".json"),
         split_lists=tuple(
             (path, split)
             for path in _nearest_first(split_lists)

@@ -12,15 +12,15 @@ from pathlib import PurePosixPath
 from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.class_names import read_dataset_names
-from tasks.labels.dataset.coco_files import CocoCollector
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
 from tasks.labels.dataset.listed_files import clean_path
+from tasks.labels.dataset.shared_files import SharedFileCollector
 from tasks.labels.dataset.splits import SplitList, find_splits
 from tasks.labels.dataset.yolo_files import YoloCollector
-from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
-from tasks.labels.formats.pascal_voc import begins_at_pixel_zero
-from tasks.labels.formats.registry import LabelFormat
+from tasks.labels.formats.label_file import NO_CODES, LabelFile
+from tasks.labels.formats.registry import FORMATS, LabelFormat, find_format
+from tasks.labels.formats.xml_documents.pascal_voc import begins_at_pixel_zero
 from tasks.labels.formats.yolo.geometry import (
     YoloGeometry,
     decide_yolo_geometry,
@@ -49,23 +49,25 @@ class DatasetPlan:
     """A dataset, ready to be read image by image.
 
     `listed_paths` has the path as listed, where it differs from the one in `layout`. `class_names`
-    are by id, from data.yaml, else from classes.txt, else from COCO files. `own_labels` are labels
-    of images with a file of their own that is read already, and its format: all YOLO files.
+    are by id, from data.yaml, else from classes.txt, else from files about many images;
+    `ordered_classes` are classes that such files put in an order without ids. `own_labels` are
+    labels of images with a file of their own that is read already, and its format: all YOLO files.
     `voc_counts_from_one` is for its Pascal VOC files. `flip_idx` says which keypoint takes the
     place of which in a mirror image; None where unknown. `splits` has the images that have one,
-    `coco_labels` those that COCO files list. `labels_without_image` are label files of no image,
-    and `problems` concern no single image.
+    `shared_labels` those that files about many images list, with the format.
+    `labels_without_image` are label files of no image, and `problems` concern no single image.
     """
 
     layout: DatasetLayout
     listed_paths: Mapping[str, str]
     class_names: Mapping[int, str]
+    ordered_classes: tuple[str, ...]
     yolo_geometry: YoloGeometry
     own_labels: Mapping[str, tuple[ImageLabels, LabelFormat | None]]
     voc_counts_from_one: bool
     flip_idx: tuple[int, ...] | None
     splits: Mapping[str, Split]
-    coco_labels: Mapping[str, ImageLabels]
+    shared_labels: Mapping[str, tuple[ImageLabels, LabelFormat]]
     labels_without_image: tuple[str, ...]
     problems: tuple[Problem, ...]
 
@@ -73,8 +75,8 @@ class DatasetPlan:
 def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     """Find the (shallowest) dataset in a folder or archive, and decide how to read its labels.
 
-    Reads data.yaml, class lists, COCO and YOLO files, and looks at every VOC file. The arguments
-    are those of `read_dataset_labels`.
+    Reads data.yaml, class lists, files about many images and YOLO files, and looks at every VOC
+    file. The arguments are those of `read_dataset_labels`.
     """
     listed = list(paths)
     # A file system may hold names with backslashes; the reader gets what it has listed.
@@ -87,22 +89,22 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
 
     described = read_dataset_names(layout.yaml_files, layout.class_lists, str, content_of)
     config = described.config
-    coco = CocoCollector(layout)
+    shared = SharedFileCollector(layout, NO_CODES)
     orphans = list(layout.labels_without_image)
     label_folders = {labels[0].rpartition("/")[0] for labels in layout.labels if labels}
-    for path in layout.json_files:
+    for path in layout.shared_files:
         content = content_of(path)
         if content is None:
             continue
-        silent = label_log(path)
-        json_format = format_of_json(parse_json(content, silent))
-        if json_format is JsonFormat.COCO:
-            coco.add(content, PurePosixPath(path))
-        elif json_format is not None or path.rpartition("/")[0] in label_folders:
+        file = LabelFile(path, content)
+        label_format = find_format(file)
+        if label_format is not None and (read_shared := FORMATS[label_format].read_shared):
+            shared.add(file, label_format, read_shared)
+        elif label_format is not None or path.rpartition("/")[0] in label_folders:
             orphans.append(path)
     for orphan in orphans:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
-    names = described.names or coco.class_names
+    names = described.names or shared.class_names
     yolo = YoloCollector(names)
     own_labels: dict[str, tuple[ImageLabels, LabelFormat | None]] = {}
     voc_begins_at_zero: str | None = None
@@ -144,6 +146,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         layout=layout,
         listed_paths=listed_paths,
         class_names=names,
+        ordered_classes=tuple(shared.ordered_classes),
         yolo_geometry=decision.geometry,
         own_labels=own_labels,
         voc_counts_from_one=voc_begins_at_zero is None,
@@ -153,12 +156,12 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             for image, number in zip(layout.images, splits, strict=True)
             if (split := split_of_number(number)) is not None
         },
-        coco_labels=coco.labels,
+        shared_labels=shared.labels,
         labels_without_image=tuple(orphans),
         problems=(
             *layout.problems,
             *described.problems,
-            *coco.problems,
+            *shared.problems,
             *decision.problems,
             *split_log.entries(),
             *log.entries(),

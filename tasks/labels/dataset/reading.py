@@ -9,11 +9,14 @@ from pathlib import PurePosixPath
 from tasks.labels.annotations import GeometryKind, ImageLabels
 from tasks.labels.dataset.addresses import LayoutKind, Split
 from tasks.labels.dataset.plan import DatasetPlan, FileReader, plan_dataset, read_bounded
-from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
-from tasks.labels.formats.labelme import read_labelme
-from tasks.labels.formats.pascal_voc import read_pascal_voc
-from tasks.labels.formats.project_json import read_project_json
-from tasks.labels.formats.registry import LabelFormat, read_single_coco
+from tasks.labels.formats.label_file import ImageContext, LabelFile
+from tasks.labels.formats.registry import (
+    FORMATS,
+    LabelFormat,
+    find_format,
+    names_of_formats,
+    read_single_shared,
+)
 from tasks.labels.geometry import ImageSize
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, quoted
@@ -102,9 +105,8 @@ def iterate_images(
     `plan` is that of the same files; the others are as for `read_dataset_labels`.
     """
     for path, label_files in zip(plan.layout.images, plan.layout.labels, strict=True):
-        labels: ImageLabels | None = plan.coco_labels.get(path)
-        label_format = LabelFormat.COCO if labels is not None else None
-        # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
+        labels, label_format = plan.shared_labels.get(path, (None, None))
+        # A file of its own says more about an image than one about many, but .txt after JSON.
         own = label_files[0] if label_files else None
         if own is not None and (labels is None or own.lower().endswith(".json")):
             labels, label_format = plan.own_labels.get(path) or _read_own_file(
@@ -126,33 +128,31 @@ def _read_own_file(
     content = read_bounded(plan.listed_paths[path], path, read, log)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
-    suffix = source.suffix.lower()
+    file = LabelFile(source, content)
+    label_format = find_format(file)
+    if label_format is None:
+        return ImageLabels(image, source, (), _why_unknown(file)), None
+    entry = FORMATS[label_format]
+    if entry.read_shared is not None:
+        return read_single_shared(file, entry.read_shared, image), label_format
+    assert entry.read is not None, "rows are read as columns, before"
     size = size_of_image(image) if size_of_image is not None else None
+    context = ImageContext(image, size, plan.class_names, plan.voc_counts_from_one)
+    return entry.read(file, context), label_format
+
+
+def _why_unknown(file: LabelFile) -> tuple[Problem, ...]:
+    """Say why a label file is of no format: it is damaged, or of another one."""
+    log = label_log(file.path)
+    suffix = file.path.suffix.lower()
     if suffix == ".xml":
-        labels = read_pascal_voc(
-            content,
-            source=source,
-            image=image,
-            image_size=size,
-            counts_from_one=plan.voc_counts_from_one,
-        )
-        return labels, LabelFormat.PASCAL_VOC
-    document = parse_json(content, log)
-    match format_of_json(document):
-        case JsonFormat.LABELME:
-            labels = read_labelme(content, source=source, image=image, image_size=size)
-            return labels, LabelFormat.LABELME
-        case JsonFormat.PROJECT:
-            labels = read_project_json(
-                content, source=source, names=plan.class_names, image=image, image_size=size
-            )
-            return labels, LabelFormat.PROJECT_JSON
-        case JsonFormat.COCO:
-            return read_single_coco(content, source, image), LabelFormat.COCO
-        case None:
-            if document is not None:
-                log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "none of the known label formats")
-            return ImageLabels(image, source, (), log.entries()), None
+        document = file.xml(log)
+        if document is not None:
+            reason = f"the root is {quoted(document.root.tag)}: not {names_of_formats(suffix)}"
+            log.add(ProblemCode.XML_UNREADABLE, reason)
+    elif file.json(log) is not None:
+        log.add(ProblemCode.JSON_UNKNOWN_FORMAT, f"not {names_of_formats(suffix)}")
+    return log.entries()
 
 
 class _NamesInUse:

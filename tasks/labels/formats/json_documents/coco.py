@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from tasks.labels.annotations import Geometry, ImageLabels, Label, Polygon
 from tasks.labels.annotations import Keypoints as KeypointsGeometry
 from tasks.labels.formats.class_files import class_id_of, class_name_of
-from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
-from tasks.labels.formats.masks import MaskError, decode_run_lengths, outlines_of_mask
+from tasks.labels.formats.label_file import NO_CODES, LabelFile, SharedLabels
+from tasks.labels.formats.mask_pictures.masks import MaskError, decode_run_lengths, outlines_of_mask
 from tasks.labels.geometry import (
     ImageSize,
     finite_number,
@@ -21,23 +21,7 @@ from tasks.labels.geometry import (
     polygon_of,
 )
 from tasks.labels.problems import ProblemCode, label_log
-from tasks.reports.problem_log import Problem, ProblemLog, quoted
-
-
-@dataclass(frozen=True)
-class CocoLabels:
-    """What a COCO file says.
-
-    `images` has an entry for every image of the file, also without labels, in the order of the
-    file; `ImageLabels.image`, the key of `sizes`, is the `file_name` as written, with forward
-    slashes. `sizes` has width and height where the file has them. `class_names` are in the order of
-    the category ids, which may begin anywhere. `problems` concern no single image.
-    """
-
-    images: tuple[ImageLabels, ...]
-    sizes: Mapping[PurePosixPath, ImageSize]
-    class_names: Mapping[int, str]
-    problems: tuple[Problem, ...]
+from tasks.reports.problem_log import ProblemLog, quoted
 
 
 @dataclass
@@ -51,20 +35,31 @@ class _OpenImage:
     instances: int = 0
 
 
-def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
+def is_coco(file: LabelFile) -> bool:
+    """Whether a document has `images`, with `annotations` or `categories`."""
+    document = file.json(label_log())
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("images"), list)
+        and any(isinstance(document.get(key), list) for key in ("annotations", "categories"))
+    )
+
+
+def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
     """Read a COCO file.
 
     The most detailed geometry of an annotation counts: keypoints, else the segmentation, else the
     box. Keypoints that are all unlabelled do not count. An object of several polygons becomes
     several labels with the same `instance`. Run lengths, compressed or not, become the outlines of
-    their parts along the pixel edges; holes are filled and noted.
+    their parts along the pixel edges; holes are filled and noted. Category ids may begin anywhere.
     """
+    source = file.path
     log = label_log(source)
-    document = parse_json(content, log)
-    if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.COCO:
+    document = file.json(log)
+    if not isinstance(document, dict) or not is_coco(file):
         if not log.entries():
             log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "not a COCO document")
-        return CocoLabels((), {}, {}, log.entries())
+        return SharedLabels(problems=log.entries())
     names = _names_of_categories(document.get("categories"), log)
     images = _images_by_id(document["images"], source, log)
     annotations = document.get("annotations")
@@ -83,7 +78,7 @@ def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
         for image in images.values()
     )
     sizes = {image.name: image.size for image in images.values() if image.size is not None}
-    return CocoLabels(results, sizes, names, log.entries())
+    return SharedLabels(results, sizes, names, log.entries())
 
 
 def _names_of_categories(value: object, log: ProblemLog) -> dict[int, str]:

@@ -8,13 +8,8 @@ from pathlib import PurePosixPath
 
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Box, Geometry, ImageLabels, Label, OrientedBox, Point, Polygon
-from tasks.labels.formats.json_files import (
-    JsonFormat,
-    dump_json,
-    file_name_of,
-    format_of_json,
-    parse_json,
-)
+from tasks.labels.formats.json_files import dump_json, file_name_of
+from tasks.labels.formats.label_file import ImageContext, LabelFile
 from tasks.labels.geometry import (
     PIXEL_DECIMALS,
     ImageSize,
@@ -35,30 +30,31 @@ _VERSION = "5.5.0"
 _ORIENTED_TYPES = ("rotation", "oriented_rectangle")
 
 
-def read_labelme(
-    content: bytes,
-    *,
-    source: PurePosixPath,
-    image: PurePosixPath | None = None,
-    image_size: ImageSize | None = None,
-) -> ImageLabels:
+def is_labelme(file: LabelFile) -> bool:
+    """Whether a document has `shapes`."""
+    document = file.json(label_log())
+    return isinstance(document, dict) and isinstance(document.get("shapes"), list)
+
+
+def read_labelme(file: LabelFile, context: ImageContext) -> ImageLabels:
     """Read the LabelMe file of one image, by default the one that `imagePath` names.
 
     Shapes: `polygon`; `rectangle` by two or four corners; `circle` by its centre and a point on it,
     which becomes a polygon of `CIRCLE_CORNERS` corners; `rotation` and `oriented_rectangle` by four
     corners. A shape without a type is a polygon, or a rectangle where it has two points. Points,
     lines and masks are noted and left out. Shapes with the same `group_id` are parts of one object.
-    `image_size` is used where the file has no `imageWidth` and `imageHeight`.
+    The size of the context is used where the file has no `imageWidth` and `imageHeight`.
     """
+    source, image = file.path, context.image
     log = label_log(source)
-    document = parse_json(content, log)
-    if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.LABELME:
+    document = file.json(log)
+    if not isinstance(document, dict) or not is_labelme(file):
         if not log.entries():
             log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "not a LabelMe document: it has no `shapes`")
         return ImageLabels(image or source.with_suffix(""), source, (), log.entries())
     if image is None:
         image = file_name_of(document.get("imagePath")) or source.with_suffix("")
-    size = image_size_of(document.get("imageWidth"), document.get("imageHeight")) or image_size
+    size = image_size_of(document.get("imageWidth"), document.get("imageHeight")) or context.size
     if size is None:
         if document["shapes"]:
             log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable imageWidth and imageHeight")
