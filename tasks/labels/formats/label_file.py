@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from tasks.labels.annotations import ImageLabels
+from tasks.labels.annotations import Geometry, ImageLabels, Label, label_of_image
 from tasks.labels.formats.json_files import parse_json
 from tasks.labels.formats.text_files import decode_text
 from tasks.labels.formats.xml_files import XmlDocument, parse_xml
-from tasks.labels.geometry import ImageSize
+from tasks.labels.geometry import ImageSize, is_acceptable
 from tasks.labels.problems import label_log
 from tasks.reports.problem_log import Problem, ProblemLog
 
@@ -86,6 +86,59 @@ class SharedLabels:
     problems: tuple[Problem, ...] = ()
     ordered_classes: tuple[str, ...] = ()
     frames: Mapping[PurePosixPath, int] = field(default_factory=dict)
+
+
+@dataclass
+class ImageObjects:
+    """The labels of one image while its objects are read; the parts of an object get a number.
+
+    `size` is None where the file does not say it; `log` is that of this image; `instances` is the
+    highest number that an object has.
+    """
+
+    image: PurePosixPath
+    source: PurePosixPath
+    size: ImageSize | None
+    log: ProblemLog = field(init=False)
+    labels: list[Label] = field(default_factory=list)
+    instances: int = 0
+
+    def __post_init__(self) -> None:
+        self.log = label_log(self.source)
+
+    def add(
+        self,
+        class_name: str,
+        geometries: Sequence[Geometry],
+        where: str,
+        *,
+        class_id: int | None = None,
+        instance: int | None = None,
+        line: int | None = None,
+        is_crowd: bool = False,
+    ) -> None:
+        """Take an object in one part or in several; parts that cannot be used are noted.
+
+        `instance` is for objects to which the file gives a number.
+        """
+        usable = [one for one in geometries if is_acceptable(one, self.log, where, line)]
+        if instance is None and len(usable) > 1:
+            self.instances += 1
+            instance = self.instances
+        self.labels += [
+            Label(class_name, one, class_id, instance, line=line, is_crowd=is_crowd)
+            for one in usable
+        ]
+
+    def add_class(
+        self, class_name: str, class_id: int | None = None, line: int | None = None
+    ) -> None:
+        """Take the class of the whole image."""
+        self.labels.append(label_of_image(class_name, class_id, line))
+
+    def result(self) -> ImageLabels:
+        """All labels, with what is wrong."""
+        return ImageLabels(self.image, self.source, tuple(self.labels), self.log.entries())
 
 
 ImageReader = Callable[[LabelFile, ImageContext], ImageLabels]

@@ -18,6 +18,8 @@ from tasks.labels.formats.json_documents.project_json import (
     write_project_json,
 )
 from tasks.labels.formats.label_file import NO_CODES, ImageReader, LabelFile, SharedReader
+from tasks.labels.formats.xml_documents.cvat import is_cvat, read_cvat
+from tasks.labels.formats.xml_documents.labelme_xml import is_labelme_xml, read_labelme_xml
 from tasks.labels.formats.xml_documents.pascal_voc import (
     is_pascal_voc,
     read_pascal_voc,
@@ -37,6 +39,8 @@ class LabelFormat(StrEnum):
     PROJECT_JSON = "project_json"
     COCO = "coco"
     PASCAL_VOC = "pascal_voc"
+    LABELME_XML = "labelme_xml"
+    CVAT = "cvat"
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ FORMATS: Mapping[LabelFormat, FormatEntry] = {
     LabelFormat.PASCAL_VOC: FormatEntry(
         "Pascal VOC", (".xml",), is_pascal_voc, read=read_pascal_voc, write=_write_pascal_voc
     ),
+    LabelFormat.LABELME_XML: FormatEntry(
+        "LabelMe XML", (".xml",), is_labelme_xml, read=read_labelme_xml
+    ),
+    LabelFormat.CVAT: FormatEntry("CVAT XML", (".xml",), is_cvat, read_shared=read_cvat),
     # Whatever is no other text: each row is judged on its own.
     LabelFormat.YOLO: FormatEntry("YOLO", (".txt",), lambda _: True, write=_write_yolo),
 }

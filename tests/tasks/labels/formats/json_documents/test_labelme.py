@@ -108,7 +108,7 @@ def test_a_circle_becomes_a_polygon_of_nearly_its_area():
     [
         ({"points": [[1, 1]], "shape_type": "point"}, "shape_unsupported"),
         ({"points": [[1, 1], [2, 2]], "shape_type": "line"}, "shape_unsupported"),
-        ({"points": [[1, 1], [2, 2]], "shape_type": "mask"}, "shape_unsupported"),
+        ({"points": [[1, 1], [2, 2]], "shape_type": "mask"}, "mask_unreadable"),
         ({"points": [[1, 1], [2, 2]]}, "polygon_too_few_points"),
         ({"points": []}, "coord_not_number"),
         ({"points": None}, "coord_not_number"),
