@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_IMAGE_FOLDERS = frozenset({"images", "jpegimages", "imgs"})
-_LABEL_FOLDERS = frozenset({"labels", "annotations"})
+# KITTI's left colour camera is image_2; DOTA has its labels in labelTxt, perhaps with a version.
+_IMAGE_FOLDERS = frozenset({"images", "jpegimages", "imgs", "image_2"})
+_LABEL_FOLDERS = frozenset(
+    {"labels", "annotations", "label_2", "labeltxt", "labeltxt-v1.0", "labeltxt-v1.5"}
+)
 Parts = tuple[str, ...]
 """The steps of a path."""
 

@@ -21,15 +21,17 @@ from tasks.labels.dataset.addresses import LayoutKind, Split, split_of_name
 from tasks.labels.dataset.folders import UNSPLIT_NUMBER, DatasetFolders, read_folders
 from tasks.labels.dataset.listed_files import ListedFile, clean_listing
 from tasks.labels.dataset.splits import PlacedImages
+from tasks.labels.formats.class_files import is_class_list
 from tasks.labels.formats.yolo.numbers import Integers
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog
 
 # The order is the priority where an image has several label files.
-LABEL_SUFFIXES = (".json", ".toon", ".txt", ".xml")
+LABEL_SUFFIXES = (".json", ".toon", ".txt", ".xml", ".csv")
+# Files with these may be about many images.
+_SHARED_SUFFIXES = (".json", ".xml", ".csv")
 # Text files that lie beside labels and are none.
 _RESERVED_NAME = re.compile(r"(readme|licen[cs]e|notice|requirements|notes?)(\W.*)?")
-_CLASS_LISTS = frozenset({"classes.txt", "obj.names", "_darknet.labels", "labels.txt"})
 
 
 class _Kind(Enum):
@@ -56,9 +58,10 @@ class DatasetLayout:
     `root` is "." where nothing wraps it; `kind` is how most of its images are arranged, and
     `placed` are the images seen from their folders. `labels` are the label files of each image, the
     one that counts first; `labels_without_image` those in label folders or beside images that
-    belong to none. `yaml_files` (candidates for data.yaml) and `class_lists` (`classes.txt` and the
-    like) begin with the nearest to the root. `shared_files` belong to no single image (COCO files
-    are among them); `split_lists` are text files called after a split, with that split.
+    belong to none, and `label_places` such folders. `yaml_files` (candidates for data.yaml) and
+    `class_lists` (`classes.txt` and the like) begin with the nearest to the root. `shared_files`
+    belong to no single image: COCO files and the like, among others. `split_lists` are text files
+    called after a split, with that split.
     """
 
     root: PurePosixPath
@@ -67,6 +70,7 @@ class DatasetLayout:
     labels: tuple[tuple[str, ...], ...]
     placed: PlacedImages
     labels_without_image: tuple[str, ...]
+    label_places: frozenset[str]
     yaml_files: tuple[str, ...]
     class_lists: tuple[str, ...]
     shared_files: tuple[str, ...]
@@ -114,12 +118,16 @@ def find_dataset(paths: Iterable[str]) -> DatasetLayout:
     taken = {path for found in pairs for path in found}
     unused = [one for one in labels if one.file.path not in taken]
     with_images = {one.folder for one in images}
+    expected = {
+        folder: one.file.folder
+        for one in unused
+        if inside[folder := one.folder]
+        and (folders.is_label_folder[folder] or folder in with_images)
+    }
     orphans = [
         one.file.path
         for one in unused
-        if one.file.suffix != ".json"
-        and inside[one.folder]
-        and (folders.is_label_folder[one.folder] or one.folder in with_images)
+        if one.file.suffix not in _SHARED_SUFFIXES and one.folder in expected
     ]
     return DatasetLayout(
         root=root,
@@ -134,7 +142,8 @@ def find_dataset(paths: Iterable[str]) -> DatasetLayout:
         labels_without_image=tuple(sorted(orphans)),
         yaml_files=_nearest_first(one for one in files[_Kind.YAML] if near[one.folder]),
         class_lists=_nearest_first(one for one in files[_Kind.CLASS_LIST] if near[one.folder]),
-        shared_files=_nearest_first(one for one in unused if one.file.suffix == ".json"),
+        label_places=frozenset(expected.values()),
+        shared_files=_nearest_first(one for one in unused if one.file.suffix in _SHARED_SUFFIXES),
         split_lists=tuple(
             (path, split)
             for path in _nearest_first(split_lists)
@@ -151,7 +160,7 @@ def _kind_of(file: ListedFile) -> _Kind:
     if file.suffix in (".yaml", ".yml"):
         return _Kind.YAML
     name = file.name.lower()
-    if name in _CLASS_LISTS:
+    if is_class_list(name):
         return _Kind.CLASS_LIST
     if file.suffix not in LABEL_SUFFIXES or _RESERVED_NAME.fullmatch(name):
         return _Kind.OTHER

@@ -17,8 +17,10 @@ from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
 from tasks.labels.dataset.listed_files import clean_path
 from tasks.labels.dataset.shared_files import SharedFileCollector
 from tasks.labels.dataset.splits import SplitList, find_splits
+from tasks.labels.dataset.unread_labels import UnreadLabels
 from tasks.labels.dataset.yolo_files import YoloCollector
-from tasks.labels.formats.label_file import NO_CODES, LabelFile
+from tasks.labels.formats.class_maps import is_class_codes, read_class_codes
+from tasks.labels.formats.label_file import LabelFile
 from tasks.labels.formats.registry import FORMATS, LabelFormat, find_format
 from tasks.labels.formats.xml_documents.pascal_voc import begins_at_pixel_zero
 from tasks.labels.formats.yolo.geometry import (
@@ -89,9 +91,13 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
 
     described = read_dataset_names(layout.yaml_files, layout.class_lists, str, content_of)
     config = described.config
-    shared = SharedFileCollector(layout, NO_CODES)
+    codes: dict[str, str] = {}
+    for path in layout.class_lists:
+        if is_class_codes(path):
+            codes.update(read_class_codes(content_of(path) or b"", PurePosixPath(path)))
+    shared = SharedFileCollector(layout, codes)
     orphans = list(layout.labels_without_image)
-    label_folders = {labels[0].rpartition("/")[0] for labels in layout.labels if labels}
+    unread = UnreadLabels(layout)
     for path in layout.shared_files:
         content = content_of(path)
         if content is None:
@@ -100,7 +106,9 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         label_format = find_format(file)
         if label_format is not None and (read_shared := FORMATS[label_format].read_shared):
             shared.add(file, label_format, read_shared)
-        elif label_format is not None or path.rpartition("/")[0] in label_folders:
+        elif label_format is None:
+            unread.add(file)
+        elif path.endswith(".json") or file.path.parent.as_posix() in layout.label_places:
             orphans.append(path)
     for orphan in orphans:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
@@ -108,19 +116,21 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     yolo = YoloCollector(names)
     own_labels: dict[str, tuple[ImageLabels, LabelFormat | None]] = {}
     voc_begins_at_zero: str | None = None
-    silent, unread = label_log(), label_log()
+    silent, damaged = label_log(), label_log()
     for image, labels in zip(layout.images, layout.labels, strict=True):
         source = labels[0] if labels else ""
         suffix = source[-4:].lower()
         if suffix == ".txt":
-            content = read_bounded(listed_paths[source], source, read, unread)
+            content = read_bounded(listed_paths[source], source, read, damaged)
             if content is None:
                 nothing = ImageLabels(
-                    PurePosixPath(image), PurePosixPath(source), (), unread.entries()
+                    PurePosixPath(image), PurePosixPath(source), (), damaged.entries()
                 )
-                own_labels[image], unread = (nothing, None), label_log()
+                own_labels[image], damaged = (nothing, None), label_log()
             else:
-                yolo.add(image, source, content)
+                file = LabelFile(source, content)
+                if find_format(file) is LabelFormat.YOLO:
+                    yolo.add(image, source, content)
         elif suffix == ".xml" and voc_begins_at_zero is None:
             # A file that cannot be read is reported when its labels are.
             content = read_bounded(listed_paths[source], source, read, silent)
@@ -165,6 +175,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             *decision.problems,
             *split_log.entries(),
             *log.entries(),
+            *unread.problems(),
         ),
     )
 

@@ -92,19 +92,23 @@ class SharedLabels:
 class ImageObjects:
     """The labels of one image while its objects are read; the parts of an object get a number.
 
-    `size` is None where the file does not say it; `log` is that of this image; `instances` is the
-    highest number that an object has.
+    `size` is None where the file does not say it; `instances` is the highest number that an object
+    has.
     """
 
     image: PurePosixPath
     source: PurePosixPath
     size: ImageSize | None
-    log: ProblemLog = field(init=False)
     labels: list[Label] = field(default_factory=list)
     instances: int = 0
+    _log: ProblemLog | None = None
 
-    def __post_init__(self) -> None:
-        self.log = label_log(self.source)
+    @property
+    def log(self) -> ProblemLog:
+        """What is wrong with the labels of this image; most images need none."""
+        if self._log is None:
+            self._log = label_log(self.source)
+        return self._log
 
     def add(
         self,
@@ -121,7 +125,10 @@ class ImageObjects:
 
         `instance` is for objects to which the file gives a number.
         """
-        usable = [one for one in geometries if is_acceptable(one, self.log, where, line)]
+        log = self._log or label_log(self.source)
+        usable = [one for one in geometries if is_acceptable(one, log, where, line)]
+        if log.totals:
+            self._log = log
         if instance is None and len(usable) > 1:
             self.instances += 1
             instance = self.instances
@@ -138,7 +145,8 @@ class ImageObjects:
 
     def result(self) -> ImageLabels:
         """All labels, with what is wrong."""
-        return ImageLabels(self.image, self.source, tuple(self.labels), self.log.entries())
+        problems = () if self._log is None else self._log.entries()
+        return ImageLabels(self.image, self.source, tuple(self.labels), problems)
 
 
 ImageReader = Callable[[LabelFile, ImageContext], ImageLabels]

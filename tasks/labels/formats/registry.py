@@ -18,6 +18,9 @@ from tasks.labels.formats.json_documents.project_json import (
     write_project_json,
 )
 from tasks.labels.formats.label_file import NO_CODES, ImageReader, LabelFile, SharedReader
+from tasks.labels.formats.text_rows.dota import is_dota, read_dota
+from tasks.labels.formats.text_rows.kitti import is_kitti, read_kitti
+from tasks.labels.formats.text_rows.open_images import is_open_images, read_open_images
 from tasks.labels.formats.xml_documents.cvat import is_cvat, read_cvat
 from tasks.labels.formats.xml_documents.labelme_xml import is_labelme_xml, read_labelme_xml
 from tasks.labels.formats.xml_documents.pascal_voc import (
@@ -41,6 +44,9 @@ class LabelFormat(StrEnum):
     PASCAL_VOC = "pascal_voc"
     LABELME_XML = "labelme_xml"
     CVAT = "cvat"
+    KITTI = "kitti"
+    DOTA = "dota"
+    OPEN_IMAGES = "open_images"
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,11 @@ FORMATS: Mapping[LabelFormat, FormatEntry] = {
         "LabelMe XML", (".xml",), is_labelme_xml, read=read_labelme_xml
     ),
     LabelFormat.CVAT: FormatEntry("CVAT XML", (".xml",), is_cvat, read_shared=read_cvat),
+    LabelFormat.OPEN_IMAGES: FormatEntry(
+        "Open Images", (".csv",), is_open_images, read_shared=read_open_images
+    ),
+    LabelFormat.KITTI: FormatEntry("KITTI", (".txt",), is_kitti, read=read_kitti),
+    LabelFormat.DOTA: FormatEntry("DOTA", (".txt",), is_dota, read=read_dota),
     # Whatever is no other text: each row is judged on its own.
     LabelFormat.YOLO: FormatEntry("YOLO", (".txt",), lambda _: True, write=_write_yolo),
 }

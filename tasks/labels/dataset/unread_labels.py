@@ -1,0 +1,58 @@
+"""Files that look like labels and that no reader takes: named, with the reason, and counted."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from tasks.labels.dataset.layouts import DatasetLayout
+from tasks.labels.formats.label_file import LabelFile
+from tasks.labels.formats.registry import names_of_formats
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem
+
+# Words with which documents of all kinds of tools say where something is.
+_WORDS_OF_LABELS = re.compile(
+    rb"""["'<,](bbox|bboxes|bndbox|boundingbox|bounding_box|polygon|polygons|polyline|shapes|regions|
+    annotation|annotations|segmentation|keypoints|classtitle|shape_attributes|xmin|x_min|xtl)
+    [\s"'>,]""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_LOOKED_AT = 1 << 16
+_DAMAGES = (ProblemCode.XML_UNREADABLE, ProblemCode.JSON_UNREADABLE)
+
+
+class UnreadLabels:
+    """Collects the files of a dataset that belong to no image and are of no known format."""
+
+    def __init__(self, layout: DatasetLayout) -> None:
+        self._layout = layout
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, file: LabelFile) -> None:
+        """Look at a file of no known format: by its place, and what its beginning says."""
+        suffix, folder = file.path.suffix.lower(), file.path.parent.as_posix()
+        folder = "" if folder == "." else folder
+        begins = b"," + file.content[:_LOOKED_AT].replace(b"\0", b"")
+        if folder in self._layout.label_places or _WORDS_OF_LABELS.search(begins):
+            self._counts[folder, suffix, _why_unread(file)] += 1
+
+    def problems(self) -> tuple[Problem, ...]:
+        """One entry for each folder, suffix and reason."""
+        log = label_log()
+        for (folder, suffix, why), count in sorted(self._counts.items()):
+            files = "file was" if count == 1 else "files were"
+            reason = f"{count} {suffix} {files} not read: {why}"
+            log.add(ProblemCode.LABEL_FILE_UNREAD, reason, place=folder or ".", count=count)
+        return log.entries()
+
+
+def _why_unread(file: LabelFile) -> str:
+    """Damaged, or of none of the formats with its suffix."""
+    suffix, log = file.path.suffix.lower(), label_log()
+    if suffix == ".xml":
+        file.xml(log)
+    elif suffix != ".csv":
+        file.json(log)
+    damage = {problem.reason for problem in log.entries() if problem.code in _DAMAGES}
+    return next(iter(damage), f"not {names_of_formats(suffix)}")

@@ -1,0 +1,188 @@
+"""What is read of each format: a table of formats and geometries, with values computed by hand."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.labels.annotations import Box, Keypoint, Keypoints, OrientedBox, Polygon
+from tasks.labels.formats.registry import FORMATS, LabelFormat
+from tasks.labels.geometry import ImageSize, polygon_area
+from tests.tasks.labels.label_samples import codes, numbers_of, read_files
+
+# All pictures of the table have this size, so that pixels are easy to divide.
+SIZE = ImageSize(200, 100)
+# The box from (20, 10) to (100, 60), the triangle (20, 10), (100, 10), (100, 60), and so on.
+BOX = Box(0.3, 0.35, 0.4, 0.5)
+TRIANGLE = Polygon(((0.1, 0.1), (0.5, 0.1), (0.5, 0.6)))
+# The same box turned by a quarter around its centre (60, 35): from (35, -5) to (85, 75).
+TURNED = OrientedBox(((0.425, -0.05), (0.425, 0.75), (0.175, 0.75), (0.175, -0.05)))
+CORNERS = OrientedBox(((0.1, 0.1), (0.5, 0.2), (0.45, 0.7), (0.05, 0.6)))
+# Two rows of pixels from (20, 10): three and then one.
+MASK = np.array([[1, 1, 1], [1, 0, 0]], np.uint8)
+OUTLINE = Polygon(((0.1, 0.1), (0.1, 0.12), (0.105, 0.12), (0.105, 0.11), (0.115, 0.11),
+                   (0.115, 0.1)))  # fmt: skip
+
+
+def png(values: np.ndarray, palette: list[int] | None = None) -> bytes:
+    picture = Image.fromarray(values)
+    if palette is not None:
+        picture = picture.convert("P") if picture.mode != "L" else picture
+        picture.putpalette(palette)
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
+
+
+def cvat(shapes: str, more="") -> str:
+    return (
+        "<annotations><version>1.1</version><meta><task><labels>"
+        "<label><name>dog</name></label><label><name>cat</name></label>"
+        "<label><name>wrist</name><parent>cat</parent></label>"
+        "<label><name>thumb</name><parent>cat</parent></label>"
+        "</labels></task></meta>"
+        f'<image id="0" name="a.jpg" width="200" height="100">{shapes}</image>{more}</annotations>'
+    )
+
+
+def labelme(**shape) -> str:
+    shape = {"label": "cat", "group_id": None, "flags": {}, **shape}
+    return json.dumps({"shapes": [shape], "imageWidth": 200, "imageHeight": 100})
+
+
+def labelme_xml(more: str) -> str:
+    size = "<imagesize><nrows>100</nrows><ncols>200</ncols></imagesize>"
+    deleted = "<object><name>no</name><deleted>1</deleted></object>"
+    return (
+        f"<annotation><filename>a.jpg</filename>{size}{deleted}"
+        f"<object><name>cat</name><deleted>0</deleted>{more}</object></annotation>"
+    )
+
+
+def points_xml(*points) -> str:
+    inner = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in points)
+    return f"<polygon><username>me</username>{inner}</polygon>"
+
+
+KITTI = "Car 0.00 0 -1.58 20.00 10.00 100.00 60.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59"
+OPEN_IMAGES = (
+    "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,"
+    "IsDepiction,IsInside\na,xclick,/m/01yrx,1,0.1,0.5,0.1,0.6,0,0,0,0,0\n"
+)
+CODES = {"class-descriptions-boxable.csv": "/m/0bt9lr,Dog\n/m/01yrx,cat\n"}
+
+# What is read, by format and by what the file holds: the files beside `a.jpg`, and the geometries.
+TABLE = {
+    (LabelFormat.CVAT, "box"): (
+        {"annotations.xml": cvat('<box label="cat" xtl="20" ytl="10" xbr="100" ybr="60"/>')},
+        [BOX],
+    ),
+    (LabelFormat.CVAT, "turned box"): (
+        {"annotations.xml": cvat(
+            '<box label="cat" xtl="20" ytl="10" xbr="100" ybr="60" rotation="90.0"/>'
+        )},
+        [TURNED],
+    ),
+    (LabelFormat.CVAT, "polygon"): (
+        {"annotations.xml": cvat('<polygon label="cat" points="20.00,10.00;100,10;100,60"/>')},
+        [TRIANGLE],
+    ),
+    (LabelFormat.CVAT, "points"): (
+        {"annotations.xml": cvat('<points label="cat" points="20,10;100,60"/>')},
+        [Keypoints(BOX, (Keypoint(0.1, 0.1, 2), Keypoint(0.5, 0.6, 2)))],
+    ),
+    (LabelFormat.CVAT, "skeleton"): (
+        # Written in another order than the class has; a third point is not labelled.
+        {"annotations.xml": cvat(
+            '<skeleton label="cat"><points label="thumb" occluded="1" outside="0" '
+            'points="100,60"/><points label="wrist" outside="1" points="0,0"/></skeleton>'
+        )},
+        [Keypoints(Box(0.5, 0.6, 0, 0), (Keypoint(0, 0, 0), Keypoint(0.5, 0.6, 1)))],
+    ),
+    (LabelFormat.CVAT, "mask"): (
+        {"annotations.xml": cvat(
+            '<mask label="cat" rle="0, 4, 2" left="20" top="10" width="3" height="2"/>'
+        )},
+        [OUTLINE],
+    ),
+    (LabelFormat.LABELME, "rectangle of four points"): (
+        {"a.json": labelme(
+            shape_type="rectangle", points=[[100, 10], [100, 60], [20, 60], [20, 10]]
+        )},
+        [BOX],
+    ),
+    (LabelFormat.LABELME, "rectangle of another spelling"): (
+        {"a.json": labelme(shape_type="Rect", points=[[100, 60], [20, 10]])},
+        [BOX],
+    ),
+    (LabelFormat.LABELME, "rectangle that is turned"): (
+        {"a.json": labelme(
+            shape_type="rectangle", points=[[20, 10], [100, 20], [90, 70], [10, 60]]
+        )},
+        [CORNERS],
+    ),
+    (LabelFormat.LABELME, "mask"): (
+        {"a.json": labelme(
+            shape_type="mask", points=[[20, 10], [22, 11]],
+            mask=base64.b64encode(png(MASK * 255)).decode(),
+        )},
+        [OUTLINE],
+    ),
+    (LabelFormat.LABELME_XML, "polygon"): (
+        {"a.xml": labelme_xml(points_xml((20, 10), (100, 10), (100, 60)))},
+        [TRIANGLE],
+    ),
+    (LabelFormat.LABELME_XML, "box"): (
+        {"a.xml": labelme_xml(
+            "<type>bounding_box</type>" + points_xml((20, 10), (100, 10), (100, 60), (20, 60))
+        )},
+        [BOX],
+    ),
+    (LabelFormat.KITTI, "box"): (
+        {"a.txt": f"DontCare -1 -1 -10 5 5 9 9 -1 -1 -1 -1000 -1000 -1000 -10\n"
+                  f"{KITTI.replace('Car', 'cat')}\n"},
+        [BOX],
+    ),
+    (LabelFormat.DOTA, "oriented box"): (
+        {"a.txt": "imagesource:GoogleEarth\ngsd:0.146\n20 10 100 20 90.0 70.0 10.0 60.0 cat 0\n"},
+        [CORNERS],
+    ),
+    (LabelFormat.OPEN_IMAGES, "box"): (
+        {"train-annotations-bbox.csv": OPEN_IMAGES, **CODES},
+        [BOX],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", TABLE, ids=str)
+def test_each_format_gives_the_same_geometries(entry):
+    files, expected = TABLE[entry]
+    found = read_files({"a.jpg": "", **files}, size_of_image=lambda _: SIZE)
+    (image,) = found.images
+    assert image.format is entry[0]
+    assert [label.class_name for label in image.labels.labels] == ["cat"] * len(expected)
+    for label, geometry in zip(image.labels.labels, expected, strict=True):
+        assert type(label.geometry) is type(geometry)
+        assert numbers_of(label.geometry) == pytest.approx(numbers_of(geometry), abs=1e-6)
+    allowed = (
+        {"box_zero_area", "coord_negative"} if "turned" in entry[1] or "skel" in entry[1] else set()
+    )
+    assert set(codes(found.all_problems())) <= allowed
+
+
+def test_a_circle_and_an_ellipse_have_nearly_their_area():
+    ellipse = '<ellipse label="cat" cx="60" cy="35" rx="40" ry="25" rotation="30"/>'
+    (image,) = read_files({"a.jpg": "", "x.xml": cvat(ellipse)}).images
+    (label,) = image.labels.labels
+    area = polygon_area(label.geometry.points) * 200 * 100
+    assert area == pytest.approx(math.pi * 40 * 25, rel=2e-3)
+    # Turned by 30 degrees, the right end (100, 35) lies at (60 + 40 cos, 35 + 40 sin).
+    assert label.geometry.points[0] == pytest.approx(
+        ((60 + 40 * math.sqrt(3) / 2) / 200, (35 + 20) / 100)
+    )
