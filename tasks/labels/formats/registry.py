@@ -11,6 +11,8 @@ from storage.errors import InvalidInputError
 from tasks.labels.annotations import ImageLabels, Label
 from tasks.labels.formats.json_documents.coco import is_coco, read_coco
 from tasks.labels.formats.json_documents.coco_writer import write_coco
+from tasks.labels.formats.json_documents.datumaro import is_datumaro, read_datumaro
+from tasks.labels.formats.json_documents.label_studio import is_label_studio, read_label_studio
 from tasks.labels.formats.json_documents.labelme import is_labelme, read_labelme, write_labelme
 from tasks.labels.formats.json_documents.project_json import (
     is_project_json,
@@ -47,6 +49,8 @@ class LabelFormat(StrEnum):
     KITTI = "kitti"
     DOTA = "dota"
     OPEN_IMAGES = "open_images"
+    LABEL_STUDIO = "label_studio"
+    DATUMARO = "datumaro"
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,10 @@ FORMATS: Mapping[LabelFormat, FormatEntry] = {
     LabelFormat.COCO: FormatEntry("COCO", _JSON, is_coco, read_shared=read_coco, write=_write_coco),
     LabelFormat.PROJECT_JSON: FormatEntry(
         "project JSON", _JSON, is_project_json, read=read_project_json, write=_write_project_json
+    ),
+    LabelFormat.DATUMARO: FormatEntry("Datumaro", _JSON, is_datumaro, read_shared=read_datumaro),
+    LabelFormat.LABEL_STUDIO: FormatEntry(
+        "Label Studio", _JSON, is_label_studio, read_shared=read_label_studio
     ),
     LabelFormat.PASCAL_VOC: FormatEntry(
         "Pascal VOC", (".xml",), is_pascal_voc, read=read_pascal_voc, write=_write_pascal_voc
