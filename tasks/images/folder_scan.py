@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from storage.errors import InvalidInputError
+from tasks.images.mask_folders import find_mask_folders
 
 # What the decoders read, and HEIC, which one more package reads.
 IMAGE_SUFFIXES = frozenset(
@@ -54,7 +56,9 @@ IMAGE_SUFFIXES = frozenset(
 
 
 # Labels, class names and lists of splits.
-LABEL_SUFFIXES = frozenset([".json", ".labels", ".names", ".toon", ".txt", ".xml", ".yaml", ".yml"])
+LABEL_SUFFIXES = frozenset(
+    [".csv", ".json", ".labels", ".names", ".toon", ".txt", ".xml", ".yaml", ".yml"]
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class FolderScan:
 
     Attributes:
         files: the image files, in the byte order of their relative paths.
-        label_files: files that may hold labels or class names, in the same order.
+        label_files: files that may hold labels or class names, masks among them, in the same order.
         problems: a sentence for everything that was left out although it looks like an image.
         unreadable: relative paths of files and folders that are there but could not be looked at:
             nobody knows whether the images in them are gone.
@@ -113,10 +117,20 @@ def scan_image_folder(folder: Path) -> FolderScan:
             scan.look_into(relative_path)
         except OSError as error:
             scan.leave_out(relative_path, error)
+    move_masks(scan.found.files, scan.found.label_files)
     for found in (scan.found.files, scan.found.label_files):
         found.sort(key=lambda file: file.relative_path.encode())
     scan.found.problems.sort()
     return scan.found
+
+
+def move_masks(images: list[FoundFile], label_files: list[FoundFile]) -> None:
+    """Move the pictures that are masks of others from the images to the label files."""
+    masks = find_mask_folders(file.relative_path for file in (*images, *label_files))
+    if masks:
+        is_mask = [file.relative_path.rpartition("/")[0] in masks for file in images]
+        label_files += itertools.compress(images, is_mask)
+        images[:] = itertools.compress(images, [not one for one in is_mask])
 
 
 class _Scan:

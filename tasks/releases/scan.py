@@ -22,7 +22,7 @@ from tasks.releases.archive.members import MemberError, place_of, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.dataset.files import (
     DatasetFiles,
-    class_folder_names,
+    class_folders,
     class_folders_of,
     find_dataset_files,
 )
@@ -274,7 +274,7 @@ class _Scan:
             instances[:] = 1
         return ImageFacts(
             self.directory, files.images, splits, pairs.labels, states, instances, problem_rows,
-            self._trainable(pairs, labels, sums), classes, class_folder_names(self.names, files),
+            self._trainable(pairs, labels, sums), classes, class_folders(self.names, files),
         )  # fmt: skip
 
     def _trainable(self, pairs: Pairs, labels: _Labels, sums: LabelSums) -> Flags:

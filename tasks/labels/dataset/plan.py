@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import ImageLabels
+from tasks.labels.annotations import ImageLabels, label_of_image
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.class_names import read_dataset_names
+from tasks.labels.dataset.collectors.class_folders import find_class_folders
+from tasks.labels.dataset.collectors.masks import DatasetMasks
+from tasks.labels.dataset.collectors.shared_files import SharedFileCollector
+from tasks.labels.dataset.collectors.unread_labels import UnreadLabels
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
 from tasks.labels.dataset.listed_files import clean_path
-from tasks.labels.dataset.shared_files import SharedFileCollector
 from tasks.labels.dataset.splits import SplitList, find_splits
-from tasks.labels.dataset.unread_labels import UnreadLabels
 from tasks.labels.dataset.yolo_files import YoloCollector
 from tasks.labels.formats.class_maps import is_class_codes, read_class_codes
 from tasks.labels.formats.label_file import LabelFile
@@ -53,11 +55,12 @@ class DatasetPlan:
     `listed_paths` has the path as listed, where it differs from the one in `layout`. `class_names`
     are by id, from data.yaml, else from classes.txt, else from files about many images;
     `ordered_classes` are classes that such files put in an order without ids. `own_labels` are
-    labels of images with a file of their own that is read already, and its format: all YOLO files.
+    labels of images whose own file is read already, or whose folder is the label, and the format.
     `voc_counts_from_one` is for its Pascal VOC files. `flip_idx` says which keypoint takes the
     place of which in a mirror image; None where unknown. `splits` has the images that have one,
-    `shared_labels` those that files about many images list, with the format.
-    `labels_without_image` are label files of no image, and `problems` concern no single image.
+    `mask_of_image` those that have a mask and no other label, `shared_labels` those that files
+    about many images list, with the format. `labels_without_image` are label files of no image, and
+    `problems` concern no single image.
     """
 
     layout: DatasetLayout
@@ -69,6 +72,8 @@ class DatasetPlan:
     voc_counts_from_one: bool
     flip_idx: tuple[int, ...] | None
     splits: Mapping[str, Split]
+    mask_of_image: Mapping[str, str]
+    masks: DatasetMasks
     shared_labels: Mapping[str, tuple[ImageLabels, LabelFormat]]
     labels_without_image: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -83,7 +88,8 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     listed = list(paths)
     # A file system may hold names with backslashes; the reader gets what it has listed.
     listed_paths = {clean_path(path): path for path in listed}
-    layout = find_dataset(listed)
+    masks = DatasetMasks(listed_paths)
+    layout = find_dataset(path for path in listed if clean_path(path) not in masks)
     log = label_log(layout.root)
 
     def content_of(path: str) -> bytes | None:
@@ -147,6 +153,15 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     )
     for image, found in yolo.labels(decision.geometry).items():
         own_labels[image] = found, LabelFormat.YOLO
+    is_labelled = {
+        image: bool(labels) or image in shared.labels
+        for image, labels in zip(layout.images, layout.labels, strict=True)
+    }
+    mask_of_image = masks.pair(is_labelled, content_of)
+    if not any(is_labelled.values()) and not mask_of_image:
+        classes, of_images = _labels_of_folders(layout, names)
+        names = names or classes
+        own_labels.update(of_images)
     lists = [
         SplitList(path, split, partial(content_of, path)) for path, split in layout.split_lists
     ]
@@ -166,6 +181,8 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             for image, number in zip(layout.images, splits, strict=True)
             if (split := split_of_number(number)) is not None
         },
+        mask_of_image=mask_of_image,
+        masks=masks,
         shared_labels=shared.labels,
         labels_without_image=tuple(orphans),
         problems=(
@@ -176,8 +193,27 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             *split_log.entries(),
             *log.entries(),
             *unread.problems(),
+            *masks.problems,
         ),
     )
+
+
+def _labels_of_folders(
+    layout: DatasetLayout, names: Mapping[int, str]
+) -> tuple[dict[int, str], dict[str, tuple[ImageLabels, LabelFormat]]]:
+    """The classes of a classification dataset by id, and the label of each image: its folder."""
+    folders, folder_ids = layout.placed.folders, layout.placed.folder_ids
+    has_label_folder = bool((folders.is_label_folder & folders.is_inside).any())
+    found = None if has_label_folder else find_class_folders(folders, folder_ids, needs_split=True)
+    if found is None:
+        return {}, {}
+    ids = {name: class_id for class_id, name in names.items()}
+    labels: dict[str, tuple[ImageLabels, LabelFormat]] = {}
+    for image, number in zip(layout.images, found.by_folder[folder_ids].tolist(), strict=True):
+        path, name = PurePosixPath(image), found.names[number]
+        label = label_of_image(name, ids.get(name) if names else number)
+        labels[image] = ImageLabels(path, path.parent, (label,)), LabelFormat.CLASS_FOLDERS
+    return dict(enumerate(found.names)), labels
 
 
 def read_bounded(listed: str, path: str, read: FileReader, log: ProblemLog) -> bytes | None:

@@ -44,7 +44,8 @@ class DatasetLabels:
     """All labels of a dataset, and all its images in the order of their paths.
 
     `root` is "." where nothing wraps the dataset. `class_names` are by id, in the order of the ids:
-    names of formats without ids are numbered in alphabetical order after the others; without any
+    names of formats without ids are numbered after the others, in the order that a file gives them,
+    else in alphabetical order; without any
     names, the ids that labels use stand for themselves. `labels_without_image` are label files that
     belong to no image. `problems` concern no single image; `all_problems` has the others too.
     """
@@ -107,11 +108,13 @@ def iterate_images(
     for path, label_files in zip(plan.layout.images, plan.layout.labels, strict=True):
         labels, label_format = plan.shared_labels.get(path, (None, None))
         # A file of its own says more about an image than one about many, but .txt after JSON.
-        own = label_files[0] if label_files else None
-        if own is not None and (labels is None or own.lower().endswith(".json")):
-            labels, label_format = plan.own_labels.get(path) or _read_own_file(
-                plan, read, own, PurePosixPath(path), size_of_image
-            )
+        own = label_files[0] if label_files else plan.mask_of_image.get(path)
+        if labels is None or (own is not None and own.lower().endswith(".json")):
+            labels, label_format = plan.own_labels.get(path) or (None, None)
+            if labels is None and own is not None:
+                labels, label_format = _read_own_file(
+                    plan, read, own, PurePosixPath(path), size_of_image
+                )
         image = labels.image if labels is not None else PurePosixPath(path)
         yield DatasetImage(image, plan.splits.get(path), labels, label_format)
 
@@ -137,7 +140,9 @@ def _read_own_file(
         return read_single_shared(file, entry.read_shared, image), label_format
     assert entry.read is not None, "rows are read as columns, before"
     size = size_of_image(image) if size_of_image is not None else None
-    context = ImageContext(image, size, plan.class_names, plan.voc_counts_from_one)
+    context = ImageContext(
+        image, size, plan.class_names, plan.voc_counts_from_one, plan.masks.class_map_of(path)
+    )
     return entry.read(file, context), label_format
 
 
@@ -160,6 +165,7 @@ class _NamesInUse:
 
     def __init__(self, plan: DatasetPlan) -> None:
         self._declared = dict(plan.class_names)
+        self._ordered = plan.ordered_classes
         self._by_id: dict[int, str] = {}
         self._without_id: set[str] = set()
         self._log = label_log(plan.layout.root)
@@ -192,7 +198,9 @@ class _NamesInUse:
                 names.setdefault(class_id, name)
         next_id = max(names, default=-1) + 1
         known = set(names.values())
-        new_names = sorted(self._without_id - known)
+        ordered = [name for name in self._ordered if not self._declared or name in self._without_id]
+        new_names = list(dict.fromkeys([*ordered, *sorted(self._without_id)]))
+        new_names = [name for name in new_names if name not in known]
         names.update(enumerate(new_names, start=next_id))
         return dict(sorted(names.items()))
 

@@ -8,12 +8,8 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from tasks.labels.formats.class_maps import (
-    CLASS_MAPS,
-    is_class_codes,
-    read_class_codes,
-    read_class_map,
-)
+from tasks.images.mask_folders import CLASS_MAPS
+from tasks.labels.formats.class_maps import is_class_codes, read_class_codes, read_class_map
 from tasks.labels.formats.json_files import parse_json
 from tasks.labels.formats.text_files import decode_text, numbered_lines
 from tasks.labels.problems import ProblemCode, label_log

@@ -13,7 +13,6 @@ from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, quoted
 
 Colour = tuple[int, int, int]
-CLASS_MAPS = frozenset({"labelmap.txt", "label_colors.txt", "class_dict.csv"})
 # What is around the objects, or left open, is no class of objects.
 _NO_CLASSES = frozenset(
     {"background", "_background_", "__background__", "void", "unlabeled", "unlabelled"}

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from tasks.labels.annotations import Geometry, ImageLabels, Label, label_of_image
+from tasks.labels.formats.class_maps import ClassMap
 from tasks.labels.formats.json_files import parse_json
 from tasks.labels.formats.text_files import decode_text
 from tasks.labels.formats.xml_files import XmlDocument, parse_xml
@@ -59,13 +60,15 @@ class ImageContext:
     """What a reader of one image's labels is told besides the file.
 
     `image` is by default the one that the file names, `size` is used where the file has none.
-    `names` are the dataset's, by id; `voc_counts_from_one` is for Pascal VOC's boxes.
+    `names` are the dataset's, by id; `voc_counts_from_one` is for Pascal VOC's boxes, `class_map`
+    for a mask.
     """
 
     image: PurePosixPath | None = None
     size: ImageSize | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     voc_counts_from_one: bool = True
+    class_map: ClassMap | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from tasks.labels.formats.json_documents.project_json import (
     write_project_json,
 )
 from tasks.labels.formats.label_file import NO_CODES, ImageReader, LabelFile, SharedReader
+from tasks.labels.formats.mask_pictures.class_masks import is_class_mask, read_class_mask
 from tasks.labels.formats.text_rows.dota import is_dota, read_dota
 from tasks.labels.formats.text_rows.kitti import is_kitti, read_kitti
 from tasks.labels.formats.text_rows.open_images import is_open_images, read_open_images
@@ -51,6 +52,8 @@ class LabelFormat(StrEnum):
     OPEN_IMAGES = "open_images"
     LABEL_STUDIO = "label_studio"
     DATUMARO = "datumaro"
+    CLASS_MASK = "class_mask"
+    CLASS_FOLDERS = "class_folders"
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,13 @@ FORMATS: Mapping[LabelFormat, FormatEntry] = {
     ),
     LabelFormat.KITTI: FormatEntry("KITTI", (".txt",), is_kitti, read=read_kitti),
     LabelFormat.DOTA: FormatEntry("DOTA", (".txt",), is_dota, read=read_dota),
+    LabelFormat.CLASS_MASK: FormatEntry(
+        "mask with a class map", (".png",), is_class_mask, read=read_class_mask
+    ),
     # Whatever is no other text: each row is judged on its own.
     LabelFormat.YOLO: FormatEntry("YOLO", (".txt",), lambda _: True, write=_write_yolo),
+    # No file at all: the folder of an image is its label.
+    LabelFormat.CLASS_FOLDERS: FormatEntry("class folders", (), lambda _: False),
 }
 """By format, in the order in which files are tried."""
 
@@ -175,8 +183,13 @@ def read_single_shared(
     return ImageLabels(image, file.path, found[0].labels, (*shared.problems, *found[0].problems))
 
 
-def written_format(label_format: LabelFormat) -> LabelFormat:
-    """The format in which new labels are written beside labels of a format: LabelMe for others."""
+def written_format(label_format: LabelFormat) -> LabelFormat | None:
+    """The format in which new labels are written beside labels of a format.
+
+    It is LabelMe for formats that are not written, and None where a folder is the label.
+    """
+    if label_format is LabelFormat.CLASS_FOLDERS:
+        return None
     is_written = FORMATS[label_format].write is not None
     return label_format if is_written else LabelFormat.LABELME
 
@@ -198,6 +211,10 @@ def write_label_file(
     write = FORMATS[kind].write
     if write is None:
         raise InvalidInputError(f"{FORMATS[kind].name} files are read and not written")
+    if any(label.is_whole_image for label in labels):
+        raise InvalidInputError(
+            f"{FORMATS[kind].name} files cannot hold the class of a whole image"
+        )
     try:
         return write(labels, WrittenImage(image, size, conventions))
     except ValueError as error:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from storage.errors import InvalidInputError
-from tasks.images.folder_scan import LABEL_SUFFIXES, FoundFile
+from tasks.images.folder_scan import LABEL_SUFFIXES, FoundFile, move_masks
 from tasks.labels.dataset.listed_files import ListedFile, clean_listing, clean_path
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.projects.sources.source import SourceListing
@@ -133,6 +133,7 @@ class ArchiveSource:
             for problem in log.entries()
             if problem.code == ProblemCode.UNSAFE_PATH
         )
+        move_masks(listing.images, listing.label_files)
         for files in (listing.images, listing.label_files):
             files.sort(key=lambda one: one.relative_path.encode())
         return listing

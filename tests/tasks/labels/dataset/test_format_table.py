@@ -111,10 +111,20 @@ def datumaro(*annotations) -> str:
     return json.dumps({"info": {}, "categories": {"label": {"labels": labels}}, "items": [item]})
 
 
+def mask_of(colour, others=()) -> np.ndarray:
+    """The picture of the mask in a colour, and some pixels elsewhere in others."""
+    values = np.zeros((100, 200, 3), np.uint8)
+    values[ON_IMAGE == 1] = colour
+    for column, other in enumerate(others):
+        values[90, 2 * column] = other
+    return values
+
+
 ON_IMAGE = np.zeros((100, 200), np.uint8)
 ON_IMAGE[10:12, 20:23] = MASK
 # By columns, as COCO and Datumaro have it: three pixels of the mask are in the second column.
 RUNS = [20 * 100 + 10, 2, 98, 1, 99, 1, 100 * 177 + 89]
+VOC_MAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ndog:128,0,0::\ncat:0,128,0::\n"
 KITTI = "Car 0.00 0 -1.58 20.00 10.00 100.00 60.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59"
 OPEN_IMAGES = (
     "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,"
@@ -276,6 +286,29 @@ TABLE = {
         )},
         [Keypoints(BOX, (Keypoint(0.1, 0.1, 1), Keypoint(0.5, 0.6, 2)))],
     ),
+    (LabelFormat.CLASS_MASK, "VOC with a palette"): (
+        # The border of VOC, 255, is open.
+        {"JPEGImages/a.jpg": "", "labelmap.txt": VOC_MAP, "SegmentationClass/a.png": png(
+            np.where(ON_IMAGE == 1, 2, np.eye(100, 200, 100, np.uint8) * 255).astype(np.uint8),
+            [0, 0, 0, 128, 0, 0, 0, 128, 0, *[0] * 252 * 3, 224, 224, 192],
+        )},
+        [OUTLINE],
+    ),
+    (LabelFormat.CLASS_MASK, "VOC in colour"): (
+        {"JPEGImages/a.jpg": "", "labelmap.txt": VOC_MAP,
+         "SegmentationClass/a.png": png(mask_of((0, 128, 0), [(224, 224, 192)]))},
+        [OUTLINE],
+    ),
+    (LabelFormat.CLASS_MASK, "CamVid"): (
+        {"train/a.jpg": "", "train_labels/a_L.png": png(mask_of((64, 0, 128))),
+         "class_dict.csv": "name,r,g,b\nVoid,0,0,0\ndog,64,128,64\ncat,64,0,128\n"},
+        [OUTLINE],
+    ),
+    (LabelFormat.CLASS_MASK, "CamVid by numbers"): (
+        {"train/a.jpg": "", "trainannot/a.png": png(ON_IMAGE * 2),
+         "label_colors.txt": "0 0 0\tVoid\n64 128 64\tdog\n64 0 128\tcat\n"},
+        [OUTLINE],
+    ),
     (LabelFormat.OPEN_IMAGES, "box"): (
         {"train-annotations-bbox.csv": OPEN_IMAGES, **CODES},
         [BOX],
@@ -286,7 +319,8 @@ TABLE = {
 @pytest.mark.parametrize("entry", TABLE, ids=str)
 def test_each_format_gives_the_same_geometries(entry):
     files, expected = TABLE[entry]
-    found = read_files({"a.jpg": "", **files}, size_of_image=lambda _: SIZE)
+    images = {} if any(path.endswith(".jpg") for path in files) else {"a.jpg": ""}
+    found = read_files({**images, **files}, size_of_image=lambda _: SIZE)
     (image,) = found.images
     assert image.format is entry[0]
     assert [label.class_name for label in image.labels.labels] == ["cat"] * len(expected)
