@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from storage.errors import InvalidInputError
 from tasks.images.mask_folders import find_mask_folders
+from tasks.images.unread_files import SUFFIXES as UNREAD_SUFFIXES
+from tasks.images.unread_files import UnreadFiles
 
 # What the decoders read, and HEIC, which one more package reads.
 IMAGE_SUFFIXES = frozenset(
@@ -77,7 +79,8 @@ class FolderScan:
     Attributes:
         files: the image files, in the byte order of their relative paths.
         label_files: files that may hold labels or class names, masks among them, in the same order.
-        problems: a sentence for everything that was left out although it looks like an image.
+        problems: a sentence for everything that was left out although it looks like an image or
+            like labels.
         unreadable: relative paths of files and folders that are there but could not be looked at:
             nobody knows whether the images in them are gone.
     """
@@ -120,6 +123,7 @@ def scan_image_folder(folder: Path) -> FolderScan:
     move_masks(scan.found.files, scan.found.label_files)
     for found in (scan.found.files, scan.found.label_files):
         found.sort(key=lambda file: file.relative_path.encode())
+    scan.found.problems += scan.unread.sentences()
     scan.found.problems.sort()
     return scan.found
 
@@ -139,6 +143,7 @@ class _Scan:
     def __init__(self, root: str) -> None:
         self.found = FolderScan()
         self.waiting: list[str] = []
+        self.unread = UnreadFiles()
         self._root = root
         self._inside = root.rstrip("/") + "/"
 
@@ -165,6 +170,8 @@ class _Scan:
                         self._look_at(entry, relative_path, self.found.files)
                     elif suffix in LABEL_SUFFIXES:
                         self._look_at(entry, relative_path, self.found.label_files)
+                    elif suffix in UNREAD_SUFFIXES:
+                        self.unread.note(folder, suffix)
                 except OSError as error:
                     self.leave_out(relative_path, error)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.images.unread_files import SUFFIXES as UNREAD_SUFFIXES
+from tasks.images.unread_files import UnreadFiles
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
 from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
 from tasks.labels.problems import ProblemCode
@@ -89,6 +91,7 @@ class _Scan:
         note_unusable_metadata(self.names, self.used, self._read, self.log)
         files = find_dataset_files(self.names, self.used, self.limits)
         self._note_other_datasets(files)
+        self._note_unread_files()
         described = read_dataset_names(
             files.yaml_files, files.class_lists, self.directory.shown_name, self._read
         )
@@ -166,6 +169,26 @@ class _Scan:
             self.log.add(ProblemCode.DATASET_ROOT_EXTRA, detail)
         if not len(files.images):
             self.log.add(ReleaseProblemCode.NO_IMAGES, "there are no images in the archive")
+
+    def _note_unread_files(self) -> None:
+        """Note pictures and labels of formats that are not read, by their suffixes."""
+        suffixes = [os.fsdecode(suffix).lower() for suffix in self.names.suffixes]
+        is_unread = np.array([suffix in UNREAD_SUFFIXES for suffix in suffixes], bool)
+        if not is_unread.any():
+            return
+        members = self.used & (self.names.kinds == MemberKind.OTHER)
+        members[members] = is_unread[self.names.suffix_ids[members]]
+        unread = UnreadFiles()
+        places = np.stack((self.names.folder_ids[members], self.names.suffix_ids[members]), axis=1)
+        found, counts = np.unique(places, axis=0, return_counts=True)
+        for (folder, suffix), count in zip(found.tolist(), counts.tolist(), strict=True):
+            place = safe_text(os.fsdecode(self.names.folders[folder]))
+            unread.note(place, suffixes[suffix], count)
+        for one in unread.entries():
+            code = ProblemCode.LABEL_FILE_UNREAD
+            if one.folder is None:
+                code = ProblemCode.PICTURE_FORMAT_UNREAD
+            self.log.add(code, one.reason, place=one.folder or "", count=one.count)
 
     def _note_members(self, code: str, members: Integers, detail: str) -> None:
         """Note a problem of some members; only so many are named."""

@@ -14,6 +14,7 @@ from typing import IO, BinaryIO, cast
 
 from storage.errors import InvalidInputError
 from tasks.images.folder_scan import LABEL_SUFFIXES, FoundFile, move_masks
+from tasks.images.unread_files import UnreadFiles
 from tasks.labels.dataset.listed_files import ListedFile, clean_listing, clean_path
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.projects.sources.source import SourceListing
@@ -106,12 +107,13 @@ class ArchiveSource:
             if path in entries:
                 listing.problems.append(f"{path}: is there more than once; the last one counts")
             entries[path] = entry
-        log = label_log()
+        log, unread = label_log(), UnreadFiles()
         total = 0
         for file in clean_listing((entry.filename for entry in self._archive.infolist()), log):
             path = file.path
             entry = entries[path]
             if not file.is_image and file.suffix not in LABEL_SUFFIXES:
+                unread.note(file.folder, file.suffix)
                 continue
             reason = self._reason_to_leave_out(entry, file)
             if path in folders:
@@ -133,6 +135,7 @@ class ArchiveSource:
             for problem in log.entries()
             if problem.code == ProblemCode.UNSAFE_PATH
         )
+        listing.problems.extend(unread.sentences())
         move_masks(listing.images, listing.label_files)
         for files in (listing.images, listing.label_files):
             files.sort(key=lambda one: one.relative_path.encode())

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from tasks.labels.dataset.addresses import Split, split_of_name
 from tasks.labels.dataset.collectors.class_folders import class_folder_names, find_class_folders
 from tasks.labels.dataset.folders import DatasetFolders, read_folders
+from tasks.labels.formats.class_files import is_class_list
 from tasks.releases.archive.directory import Integers
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.limits import ArchiveLimits
@@ -20,9 +21,8 @@ _MOST_DESCRIPTIONS = 20
 # Text files that lie beside labels and are none: papers, class lists, lists of splits.
 _SPECIAL_STEM = (
     r"(?i)^((readme|licen[cs]e|notice|requirements|notes?)([^0-9A-Za-z_].*)?"
-    r"|classes|labels|(train|training|val|valid|validation|test|testing)([0-9]{4})?)$"
+    r"|classes|labels|labelmap|label_colors|(train|training|val|valid|validation|test|testing)([0-9]{4})?)$"
 )
-_CLASS_LISTS = frozenset({"classes.txt", "obj.names", "_darknet.labels", "labels.txt"})
 _LABEL_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML)
 
 
@@ -79,7 +79,7 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
         name = names.name(member).rpartition(b"/")[2].decode("utf-8", "replace").lower()
         folder = names.folder_ids[member]
         split = split_of_name(name.removesuffix(".txt"))
-        if name in _CLASS_LISTS:
+        if is_class_list(name):
             class_lists.append(member)
         elif split and not folders.is_label_folder[folder] and folders.splits[folder] == 3:
             split_lists.append((member, split))
