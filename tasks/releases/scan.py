@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.errors import ImageError
+from tasks.images.decoding import read_image_facts
 from tasks.images.unread_files import SUFFIXES as UNREAD_SUFFIXES
 from tasks.images.unread_files import UnreadFiles
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
+from tasks.labels.dataset.collectors.unread_labels import looks_like_labels
 from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
+from tasks.labels.formats.label_file import LabelFile
+from tasks.labels.formats.registry import LabelFormat, find_format
+from tasks.labels.formats.yolo.geometry import YoloGeometry
+from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_directory
 from tasks.releases.archive.limits import DEFAULT_LIMITS, ArchiveLimits
@@ -31,6 +38,11 @@ from tasks.releases.dataset.files import (
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
 from tasks.releases.dataset.pairing import NONE, Pairs, odd_suffixes, pair_labels
 from tasks.releases.labels.image_rows import STATES, ImageFacts
+from tasks.releases.labels.other_formats import (
+    OtherLabels,
+    count_other_labels,
+    read_other_labels,
+)
 from tasks.releases.labels.scan import LabelSums, LabelTask, Progress, scan_labels
 from tasks.releases.metadata import note_unusable_metadata
 from tasks.releases.problems import ReleaseProblemCode
@@ -39,6 +51,8 @@ from tasks.releases.statistics import LabelState, ReleaseStatistics, safe_text
 from tasks.reports.problem_log import ProblemLog
 
 _MOST_COLLECTIONS = 10
+_MOST_LOOKED_AT = 20
+_SHARED_KINDS = (MemberKind.JSON, MemberKind.XML, MemberKind.TABLE)
 
 
 def scan_release(
@@ -105,10 +119,14 @@ class _Scan:
             self.log.count(problem.code, problem.count - 1)
         splits = self._find_splits(files, described)
         pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
-        orphans = self._orphans(files, pairs)
-        self._note_pairs(files, pairs, orphans)
-        has_collection = self._note_label_collections(pairs)
-        labels = self._labels_to_read(pairs)
+        is_yolo = self._is_yolo(pairs)
+        other = self._read_other_labels(files, pairs, is_yolo)
+        if other.by_image:
+            described = replace(described, names=dict(other.names))
+        orphans = self._orphans(files, pairs, other)
+        self._note_pairs(files, pairs, orphans, other)
+        has_collection = bool(other.by_image) or self._note_label_collections(pairs)
+        labels = self._labels_to_read(pairs, is_yolo)
         sums = scan_labels(
             self.descriptor,
             self.directory,
@@ -118,15 +136,20 @@ class _Scan:
             progress,
             should_stop,
         )
+        count_other_labels(other, splits.astype(np.int64), sums.counts)
+        kind = other.kind()
+        if kind is not None and not sums.row_count:
+            row_count = sum(len(one.labels) for one in other.by_image.values())
+            sums = replace(sums, row_count=row_count, geometry=YoloGeometry(kind))
         is_labelled = has_collection or bool((pairs.labels != NONE).any())
         classes = None if is_labelled else class_folders_of(self.names, files)
-        facts = self._image_facts(files, pairs, splits, labels, sums, classes)
+        facts = self._image_facts(files, pairs, splits, labels, sums, classes, other)
         self._note_leaks(files, splits)
         orphan_splits = files.folders.splits[self.names.folder_ids[orphans]]
         found = Findings(self.directory, files, described, pairs, facts, sums, orphan_splits)
         return statistics_of(found, self.log)
 
-    def _read(self, member: int) -> bytes | None:
+    def _read(self, member: int, most_bytes: int | None = None) -> bytes | None:
         """Read a describing file; None, with a problem, where that is impossible."""
         if not self.readable[member]:
             return None
@@ -135,7 +158,7 @@ class _Scan:
                 self.descriptor,
                 place_of(self.directory, member),
                 self.directory.start,
-                self.limits.metadata_bytes,
+                most_bytes or self.limits.metadata_bytes,
                 self.limits,
             )
         except MemberError as error:
@@ -197,7 +220,74 @@ class _Scan:
             self.log.add(code, detail, place=self.directory.shown_name(member))
         self.log.count(code, max(len(members) - room, 0))
 
-    def _note_pairs(self, files: DatasetFiles, pairs: Pairs, orphans: Integers) -> None:
+    def _is_yolo(self, pairs: Pairs) -> bool:
+        """Whether the texts of a dataset hold YOLO rows, by the first ones that are not empty."""
+        members = pairs.labels[pairs.labels != NONE]
+        texts = members[self.names.kinds[members] == MemberKind.TEXT]
+        for member in texts[:_MOST_LOOKED_AT].tolist():
+            content = self._read(member) or b""
+            file = LabelFile(os.fsdecode(self.names.name(member)), content)
+            if content.strip():
+                return find_format(file) is LabelFormat.YOLO
+        return True
+
+    def _has_shared(self, files: DatasetFiles, members: Integers) -> bool:
+        """Whether a file that belongs to no image is one of labels, or looks like one."""
+        is_label_folder = files.folders.is_label_folder[self.names.folder_ids[members]].tolist()
+        for member, is_expected in zip(members.tolist(), is_label_folder, strict=True):
+            file = LabelFile(os.fsdecode(self.names.name(member)), self._read(member) or b"")
+            if find_format(file) or looks_like_labels(file, is_expected=is_expected):
+                return True
+        return False
+
+    def _read_other_labels(self, files: DatasetFiles, pairs: Pairs, is_yolo: bool) -> OtherLabels:
+        """Read the labels that are no YOLO text, of images that have none of those."""
+        kinds = self.names.kinds
+        candidates = np.concatenate((pairs.labels[pairs.labels != NONE], pairs.orphans))
+        is_other = kinds[candidates] != MemberKind.TEXT
+        others = candidates if not is_yolo else candidates[is_other]
+        is_paired = len(others) > 0 and not np.isin(others, pairs.orphans).all()
+        if not is_paired and not len(files.masks) and not self._has_shared(files, others):
+            return OtherLabels({}, {})
+        has_rows = pairs.labels != NONE
+        has_rows[has_rows] = is_yolo & (kinds[pairs.labels[has_rows]] == MemberKind.TEXT)
+        members = {os.fsdecode(self.names.name(one)): one for one in files.images.tolist()}
+        images = {path: position for position, path in enumerate(members)}
+        described = [*files.yaml_files, *files.class_lists]
+        more = {
+            os.fsdecode(self.names.name(one)): one
+            for one in (*others.tolist(), *files.masks.tolist(), *described)
+        }
+
+        def read(path: str) -> bytes:
+            content = self._read(more[path])
+            if content is None:
+                raise OSError("cannot be read")
+            return content
+
+        def size_of_image(path: PurePosixPath) -> ImageSize | None:
+            content = self._read(members[path.as_posix()], self.limits.compared_bytes)
+            try:
+                facts = read_image_facts(content or b"")
+            except ImageError:
+                return None
+            return image_size_of(facts.width, facts.height)
+
+        other = read_other_labels(images, more, read, size_of_image)
+        for problem in other.problems:
+            self.log.add(
+                problem.code,
+                safe_text(problem.reason),
+                problem.line,
+                place=safe_text(problem.place),
+                count=problem.count,
+            )
+        own = {at: labels for at, labels in other.by_image.items() if not has_rows[at]}
+        return replace(other, by_image=own)
+
+    def _note_pairs(
+        self, files: DatasetFiles, pairs: Pairs, orphans: Integers, read: OtherLabels
+    ) -> None:
         """Note what is odd about images and their labels."""
         note_case_conflicts(
             self.directory, self.names, np.concatenate((files.images, files.candidates)), self.log
@@ -210,10 +300,12 @@ class _Scan:
         note(ProblemCode.LABEL_EXTENSION_CASE, odd_suffixes(self.names, files.candidates),
              "read; systems that heed case expect a suffix in lower case")  # fmt: skip
         note(ProblemCode.ORPHAN_LABEL, orphans, "belongs to no image")
-        other = pairs.labels[(pairs.labels != NONE)]
+        is_read = np.zeros(len(pairs.labels), bool)
+        is_read[list(read.by_image)] = True
+        other = pairs.labels[(pairs.labels != NONE) & ~is_read]
         other = other[self.names.kinds[other] != MemberKind.TEXT]
         note(ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, other,
-             "a label that is not YOLO text; only those are counted")  # fmt: skip
+             "a label of no known format; it is not counted")  # fmt: skip
 
     def _note_label_collections(self, pairs: Pairs) -> bool:
         """Note files with the labels of many images (COCO, by its keys); whether there is one."""
@@ -223,28 +315,34 @@ class _Scan:
             content = self._read(member) or b""
             if all(key in content for key in (b'"images"', b'"annotations"')):
                 found = True
-                detail = "labels as COCO JSON; only YOLO labels are counted"
+                detail = "labels as COCO JSON, of no image of the release"
                 self._note_members(
                     ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, np.array([member]), detail
                 )
         return found
 
-    def _orphans(self, files: DatasetFiles, pairs: Pairs) -> Integers:
+    def _orphans(self, files: DatasetFiles, pairs: Pairs, other: OtherLabels) -> Integers:
         """Return the label files without an image: in label folders, or beside images."""
         orphans: Integers = pairs.orphans
         folders = self.names.folder_ids[orphans]
         has_images = np.zeros(len(self.names.folders), bool)
         has_images[self.names.folder_ids[files.images]] = True
         expected = files.folders.is_label_folder[folders] | has_images[folders]
-        # One JSON file for all images is the rule in other formats.
-        expected &= self.names.kinds[orphans] != MemberKind.JSON
+        # One file for all images is the rule in other formats; who has read them knows.
+        is_shared = np.isin(self.names.kinds[orphans], _SHARED_KINDS)
+        without_image = set(other.orphans)
+        is_shared[is_shared] = [
+            os.fsdecode(self.names.name(member)) not in without_image
+            for member in orphans[is_shared].tolist()
+        ]
+        expected &= ~is_shared
         return np.compress(expected, orphans)
 
-    def _labels_to_read(self, pairs: Pairs) -> _Labels:
+    def _labels_to_read(self, pairs: Pairs, is_yolo: bool) -> _Labels:
         """Return the text labels of images that may be read, in the order of the directory."""
         owners = np.flatnonzero(pairs.labels != NONE)
         members = pairs.labels[owners]
-        wanted = (self.names.kinds[members] == MemberKind.TEXT) & self.readable[members]
+        wanted = (self.names.kinds[members] == MemberKind.TEXT) & self.readable[members] & is_yolo
         owners, members = owners[wanted], members[wanted]
         order = np.argsort(members, kind="stable")
         return _Labels(members[order], owners[order])
@@ -275,6 +373,7 @@ class _Scan:
         labels: _Labels,
         sums: LabelSums,
         classes: Integers | None,
+        other: OtherLabels,
     ) -> ImageFacts:
         """Say of every image what is known."""
         count = len(files.images)
@@ -292,6 +391,9 @@ class _Scan:
         states[read] = np.where(
             sums.has_rows[sums.is_read], number[LabelState.ROWS], number[LabelState.EMPTY]
         )
+        for position, found in other.by_image.items():
+            states[position] = number[LabelState.ROWS if found.labels else LabelState.EMPTY]
+            instances[position] = len(found.labels)
         if classes is not None:
             states[:] = number[LabelState.FOLDER]
             instances[:] = 1

@@ -37,6 +37,7 @@ class MemberKind(IntEnum):
     NESTED = 6
     CACHE = 7
     NAMES = 8
+    TABLE = 9
 
 
 _KINDS = {
@@ -51,6 +52,7 @@ _KINDS = {
     b".cache": MemberKind.CACHE,
     b".names": MemberKind.NAMES,
     b".labels": MemberKind.NAMES,
+    b".csv": MemberKind.TABLE,
 }
 
 

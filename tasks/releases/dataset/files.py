@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
+from tasks.images.mask_folders import find_mask_folders
 from tasks.labels.dataset.addresses import Split, split_of_name
 from tasks.labels.dataset.collectors.class_folders import class_folder_names, find_class_folders
 from tasks.labels.dataset.folders import DatasetFolders, read_folders
@@ -23,7 +24,9 @@ _SPECIAL_STEM = (
     r"(?i)^((readme|licen[cs]e|notice|requirements|notes?)([^0-9A-Za-z_].*)?"
     r"|classes|labels|labelmap|label_colors|(train|training|val|valid|validation|test|testing)([0-9]{4})?)$"
 )
-_LABEL_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML)
+_LABEL_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML, MemberKind.TABLE)
+# Class lists that are no texts.
+_CLASS_TABLE = r"(?i)^(notes|class_dict|.*class-descriptions.*)$"
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class DatasetFiles:
 
     `yaml_files` (candidates for data.yaml) and `class_lists` (`classes.txt` and the like) begin
     with the nearest to the root. `split_lists` are text files called after a split, with that
-    split. `image_count_outside` are images that belong to no dataset, or to another one.
+    split. `masks` are pictures that are labels of others. `image_count_outside` are images that
+    belong to no dataset, or to another one.
     """
 
     folders: DatasetFolders
@@ -41,6 +45,7 @@ class DatasetFiles:
     yaml_files: list[int]
     class_lists: list[int]
     split_lists: list[tuple[int, Split]]
+    masks: Integers
     image_count_outside: int
 
 
@@ -53,6 +58,8 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
     is_image = used & (names.kinds == MemberKind.IMAGE)
     is_label = used & np.isin(names.kinds, _LABEL_KINDS)
     special = _special_texts(names, np.flatnonzero(is_label))
+    is_mask = is_image & _mask_folders(names, special)[names.folder_ids]
+    is_image &= ~is_mask
     is_label[special] = False
     describes = used & np.isin(names.kinds, (MemberKind.YAML, MemberKind.NAMES))
     describes[special] = True
@@ -76,7 +83,7 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
     named = np.flatnonzero(used & near & (names.kinds == MemberKind.NAMES))
     class_lists, split_lists = [], []
     for member in [*special[near[special]].tolist(), *named.tolist()]:
-        name = names.name(member).rpartition(b"/")[2].decode("utf-8", "replace").lower()
+        name = _name(names, member).lower()
         folder = names.folder_ids[member]
         split = split_of_name(name.removesuffix(".txt"))
         if is_class_list(name):
@@ -92,19 +99,47 @@ def find_dataset_files(names: MemberNames, used: Flags, limits: ArchiveLimits) -
         candidates=np.flatnonzero(is_label & inside),
         yaml_files=_nearest_first(names, described.tolist()),
         class_lists=_nearest_first(names, class_lists),
+        masks=np.flatnonzero(is_mask),
         split_lists=sorted(split_lists, key=lambda one: _depth(names, one[0])),
         image_count_outside=int((is_image & ~inside).sum()),
     )
 
 
 def _special_texts(names: MemberNames, labels: Integers) -> Integers:
-    """Return the text files among possible labels that are something else by their names."""
-    texts: Integers = labels[names.kinds[labels] == MemberKind.TEXT]
-    if not len(texts):
-        return texts
-    matches = pc.match_substring_regex(names.stems(texts), _SPECIAL_STEM)
-    is_special: Flags = matches.to_numpy(zero_copy_only=False)
-    return texts[is_special]
+    """Return the files among possible labels that are something else by their names."""
+    is_text = names.kinds[labels] == MemberKind.TEXT
+    is_table = np.isin(names.kinds[labels], (MemberKind.JSON, MemberKind.TABLE))
+    found = [np.zeros(0, np.int64)]
+    for members, words in ((labels[is_text], _SPECIAL_STEM), (labels[is_table], _CLASS_TABLE)):
+        if len(members):
+            matches = pc.match_substring_regex(names.stems(members), words)
+            is_special: Flags = matches.to_numpy(zero_copy_only=False)
+            found.append(members[is_special])
+    named = np.sort(np.concatenate(found))
+    # Whatever else is called `notes` or like a class list keeps its kind.
+    is_other = np.array(
+        [
+            names.kinds[member] != MemberKind.TEXT and not is_class_list(_name(names, member))
+            for member in named.tolist()
+        ],
+        bool,
+    )
+    special: Integers = named[~is_other]
+    return special
+
+
+def _name(names: MemberNames, member: int) -> str:
+    """Return a name without its folder."""
+    return names.name(member).rpartition(b"/")[2].decode("utf-8", "replace")
+
+
+def _mask_folders(names: MemberNames, special: Integers) -> Flags:
+    """Say of each folder whether its pictures are masks of others."""
+    folders = list(map(os.fsdecode, names.folders))
+    paths = [f"{folder}/" if folder else "" for folder in folders]
+    described = [os.fsdecode(names.name(member)) for member in special.tolist()]
+    masks = find_mask_folders([*paths, *described])
+    return np.array([folder in masks for folder in folders], bool)
 
 
 def _depth(names: MemberNames, member: int) -> tuple[int, bytes]:

@@ -11,11 +11,14 @@ from tasks.labels.formats.registry import names_of_formats
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem
 
-# Words with which documents of all kinds of tools say where something is.
-_WORDS_OF_LABELS = re.compile(
-    rb"""["'<,](bbox|bboxes|bndbox|boundingbox|bounding_box|polygon|polygons|polyline|shapes|regions|
-    annotation|annotations|segmentation|keypoints|classtitle|shape_attributes|xmin|x_min|xtl)
-    [\s"'>,]""",
+# With such keys, elements and columns documents of all kinds of tools say where something is.
+_LOOKS_LIKE_LABELS = re.compile(
+    rb"""
+    "(bbox|bboxes|boundingbox|bounding_box|polygons?|polyline|shapes|regions|objects|annotations?
+      |segmentation|keypoints|coordinates|shape_attributes)"\s*:\s*[\[{]
+    | <(bndbox|box|polygon|polyline|annotations?|object)[\s>/]
+    | (^|,)[\s"]*(xmin|x_min|xtl|bbox|bbox_x|x1)[\s"]*,
+    """,
     re.IGNORECASE | re.VERBOSE,
 )
 _LOOKED_AT = 1 << 16
@@ -30,12 +33,11 @@ class UnreadLabels:
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, file: LabelFile) -> None:
-        """Look at a file of no known format: by its place, and what its beginning says."""
-        suffix, folder = file.path.suffix.lower(), file.path.parent.as_posix()
+        """Take a file of no known format, if its place or its beginning look like labels."""
+        folder = file.path.parent.as_posix()
         folder = "" if folder == "." else folder
-        begins = b"," + file.content[:_LOOKED_AT].replace(b"\0", b"")
-        if folder in self._layout.label_places or _WORDS_OF_LABELS.search(begins):
-            self._counts[folder, suffix, _why_unread(file)] += 1
+        if looks_like_labels(file, is_expected=folder in self._layout.label_places):
+            self._counts[folder, file.path.suffix.lower(), _why_unread(file)] += 1
 
     def problems(self) -> tuple[Problem, ...]:
         """One entry for each folder, suffix and reason."""
@@ -45,6 +47,14 @@ class UnreadLabels:
             reason = f"{count} {suffix} {files} not read: {why}"
             log.add(ProblemCode.LABEL_FILE_UNREAD, reason, place=folder or ".", count=count)
         return log.entries()
+
+
+def looks_like_labels(file: LabelFile, *, is_expected: bool) -> bool:
+    """Whether a file looks like labels: it lies where they are expected, or begins like them."""
+    if file.content.strip() in (b"", b"{}", b"[]"):
+        return False
+    begins = file.content[:_LOOKED_AT].replace(b"\0", b"")
+    return is_expected or _LOOKS_LIKE_LABELS.search(begins) is not None
 
 
 def _why_unread(file: LabelFile) -> str:
