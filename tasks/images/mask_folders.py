@@ -8,6 +8,7 @@ from dataclasses import dataclass
 CLASS_MAPS = frozenset({"labelmap.txt", "label_colors.txt", "class_dict.csv"})
 """Files that name the classes of masks, in lower case."""
 
+_INITIALS = frozenset(initial for name in CLASS_MAPS for initial in (name[0], name[0].upper()))
 # Pascal VOC has its masks beside JPEGImages, with a class map or without.
 _OF_VOC = {"segmentationclass": True, "segmentationobject": False}
 _IMAGES_OF_VOC = "jpegimages"
@@ -33,13 +34,13 @@ class MaskFolder:
 
 def find_mask_folders(paths: Iterable[str]) -> dict[str, MaskFolder]:
     """Find the folders of masks in a listing of all files, with forward slashes."""
-    folders: set[str] = set()
-    class_maps: dict[str, str] = {}
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        folders.add(folder)
-        if name.lower() in CLASS_MAPS:
-            class_maps.setdefault(folder, path)
+    parts = [path.rpartition("/") for path in paths]
+    folders = {folder for folder, _, _ in parts}
+    class_maps = {
+        folder: f"{folder}/{name}" if folder else name
+        for folder, _, name in parts
+        if name[:1] in _INITIALS and name.lower() in CLASS_MAPS
+    }
     by_lower = {folder.lower(): folder for folder in folders}
     found: dict[str, MaskFolder] = {}
     for folder in folders:

@@ -36,6 +36,8 @@ FileReader = Callable[[str], bytes]
 
 # The label file of one image: an honest one has a few kilobytes.
 MAX_LABEL_FILE_BYTES = 64 << 20
+# Nothing but numbers is YOLO: other texts have words.
+_BYTES_OF_ROWS = b"0123456789.+-eE \t\r\n"
 # What folders and archives raise for a file that is damaged, encrypted or gone.
 _READ_ERRORS = (
     OSError,
@@ -89,7 +91,9 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
     # A file system may hold names with backslashes; the reader gets what it has listed.
     listed_paths = {clean_path(path): path for path in listed}
     masks = DatasetMasks(listed_paths)
-    layout = find_dataset(path for path in listed if clean_path(path) not in masks)
+    layout = find_dataset(
+        [path for clean, path in listed_paths.items() if clean not in masks] if masks else listed
+    )
     log = label_log(layout.root)
 
     def content_of(path: str) -> bytes | None:
@@ -134,8 +138,8 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
                 )
                 own_labels[image], damaged = (nothing, None), label_log()
             else:
-                file = LabelFile(source, content)
-                if find_format(file) is LabelFormat.YOLO:
+                is_rows = content and not content.translate(None, _BYTES_OF_ROWS)
+                if is_rows or find_format(LabelFile(source, content)) is LabelFormat.YOLO:
                     yolo.add(image, source, content)
         elif suffix == ".xml" and voc_begins_at_zero is None:
             # A file that cannot be read is reported when its labels are.

@@ -29,6 +29,9 @@ class DatasetMasks:
                 if found and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
                     self._masks[path] = found
 
+    def __len__(self) -> int:
+        return len(self._masks)
+
     def __contains__(self, path: str) -> bool:
         return path in self._masks
 
