@@ -170,7 +170,8 @@ def polygon_area(points: Sequence[Point]) -> float:
 def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | None = None) -> bool:
     """Note everything unusual about where a geometry lies; False where it must be left out.
 
-    Positions outside the image are noted and kept. A negative size cannot be used. `where` is how
+    Positions outside the image are noted and kept. A negative size, and a value that is not finite,
+    cannot be used. `where` is how
     messages name the label, for example "the box" or "shape 3"; `line` counts from 1.
     """
     box = geometry if isinstance(geometry, Box) else None
@@ -185,6 +186,9 @@ def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | N
         return False
     values = _coordinates(geometry)
     lowest, highest = min(values), max(values)
+    if not all(map(math.isfinite, values)):
+        log.add(ProblemCode.COORD_NOT_FINITE, f"{where} has a coordinate that is not finite", line)
+        return False
     if lowest < -RANGE_TOLERANCE:
         log.add(ProblemCode.COORD_NEGATIVE, f"{where} has the coordinate {lowest:g}", line)
     if highest > 1 + RANGE_TOLERANCE:

@@ -160,9 +160,9 @@ class _Regions:
             value = _value_of(region)
             name = _class_of(region)
             kind = region.get("type", "region")
-            if kind in _NO_SHAPES or (
-                str(region.get("parentID")) in self._points and _is_point(value)
-            ):
+            is_no_shape = isinstance(kind, str) and kind in _NO_SHAPES
+            is_named_point = str(region.get("parentID")) in self._points and _is_point(value)
+            if is_no_shape or is_named_point:
                 continue
             if name is None:
                 if str(region.get("id")) in self._named:

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.labels.annotations import Box, Keypoint, Keypoints, OrientedBox, Polygon
@@ -342,3 +344,31 @@ def test_a_circle_and_an_ellipse_have_nearly_their_area():
     assert label.geometry.points[0] == pytest.approx(
         ((60 + 40 * math.sqrt(3) / 2) / 200, (35 + 20) / 100)
     )
+
+
+PIECES = st.sampled_from(
+    [b"", b"\0", b"1e999", b"-1", b"[]", b"{}", b"null", b'"', b"<", b"999999999", b"nan", b"\xff"]
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.sampled_from(list(TABLE)), st.data())
+def test_no_damage_raises_or_costs_another_file(entry, data):
+    files = {
+        path: content if isinstance(content, bytes) else content.encode()
+        for path, content in TABLE[entry][0].items()
+    }
+    path = data.draw(st.sampled_from(sorted(path for path in files if not path.endswith(".jpg"))))
+    content = files[path]
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        end = start + data.draw(st.integers(0, 12))
+        content = content[:start] + data.draw(PIECES) + content[end:]
+    images = {} if any(one.endswith(".jpg") for one in files) else {"a.jpg": ""}
+    others = {"z/images/b.jpg": "", "z/labels/b.txt": "0 .5 .5 .1 .1"}
+    found = read_files({**images, **files, path: content, **others}, size_of_image=lambda _: SIZE)
+    list(found.all_problems())
+    for image in found.images:
+        if image.labels is not None:
+            values = [v for one in image.labels.labels for v in numbers_of(one.geometry)]
+            assert all(map(math.isfinite, values))
