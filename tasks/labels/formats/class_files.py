@@ -118,7 +118,8 @@ def read_class_list(content: bytes, file: PurePosixPath) -> ClassList:
     if file.suffix.lower() == ".json":
         document = parse_json(content, log)
         categories = document.get("categories") if isinstance(document, dict) else None
-        entries = [one for one in categories or () if isinstance(one, dict)]
+        listed = categories if isinstance(categories, list) else []
+        entries = [one for one in listed if isinstance(one, dict)]
         names = _checked_names([(one.get("id"), one.get("name")) for one in entries], log)
         return ClassList(file, names, log.entries())
     lines = [(number, line.strip()) for number, line in numbered_lines(decode_text(content, log))]

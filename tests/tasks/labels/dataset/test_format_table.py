@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.labels.annotations import Box, Keypoint, Keypoints, OrientedBox, Polygon
-from tasks.labels.formats.registry import LabelFormat
+from tasks.labels.formats.registry import FORMATS, LabelFormat
 from tasks.labels.geometry import ImageSize, polygon_area
 from tests.tasks.labels.label_samples import codes, numbers_of, read_files
 
@@ -134,8 +134,72 @@ OPEN_IMAGES = (
 )
 CODES = {"class-descriptions-boxable.csv": "/m/0bt9lr,Dog\n/m/01yrx,cat\n"}
 
+
+def coco(**annotation) -> str:
+    return json.dumps({
+        "images": [{"id": 7, "file_name": "a.jpg", "width": 200, "height": 100}],
+        "categories": [{"id": 0, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 0, "iscrowd": 0, **annotation}],
+    })  # fmt: skip
+
+
+def voc(shape: str) -> str:
+    size = "<size><width>200</width><height>100</height></size>"
+    return f"<annotation>{size}<object><name>cat</name>{shape}</object></annotation>"
+
+
+VOC_BOX = "<bndbox><xmin>21</xmin><ymin>11</ymin><xmax>100</xmax><ymax>60</ymax></bndbox>"
+VOC_OUTLINE = (
+    "<polygon><x1>20</x1><y1>10</y1><x2>100</x2><y2>10</y2><x3>100</x3><y3>60</y3></polygon>"
+)
+CAT = {"data.yaml": "names: [cat]"}
+
 # What is read, by format and by what the file holds: the files beside `a.jpg`, and the geometries.
 TABLE = {
+    (LabelFormat.YOLO, "box"): ({"a.txt": "0 0.3 0.35 0.4 0.5\n", **CAT}, [BOX]),
+    (LabelFormat.YOLO, "polygon"): ({"a.txt": "0 0.1 0.1 0.5 0.1 0.5 0.6\n", **CAT}, [TRIANGLE]),
+    (LabelFormat.YOLO, "oriented box"): (
+        {"a.txt": "0 0.1 0.1 0.5 0.2 0.45 0.7 0.05 0.6\n", "data.yaml": "names: [cat]\ntask: obb"},
+        [CORNERS],
+    ),
+    (LabelFormat.YOLO, "keypoints"): (
+        {"a.txt": "0 0.3 0.35 0.4 0.5 0.1 0.1 1 0.5 0.6 2\n",
+         "data.yaml": "names: [cat]\nkpt_shape: [2, 3]"},
+        [Keypoints(BOX, (Keypoint(0.1, 0.1, 1), Keypoint(0.5, 0.6, 2)))],
+    ),
+    (LabelFormat.COCO, "box"): ({"all.json": coco(bbox=[20, 10, 80, 50])}, [BOX]),
+    (LabelFormat.COCO, "polygon"): (
+        {"all.json": coco(bbox=[20, 10, 80, 50], segmentation=[[20, 10, 100, 10, 100, 60]])},
+        [TRIANGLE],
+    ),
+    (LabelFormat.COCO, "mask"): (
+        {"all.json": coco(segmentation={"counts": RUNS, "size": [100, 200]})},
+        [OUTLINE],
+    ),
+    (LabelFormat.COCO, "keypoints"): (
+        {"all.json": coco(bbox=[20, 10, 80, 50], keypoints=[20, 10, 1, 100, 60, 2])},
+        [Keypoints(BOX, (Keypoint(0.1, 0.1, 1), Keypoint(0.5, 0.6, 2)))],
+    ),
+    (LabelFormat.PASCAL_VOC, "box"): ({"a.xml": voc(VOC_BOX)}, [BOX]),
+    (LabelFormat.PASCAL_VOC, "polygon"): ({"a.xml": voc(VOC_BOX + VOC_OUTLINE)}, [TRIANGLE]),
+    (LabelFormat.PROJECT_JSON, "box"): (
+        {"a.json": '{"m": ["a.jpg", 200, 100], "c": ["cat"], "d": [[0, [20, 10, 100, 60]]]}'},
+        [BOX],
+    ),
+    (LabelFormat.PROJECT_JSON, "polygon"): (
+        {"a.toon": '{"m": ["", 200, 100], "c": ["cat"], "d": [[0, [20, 10, 100, 10, 100, 60]]]}'},
+        [TRIANGLE],
+    ),
+    (LabelFormat.LABELME, "polygon"): (
+        {"a.json": labelme(shape_type="polygon", points=[[20, 10], [100, 10], [100, 60]])},
+        [TRIANGLE],
+    ),
+    (LabelFormat.LABELME, "oriented box"): (
+        {"a.json": labelme(
+            shape_type="rotation", points=[[20, 10], [100, 20], [90, 70], [10, 60]]
+        )},
+        [CORNERS],
+    ),
     (LabelFormat.CVAT, "box"): (
         {"annotations.xml": cvat('<box label="cat" xtl="20" ytl="10" xbr="100" ybr="60"/>')},
         [BOX],
@@ -332,6 +396,27 @@ def test_each_format_gives_the_same_geometries(entry):
     # A quarter of a turn leads out of the picture, a single point has no area.
     unusual = {"coord_negative"} if "turned" in entry[1] else {"box_zero_area"}
     assert set(codes(found.all_problems())) <= unusual
+
+
+def test_the_table_has_every_format():
+    assert {entry[0] for entry in TABLE} | {LabelFormat.CLASS_FOLDERS} == set(FORMATS)
+    assert set(FORMATS) == set(LabelFormat)
+
+
+@pytest.mark.parametrize("entry", [one for one in TABLE if "CamVid" not in one[1]], ids=str)
+def test_each_split_has_its_labels(entry):
+    files = TABLE[entry][0]
+    image = next((path for path in files if path.endswith(".jpg")), "a.jpg")
+    found = read_files(
+        {
+            f"{split}/{path}": content
+            for split in ("train", "valid")
+            for path, content in {**files, image: ""}.items()
+        },
+        size_of_image=lambda _: SIZE,
+    )
+    told = [(one.split, one.format, len(one.labels.labels)) for one in found.images]
+    assert told == [("train", entry[0], 1), ("val", entry[0], 1)]
 
 
 def test_a_circle_and_an_ellipse_have_nearly_their_area():
