@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import GeometryKind, ImageLabels
@@ -139,9 +140,12 @@ def _read_own_file(
     if entry.read_shared is not None:
         return read_single_shared(file, entry.read_shared, image), label_format
     assert entry.read is not None, "rows are read as columns, before"
-    size = size_of_image(image) if size_of_image is not None else None
     context = ImageContext(
-        image, size, plan.class_names, plan.voc_counts_from_one, plan.masks.class_map_of(path)
+        image,
+        names=plan.class_names,
+        voc_counts_from_one=plan.voc_counts_from_one,
+        class_map=plan.masks.class_map_of(path),
+        look_up_size=None if size_of_image is None else partial(size_of_image, image),
     )
     return entry.read(file, context), label_format
 

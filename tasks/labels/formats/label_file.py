@@ -59,7 +59,8 @@ class LabelFile:
 class ImageContext:
     """What a reader of one image's labels is told besides the file.
 
-    `image` is by default the one that the file names, `size` is used where the file has none.
+    `image` is by default the one that the file names. `size`, or what `look_up_size` finds (which
+    may open the picture), is used where the file has none.
     `names` are the dataset's, by id; `voc_counts_from_one` is for Pascal VOC's boxes, `class_map`
     for a mask.
     """
@@ -69,6 +70,11 @@ class ImageContext:
     names: Mapping[int, str] = field(default_factory=dict)
     voc_counts_from_one: bool = True
     class_map: ClassMap | None = None
+    look_up_size: Callable[[], ImageSize | None] | None = None
+
+    def find_size(self) -> ImageSize | None:
+        """The size of the image, where the file does not say it."""
+        return self.size or (self.look_up_size() if self.look_up_size is not None else None)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,10 @@ def read_labelme(file: LabelFile, context: ImageContext) -> ImageLabels:
         return ImageLabels(image or source.with_suffix(""), source, (), log.entries())
     if image is None:
         image = file_name_of(document.get("imagePath")) or source.with_suffix("")
-    size = image_size_of(document.get("imageWidth"), document.get("imageHeight")) or context.size
+    size = (
+        image_size_of(document.get("imageWidth"), document.get("imageHeight"))
+        or context.find_size()
+    )
     if size is None:
         if document["shapes"]:
             log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable imageWidth and imageHeight")

@@ -61,7 +61,7 @@ def read_project_json(file: LabelFile, context: ImageContext) -> ImageLabels:
     meta = [*meta, None, None, None][:3] if isinstance(meta, list) else [None, None, None]
     if image is None:
         image = file_name_of(meta[0]) or source.with_suffix("")
-    size = image_size_of(meta[1], meta[2]) or context.size
+    size = image_size_of(meta[1], meta[2]) or context.find_size()
     labels = []
     if size is None and document["d"]:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, "`m` has no usable width and height")

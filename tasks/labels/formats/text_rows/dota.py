@@ -34,8 +34,9 @@ def read_dota(file: LabelFile, context: ImageContext) -> ImageLabels:
     How difficult an object is, is not read. The size of the image must be known.
     """
     image = context.image or file.path.with_suffix("")
-    objects = ImageObjects(image, file.path, context.size)
-    log, size = objects.log, context.size
+    size = context.find_size()
+    objects = ImageObjects(image, file.path, size)
+    log = objects.log
     text = file.text(log)
     if size is None:
         if text.strip():

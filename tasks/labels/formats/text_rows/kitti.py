@@ -36,9 +36,10 @@ def read_kitti(file: LabelFile, context: ImageContext) -> ImageLabels:
     objects. The size of the image must be known.
     """
     image = context.image or file.path.with_suffix("")
-    objects = ImageObjects(image, file.path, context.size)
+    size = context.find_size()
+    objects = ImageObjects(image, file.path, size)
     text = file.text(objects.log)
-    if context.size is None:
+    if size is None:
         if text.strip():
             reason = "the rows are in pixels, and the image has no size"
             objects.log.add(ProblemCode.IMAGE_SIZE_MISSING, reason)
@@ -56,5 +57,5 @@ def read_kitti(file: LabelFile, context: ImageContext) -> ImageLabels:
             reason = f"the box is {quoted(' '.join(words[_BOX]))}, not four numbers"
             objects.log.add(ProblemCode.COORD_NOT_NUMBER, reason, line)
             continue
-        objects.add(words[0], [context.size.normalised_box(*edges)], "the row", line=line)
+        objects.add(words[0], [size.normalised_box(*edges)], "the row", line=line)
     return objects.result()

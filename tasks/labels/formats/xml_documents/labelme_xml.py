@@ -37,7 +37,7 @@ def read_labelme_xml(file: LabelFile, context: ImageContext) -> ImageLabels:
         return ImageLabels(image, source, (), log.entries())
     root = document.root
     width, height = (number_of(text_of(root, f"imagesize/{side}")) for side in ("ncols", "nrows"))
-    size = image_size_of(width, height) or context.size
+    size = image_size_of(width, height) or context.find_size()
     objects = ImageObjects(image, source, size)
     objects.log.extend(log)
     found = [one for one in root.iterfind("object") if text_of(one, "deleted") not in ("1", "yes")]

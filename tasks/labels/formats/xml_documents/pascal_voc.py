@@ -66,7 +66,7 @@ def read_pascal_voc(file: LabelFile, context: ImageContext) -> ImageLabels:
         image = PurePosixPath(name) if name else source.with_suffix("")
     objects = root.findall("object")
     width, height = (number_of(text_of(root, f"size/{side}")) for side in ("width", "height"))
-    size = image_size_of(width, height) or context.size
+    size = image_size_of(width, height) or context.find_size()
     labels = []
     if size is None and objects:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable size/width and size/height")
