@@ -101,25 +101,8 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
 
     described = read_dataset_names(layout.yaml_files, layout.class_lists, str, content_of)
     config = described.config
-    codes: dict[str, str] = {}
-    for path in layout.class_lists:
-        if is_class_codes(path):
-            codes.update(read_class_codes(content_of(path) or b"", PurePosixPath(path)))
-    shared = SharedFileCollector(layout, codes)
-    orphans = list(layout.labels_without_image)
-    unread = UnreadLabels(layout)
-    for path in layout.shared_files:
-        content = content_of(path)
-        if content is None:
-            continue
-        file = LabelFile(path, content)
-        label_format = find_format(file)
-        if label_format is not None and (read_shared := FORMATS[label_format].read_shared):
-            shared.add(file, label_format, read_shared)
-        elif label_format is None:
-            unread.add(file)
-        elif path.endswith(".json") or file.path.parent.as_posix() in layout.label_places:
-            orphans.append(path)
+    shared, unread, single = _read_shared_files(layout, content_of)
+    orphans = (*layout.labels_without_image, *single)
     for orphan in orphans:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
     names = described.names or shared.class_names
@@ -145,7 +128,8 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             # A file that cannot be read is reported when its labels are.
             content = read_bounded(listed_paths[source], source, read, silent)
             if content is not None and begins_at_pixel_zero(content):
-                voc_begins_at_zero = source
+                label_format = find_format(LabelFile(source, content))
+                voc_begins_at_zero = source if label_format is LabelFormat.PASCAL_VOC else None
     if voc_begins_at_zero is not None:
         reason = "a box begins at pixel 0: all VOC boxes are read as counted from 0"
         log.add(ProblemCode.VOC_STARTS_AT_ZERO, reason, place=voc_begins_at_zero)
@@ -188,7 +172,7 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
         mask_of_image=mask_of_image,
         masks=masks,
         shared_labels=shared.labels,
-        labels_without_image=tuple(orphans),
+        labels_without_image=orphans,
         problems=(
             *layout.problems,
             *described.problems,
@@ -196,10 +180,38 @@ def plan_dataset(paths: Iterable[str], read: FileReader) -> DatasetPlan:
             *decision.problems,
             *split_log.entries(),
             *log.entries(),
-            *unread.problems(),
+            *unread,
             *masks.problems,
         ),
     )
+
+
+def _read_shared_files(
+    layout: DatasetLayout, read: Callable[[str], bytes | None]
+) -> tuple[SharedFileCollector, tuple[Problem, ...], list[str]]:
+    """Read the files that belong to no image.
+
+    Returned are the labels of those about many images, what is to be said of those of no format,
+    and the paths of those about one image, where labels are expected.
+    """
+    codes: dict[str, str] = {}
+    for path in layout.class_lists:
+        if is_class_codes(path):
+            codes.update(read_class_codes(read(path) or b"", PurePosixPath(path)))
+    shared, unread, single = SharedFileCollector(layout, codes), UnreadLabels(layout), []
+    for path in layout.shared_files:
+        content = read(path)
+        if content is None:
+            continue
+        file = LabelFile(path, content)
+        label_format = find_format(file)
+        if label_format is None:
+            unread.add(file)
+        elif read_shared := FORMATS[label_format].read_shared:
+            shared.add(file, label_format, read_shared)
+        elif path.endswith(".json") or path.rpartition("/")[0] in layout.label_places:
+            single.append(path)
+    return shared, unread.problems(), single
 
 
 def _labels_of_folders(

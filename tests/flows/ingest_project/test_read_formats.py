@@ -9,7 +9,7 @@ import pytest
 from tasks.labels.formats.registry import FORMATS
 from tasks.projects.ingest.report import ingest_report
 from tests.flows.ingest_project.ingest_samples import index_of, picture, write, zipped
-from tests.tasks.labels.dataset.test_format_table import OUTLINE, TABLE
+from tests.tasks.labels.dataset.format_samples import OUTLINE, TABLE
 
 KINDS = [
     entry

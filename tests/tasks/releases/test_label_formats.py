@@ -10,7 +10,7 @@ import pytest
 from tasks.labels.annotations import Box, Keypoints, OrientedBox, Polygon
 from tasks.labels.geometry import ImageSize
 from tasks.releases.scan import scan_release
-from tests.tasks.labels.dataset.test_format_table import KITTI, TABLE, cvat, png
+from tests.tasks.labels.dataset.format_samples import KITTI, TABLE, cvat, png
 from tests.tasks.labels.label_samples import read_files
 from tests.tasks.releases.archives import sound_dataset, write_zip
 

@@ -11,7 +11,7 @@ from tasks.labels.annotations import Box, label_of_image
 from tasks.labels.dataset.addresses import Split
 from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.geometry import ImageSize
-from tests.tasks.labels.dataset.test_format_table import (
+from tests.tasks.labels.dataset.format_samples import (
     CODES,
     KITTI,
     OPEN_IMAGES,
@@ -77,6 +77,17 @@ def test_a_known_file_of_no_image_is_an_orphan():
     assert found.labels_without_image == (PurePosixPath("labels/lost.xml"),)
     assert codes(found.problems) == ["orphan_label"]
     assert unread(found) == []
+
+
+def test_a_lost_file_at_the_top_is_an_orphan_too():
+    found = read_files({"a.jpg": "", "a.xml": voc("cat"), "lost.xml": voc("cat")})
+    assert found.labels_without_image == (PurePosixPath("lost.xml"),)
+
+
+def test_a_box_at_zero_of_another_format_says_nothing_of_voc():
+    box = "<segm><box><xmin>0</xmin><ymin>0</ymin><xmax>9</xmax><ymax>9</ymax></box></segm>"
+    found = read_files({"a.jpg": "", "a.xml": labelme_xml(box), "b.jpg": "", "b.xml": voc("cat")})
+    assert codes(found.all_problems()) == ["mask_unreadable"]
 
 
 def test_a_paired_document_of_no_format_says_which_it_could_be():

@@ -14,7 +14,7 @@ from PIL import Image
 from tasks.labels.formats.mask_pictures.brush import decode_brush
 from tasks.labels.formats.mask_pictures.masks import MaskError, mask_of_runs
 from tasks.labels.formats.mask_pictures.png_masks import read_binary_mask, read_mask_picture
-from tests.tasks.labels.dataset.test_format_table import brush_bytes, png
+from tests.tasks.labels.dataset.format_samples import brush_bytes, png
 
 masks = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 1))
