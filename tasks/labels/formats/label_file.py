@@ -136,7 +136,7 @@ class ImageObjects:
         """
         log = self._log or label_log(self.source)
         usable = [one for one in geometries if is_acceptable(one, log, where, line)]
-        if log.totals:
+        if self._log is None and log.entries():
             self._log = log
         if instance is None and len(usable) > 1:
             self.instances += 1
