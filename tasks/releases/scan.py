@@ -118,7 +118,11 @@ class _Scan:
             )
             self.log.count(problem.code, problem.count - 1)
         splits = self._find_splits(files, described)
-        pairs = pair_labels(self.names, files.folders, files.images, files.candidates)
+        # A table is about many images, whatever its name.
+        is_table = self.names.kinds[files.candidates] == MemberKind.TABLE
+        tables, candidates = files.candidates[is_table], files.candidates[~is_table]
+        pairs = pair_labels(self.names, files.folders, files.images, candidates)
+        pairs = replace(pairs, orphans=np.concatenate((pairs.orphans, tables)))
         is_yolo = self._is_yolo(pairs)
         other = self._read_other_labels(files, pairs, is_yolo)
         if other.by_image:
@@ -233,7 +237,10 @@ class _Scan:
 
     def _has_shared(self, files: DatasetFiles, members: Integers) -> bool:
         """Whether a file that belongs to no image is one of labels, or looks like one."""
-        is_label_folder = files.folders.is_label_folder[self.names.folder_ids[members]].tolist()
+        is_label_folder = files.folders.is_label_folder[self.names.folder_ids[members]]
+        is_label_folder = (
+            is_label_folder & (self.names.kinds[members] != MemberKind.TABLE)
+        ).tolist()
         for member, is_expected in zip(members.tolist(), is_label_folder, strict=True):
             file = LabelFile(os.fsdecode(self.names.name(member)), self._read(member) or b"")
             if find_format(file) or looks_like_labels(file, is_expected=is_expected):

@@ -28,8 +28,9 @@ from tasks.reports.problem_log import Problem, ProblemLog
 
 # The order is the priority where an image has several label files.
 LABEL_SUFFIXES = (".json", ".toon", ".txt", ".xml", ".csv")
-# Files with these may be about many images.
+# Files with these may be about many images; a table always is.
 _SHARED_SUFFIXES = (".json", ".xml", ".csv")
+_TABLE_SUFFIX = ".csv"
 # Text files that lie beside labels and are none.
 _RESERVED_NAME = re.compile(r"(readme|licen[cs]e|notice|requirements|notes?)(\W.*)?")
 
@@ -111,7 +112,7 @@ def find_dataset(paths: Iterable[str]) -> DatasetLayout:
             labels.append(one)
         elif near[one.folder]:
             split_lists.append(one)
-    candidates = [one for one in labels if inside[one.folder]]
+    candidates = [one for one in labels if inside[one.folder] and one.file.suffix != _TABLE_SUFFIX]
     own = label_log(root)
     _note_case_conflicts([one.file.path for one in (*images, *candidates)], own)
     pairs = _pair(images, candidates, folders, own)

@@ -17,7 +17,7 @@ from tasks.releases.archive.member_names import Flags, MemberKind, MemberNames
 NONE = -1
 # Where an image has several label files, the one of the first kind here counts: a release is for
 # trainers, and trainers read text.
-_ORDER_OF_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML, MemberKind.TABLE)
+_ORDER_OF_KINDS = (MemberKind.TEXT, MemberKind.JSON, MemberKind.XML)
 _SOUND_SUFFIXES = frozenset({b".txt", b".json", b".toon", b".xml", b".csv"})
 
 

@@ -58,6 +58,13 @@ def test_images_with_yolo_rows_keep_those(tmp_path):
     assert both.problem_totals == {}
 
 
+def test_a_table_beside_a_picture_says_nothing(tmp_path):
+    more = {"images/train/results.png": PICTURE, "images/train/results.csv": "epoch,loss\n1,2\n"}
+    found = scan(tmp_path, {**sound_dataset(), **more})
+    assert found.problem_totals == {}
+    assert found.shapes.splits[0].images_without_label == 1
+
+
 def test_label_files_that_no_reader_takes_are_named(tmp_path):
     more = {"annotations/x.xml": "<strange/>", "annotations/y.json": '{"a": 1}'}
     found = scan(tmp_path, {**sound_dataset(), **more})

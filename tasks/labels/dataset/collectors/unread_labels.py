@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from tasks.labels.dataset.addresses import address_of
 from tasks.labels.dataset.layouts import DatasetLayout
 from tasks.labels.formats.label_file import LabelFile
 from tasks.labels.formats.registry import names_of_formats
@@ -29,14 +30,16 @@ class UnreadLabels:
     """Collects the files of a dataset that belong to no image and are of no known format."""
 
     def __init__(self, layout: DatasetLayout) -> None:
-        self._layout = layout
+        # Metadata of all kinds lie beside pictures; labels lie where other labels do.
+        self._folders = {labels[0].rpartition("/")[0] for labels in layout.labels if labels}
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, file: LabelFile) -> None:
         """Take a file of no known format, if its place or its beginning look like labels."""
         folder = file.path.parent.as_posix()
         folder = "" if folder == "." else folder
-        if looks_like_labels(file, is_expected=folder in self._layout.label_places):
+        is_expected = folder in self._folders or address_of(file.path.parent.parts).is_label_folder
+        if looks_like_labels(file, is_expected=is_expected and file.path.suffix.lower() != ".csv"):
             self._counts[folder, file.path.suffix.lower(), _why_unread(file)] += 1
 
     def problems(self) -> tuple[Problem, ...]:

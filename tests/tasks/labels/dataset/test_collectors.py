@@ -70,6 +70,14 @@ def test_documents_of_no_known_format_are_named_once_for_each_folder():
     ]
 
 
+def test_a_table_that_is_called_like_a_picture_is_no_label_of_it():
+    found = read_files(
+        {"results.png": "", "results.csv": "epoch,loss\n1,0.5\n", "meta.json": '{"name": "x"}'}
+    )
+    assert found.images[0].labels is None
+    assert found.problems == ()
+
+
 def test_a_known_file_of_no_image_is_an_orphan():
     found = read_files(
         {"images/a.jpg": "", "labels/a.xml": voc("cat"), "labels/lost.xml": voc("cat")}
