@@ -25,9 +25,10 @@ class FileKind(IntEnum):
     ARCHIVE = 6
     CACHE = 7
     NAMES = 8
+    TABLE = 9
 
 
-LABEL_KINDS = (FileKind.TEXT, FileKind.JSON, FileKind.XML)
+LABEL_KINDS = (FileKind.TEXT, FileKind.JSON, FileKind.XML, FileKind.TABLE)
 DESCRIBING_KINDS = (FileKind.YAML, FileKind.NAMES)
 KIND_OF_SUFFIX = {
     **dict.fromkeys(IMAGE_SUFFIXES, FileKind.IMAGE),
@@ -37,6 +38,7 @@ KIND_OF_SUFFIX = {
     ".json": FileKind.JSON,
     ".toon": FileKind.JSON,
     ".xml": FileKind.XML,
+    ".csv": FileKind.TABLE,
     ".yaml": FileKind.YAML,
     ".yml": FileKind.YAML,
     ".names": FileKind.NAMES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from storage.errors import InvalidInputError
 from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
+from tasks.images.mask_folders import find_mask_folders
+from tasks.images.unread_files import SUFFIXES as UNREAD_SUFFIXES
+from tasks.images.unread_files import UnreadFiles
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,9 @@ class FolderScan:
 
     Attributes:
         files: the image files, in the byte order of their relative paths.
-        label_files: files that may hold labels or class names, in the same order.
-        problems: a sentence for everything that was left out although it looks like an image.
+        label_files: files that may hold labels or class names, masks among them, in the same order.
+        problems: a sentence for everything that was left out although it looks like an image or
+            like labels.
         unreadable: relative paths of files and folders that are there but could not be looked at:
             nobody knows whether the images in them are gone.
     """
@@ -67,10 +72,21 @@ def scan_image_folder(folder: Path) -> FolderScan:
             scan.look_into(relative_path)
         except OSError as error:
             scan.leave_out(relative_path, error)
+    move_masks(scan.found.files, scan.found.label_files)
     for found in (scan.found.files, scan.found.label_files):
         found.sort(key=lambda file: file.relative_path.encode())
+    scan.found.problems += scan.unread.sentences()
     scan.found.problems.sort()
     return scan.found
+
+
+def move_masks(images: list[FoundFile], label_files: list[FoundFile]) -> None:
+    """Move the pictures that are masks of others from the images to the label files."""
+    masks = find_mask_folders(file.relative_path for file in (*images, *label_files))
+    if masks:
+        is_mask = [file.relative_path.rpartition("/")[0] in masks for file in images]
+        label_files += itertools.compress(images, is_mask)
+        images[:] = itertools.compress(images, [not one for one in is_mask])
 
 
 class _Scan:
@@ -79,6 +95,7 @@ class _Scan:
     def __init__(self, root: str) -> None:
         self.found = FolderScan()
         self.waiting: list[str] = []
+        self.unread = UnreadFiles()
         self._root = root
         self._inside = root.rstrip("/") + "/"
 
@@ -105,6 +122,8 @@ class _Scan:
                         self._look_at(entry, relative_path, self.found.files)
                     elif suffix in LABEL_SUFFIXES:
                         self._look_at(entry, relative_path, self.found.label_files)
+                    elif suffix in UNREAD_SUFFIXES:
+                        self.unread.note(folder, suffix)
                 except OSError as error:
                     self.leave_out(relative_path, error)
 

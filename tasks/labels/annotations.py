@@ -82,7 +82,8 @@ class Label:
     `class_name` is the number as text where nobody has named the class, `class_id` None where the
     format has names only. `instance` is the same number for parts of one object, None where it is
     whole. `line` counts from 1; None where the format has no lines. `is_crowd` says that it
-    outlines a group that nobody separated (COCO's `iscrowd`).
+    outlines a group that nobody separated (COCO's `iscrowd`), `is_whole_image` that the class is
+    that of the whole image: nobody has drawn its geometry, a box as large as the image.
     """
 
     class_name: str
@@ -91,6 +92,12 @@ class Label:
     instance: int | None = None
     line: int | None = None
     is_crowd: bool = False
+    is_whole_image: bool = False
+
+
+def label_of_image(class_name: str, class_id: int | None = None, line: int | None = None) -> Label:
+    """The class of a whole image."""
+    return Label(class_name, Box(0.5, 0.5, 1, 1), class_id, line=line, is_whole_image=True)
 
 
 class LabelsOnDemand(Sequence[Label]):

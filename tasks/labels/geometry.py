@@ -23,6 +23,8 @@ SIZE_TOLERANCE = 2e-6
 """Rounding the edges of a box without width to PIXEL_DECIMALS may swap them."""
 LEAVES_TOLERANCE = 1e-5
 """Boxes written with six decimals stick out by up to 0.75e-6 where they touch the edge."""
+ELLIPSE_CORNERS = 64
+"""A circle or ellipse becomes a polygon: of so many corners its area is right to 0.2 percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,31 @@ def box_around(points: Iterable[Point]) -> Box:
     return Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
 
 
+def turned(points: Iterable[Point], around: Point, degrees: float) -> list[Point]:
+    """Turn points in pixels clockwise, as displayed, around another one."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = around
+    return [
+        (x + (left - x) * cosine - (top - y) * sine, y + (left - x) * sine + (top - y) * cosine)
+        for left, top in points
+    ]
+
+
+def corners_of(left: float, top: float, right: float, bottom: float) -> list[Point]:
+    """The corners of a box in the order of its outline, from the one at the top left."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def outline_of_ellipse(
+    center: Point, radius_x: float, radius_y: float, degrees: float
+) -> list[Point]:
+    """A polygon on an ellipse in pixels, which is turned clockwise and begins at its right end."""
+    angles = [2 * math.pi * corner / ELLIPSE_CORNERS for corner in range(ELLIPSE_CORNERS)]
+    x, y = center
+    upright = [(x + radius_x * math.cos(one), y + radius_y * math.sin(one)) for one in angles]
+    return turned(upright, center, degrees)
+
+
 def polygon_area(points: Sequence[Point]) -> float:
     """Return the area inside an outline (shoelace formula), in the square of its unit."""
     doubled = 0.0
@@ -143,7 +170,8 @@ def polygon_area(points: Sequence[Point]) -> float:
 def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | None = None) -> bool:
     """Note everything unusual about where a geometry lies; False where it must be left out.
 
-    Positions outside the image are noted and kept. A negative size cannot be used. `where` is how
+    Positions outside the image are noted and kept. A negative size, and a value that is not finite,
+    cannot be used. `where` is how
     messages name the label, for example "the box" or "shape 3"; `line` counts from 1.
     """
     box = geometry if isinstance(geometry, Box) else None
@@ -158,6 +186,9 @@ def is_acceptable(geometry: Geometry, log: ProblemLog, where: str, line: int | N
         return False
     values = _coordinates(geometry)
     lowest, highest = min(values), max(values)
+    if not all(map(math.isfinite, values)):
+        log.add(ProblemCode.COORD_NOT_FINITE, f"{where} has a coordinate that is not finite", line)
+        return False
     if lowest < -RANGE_TOLERANCE:
         log.add(ProblemCode.COORD_NEGATIVE, f"{where} has the coordinate {lowest:g}", line)
     if highest > 1 + RANGE_TOLERANCE:

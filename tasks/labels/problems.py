@@ -77,6 +77,8 @@ class ProblemCode(StrEnum):
     LABEL_EXTENSION_CASE = "label_extension_case"
     LABEL_FILE_SHADOWED = "label_file_shadowed"
     ORPHAN_LABEL = "orphan_label"
+    LABEL_FILE_UNREAD = "label_file_unread"
+    PICTURE_FORMAT_UNREAD = "picture_format_unread"
     DATASET_ROOT_EXTRA = "dataset_root_extra"
     SPLIT_MISSING = "split_missing"
 

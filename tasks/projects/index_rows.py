@@ -20,6 +20,7 @@ from tasks.labels.annotations import (
 from tasks.labels.geometry import box_around
 
 _BATCH_ROWS = 5_000
+_WHOLE_IMAGE = "image"
 
 _LABEL = pa.struct(
     [
@@ -58,7 +59,7 @@ IMAGE_INDEX_SCHEMA = pa.schema(
 )
 """`labels` is null for an image without a label file and empty for a background picture. Every
 label has its bounding box (normalised centre and size); `points` are the outline, the corners or
-the keypoints, null for a plain box."""
+the keypoints, null for a plain box. The geometry of the class of a whole image is `image`."""
 
 DATABASE_COLUMNS = tuple(name for name in IMAGE_INDEX_SCHEMA.names if name != "labels")
 
@@ -101,7 +102,7 @@ def _label_values(label: Label) -> dict[str, Any]:
     return {
         "class_id": label.class_id,
         "class_name": label.class_name,
-        "geometry": kind.value,
+        "geometry": _WHOLE_IMAGE if label.is_whole_image else kind.value,
         "center_x": box.center_x,
         "center_y": box.center_y,
         "width": box.width,

@@ -45,7 +45,7 @@ from tasks.reports.problem_log import Problem
 
 _MOST_LOST = 0.1
 # Another value makes all projects read their labels again, after the readers have changed.
-_LABELS_VERSION = b"2"
+_LABELS_VERSION = b"3"
 _PLAIN_TEXT = frozenset([".txt", ".yaml", ".yml", ".names", ".labels"])
 _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and
@@ -151,7 +151,9 @@ def reconcile_folder(
             scan.problems.append(result)
         progress(done, len(to_read))
     if losses is Losses.REFUSE:
-        refuse_losses(project, known, present, files)
+        # What was taken for an image and is known to be a mask by now is not gone.
+        masks = {file.relative_path for file in scan.label_files}
+        refuse_losses(project, known, present | masks, files)
     labels, label_problems = _read_labels(
         database, project, scan, all_registered=len(files) == len(changed)
     )

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.errors import ImageError
+from tasks.images.decoding import read_image_facts
 from tasks.images.file_kinds import DESCRIBING_KINDS, LABEL_KINDS, FileKind
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
-from tasks.labels.dataset.files import DatasetFiles, folders_of_interest
+from tasks.labels.dataset.collectors.class_folders import class_folder_names
+from tasks.labels.dataset.collectors.unread_labels import looks_like_labels
+from tasks.labels.dataset.files import DatasetFiles, folders_of_interest, unread_among
 from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
 from tasks.labels.dataset.pairing import NONE, Pairs, find_and_pair
 from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
+from tasks.labels.formats.label_file import LabelFile
+from tasks.labels.formats.registry import LabelFormat, find_format
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.formats.yolo.numbers import Flags
+from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.attacks import refuse_attack
@@ -26,10 +34,15 @@ from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.member_checks import usable_members
 from tasks.releases.archive.members import MemberError, read_member
 from tasks.releases.archive.source import open_archive
-from tasks.releases.dataset.class_folders import class_folder_names, class_folders_of
+from tasks.releases.dataset.class_folders import class_folders_of
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
 from tasks.releases.dataset.trainer_files import is_image_of_trainer, labels_of_trainer
 from tasks.releases.labels.image_rows import STATES, ImageFacts
+from tasks.releases.labels.other_formats import (
+    OtherLabels,
+    count_other_labels,
+    read_other_labels,
+)
 from tasks.releases.labels.scan import LabelSums, LabelTask, Progress, scan_labels
 from tasks.releases.metadata import note_unusable_metadata
 from tasks.releases.problems import ReleaseProblemCode
@@ -39,6 +52,7 @@ from tasks.reports.problem_log import ProblemLog
 
 # A release is for trainers, and trainers read text.
 _PRIORITY = (".txt", ".json", ".toon", ".xml")
+_MOST_LOOKED_AT = 20
 _MOST_DESCRIPTIONS = 20
 _MOST_COLLECTIONS = 10
 
@@ -100,6 +114,7 @@ class _Scan:
         """Go through all steps."""
         note_unusable_metadata(self.names, self.used, self._read, self.log)
         files, pairs = self._find_files()
+        self._note_unread_files()
         described = read_dataset_names(
             files.yaml_files[:_MOST_DESCRIPTIONS],
             files.class_lists[:_MOST_DESCRIPTIONS],
@@ -111,8 +126,13 @@ class _Scan:
             self.log.add(problem.code, reason, problem.line, place=problem.place)
             self.log.count(problem.code, problem.count - 1)
         splits = self._find_splits(files, described)
-        has_collection = self._note_uncounted(pairs)
-        labels = self._labels_to_read(files, pairs)
+        is_yolo = self._is_yolo(pairs)
+        other = self._read_other_labels(files, pairs, is_yolo)
+        if other.by_image:
+            described = replace(described, names=dict(other.names))
+        pairs = self._with_orphans(pairs, other)
+        has_collection = self._note_uncounted(pairs, other) or bool(other.by_image)
+        labels = self._labels_to_read(files, pairs, is_yolo)
         sums = scan_labels(
             self.descriptor,
             self.directory,
@@ -122,9 +142,14 @@ class _Scan:
             progress,
             should_stop,
         )
+        count_other_labels(other, splits.astype(np.int64), sums.counts)
+        kind = other.kind()
+        if kind is not None and not sums.row_count:
+            row_count = sum(len(one.labels) for one in other.by_image.values())
+            sums = replace(sums, row_count=row_count, geometry=YoloGeometry(kind))
         is_labelled = has_collection or bool((pairs.labels != NONE).any())
         classes = None if is_labelled else class_folders_of(self.names, files)
-        facts = self._image_facts(files, pairs, splits, labels, sums, classes)
+        facts = self._image_facts(files, pairs, splits, labels, sums, classes, other)
         self._note_leaks(files, splits)
         orphan_splits = files.folders.splits[self.names.folder_ids[pairs.orphans]]
         found = Findings(
@@ -132,12 +157,13 @@ class _Scan:
         )
         return statistics_of(found, self.log)
 
-    def _read(self, member: int) -> bytes | None:
+    def _read(self, member: int, most_bytes: int | None = None) -> bytes | None:
         """Read a describing file; None, with a problem, where that is impossible."""
         if not self.readable[member]:
             return None
         try:
-            return read_member(self.descriptor, self.directory, member, self.limits.metadata_bytes)
+            most_bytes = most_bytes or self.limits.metadata_bytes
+            return read_member(self.descriptor, self.directory, member, most_bytes)
         except MemberError as error:
             self.log.add(error.code, error.reason, place=self.directory.shown_name(member))
             return None
@@ -171,31 +197,123 @@ class _Scan:
         files, pairs = find_and_pair(self.names, self.used, _PRIORITY, self.log, shown)
         if not len(files.images):
             self.log.add(ReleaseProblemCode.NO_IMAGES, "there are no images in the archive")
-        self.log.add_each(
-            ProblemCode.ORPHAN_LABEL, pairs.orphans.tolist(), "belongs to no image", shown
-        )
         return files, pairs
 
-    def _note_uncounted(self, pairs: Pairs) -> bool:
-        """Note labels of other formats; whether a file has those of many images (COCO)."""
-        other = pairs.labels[pairs.labels != NONE]
+    def _note_unread_files(self) -> None:
+        """Note pictures and labels of formats that are not read, by their suffixes."""
+        for one in unread_among(self.names, self.used).entries():
+            code = ProblemCode.LABEL_FILE_UNREAD
+            if one.folder is None:
+                code = ProblemCode.PICTURE_FORMAT_UNREAD
+            place = safe_text(one.folder or "")
+            self.log.add(code, safe_text(one.reason), place=place, count=one.count)
+
+    def _is_yolo(self, pairs: Pairs) -> bool:
+        """Whether the texts of a dataset hold YOLO rows, by the first ones that are not empty."""
+        members = pairs.labels[pairs.labels != NONE]
+        texts = members[self.names.kinds[members] == FileKind.TEXT]
+        for member in texts[:_MOST_LOOKED_AT].tolist():
+            content = self._read(member) or b""
+            file = LabelFile(os.fsdecode(self.names.name(member)), content)
+            if content.strip():
+                return find_format(file) is LabelFormat.YOLO
+        return True
+
+    def _has_shared(self, files: DatasetFiles, members: Integers) -> bool:
+        """Whether a file that belongs to no image is one of labels, or looks like one."""
+        is_label_folder = files.folders.is_label_folder[self.names.folder_ids[members]]
+        is_label_folder = (is_label_folder & (self.names.kinds[members] != FileKind.TABLE)).tolist()
+        for member, is_expected in zip(members.tolist(), is_label_folder, strict=True):
+            file = LabelFile(os.fsdecode(self.names.name(member)), self._read(member) or b"")
+            if find_format(file) or looks_like_labels(file, is_expected=is_expected):
+                return True
+        return False
+
+    def _read_other_labels(self, files: DatasetFiles, pairs: Pairs, is_yolo: bool) -> OtherLabels:
+        """Read the labels that are no YOLO text, of images that have none of those."""
+        kinds = self.names.kinds
+        shared = np.array(pairs.shared_files, np.int64)
+        candidates = np.concatenate((pairs.labels[pairs.labels != NONE], pairs.orphans, shared))
+        is_other = kinds[candidates] != FileKind.TEXT
+        others = candidates if not is_yolo else candidates[is_other]
+        is_paired = len(others) > 0 and not np.isin(others, (*pairs.orphans, *shared)).all()
+        if not is_paired and not len(files.masks) and not self._has_shared(files, others):
+            return OtherLabels({}, {})
+        has_rows = pairs.labels != NONE
+        has_rows[has_rows] = is_yolo & (kinds[pairs.labels[has_rows]] == FileKind.TEXT)
+        members = {os.fsdecode(self.names.name(one)): one for one in files.images.tolist()}
+        images = {path: position for position, path in enumerate(members)}
+        described = [*files.yaml_files, *files.class_lists]
+        more = {
+            os.fsdecode(self.names.name(one)): one
+            for one in (*others.tolist(), *files.masks.tolist(), *described)
+        }
+
+        def read(path: str) -> bytes:
+            content = self._read(more[path])
+            if content is None:
+                raise OSError("cannot be read")
+            return content
+
+        def size_of_image(path: PurePosixPath) -> ImageSize | None:
+            content = self._read(members[path.as_posix()], self.limits.compared_bytes)
+            try:
+                facts = read_image_facts(content or b"")
+            except ImageError:
+                return None
+            return image_size_of(facts.width, facts.height)
+
+        other = read_other_labels(images, more, read, size_of_image)
+        for problem in other.problems:
+            self.log.add(
+                problem.code,
+                safe_text(problem.reason),
+                problem.line,
+                place=safe_text(problem.place),
+                count=problem.count,
+            )
+        own = {at: labels for at, labels in other.by_image.items() if not has_rows[at]}
+        return replace(other, by_image=own)
+
+    def _with_orphans(self, pairs: Pairs, other: OtherLabels) -> Pairs:
+        """Note the label files without an image; those that may be about many are known now."""
+        without_image = set(other.orphans)
+        expected = set(pairs.expected_folders)
+        more = [
+            member
+            for member in pairs.shared_files
+            if int(self.names.folder_ids[member]) in expected
+            and os.fsdecode(self.names.name(member)) in without_image
+        ]
+        orphans = np.concatenate((pairs.orphans, np.array(more, np.int64)))
+        shown = self.directory.shown_name
+        self.log.add_each(ProblemCode.ORPHAN_LABEL, orphans.tolist(), "belongs to no image", shown)
+        return replace(pairs, orphans=orphans)
+
+    def _note_uncounted(self, pairs: Pairs, read: OtherLabels) -> bool:
+        """Note labels that are not counted; whether a file has those of many other images."""
+        is_read = np.zeros(len(pairs.labels), bool)
+        is_read[list(read.by_image)] = True
+        other = pairs.labels[(pairs.labels != NONE) & ~is_read]
         other = other[self.names.kinds[other] != FileKind.TEXT]
+        code, shown = ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, self.directory.shown_name
+        reason = "a label of no known format; it is not counted"
+        self.log.add_each(code, other.tolist(), reason, shown)
+        if read.by_image:
+            return False
         found = []
-        for member in pairs.json_files[:_MOST_COLLECTIONS]:
+        for member in pairs.shared_files[:_MOST_COLLECTIONS]:
             content = self._read(member) or b""
             if all(key in content for key in (b'"images"', b'"annotations"')):
                 found.append(member)
-        code, shown = ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, self.directory.shown_name
-        reason = "a label that is not YOLO text; only those are counted"
-        self.log.add_each(code, other.tolist(), reason, shown)
-        self.log.add_each(code, found, "labels as COCO JSON; only YOLO labels are counted", shown)
+        self.log.add_each(code, found, "labels as COCO JSON, of no image of the release", shown)
         return bool(found)
 
-    def _labels_to_read(self, files: DatasetFiles, pairs: Pairs) -> _Labels:
+    def _labels_to_read(self, files: DatasetFiles, pairs: Pairs, is_yolo: bool) -> _Labels:
         """Return the text labels of images that may be read, in the order of the directory."""
         owners = np.flatnonzero(pairs.labels != NONE)
         members = pairs.labels[owners]
-        wanted = (self.names.kinds[members] == FileKind.TEXT) & self.readable[members]
+        wanted = (self.names.kinds[members] == FileKind.TEXT) & self.readable[members] & is_yolo
         owners, members = owners[wanted], members[wanted]
         order = np.argsort(members, kind="stable")
         of_trainer = labels_of_trainer(self.names, files.images, pairs)
@@ -227,6 +345,7 @@ class _Scan:
         labels: _Labels,
         sums: LabelSums,
         classes: Integers | None,
+        other: OtherLabels,
     ) -> ImageFacts:
         """Say of every image what is known."""
         count = len(files.images)
@@ -244,12 +363,16 @@ class _Scan:
         states[read] = np.where(
             sums.has_rows[sums.is_read], number[LabelState.ROWS], number[LabelState.EMPTY]
         )
+        for position, found in other.by_image.items():
+            states[position] = number[LabelState.ROWS if found.labels else LabelState.EMPTY]
+            instances[position] = len(found.labels)
         if classes is not None:
             states[:] = number[LabelState.FOLDER]
             instances[:] = 1
         return ImageFacts(
             self.directory, files.images, splits, pairs.labels, states, instances, problem_rows,
-            self._trainable(files, labels, sums), classes, class_folder_names(self.names, files),
+            self._trainable(files, labels, sums), classes,
+            class_folder_names(files.folders, self.names.folder_ids[files.images]),
         )  # fmt: skip
 
     def _trainable(self, files: DatasetFiles, labels: _Labels, sums: LabelSums) -> Flags:

@@ -91,12 +91,13 @@ def _note_dataset(found: Findings, log: ProblemLog) -> None:
             "(VISIONFLOWS_MAX_CLASSES)"
         )
         log.add(ProblemCode.CLASSES_TOO_MANY, detail)
-    rows = int(found.sums.instances.sum())
+    rows = int(found.facts.instances.sum())
     over = log.totals.get(ProblemCode.COORD_OVER_ONE, 0)
     if over * 2 > rows and found.sums.geometry.keypoint_shape is None:
         detail = f"{over} of {rows} rows have coordinates over 1: they look like pixels"
         log.add(ProblemCode.PIXELS_NOT_NORMALISED, detail)
-    unlabelled = found.facts.classes is None and not (found.pairs.labels != NONE).any()
+    is_missing = found.facts.states == STATES.index(LabelState.MISSING)
+    unlabelled = found.facts.classes is None and bool(is_missing.all())
     if unlabelled and len(found.facts.images):
         log.add(ReleaseProblemCode.NO_LABELS, "no image has a label file")
 

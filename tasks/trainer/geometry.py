@@ -57,6 +57,7 @@ class Adjustment(StrEnum):
     CLIPPED = "clipped"
     NO_AREA = "no_area"
     CROWD = "crowd"
+    WHOLE_IMAGE = "whole_image"
     DUPLICATE = "duplicate"
 
 
@@ -71,6 +72,7 @@ ADJUSTMENT_TEXTS = {
     Adjustment.CLIPPED: "what stuck out of the image was cut off",
     Adjustment.NO_AREA: "left out: nothing of it lies in the image, or it has no area",
     Adjustment.CROWD: "left out: a group that nobody separated",
+    Adjustment.WHOLE_IMAGE: "left out: the class of a whole image has no place in it",
     Adjustment.DUPLICATE: "left out: the same as an earlier label of the image",
 }
 
@@ -149,7 +151,8 @@ def adapt_labels(
     edges of boxes beyond by rounding only; and what was done to which.
     """
     done: list[Adjusted] = [(Adjustment.CROWD, one.line) for one in labels if one.is_crowd]
-    kept = [label for label in labels if not label.is_crowd]
+    done += [(Adjustment.WHOLE_IMAGE, one.line) for one in labels if one.is_whole_image]
+    kept = [label for label in labels if not label.is_crowd and not label.is_whole_image]
     kept = _with_parts(kept, done, joined=wanted.task is not TrainingTask.SEGMENT)
     adapted: list[Label] = []
     seen: set[tuple[int | None, bytes]] = set()

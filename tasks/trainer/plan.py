@@ -99,7 +99,7 @@ def _collect(
         for candidate in one.candidates:
             renamed = remap_labels(candidate.labels, one.project, merged)
             content.problems.add_label_problems(one.project, renamed.problems)
-            geometries += (label.geometry for label in renamed.labels)
+            geometries += (one.geometry for one in renamed.labels if not one.is_whole_image)
     _check_anything_labeled(bool(geometries), projects, content)
     geometry = decide_task_geometry(geometries, options.task)
     for candidate in (candidate for one in projects for candidate in one.candidates):

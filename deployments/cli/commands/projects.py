@@ -56,12 +56,11 @@ def add(
         f"{counts.changed} changed, {counts.moved} moved, {counts.returned} returned, "
         f"{counts.missing} gone missing)."
     )
-    if project.labeled_count:
-        classes = ", ".join(project.class_names.values()) or "no class names"
-        print_plain(
-            f"{project.labeled_count} images have labels ({counts.relabeled} new or changed); "
-            f"classes: {classes}."
-        )
+    classes = ", ".join(project.class_names.values()) or "no class names"
+    print_plain(
+        f"{project.labeled_count} images have labels ({counts.relabeled} new or changed); "
+        f"classes: {classes}."
+    )
     print_problems([f"Left out: {problem}" for problem in registration.problems])
     print_problems(
         [

@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_IMAGE_FOLDERS = frozenset({"images", "jpegimages", "imgs"})
-_LABEL_FOLDERS = frozenset({"labels", "annotations"})
+# KITTI's left colour camera is image_2; DOTA has its labels in labelTxt, perhaps with a version.
+_IMAGE_FOLDERS = frozenset({"images", "jpegimages", "imgs", "image_2"})
+LABEL_FOLDERS = frozenset(
+    {"labels", "annotations", "label_2", "labeltxt", "labeltxt-v1.0", "labeltxt-v1.5"}
+)
 Parts = tuple[str, ...]
 """The steps of a path."""
 
@@ -60,7 +63,7 @@ def address_of(folder: Parts) -> Address:
     """Find the layout's own folders in a path: the last ones, whatever those around are called."""
     lowered = [part.lower() for part in folder]
     for position in range(len(folder) - 1, -1, -1):
-        is_label_folder = lowered[position] in _LABEL_FOLDERS
+        is_label_folder = lowered[position] in LABEL_FOLDERS
         if not is_label_folder and lowered[position] not in _IMAGE_FOLDERS:
             continue
         above, below = folder[:position], folder[position + 1 :]

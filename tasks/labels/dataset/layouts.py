@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
 
+from tasks.images.mask_folders import MaskFolder
 from tasks.labels.dataset.addresses import LayoutKind, Split
 from tasks.labels.dataset.files import usable_files
 from tasks.labels.dataset.listed_names import take_paths_apart
@@ -27,10 +29,12 @@ class DatasetLayout:
     `root` is "." where nothing wraps it; `kind` is how most of its images are arranged, and
     `placed` are the images seen from their folders. `labels` has the label file of each image, or
     None; `labels_without_image` those in label folders or beside images that belong to none.
-    `yaml_files` (candidates for data.yaml) and `class_lists` (`classes.txt` and the like) begin
-    with the nearest to the root. `json_files` belong to no single image (COCO files are among
-    them); `split_lists` are text files called after a split, with that split. `listed_paths` has
-    the path as listed, where it differs from the one here.
+    `label_places` are such folders with files that belong to none. `yaml_files` (candidates for
+    data.yaml) and `class_lists` (`classes.txt` and the like) begin with the nearest to the root.
+    `shared_files` belong to no single image: COCO files and the like, among others. `masks` are
+    pictures that are labels of others, with what is known of their folder. `split_lists` are text
+    files called after a split, with that split. `listed_paths` has the path as listed, where it
+    differs from the one here.
     """
 
     root: PurePosixPath
@@ -39,9 +43,11 @@ class DatasetLayout:
     labels: tuple[str | None, ...]
     placed: PlacedImages
     labels_without_image: tuple[str, ...]
+    label_places: frozenset[str]
     yaml_files: tuple[str, ...]
     class_lists: tuple[str, ...]
-    json_files: tuple[str, ...]
+    shared_files: tuple[str, ...]
+    masks: Mapping[str, MaskFolder]
     split_lists: tuple[tuple[str, Split], ...]
     listed_paths: Mapping[str, str]
     problems: tuple[Problem, ...]
@@ -75,9 +81,16 @@ def find_dataset(paths: Iterable[str]) -> DatasetLayout:
             files.folders, names.folder_ids[files.images].astype(np.int64), lambda: list(images)
         ),
         labels_without_image=named(pairs.orphans.tolist()),
+        label_places=frozenset(
+            [os.fsdecode(names.folders[folder]) for folder in pairs.expected_folders]
+        ),
         yaml_files=named(files.yaml_files),
         class_lists=named(files.class_lists),
-        json_files=named(pairs.json_files),
+        shared_files=named(pairs.shared_files),
+        masks={
+            path: files.mask_folders[path.rpartition("/")[0]]
+            for path in named(files.masks.tolist())
+        },
         split_lists=tuple([(cleaned[file], split) for file, split in files.split_lists]),
         listed_paths={} if listed is cleaned else dict(zip(cleaned, listed, strict=True)),
         problems=log.entries(),

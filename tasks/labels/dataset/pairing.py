@@ -17,7 +17,12 @@ import pyarrow.compute as pc
 
 from tasks.images.file_kinds import FileKind
 from tasks.labels.dataset.addresses import Parts
-from tasks.labels.dataset.files import DatasetFiles, depth, find_dataset_files
+from tasks.labels.dataset.files import (
+    DatasetFiles,
+    depth,
+    find_dataset_files,
+    is_of_shared_suffix,
+)
 from tasks.labels.dataset.listed_names import ListedNames, composed, find_repeats
 from tasks.labels.formats.yolo.numbers import Flags, Integers
 from tasks.labels.problems import ProblemCode
@@ -33,9 +38,9 @@ class Pairs:
     `labels` has one for each image, -1 where there is none. `owners` are the positions among the
     images of those that have the label: another than an image's own where several share a name, -1
     where there is none. `shadowed` are label files of images that have another, and `counting` the
-    one that counts instead of each. `orphans`, of no image, lie in folders for labels or beside
-    images; `json_files`, of no image either, begin with the nearest to the root: one for all images
-    is the rule in other formats.
+    one that counts instead of each. `orphans`, of no image, lie in `expected_folders`, those for
+    labels or with images; `shared_files`, of no image either, begin with the nearest to the root:
+    one for all images is the rule in other formats.
     """
 
     labels: Integers
@@ -43,7 +48,8 @@ class Pairs:
     shadowed: Integers
     counting: Integers
     orphans: Integers
-    json_files: list[int]
+    expected_folders: list[int]
+    shared_files: list[int]
 
 
 def pair_labels(names: ListedNames, files: DatasetFiles, priority: Sequence[str]) -> Pairs:
@@ -93,17 +99,21 @@ def pair_labels(names: ListedNames, files: DatasetFiles, priority: Sequence[str]
     is_taken = owner_of_group[groups] != NONE
     others = np.delete(ordered, np.cumsum(sizes) - sizes)
     shadowed = others[is_taken[others]]
-    unused = np.concatenate((candidates[~is_taken], files.json_above))
-    is_json = names.of_suffixes(lambda one: one == b".json")[unused] > 0
+    unused = np.concatenate((candidates[~is_taken], files.never_paired))
+    is_shared = is_of_shared_suffix(names)[unused]
     is_expected = folders.is_label_folder.copy()
     is_expected[names.folder_ids[images]] = True
+    is_expected &= folders.is_inside
     return Pairs(
         labels=np.where(is_owner, firsts[group_of_image], NONE),
         owners=owners,
         shadowed=candidates[shadowed],
         counting=firsts[groups[shadowed]],
-        orphans=unused[~is_json & is_expected[names.folder_ids[unused]]],
-        json_files=sorted(unused[is_json].tolist(), key=partial(depth, names)),
+        orphans=unused[~is_shared & is_expected[names.folder_ids[unused]]],
+        expected_folders=np.unique(
+            names.folder_ids[unused][is_expected[names.folder_ids[unused]]]
+        ).tolist(),
+        shared_files=sorted(unused[is_shared].tolist(), key=partial(depth, names)),
     )
 
 

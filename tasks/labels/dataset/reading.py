@@ -10,11 +10,14 @@ from pathlib import PurePosixPath
 from tasks.labels.annotations import GeometryKind, ImageLabels
 from tasks.labels.dataset.addresses import LayoutKind, Split
 from tasks.labels.dataset.plan import DatasetPlan, FileReader, plan_dataset, read_bounded
-from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
-from tasks.labels.formats.labelme import read_labelme
-from tasks.labels.formats.pascal_voc import read_pascal_voc
-from tasks.labels.formats.project_json import read_project_json
-from tasks.labels.formats.registry import LabelFormat, read_single_coco
+from tasks.labels.formats.label_file import ImageContext, LabelFile
+from tasks.labels.formats.registry import (
+    FORMATS,
+    LabelFormat,
+    find_format,
+    names_of_formats,
+    read_single_shared,
+)
 from tasks.labels.geometry import ImageSize
 from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.labels.problems import ProblemCode, label_log
@@ -43,9 +46,10 @@ class DatasetLabels:
     """All labels of a dataset, and all its images in the order of their paths.
 
     `root` is "." where nothing wraps the dataset. `class_names` are by id, in the order of the ids:
-    names of formats without ids are numbered in alphabetical order after the others; without any
-    names, the ids that labels use stand for themselves. `labels_without_image` are label files that
-    belong to no image. `problems` concern no single image; `all_problems` has the others too.
+    names of formats without ids are numbered after the others, in the order that a file gives them,
+    else in alphabetical order; without any names, the ids that labels use stand for themselves.
+    `labels_without_image` are label files that belong to no image. `problems` concern no single
+    image; `all_problems` has the others too.
     """
 
     root: PurePosixPath
@@ -111,16 +115,18 @@ def _read_image(
     plan: DatasetPlan, read: FileReader, size_of_image: SizeOfImage | None, index: int
 ) -> DatasetImage:
     """Read the labels of one image, from the file of its own if it has one."""
-    path, own = plan.layout.images[index], plan.layout.labels[index]
-    labels: ImageLabels | None = plan.coco_labels.get(path)
-    label_format = LabelFormat.COCO if labels is not None else None
-    # A file of its own says more about an image than a COCO file, but .txt counts after JSON.
-    if own is not None and (labels is None or own.lower().endswith(".json")):
+    path = plan.layout.images[index]
+    own = plan.layout.labels[index] or plan.mask_of_image.get(path)
+    labels: ImageLabels | None
+    label_format: LabelFormat | None
+    labels, label_format = plan.shared_labels.get(path, (None, None))
+    # A file of its own says more about an image than one about many, but .txt after JSON.
+    if labels is None or (own is not None and own.lower().endswith(".json")):
         if path in plan.yolo:
             labels, label_format = plan.yolo.of_image(path), LabelFormat.YOLO
-        elif path in plan.unreadable:
-            labels, label_format = plan.unreadable[path], None
-        else:
+        elif path in plan.own_labels:
+            labels, label_format = plan.own_labels[path]
+        elif own is not None:
             labels, label_format = _read_own_file(
                 plan, read, own, PurePosixPath(path), size_of_image
             )
@@ -134,12 +140,13 @@ class DatasetImages:
     def __init__(self, plan: DatasetPlan, read_image: Callable[[int], DatasetImage]) -> None:
         """Read the others; `read_image` reads one by its place."""
         self._plan, self._read_image = plan, read_image
+        others = {*plan.shared_labels, *plan.own_labels, *plan.mask_of_image}
         self.kept = {
             index: read_image(index)
             for index, (path, own) in enumerate(
                 zip(plan.layout.images, plan.layout.labels, strict=True)
             )
-            if path in plan.coco_labels or (own is not None and path not in plan.yolo)
+            if path in others or (own is not None and path not in plan.yolo)
         }
 
     def __len__(self) -> int:
@@ -173,33 +180,36 @@ def _read_own_file(
     content = read_bounded(plan.layout, path, read, log, plan.limits)
     if content is None:
         return ImageLabels(image, source, (), log.entries()), None
-    suffix = source.suffix.lower()
-    size = size_of_image(image) if size_of_image is not None else None
+    file = LabelFile(source, content)
+    label_format = find_format(file)
+    if label_format is None:
+        return ImageLabels(image, source, (), _why_unknown(file)), None
+    entry = FORMATS[label_format]
+    if entry.read_shared is not None:
+        return read_single_shared(file, entry.read_shared, image), label_format
+    assert entry.read is not None, "rows are read as columns, before"
+    context = ImageContext(
+        image,
+        names=plan.class_names,
+        voc_counts_from_one=plan.voc_counts_from_one,
+        class_map=plan.masks.class_map_of(path),
+        look_up_size=None if size_of_image is None else partial(size_of_image, image),
+    )
+    return entry.read(file, context), label_format
+
+
+def _why_unknown(file: LabelFile) -> tuple[Problem, ...]:
+    """Say why a label file is of no format: it is damaged, or of another one."""
+    log = label_log(file.path)
+    suffix = file.path.suffix.lower()
     if suffix == ".xml":
-        labels = read_pascal_voc(
-            content,
-            source=source,
-            image=image,
-            image_size=size,
-            counts_from_one=plan.voc_counts_from_one,
-        )
-        return labels, LabelFormat.PASCAL_VOC
-    document = parse_json(content, log)
-    match format_of_json(document):
-        case JsonFormat.LABELME:
-            labels = read_labelme(content, source=source, image=image, image_size=size)
-            return labels, LabelFormat.LABELME
-        case JsonFormat.PROJECT:
-            labels = read_project_json(
-                content, source=source, names=plan.class_names, image=image, image_size=size
-            )
-            return labels, LabelFormat.PROJECT_JSON
-        case JsonFormat.COCO:
-            return read_single_coco(content, source, image), LabelFormat.COCO
-        case None:
-            if document is not None:
-                log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "none of the known label formats")
-            return ImageLabels(image, source, (), log.entries()), None
+        document = file.xml(log)
+        if document is not None:
+            reason = f"the root is {quoted(document.root.tag)}: not {names_of_formats(suffix)}"
+            log.add(ProblemCode.XML_UNREADABLE, reason)
+    elif file.json(log) is not None:
+        log.add(ProblemCode.JSON_UNKNOWN_FORMAT, f"not {names_of_formats(suffix)}")
+    return log.entries()
 
 
 class _NamesInUse:
@@ -207,6 +217,7 @@ class _NamesInUse:
 
     def __init__(self, plan: DatasetPlan) -> None:
         self._declared = dict(plan.class_names)
+        self._ordered = plan.ordered_classes
         self._most = plan.limits.classes
         self._by_id = dict(plan.yolo.class_names)
         self._without_id: set[str] = set()
@@ -240,7 +251,9 @@ class _NamesInUse:
                 names.setdefault(class_id, name)
         next_id = max(names, default=-1) + 1
         known = set(names.values())
-        new_names = sorted(self._without_id - known)
+        ordered = [name for name in self._ordered if not self._declared or name in self._without_id]
+        new_names = list(dict.fromkeys([*ordered, *sorted(self._without_id)]))
+        new_names = [name for name in new_names if name not in known]
         names.update(enumerate(new_names, start=next_id))
         if len(names) > self._most:
             reason = f"{len(names)} classes; {self._most} are named (VISIONFLOWS_MAX_CLASSES)"

@@ -8,6 +8,9 @@ from pathlib import PurePosixPath
 
 import yaml
 
+from tasks.images.mask_folders import CLASS_MAPS
+from tasks.labels.formats.class_maps import is_class_codes, read_class_codes, read_class_map
+from tasks.labels.formats.json_files import parse_json
 from tasks.labels.formats.text_files import decode_text, numbered_lines
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog, quoted
@@ -16,6 +19,9 @@ from tasks.reports.problem_log import Problem, ProblemLog, quoted
 MAX_YAML_BYTES = 1 << 20
 # Class ids index lists in most trainers; anything above is a mistake, not a class.
 MAX_CLASS_ID = 1_000_000
+_CLASS_LISTS = frozenset(
+    {"classes.txt", "obj.names", "_darknet.labels", "labels.txt", "notes.json"}
+)
 _SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -87,15 +93,35 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
     )
 
 
-def read_class_list(content: bytes, file: PurePosixPath) -> ClassList:
-    """Read a `classes.txt`: one name a line, the first one has the id 0.
+def is_class_list(name: str) -> bool:
+    """Whether a file is a list of class names, by its name without folders."""
+    return name.lower() in _CLASS_LISTS | CLASS_MAPS or is_class_codes(name)
 
-    An empty line between names keeps its id, and is noted; empty lines at the end are not.
+
+def read_class_list(content: bytes, file: PurePosixPath) -> ClassList:
+    """Read a file that names classes and little else.
+
+    `classes.txt` has one name a line, the first one has the id 0: an empty line between names keeps
+    its id, and is noted; empty lines at the end are not. `labelmap.txt` and other maps of masks,
+    and the classes of Open Images, count the same, without the background; `notes.json` of Label
+    Studio has ids.
     """
     log = label_log(file)
     if len(content) > MAX_YAML_BYTES:
         log.add(ProblemCode.FILE_TOO_LARGE, f"more than {MAX_YAML_BYTES} bytes for a list of names")
         return ClassList(file, {}, log.entries())
+    if file.name.lower() in CLASS_MAPS:
+        found = read_class_map(content, file)
+        return ClassList(file, found.names, found.problems)
+    if is_class_codes(file.name):
+        return ClassList(file, dict(enumerate(read_class_codes(content, file).values())))
+    if file.suffix.lower() == ".json":
+        document = parse_json(content, log)
+        categories = document.get("categories") if isinstance(document, dict) else None
+        listed = categories if isinstance(categories, list) else []
+        entries = [one for one in listed if isinstance(one, dict)]
+        names = _checked_names([(one.get("id"), one.get("name")) for one in entries], log)
+        return ClassList(file, names, log.entries())
     lines = [(number, line.strip()) for number, line in numbered_lines(decode_text(content, log))]
     while lines and not lines[-1][1]:
         lines.pop()

@@ -1,22 +1,13 @@
-"""JSON label files: parsing them, and telling their formats apart by content."""
+"""JSON label files: parsing and writing them."""
 
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import PurePosixPath, PureWindowsPath
 
 from tasks.labels.formats.text_files import decode_text
 from tasks.labels.problems import ProblemCode
 from tasks.reports.problem_log import ProblemLog
-
-
-class JsonFormat(StrEnum):
-    """The label formats that are JSON documents."""
-
-    LABELME = "labelme"
-    PROJECT = "project_json"
-    COCO = "coco"
 
 
 def parse_json(content: bytes, log: ProblemLog) -> object:
@@ -34,25 +25,6 @@ def parse_json(content: bytes, log: ProblemLog) -> object:
         log.add(ProblemCode.JSON_UNREADABLE, "a number has too many digits")
         return None
     return document
-
-
-def format_of_json(document: object) -> JsonFormat | None:
-    """Tell the format of a JSON document by its keys, else None.
-
-    LabelMe has `shapes`, the project form `d`, COCO `images` with `annotations` or `categories`.
-    """
-    if not isinstance(document, dict):
-        return None
-    if isinstance(document.get("shapes"), list):
-        return JsonFormat.LABELME
-    if isinstance(document.get("images"), list) and (
-        isinstance(document.get("annotations"), list)
-        or isinstance(document.get("categories"), list)
-    ):
-        return JsonFormat.COCO
-    if isinstance(document.get("d"), list):
-        return JsonFormat.PROJECT
-    return None
 
 
 def file_name_of(value: object) -> PurePosixPath | None:

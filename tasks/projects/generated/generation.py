@@ -13,7 +13,7 @@ from tasks.images.decoding import DecodedImage
 from tasks.images.displayed_pixels import displayed_rgb, encode_rgb
 from tasks.labels.annotations import Label
 from tasks.labels.dataset.reading import DatasetImage
-from tasks.labels.formats.registry import LabelFormat, write_label_file
+from tasks.labels.formats.registry import LabelFormat, write_label_file, written_format
 from tasks.labels.geometry import ImageSize
 from tasks.projects.generated.images import (
     CannotGenerateError,
@@ -131,6 +131,8 @@ def generate_contents(
             return True
         if image is None or image.labels is None or image.format is None:
             return False
+        if written_format(image.format) is None:
+            return False
         # The label file of somebody else must not be written over either.
         label = label_path_beside(
             PurePosixPath(wanted), image.path, image.labels.source, image.format
@@ -160,9 +162,10 @@ def _as_files(
     height, width = one.pixels.shape[:2]
     size = ImageSize(width, height)
     files = []
-    if one.labels is not None and image is not None and image.labels and image.format is not None:
+    label_format = written_format(image.format) if image and image.format else None
+    if one.labels is not None and image and image.labels and image.format and label_format:
         content = write_label_file(
-            one.labels, image.format, image=one.path, size=size, conventions=dataset.conventions
+            one.labels, label_format, image=one.path, size=size, conventions=dataset.conventions
         )
         label_path = label_path_beside(one.path, image.path, image.labels.source, image.format)
         files.append(GeneratedContent(label_path.as_posix(), content, record, None))

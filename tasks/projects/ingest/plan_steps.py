@@ -29,6 +29,7 @@ from storage.projects.projects import find_project
 from storage.settings import get_settings
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.plan import plan_dataset
+from tasks.labels.formats.class_files import is_class_list
 from tasks.labels.geometry import image_size_of
 from tasks.labels.limit_steps import dataset_limits
 from tasks.labels.limits import FileTooLargeError
@@ -44,7 +45,7 @@ from tasks.projects.sources.source import FileSource, SourceListing
 from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 
-_NAMING_SUFFIXES = (".yaml", ".yml", ".names", ".labels", "classes.txt")
+_NAMING_SUFFIXES = (".yaml", ".yml", ".names", ".labels")
 # For cutting chunks only.
 _SECONDS_PER_IMAGE = 0.003
 _SECONDS_PER_LABEL_FILE = 0.0005
@@ -186,7 +187,8 @@ def _with_classes_of_project(
 
 
 def _may_name_classes(path: str) -> bool:
-    return Path(path).suffix.lower() in _NAMING_SUFFIXES or Path(path).name.lower() == "classes.txt"
+    file = Path(path)
+    return file.suffix.lower() in _NAMING_SUFFIXES or is_class_list(file.name)
 
 
 class _Folder:

@@ -108,12 +108,11 @@ def ingest_report(values: Mapping[str, Any]) -> Report:
         f"{values['moved']} moved, {values['returned']} returned, "
         f"{values['missing']} gone missing)."
     ]
-    if values["labeled_count"]:
-        classes = ", ".join(values["class_names"].values()) or "no class names"
-        sentences.append(
-            f"{values['labeled_count']} images have labels ({values['relabeled']} new or "
-            f"changed); classes: {classes}."
-        )
+    classes = ", ".join(values["class_names"].values()) or "no class names"
+    sentences.append(
+        f"{values['labeled_count']} images have labels ({values['relabeled']} new or "
+        f"changed); classes: {classes}."
+    )
     if values["generated"] or values["removed"]:
         sentences.append(f"{values['generated']} images generated, {values['removed']} removed.")
     if values["next_step"]:

@@ -10,7 +10,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
-from tasks.images.folder_scan import FoundFile
+from tasks.images.folder_scan import FoundFile, move_masks
+from tasks.labels.dataset.files import unread_among
 from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
 from tasks.labels.formats.yolo.numbers import Flags
 from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
@@ -85,6 +86,7 @@ class ArchiveSource:
                 _modified_at_ns(int(directory.times[member])),
             )
             (listing.images if is_image[member] else listing.label_files).append(found)
+        move_masks(listing.images, listing.label_files)
         for files in (listing.images, listing.label_files):
             files.sort(key=lambda one: one.relative_path.encode())
         listing.problems.extend(
@@ -92,6 +94,8 @@ class ArchiveSource:
             for problem in log.entries()
             if problem.code not in _SILENT
         )
+        left = ~wanted & ~names.is_folder & ~names.is_hidden & ~names.is_unsafe
+        listing.problems.extend(unread_among(names, left).sentences())
         return listing
 
     def _path_of(self, member: int, name: bytes, folders: set[bytes]) -> str:

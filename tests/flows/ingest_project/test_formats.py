@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.labels.annotations import Box, GeometryKind, ImageLabels, Label, Polygon
-from tasks.labels.formats.coco_writer import write_coco
+from tasks.labels.formats.json_documents.coco_writer import write_coco
 from tasks.labels.formats.registry import LabelConventions, LabelFormat, write_label_file
 from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize

@@ -204,3 +204,33 @@ def test_what_is_not_a_folder_is_refused_by_name(folder, name):
 def test_an_empty_folder_has_no_images(folder):
     scan = scan_image_folder(folder)
     assert (scan.files, scan.problems) == ([], [])
+
+
+def test_pictures_and_labels_that_are_not_read_are_counted(folder):
+    names = ["a.jpg", "1.CR2", "raw/2.cr2", "b.jxl", "c.svg", "annotations/boxes.mat", "x.mat"]
+    put(folder, *names, "train.tfrecord")
+    scan = scan_image_folder(folder)
+    assert paths(scan) == ["a.jpg"]
+    assert [problem.partition(": ")[0] for problem in scan.problems] == [
+        "1 .jxl file was not read",
+        "1 .mat file in annotations was not read",
+        "1 .svg file was not read",
+        "1 .tfrecord file was not read",
+        "2 .cr2 files were not read",
+    ]
+    assert "JPEG XL" in scan.problems[0]
+
+
+def test_masks_are_label_files(folder):
+    put(folder, "JPEGImages/a.jpg", "SegmentationClass/a.png", "SegmentationClass/b.PNG", "x/a.png")
+    put(
+        folder, "cam/train/a.png", "cam/train_labels/a_L.png", "cam/class_dict.csv", "m/masks/a.png"
+    )
+    scan = scan_image_folder(folder)
+    assert paths(scan) == ["JPEGImages/a.jpg", "cam/train/a.png", "m/masks/a.png", "x/a.png"]
+    assert [file.relative_path for file in scan.label_files] == [
+        "SegmentationClass/a.png",
+        "SegmentationClass/b.PNG",
+        "cam/class_dict.csv",
+        "cam/train_labels/a_L.png",
+    ]

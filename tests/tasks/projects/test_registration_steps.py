@@ -312,3 +312,14 @@ def test_a_path_that_cannot_be_is_refused_in_one_sentence(register, tmp_path, pl
     with pytest.raises(InvalidInputError) as refused:
         register(place=type(tmp_path)(place))
     str(refused.value).encode("utf-8")
+
+
+def test_images_that_are_known_to_be_masks_by_now_are_no_losses(register, rows, folder):
+    put(folder, *(f"SegmentationClass/{number}.png" for number in range(9)))
+    assert register().project.image_count == 19
+    # Beside a folder of images they are masks.
+    put(folder, "JPEGImages/0.jpg", "JPEGImages/1.jpg")
+    registration = register()
+    assert registration.counts.missing == 9
+    assert registration.project.image_count == 12
+    assert [problem.code for problem in registration.label_problems] == ["label_file_unread"]

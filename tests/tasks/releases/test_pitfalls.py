@@ -436,3 +436,13 @@ def test_the_json_of_a_release_is_always_the_same(tmp_path):
     first = scan(tmp_path, files)
     assert scan(tmp_path, files).to_json_bytes() == first.to_json_bytes()
     assert len(ROWS) == first.image_count
+
+
+def test_pictures_and_labels_of_unread_formats_are_counted(tmp_path):
+    more = {"images/train/x.CR2": b"1", "raw/y.cr2": b"2", "annotations/z.mat": b"3", "w.mat": b"4"}
+    found = scan(tmp_path, {**sound_dataset(), **more})
+    assert totals(found) == SOUND
+    assert [(one.code, one.place, one.count) for one in found.problems] == [
+        ("label_file_unread", "annotations", 1),
+        ("picture_format_unread", "", 2),
+    ]

@@ -19,6 +19,7 @@ from tasks.labels.annotations import (
     Label,
     OrientedBox,
     Polygon,
+    label_of_image,
 )
 from tasks.labels.formats.yolo.files import write_yolo
 from tasks.labels.formats.yolo.geometry import YoloGeometry
@@ -208,6 +209,12 @@ def test_crowds_empty_and_equal_labels_are_left_out():
     kept, done = adapt_labels(labels, wanted(TrainingTask.DETECT), 400, 200)
     assert kept == [labels[0], labels[2]], "equal as float32, in which the trainer compares"
     assert done == [(Adjustment.CROWD, 6), (Adjustment.DUPLICATE, 3), (Adjustment.NO_AREA, 5)]
+
+
+def test_the_class_of_a_whole_image_is_no_object():
+    labels = [label_of_image("a", 0, line=2), Label("b", BOX, 1)]
+    kept, done = adapt_labels(labels, wanted(TrainingTask.DETECT), 400, 200)
+    assert (kept, done) == ([labels[1]], [(Adjustment.WHOLE_IMAGE, 2)])
 
 
 NUMBERS = st.floats(-0.5, 1.5, allow_subnormal=False)

@@ -163,7 +163,7 @@ def test_a_dataset_with_splits_or_labels_counts_before_a_folder_of_images():
 def test_a_text_above_the_dataset_is_no_label_of_it():
     layout = the_dataset("x.txt", "d/images/train/x.jpg", "d/images/images/x.jpg", "coco.json")
     assert set(map(tuple, pairs(layout).values())) == {()}
-    assert layout.json_files == ("coco.json",)
+    assert layout.shared_files == ("coco.json",)
 
 
 def test_mostly_plain_folders_are_one_dataset():
@@ -197,7 +197,7 @@ def test_texts_that_are_no_labels_are_no_orphans():
         "labels/classes.txt",
     ]
     assert layout.split_lists == (("train.txt", Split.TRAIN),)
-    assert [str(path) for path in layout.json_files] == ["meta.json"]
+    assert [str(path) for path in layout.shared_files] == ["meta.json"]
 
 
 def test_an_image_called_like_a_split_keeps_its_label():

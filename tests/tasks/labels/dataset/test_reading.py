@@ -23,11 +23,11 @@ from tasks.labels.annotations import (
 from tasks.labels.dataset.addresses import LayoutKind, Split
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.dataset.reading import iterate_images, read_dataset_labels
-from tasks.labels.formats.coco_writer import write_coco
-from tasks.labels.formats.labelme import write_labelme
-from tasks.labels.formats.pascal_voc import write_pascal_voc
-from tasks.labels.formats.project_json import write_project_json
+from tasks.labels.formats.json_documents.coco_writer import write_coco
+from tasks.labels.formats.json_documents.labelme import write_labelme
+from tasks.labels.formats.json_documents.project_json import write_project_json
 from tasks.labels.formats.registry import LabelFormat
+from tasks.labels.formats.xml_documents.pascal_voc import write_pascal_voc
 from tasks.labels.formats.yolo.files import write_yolo
 from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize

@@ -238,3 +238,18 @@ def test_nothing_is_ever_written_outside_of_the_staging_folder(tmp_path_factory,
                 )
     written = {path for path in folder.rglob("*") if path.is_file()}
     assert written == {folder / "a.zip", *(staging / file.relative_path for file in files)}
+
+
+def test_what_is_not_read_is_counted_and_masks_are_label_files(tmp_path):
+    names = ["d/JPEGImages/a.jpg", "d/SegmentationClass/a.png", "d/a.psd", "d/b.psd", "d/c.txt"]
+    path = archive(tmp_path / "a.zip", *((name, b"x") for name in names))
+    with closing(ArchiveSource(path)) as source:
+        listing = source.list_files()
+    assert [file.relative_path for file in listing.images] == ["d/JPEGImages/a.jpg"]
+    assert [file.relative_path for file in listing.label_files] == [
+        "d/SegmentationClass/a.png",
+        "d/c.txt",
+    ]
+    assert listing.problems == [
+        "2 .psd files were not read: they are files of an editor; export them as PNG"
+    ]

@@ -43,7 +43,7 @@ def found_in_folder(paths: list[str]) -> dict[str, object]:
         "orphans": set(layout.labels_without_image),
         "yaml": layout.yaml_files,
         "classes": layout.class_lists,
-        "json": layout.json_files,
+        "json": layout.shared_files,
         "lists": layout.split_lists,
         "problems": sorted(
             (problem.code, problem.place) for problem in layout.problems if problem.code in NOTED
@@ -81,7 +81,7 @@ def found_in_archive(paths: list[str]) -> dict[str, object]:
         "orphans": set(named(pairs.orphans)),
         "yaml": named(files.yaml_files),
         "classes": named(files.class_lists),
-        "json": named(pairs.json_files),
+        "json": named(pairs.shared_files),
         "lists": tuple((named([member])[0], split) for member, split in files.split_lists),
         "problems": sorted(
             (problem.code, problem.place) for problem in log.entries() if problem.code in NOTED

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Box, Label, OrientedBox, Polygon
-from tasks.labels.formats.json_files import JsonFormat, format_of_json
-from tasks.labels.formats.project_json import read_project_json, write_project_json
+from tasks.labels.formats.json_documents.project_json import read_project_json, write_project_json
+from tasks.labels.formats.label_file import ImageContext, LabelFile
+from tasks.labels.formats.registry import LabelFormat, find_format
 from tasks.labels.geometry import ImageSize
-from tests.tasks.labels.formats.test_labelme import json_values
+from tests.tasks.labels.formats.json_documents.test_labelme import json_values
 from tests.tasks.labels.label_samples import (
     IMAGE,
     SOURCE,
@@ -32,7 +33,7 @@ SIZE = ImageSize(200, 100)
 
 def read(document: object, names=NAMES, **options):
     content = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return read_project_json(content, source=SOURCE, names=names, **options)
+    return read_project_json(LabelFile(SOURCE, content), ImageContext(names=names, **options))
 
 
 @pytest.mark.parametrize("with_names", [True, False])
@@ -111,17 +112,17 @@ def test_a_class_outside_the_names_is_kept_under_its_number():
 def test_without_a_size_the_given_one_is_used(meta):
     document = {"m": meta, "d": [[0, [0, 0, 20, 0, 20, 10]]]}
     assert codes(read(document).problems) == ["image_size_missing"]
-    (label,) = read(document, image_size=SIZE).labels
+    (label,) = read(document, size=SIZE).labels
     assert label.geometry == Polygon(((0, 0), (0.1, 0), (0.1, 0.1)))
 
 
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ({"d": []}, JsonFormat.PROJECT),
-        ({"shapes": [], "version": "5"}, JsonFormat.LABELME),
-        ({"images": [], "annotations": []}, JsonFormat.COCO),
-        ({"images": [], "categories": []}, JsonFormat.COCO),
+        ({"d": []}, LabelFormat.PROJECT_JSON),
+        ({"shapes": [], "version": "5"}, LabelFormat.LABELME),
+        ({"images": [], "annotations": []}, LabelFormat.COCO),
+        ({"images": [], "categories": []}, LabelFormat.COCO),
         ({"images": []}, None),
         ({"d": 1}, None),
         ([], None),
@@ -129,7 +130,8 @@ def test_without_a_size_the_given_one_is_used(meta):
     ],
 )
 def test_json_formats_are_told_apart_by_content(document, expected):
-    assert format_of_json(document) is expected
+    file = LabelFile("a.json", json.dumps(document).encode())
+    assert find_format(file) is expected
 
 
 @pytest.mark.parametrize(
@@ -151,4 +153,4 @@ def test_what_is_not_the_form_is_a_problem():
 
 @given(st.fixed_dictionaries({"d": json_values}, optional={"m": json_values, "c": json_values}))
 def test_no_document_raises(document):
-    read(document, image_size=SIZE)
+    read(document, size=SIZE)

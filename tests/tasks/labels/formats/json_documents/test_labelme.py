@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Box, Keypoints, Label, OrientedBox, Polygon
-from tasks.labels.formats.labelme import read_labelme, write_labelme
+from tasks.labels.formats.json_documents.labelme import read_labelme, write_labelme
+from tasks.labels.formats.label_file import ImageContext, LabelFile
 from tasks.labels.geometry import ImageSize, polygon_area
 from tests.tasks.labels.label_samples import (
     IMAGE,
@@ -33,7 +34,7 @@ SIZE = ImageSize(200, 100)
 
 def read(document: object, **options):
     content = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return read_labelme(content, source=SOURCE, **options)
+    return read_labelme(LabelFile(SOURCE, content), ImageContext(**options))
 
 
 def read_shape(**shape):
@@ -107,7 +108,7 @@ def test_a_circle_becomes_a_polygon_of_nearly_its_area():
     [
         ({"points": [[1, 1]], "shape_type": "point"}, "shape_unsupported"),
         ({"points": [[1, 1], [2, 2]], "shape_type": "line"}, "shape_unsupported"),
-        ({"points": [[1, 1], [2, 2]], "shape_type": "mask"}, "shape_unsupported"),
+        ({"points": [[1, 1], [2, 2]], "shape_type": "mask"}, "mask_unreadable"),
         ({"points": [[1, 1], [2, 2]]}, "polygon_too_few_points"),
         ({"points": []}, "coord_not_number"),
         ({"points": None}, "coord_not_number"),
@@ -134,7 +135,7 @@ def test_positions_outside_are_kept_and_noted():
 def test_without_a_size_the_given_one_is_used():
     document = {"shapes": [{"label": "a", "points": [[0, 0], [20, 0], [20, 10]]}]}
     assert codes(read(document).problems) == ["image_size_missing"]
-    (label,) = read(document, image_size=SIZE).labels
+    (label,) = read(document, size=SIZE).labels
     assert label.geometry == Polygon(((0, 0), (0.1, 0), (0.1, 0.1)))
     assert read({"shapes": []}).problems == ()
     assert codes(read({**document, "imageWidth": 0, "imageHeight": -5}).problems) == [
@@ -191,7 +192,7 @@ json_values = st.recursive(
 
 @given(st.fixed_dictionaries({"shapes": json_values}, optional={"imageWidth": json_values}))
 def test_no_document_raises(document):
-    read(document, image_size=SIZE)
+    read(document, size=SIZE)
 
 
 @given(

@@ -20,11 +20,12 @@ from tasks.labels.annotations import (
     OrientedBox,
     Polygon,
 )
-from tasks.labels.formats.coco import read_coco
-from tasks.labels.formats.coco_writer import write_coco
+from tasks.labels.formats.json_documents.coco import read_coco
+from tasks.labels.formats.json_documents.coco_writer import write_coco
+from tasks.labels.formats.label_file import LabelFile
 from tasks.labels.geometry import ImageSize
-from tests.tasks.labels.formats.test_labelme import json_values
-from tests.tasks.labels.formats.test_masks import compressed
+from tests.tasks.labels.formats.json_documents.test_labelme import json_values
+from tests.tasks.labels.formats.mask_pictures.test_masks import compressed
 from tests.tasks.labels.label_samples import (
     SOURCE,
     assert_same_labels,
@@ -72,7 +73,7 @@ def test_reading_gives_what_was_written(entries):
     ]
     image_sizes = {name: size for name, (_, size) in zip(names, entries, strict=True)}
     content = write_coco(images, sizes=image_sizes, names=NAMES)
-    found = read_coco(content, source=SOURCE)
+    found = read_coco(LabelFile(SOURCE, content))
     assert [image.image for image in found.images] == names
     assert found.sizes == image_sizes
     assert (found.class_names, found.problems) == (NAMES, ())
@@ -93,7 +94,7 @@ def document(*annotations, **more):
 
 
 def read(content: object):
-    return read_coco(json.dumps(content).encode(), source=SOURCE)
+    return read_coco(LabelFile(SOURCE, json.dumps(content).encode()))
 
 
 def labels_of(*annotations):
@@ -218,7 +219,7 @@ def test_an_image_without_size_or_annotations():
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"images": 1}', b"\xff\xfe"])
 def test_what_is_no_coco_file_is_a_problem(content):
-    found = read_coco(content, source=SOURCE)
+    found = read_coco(LabelFile(SOURCE, content))
     assert found.images == ()
     assert found.problems
 

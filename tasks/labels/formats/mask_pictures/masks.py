@@ -1,12 +1,17 @@
-"""Masks in COCO's run lengths, and their outlines as polygons."""
+"""Masks in run lengths, and their outlines as polygons."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tasks.labels.annotations import Point
+from tasks.labels.annotations import Point, Polygon
+from tasks.labels.geometry import ImageSize, polygon_of
+from tasks.labels.problems import ProblemCode
+from tasks.reports.problem_log import ProblemLog
 
 Mask = npt.NDArray[np.uint8]
 
@@ -28,19 +33,65 @@ def decode_run_lengths(counts: object, height: int, width: int) -> Mask:
         MaskError: the runs do not add up to height x width, are negative or no numbers, the text
             has characters outside its alphabet, or the mask is larger than `MAX_MASK_PIXELS`.
     """
-    if not 0 < height * width <= MAX_MASK_PIXELS:
-        raise MaskError(f"a mask of {height} x {width} pixels")
     if isinstance(counts, str):
         runs = _decompress(counts)
     elif isinstance(counts, list) and all(type(count) is int for count in counts):
         runs = counts
     else:
         raise MaskError("the counts are neither a list of whole numbers nor a text")
+    # The mask lies on its side where runs go down the columns.
+    return mask_of_runs(runs, width, height).T
+
+
+def mask_of_runs(runs: Sequence[int], height: int, width: int) -> Mask:
+    """Make a mask of run lengths that go row by row: 0 and 1 in turn, beginning with 0.
+
+    Raises:
+        MaskError: as `decode_run_lengths`.
+    """
+    check_mask_size(height, width)
     # Plain integers: a sum of hostile runs must not wrap around.
     if any(run < 0 for run in runs) or sum(runs) != height * width:
         raise MaskError(f"the runs do not add up to the {height * width} pixels of the mask")
     values = np.arange(len(runs), dtype=np.uint8) & 1
-    return np.repeat(values, runs).reshape(width, height).T
+    return np.repeat(values, runs).reshape(height, width)
+
+
+def check_mask_size(height: int, width: int) -> None:
+    """Refuse a mask without pixels or with more than `MAX_MASK_PIXELS`.
+
+    Raises:
+        MaskError: it is one.
+    """
+    if height <= 0 or width <= 0 or height * width > MAX_MASK_PIXELS:
+        raise MaskError(f"a mask of {height} x {width} pixels")
+
+
+def polygons_of_mask(
+    mask: Mask,
+    size: ImageSize,
+    log: ProblemLog,
+    where: str,
+    *,
+    line: int | None = None,
+    corner: tuple[int, int] = (0, 0),
+) -> list[Polygon]:
+    """The normalised outlines of the parts of a mask; that it is empty or has holes is noted.
+
+    The mask lies with its top left corner at `corner`, x and y in pixels, in an image of `size`;
+    `where` is how messages name its label.
+    """
+    outlines, holes = outlines_of_mask(mask)
+    if holes:
+        log.add(ProblemCode.MASK_HOLES_FILLED, f"the mask of {where} has {holes} holes", line)
+    if not outlines:
+        log.add(ProblemCode.MASK_UNREADABLE, f"the mask of {where} is empty", line)
+    left, top = corner
+    polygons = [
+        polygon_of([size.normalised_point(x + left, y + top) for x, y in points])
+        for points in outlines
+    ]
+    return [polygon for polygon in polygons if polygon is not None]
 
 
 def outlines_of_mask(mask: Mask) -> tuple[list[list[Point]], int]:

@@ -7,16 +7,16 @@ edges themselves; their boxes are read with `counts_from_one=False`.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
-from xml.etree import ElementTree
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Box, ImageLabels, Label, Point, Polygon
+from tasks.labels.formats.label_file import ImageContext, LabelFile
+from tasks.labels.formats.xml_files import number_of, text_of
 from tasks.labels.geometry import (
     PIXEL_DECIMALS,
     ImageSize,
@@ -29,43 +29,51 @@ from tasks.labels.geometry import (
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog, quoted
 
-MAX_XML_DEPTH = 50
 _BEGINS_AT_ZERO = re.compile(rb"<[xy]min>\s*0+(\.0*)?\s*</[xy]min>")
 
 
-def read_pascal_voc(
-    content: bytes,
-    *,
-    source: PurePosixPath,
-    image: PurePosixPath | None = None,
-    image_size: ImageSize | None = None,
-    counts_from_one: bool = True,
-) -> ImageLabels:
+def is_pascal_voc(file: LabelFile) -> bool:
+    """Whether the root is `annotation`, with what VOC has and the older LabelMe has not."""
+    document = file.xml(label_log())
+    if document is None or document.root.tag != "annotation":
+        return False
+    return (
+        document.root.find("imagesize") is None and document.root.find("object/polygon/pt") is None
+    )
+
+
+def read_pascal_voc(file: LabelFile, context: ImageContext) -> ImageLabels:
     """Read the Pascal VOC file of one image, by default the one that `filename` names.
 
     A document type is refused, and with it entities and everything external. An object may have a
     `polygon` of x1, y1, x2, y2, ... beside its box, as some exporters write it; these are plain
     pixel positions from 0, and the polygon counts. `difficult`, `truncated` and parts are not read.
-    `image_size` is used where the file has no usable `size`. A box that begins at 0 shows that
-    pixels do not count from one, and is noted.
+    The size of the context is used where the file has no usable `size`. A box that begins at 0
+    shows that pixels do not count from one, and is noted.
     """
+    source, image = file.path, context.image
     log = label_log(source)
-    parsed = _parse(content, log)
-    if parsed is None:
+    document = file.xml(log)
+    if document is not None and document.root.tag != "annotation":
+        reason = f"the root is {quoted(document.root.tag)}, not annotation"
+        log.add(ProblemCode.XML_UNREADABLE, reason)
+        document = None
+    if document is None:
         return ImageLabels(image or source.with_suffix(""), source, (), log.entries())
-    root, lines = parsed
+    root = document.root
     if image is None:
-        name = PureWindowsPath(_text(root, "filename")).name
+        name = PureWindowsPath(text_of(root, "filename")).name
         image = PurePosixPath(name) if name else source.with_suffix("")
     objects = root.findall("object")
-    width, height = (_number(_text(root, f"size/{side}")) for side in ("width", "height"))
-    size = image_size_of(width, height) or image_size
+    width, height = (number_of(text_of(root, f"size/{side}")) for side in ("width", "height"))
+    size = image_size_of(width, height) or context.find_size()
     labels = []
     if size is None and objects:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable size/width and size/height")
     elif size is not None:
-        for element, line in zip(objects, lines, strict=True):
-            label = _label_of_object(element, line, size, counts_from_one, log)
+        for element in objects:
+            line = document.lines[element]
+            label = _label_of_object(element, line, size, context.voc_counts_from_one, log)
             if label is not None:
                 labels.append(label)
     return ImageLabels(image, source, tuple(labels), log.entries())
@@ -110,62 +118,15 @@ def write_pascal_voc(
     return "\n".join([*rows, "</annotation>", ""]).encode()
 
 
-def _parse(content: bytes, log: ProblemLog) -> tuple[ElementTree.Element, list[int]] | None:
-    """Parse a document without document type; also give the line of each object."""
-    builder = ElementTree.TreeBuilder()
-    # Not the parser of ElementTree: it expands entities before anybody can refuse them.
-    parser = expat.ParserCreate()
-    lines: list[int] = []
-    depth = 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_XML_DEPTH:
-            raise ValueError("nested too deeply")
-        if depth == 2 and tag == "object":
-            lines.append(parser.CurrentLineNumber)
-        builder.start(tag, attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
-
-    def refuse(*_: object) -> None:
-        raise ValueError("it has a document type, which label files do not need")
-
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(content, True)
-        root = builder.close()
-    except expat.ExpatError as error:
-        reason = f"not XML: {expat.ErrorString(error.code)}"
-        log.add(ProblemCode.XML_UNREADABLE, reason, error.lineno)
-        return None
-    except (ValueError, LookupError) as error:
-        # Also an encoding that expat does not know.
-        log.add(ProblemCode.XML_UNREADABLE, f"refused: {error}", parser.CurrentLineNumber)
-        return None
-    if root.tag != "annotation":
-        log.add(ProblemCode.XML_UNREADABLE, f"the root is {quoted(root.tag)}, not annotation")
-        return None
-    return root, lines
-
-
 def _label_of_object(
-    element: ElementTree.Element,
+    element: Element,
     line: int,
     size: ImageSize,
     counts_from_one: bool,
     log: ProblemLog,
 ) -> Label | None:
     """Make a label of one `object`, or note why not."""
-    name = _text(element, "name")
+    name = text_of(element, "name")
     if not name:
         log.add(ProblemCode.CLASS_UNKNOWN, "the object has no name", line)
         return None
@@ -181,7 +142,7 @@ def _label_of_object(
 
 
 def _box_of_object(
-    element: ElementTree.Element,
+    element: Element,
     line: int,
     size: ImageSize,
     counts_from_one: bool,
@@ -193,8 +154,8 @@ def _box_of_object(
         return None
     edges = []
     for side in ("xmin", "ymin", "xmax", "ymax"):
-        text = _text(element, f"bndbox/{side}")
-        number = _number(text)
+        text = text_of(element, f"bndbox/{side}")
+        number = number_of(text)
         if number is None:
             log.add(ProblemCode.COORD_NOT_NUMBER, f"{side} is {quoted(text)}", line)
             return None
@@ -209,14 +170,14 @@ def _box_of_object(
 
 
 def _polygon_of_element(
-    outline: ElementTree.Element, line: int, size: ImageSize, log: ProblemLog
+    outline: Element, line: int, size: ImageSize, log: ProblemLog
 ) -> Polygon | None:
     """Read `polygon` with its children x1, y1, x2, y2, ..., or note why not."""
     points: list[Point] = []
     texts = {child.tag: child.text or "" for child in outline}
     while f"x{len(points) + 1}" in texts:
         number = len(points) + 1
-        x, y = _number(texts[f"x{number}"]), _number(texts.get(f"y{number}", ""))
+        x, y = number_of(texts[f"x{number}"]), number_of(texts.get(f"y{number}", ""))
         if x is None or y is None:
             reason = f"point {number} of the polygon is not a pair of numbers"
             log.add(ProblemCode.COORD_NOT_NUMBER, reason, line)
@@ -227,20 +188,6 @@ def _polygon_of_element(
         reason = "the polygon has fewer than three different points"
         log.add(ProblemCode.POLYGON_TOO_FEW_POINTS, reason, line)
     return polygon
-
-
-def _text(element: ElementTree.Element, path: str) -> str:
-    """Return the text of an element below, "" where there is none."""
-    return (element.findtext(path) or "").strip()
-
-
-def _number(text: str) -> float | None:
-    """Read a finite number, else None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _rows_of_label(label: Label, size: ImageSize, first_pixel: int) -> list[str]:

@@ -18,13 +18,8 @@ from tasks.labels.formats.class_files import (
     compare_class_names,
     names_of_json_list,
 )
-from tasks.labels.formats.json_files import (
-    JsonFormat,
-    dump_json,
-    file_name_of,
-    format_of_json,
-    parse_json,
-)
+from tasks.labels.formats.json_files import dump_json, file_name_of
+from tasks.labels.formats.label_file import ImageContext, LabelFile
 from tasks.labels.geometry import (
     PIXEL_DECIMALS,
     ImageSize,
@@ -41,23 +36,23 @@ from tasks.reports.problem_log import Problem, ProblemLog, quoted
 VERSION = 1
 
 
-def read_project_json(
-    content: bytes,
-    *,
-    source: PurePosixPath,
-    names: Mapping[int, str],
-    image: PurePosixPath | None = None,
-    image_size: ImageSize | None = None,
-) -> ImageLabels:
+def is_project_json(file: LabelFile) -> bool:
+    """Whether a document has `d`."""
+    document = file.json(label_log())
+    return isinstance(document, dict) and isinstance(document.get("d"), list)
+
+
+def read_project_json(file: LabelFile, context: ImageContext) -> ImageLabels:
     """Read the project JSON (or `.toon`) file of one image, by default the one that `m` names.
 
-    Two points are the opposite corners of a box, three or more a polygon. The dataset's `names` by
-    id are used where the file has no `c`; where it has, the file's own names count and each
-    difference is noted. `image_size` is used where `m` has no size.
+    Two points are the opposite corners of a box, three or more a polygon. The dataset's names by id
+    are used where the file has no `c`; where it has, the file's own names count and each difference
+    is noted. The size of the context is used where `m` has no size.
     """
+    source, image, names = file.path, context.image, context.names
     log = label_log(source)
-    document = parse_json(content, log)
-    if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.PROJECT:
+    document = file.json(log)
+    if not isinstance(document, dict) or not is_project_json(file):
         if not log.entries():
             log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "not the project's JSON form: it has no `d`")
         return ImageLabels(image or source.with_suffix(""), source, (), log.entries())
@@ -66,7 +61,7 @@ def read_project_json(
     meta = [*meta, None, None, None][:3] if isinstance(meta, list) else [None, None, None]
     if image is None:
         image = file_name_of(meta[0]) or source.with_suffix("")
-    size = image_size_of(meta[1], meta[2]) or image_size
+    size = image_size_of(meta[1], meta[2]) or context.find_size()
     labels = []
     if size is None and document["d"]:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, "`m` has no usable width and height")

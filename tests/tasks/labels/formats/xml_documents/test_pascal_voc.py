@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
 from tasks.labels.annotations import Box, Label, OrientedBox, Polygon
-from tasks.labels.formats.pascal_voc import begins_at_pixel_zero, read_pascal_voc, write_pascal_voc
+from tasks.labels.formats.label_file import ImageContext, LabelFile
+from tasks.labels.formats.xml_documents.pascal_voc import (
+    begins_at_pixel_zero,
+    read_pascal_voc,
+    write_pascal_voc,
+)
 from tasks.labels.geometry import ImageSize
 from tests.tasks.labels.label_samples import (
     IMAGE,
@@ -28,7 +33,7 @@ SIZE = ImageSize(200, 100)
 
 def read(content: bytes | str, **options):
     content = content.encode() if isinstance(content, str) else content
-    return read_pascal_voc(content, source=SOURCE, **options)
+    return read_pascal_voc(LabelFile(SOURCE, content), ImageContext(**options))
 
 
 def document(objects: str, size="<size><width>200</width><height>100</height></size>") -> str:
@@ -63,7 +68,7 @@ def test_pixels_count_from_one_and_both_ends_belong_to_the_box():
 def test_pixels_may_count_from_zero():
     text = document(an_object((0, 0, 200, 100)))
     assert codes(read(text).problems)[0] == "voc_starts_at_zero"
-    (label,) = read(text, counts_from_one=False).labels
+    (label,) = read(text, voc_counts_from_one=False).labels
     assert label.geometry == Box(0.5, 0.5, 1, 1)
 
 
@@ -118,7 +123,7 @@ def test_an_object_that_cannot_be_used_is_left_out(text, code):
 def test_without_a_size_the_given_one_is_used(size):
     text = document(an_object((1, 1, 200, 100)), size=size)
     assert codes(read(text).problems) == ["image_size_missing"]
-    (label,) = read(text, image_size=SIZE).labels
+    (label,) = read(text, size=SIZE).labels
     assert label.geometry == Box(0.5, 0.5, 1, 1)
 
 

@@ -3,68 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import Geometry, ImageLabels, Label, Polygon
+from tasks.labels.annotations import Geometry, Polygon
 from tasks.labels.annotations import Keypoints as KeypointsGeometry
 from tasks.labels.formats.class_files import class_id_of, class_name_of
-from tasks.labels.formats.json_files import JsonFormat, format_of_json, parse_json
-from tasks.labels.formats.masks import MaskError, decode_run_lengths, outlines_of_mask
+from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
+from tasks.labels.formats.mask_pictures.masks import MaskError, decode_run_lengths, polygons_of_mask
 from tasks.labels.geometry import (
     ImageSize,
     finite_number,
     image_size_of,
-    is_acceptable,
     keypoints_of,
     pairs_of_numbers,
     polygon_of,
 )
 from tasks.labels.problems import ProblemCode, label_log
-from tasks.reports.problem_log import Problem, ProblemLog, quoted
+from tasks.reports.problem_log import ProblemLog, quoted
 
 
-@dataclass(frozen=True)
-class CocoLabels:
-    """What a COCO file says.
-
-    `images` has an entry for every image of the file, also without labels, in the order of the
-    file; `ImageLabels.image`, the key of `sizes`, is the `file_name` as written, with forward
-    slashes. `sizes` has width and height where the file has them. `class_names` are in the order of
-    the category ids, which may begin anywhere. `problems` concern no single image.
-    """
-
-    images: tuple[ImageLabels, ...]
-    sizes: Mapping[PurePosixPath, ImageSize]
-    class_names: Mapping[int, str]
-    problems: tuple[Problem, ...]
+def is_coco(file: LabelFile) -> bool:
+    """Whether a document has `images`, with `annotations` or `categories`."""
+    document = file.json(label_log())
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("images"), list)
+        and any(isinstance(document.get(key), list) for key in ("annotations", "categories"))
+    )
 
 
-@dataclass
-class _OpenImage:
-    """An image of the file while its annotations are collected."""
-
-    name: PurePosixPath
-    size: ImageSize | None
-    labels: list[Label]
-    log: ProblemLog
-    instances: int = 0
-
-
-def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
+def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
     """Read a COCO file.
 
     The most detailed geometry of an annotation counts: keypoints, else the segmentation, else the
     box. Keypoints that are all unlabelled do not count. An object of several polygons becomes
     several labels with the same `instance`. Run lengths, compressed or not, become the outlines of
-    their parts along the pixel edges; holes are filled and noted.
+    their parts along the pixel edges; holes are filled and noted. Category ids may begin anywhere.
     """
+    source = file.path
     log = label_log(source)
-    document = parse_json(content, log)
-    if not isinstance(document, dict) or format_of_json(document) is not JsonFormat.COCO:
+    document = file.json(log)
+    if not isinstance(document, dict) or not is_coco(file):
         if not log.entries():
             log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "not a COCO document")
-        return CocoLabels((), {}, {}, log.entries())
+        return SharedLabels(problems=log.entries())
     names = _names_of_categories(document.get("categories"), log)
     images = _images_by_id(document["images"], source, log)
     annotations = document.get("annotations")
@@ -77,13 +59,10 @@ def read_coco(content: bytes, *, source: PurePosixPath) -> CocoLabels:
             )
             log.add(ProblemCode.IMAGE_UNKNOWN, reason)
             continue
-        image.labels += _labels_of_annotation(entry, f"annotation {position}", image, names)
-    results = tuple(
-        ImageLabels(image.name, source, tuple(image.labels), image.log.entries())
-        for image in images.values()
-    )
-    sizes = {image.name: image.size for image in images.values() if image.size is not None}
-    return CocoLabels(results, sizes, names, log.entries())
+        _add_annotation(entry, f"annotation {position}", image, names)
+    results = tuple(image.result() for image in images.values())
+    sizes = {image.image: image.size for image in images.values() if image.size is not None}
+    return SharedLabels(results, sizes, names, log.entries())
 
 
 def _names_of_categories(value: object, log: ProblemLog) -> dict[int, str]:
@@ -102,9 +81,9 @@ def _names_of_categories(value: object, log: ProblemLog) -> dict[int, str]:
 
 def _images_by_id(
     entries: list[object], source: PurePosixPath, log: ProblemLog
-) -> dict[int | str, _OpenImage]:
+) -> dict[int | str, ImageObjects]:
     """Read the list of images; ids are whole numbers, or texts in some exports."""
-    images: dict[int | str, _OpenImage] = {}
+    images: dict[int | str, ImageObjects] = {}
     for position, entry in enumerate(entries, start=1):
         name = entry.get("file_name") if isinstance(entry, dict) else None
         image_id = entry.get("id") if isinstance(entry, dict) else None
@@ -117,14 +96,14 @@ def _images_by_id(
         else:
             size = image_size_of(entry.get("width"), entry.get("height"))
             path = PurePosixPath(name.strip().replace("\\", "/"))
-            images[image_id] = _OpenImage(path, size, [], label_log(source))
+            images[image_id] = ImageObjects(path, source, size)
     return images
 
 
-def _labels_of_annotation(
-    entry: Mapping[str, object], where: str, image: _OpenImage, names: Mapping[int, str]
-) -> list[Label]:
-    """Make the labels of one annotation; none where it cannot be used."""
+def _add_annotation(
+    entry: Mapping[str, object], where: str, image: ImageObjects, names: Mapping[int, str]
+) -> None:
+    """Add the labels of one annotation; none where it cannot be used."""
     log = image.log
     class_id = class_id_of(entry.get("category_id"))
     if class_id is None:
@@ -132,24 +111,19 @@ def _labels_of_annotation(
             ProblemCode.CLASS_UNKNOWN,
             f"{where} has the category_id {quoted(entry.get('category_id'))}",
         )
-        return []
+        return
     if image.size is None:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, f"the image of {where} has no width and height")
-        return []
+        return
     if names and class_id not in names:
         log.add(ProblemCode.CLASS_OUT_OF_RANGE, f"{where} has class {class_id}, which has no name")
-    geometries = [
-        geometry
-        for geometry in _geometries_of_annotation(entry, where, image.size, log)
-        if is_acceptable(geometry, log, where)
-    ]
-    instance = None
-    if len(geometries) > 1:
-        image.instances += 1
-        instance = image.instances
-    is_crowd = entry.get("iscrowd") in (1, True)
-    name = class_name_of(names, class_id)
-    return [Label(name, geometry, class_id, instance, is_crowd=is_crowd) for geometry in geometries]
+    image.add(
+        class_name_of(names, class_id),
+        _geometries_of_annotation(entry, where, image.size, log),
+        where,
+        class_id=class_id,
+        is_crowd=entry.get("iscrowd") in (1, True),
+    )
 
 
 def _geometries_of_annotation(
@@ -182,7 +156,7 @@ def _geometries_of_annotation(
             ProblemCode.OBJECT_MALFORMED, f"the keypoints of {where} are not triples with a bbox"
         )
     if isinstance(segmentation, dict):
-        return list(_polygons_of_mask(segmentation, where, size, log))
+        return list(_polygons_of_mask(segmentation, where, log))
     if isinstance(segmentation, list) and segmentation:
         return list(_polygons_of_parts(segmentation, where, size, log))
     if box is None:
@@ -214,7 +188,7 @@ def _polygons_of_parts(
 
 
 def _polygons_of_mask(
-    segmentation: Mapping[str, object], where: str, size: ImageSize, log: ProblemLog
+    segmentation: Mapping[str, object], where: str, log: ProblemLog
 ) -> list[Polygon]:
     """Make polygons of the outlines of a mask in run lengths."""
     shape = segmentation.get("size")
@@ -222,20 +196,9 @@ def _polygons_of_mask(
     if not isinstance(shape, list) or len(shape) != 2 or any(type(n) is not int for n in shape):
         log.add(ProblemCode.MASK_UNREADABLE, f"the mask of {where} has no size")
         return []
-    mask_size = image_size_of(shape[1], shape[0])
     try:
-        outlines, holes = outlines_of_mask(
-            decode_run_lengths(segmentation.get("counts"), shape[0], shape[1])
-        )
+        mask = decode_run_lengths(segmentation.get("counts"), shape[0], shape[1])
     except MaskError as error:
         log.add(ProblemCode.MASK_UNREADABLE, f"the mask of {where} cannot be read: {error}")
         return []
-    if holes:
-        log.add(ProblemCode.MASK_HOLES_FILLED, f"the mask of {where} has {holes} holes")
-    if not outlines:
-        log.add(ProblemCode.MASK_UNREADABLE, f"the mask of {where} is empty")
-    scale = mask_size or size
-    polygons = [
-        polygon_of([scale.normalised_point(*point) for point in points]) for points in outlines
-    ]
-    return [polygon for polygon in polygons if polygon is not None]
+    return polygons_of_mask(mask, ImageSize(shape[1], shape[0]), log, where)

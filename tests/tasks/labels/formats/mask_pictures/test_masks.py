@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tasks.labels.formats.masks import MaskError, decode_run_lengths, outlines_of_mask
+from tasks.labels.formats.mask_pictures.masks import MaskError, decode_run_lengths, outlines_of_mask
 from tasks.labels.geometry import polygon_area
 
 masks = arrays.arrays(

@@ -1,0 +1,1 @@
+"""What gives labels to the images of a dataset, besides a file for each of them."""

@@ -1,0 +1,144 @@
+"""The labels that files about many images give to the images of a dataset."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from tasks.labels.annotations import ImageLabels
+from tasks.labels.dataset.addresses import Split, address_of, split_of_name
+from tasks.labels.dataset.folders import split_of_number
+from tasks.labels.dataset.layouts import DatasetLayout
+from tasks.labels.formats.class_files import ClassList, compare_class_names
+from tasks.labels.formats.label_file import LabelFile, SharedReader
+from tasks.labels.formats.registry import LabelFormat
+from tasks.labels.problems import ProblemCode, label_log
+from tasks.reports.problem_log import Problem
+
+_LAST_NUMBER = re.compile(r"(\d+)\D*")
+# Label Studio puts eight digits before the name of an uploaded picture.
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
+_Candidates = list[tuple[str, Split | None]]
+
+
+class SharedFileCollector:
+    """Reads the files of a dataset that are about many images, and finds these images.
+
+    A name may be relative to the file, to the dataset's root, or to some folder of images, with or
+    without a suffix; where several images fit, the split of the file (by its folder, or by its name
+    as in `instances_val2017.json`) decides. `labels` are by the path of the image, with their
+    format; the first file that names an id counts for `class_names`; `ordered_classes` are classes
+    without ids in the order of the files; `problems` concern no single image.
+    """
+
+    def __init__(self, layout: DatasetLayout, codes: Mapping[str, str]) -> None:
+        self.labels: dict[str, tuple[ImageLabels, LabelFormat]] = {}
+        self.class_names: dict[int, str] = {}
+        self.ordered_classes: dict[str, None] = {}
+        self.problems: tuple[Problem, ...] = ()
+        self._layout = layout
+        self._codes = codes
+
+    def add(self, file: LabelFile, label_format: LabelFormat, read: SharedReader) -> None:
+        """Read one file."""
+        shared = read(file, self._codes)
+        source = file.path
+        log = label_log(source)
+        split = _split_of_file(source)
+        for entry in shared.images:
+            frame = shared.frames.get(entry.image)
+            image = self._find(entry.image, frame, source, split)
+            if image is None:
+                log.add(ProblemCode.IMAGE_UNKNOWN, f"no image (or several) for {entry.image}")
+                continue
+            earlier = self.labels.get(image)
+            labels, problems = entry.labels, entry.problems
+            if earlier is not None:
+                # Instances and captions of one image may come in two files.
+                before = earlier[0]
+                offset = max((label.instance or 0 for label in before.labels), default=0)
+                if offset and any(label.instance is not None for label in labels):
+                    reason = f"{image} has objects in two files about many images"
+                    log.add(ProblemCode.OBJECT_MALFORMED, reason)
+                labels = (*before.labels, *labels)
+                problems = (*before.problems, *problems)
+            found = ImageLabels(PurePosixPath(image), source, labels, problems)
+            self.labels[image] = found, label_format
+        known = ClassList(PurePosixPath("an earlier label file"), dict(self.class_names))
+        differences = compare_class_names([known, ClassList(source, shared.class_names)])
+        for class_id, name in shared.class_names.items():
+            self.class_names.setdefault(class_id, name)
+        self.ordered_classes.update(dict.fromkeys(shared.ordered_classes))
+        self.problems = (*self.problems, *shared.problems, *log.entries(), *differences)
+
+    def _find(
+        self, name: PurePosixPath, frame: int | None, source: PurePosixPath, split: Split | None
+    ) -> str | None:
+        """Find the image that a file means."""
+        candidates = self._candidates(name.name)
+        if frame is not None:
+            near = f"{source.parent}/" if source.parent.parts else ""
+            candidates = [one for one in self._by_frame[frame] if one[0].startswith(near)]
+        for exact in (str(source.parent / name), str(self._layout.root / name)):
+            if any(image == exact for image, _ in candidates):
+                return exact
+        if len(candidates) > 1:
+            end = f"/{name}"
+            fitting = [one for one in candidates if f"/{one[0]}".endswith(end)]
+            bare = [one for one in candidates if f"/{_without_suffix(one[0])}".endswith(end)]
+            candidates = fitting or bare or candidates
+        if len(candidates) > 1:
+            candidates = [one for one in candidates if one[1] == split]
+        return candidates[0][0] if len(candidates) == 1 else None
+
+    def _candidates(self, name: str) -> _Candidates:
+        """The images with a name, else with that stem, else with the name before an upload."""
+        found = self._by_name.get(name) or self._by_stem.get(name)
+        if not found and (uploaded := _UPLOADED.fullmatch(name)):
+            found = self._by_name.get(uploaded[1])
+        return found or []
+
+    @cached_property
+    def _images(self) -> _Candidates:
+        """All images with their splits, by their folders alone."""
+        placed = self._layout.placed
+        splits = placed.folders.splits[placed.folder_ids].tolist()
+        return list(zip(self._layout.images, map(split_of_number, splits), strict=True))
+
+    @cached_property
+    def _by_name(self) -> dict[str, _Candidates]:
+        found: dict[str, _Candidates] = defaultdict(list)
+        for one in self._images:
+            found[one[0].rpartition("/")[2]].append(one)
+        return dict(found)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, _Candidates]:
+        found: dict[str, _Candidates] = defaultdict(list)
+        for one in self._images:
+            found[_without_suffix(one[0].rpartition("/")[2])].append(one)
+        return dict(found)
+
+    @cached_property
+    def _by_frame(self) -> dict[int, _Candidates]:
+        """The images whose names end with a number, as frames of a video are called."""
+        found: dict[int, _Candidates] = defaultdict(list)
+        for one in self._images:
+            numbers = _LAST_NUMBER.findall(_without_suffix(one[0].rpartition("/")[2])[-20:])
+            if numbers:
+                found[int(numbers[-1])].append(one)
+        return found
+
+
+def _without_suffix(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _split_of_file(source: PurePosixPath) -> Split | None:
+    """Read the split of a file from its folders, else from a word of its name."""
+    split = address_of(source.parent.parts).split
+    words = source.stem.replace("-", "_").replace(".", "_").split("_")
+    return split or next((found for word in words if (found := split_of_name(word))), None)

@@ -1,0 +1,1 @@
+"""Masks: run lengths and pictures, and their outlines."""

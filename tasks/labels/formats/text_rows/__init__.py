@@ -1,0 +1,1 @@
+"""Label formats of rows of text, other than YOLO."""

@@ -1,0 +1,1 @@
+"""Label formats that are XML documents."""
