@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from deployments.cli.main import app
-from deployments.cli.output.terminal import print_plain, print_problem
+from deployments.cli.output.terminal import PARTLY_FAILED, print_plain, print_problem
 from storage.database.connection import open_database
 from storage.errors import VisionflowsError
 from storage.inference.collections import find_collection
@@ -74,7 +74,7 @@ def _show(*arguments: str | Path) -> None:
     except VisionflowsError as error:
         print_problem(str(error))
         sys.exit(1)
-    if status:
+    if status not in (None, 0, PARTLY_FAILED):
         sys.exit(status)
 
 

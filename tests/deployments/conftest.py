@@ -23,7 +23,7 @@ class Finished:
     errors: str
 
     def json(self) -> Any:
-        assert self.status == 0, self.errors
+        assert self.status in (0, 3), self.errors
         return json.loads(self.output)
 
     def is_one_sentence(self) -> bool:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.output.terminal import print_plain
+from deployments.cli.output.terminal import print_json, print_plain, print_problem
+from deployments.cli.run.here import exit_where_items_failed
 from deployments.server.environment import named_server, prepare_prefect_environment
 from deployments.server.processes import (
     HOST,
@@ -167,7 +168,9 @@ def trigger(
         bool, typer.Option("--detach", help="Start it and come back; print the id of the run.")
     ] = False,
 ) -> None:
-    """Start a deployed flow on a worker of the stack, and follow it. Ctrl-C cancels the run.
+    """Start a deployed flow on a worker of the stack, and print what it returns as JSON.
+
+    Ctrl-C cancels the run.
 
     For example:
 
@@ -183,10 +186,14 @@ def trigger(
         if detach:
             print_plain(str(run_id))
             return
-        outcome = follow_remote_run(client, open_database(settings), flow, run_id, flow)
+        database = open_database(settings)
+        outcome = follow_remote_run(client, database, flow, run_id, flow)
+    if outcome.result is not None:
+        print_json(outcome.result)
     if outcome.error is not None:
         raise VisionflowsError(outcome.error)
-    print_plain(f"{flow} is completed. Its run is {run_id}.")
+    print_problem(f"{flow} is completed. Its run is {run_id}.")
+    exit_where_items_failed(database, outcome.result)
 
 
 def _up(settings: Settings) -> None:

@@ -75,7 +75,7 @@ def run_flow(
         ConfigurationError: no server is named and the stack is not running.
         InvalidInputError: a parameter is unknown or has a bad value.
         VisionflowsError: the run failed. What it has returned all the same is shown before.
-        typer.Exit: the run was cancelled.
+        typer.Exit: the run was cancelled, or its job is completed with errors.
     """
     from deployments.cli.output.jobs import print_at_work
 
@@ -93,6 +93,32 @@ def run_flow(
         show(result)
     if outcome.error is not None:
         raise VisionflowsError(outcome.error)
+    exit_where_items_failed(database, result)
+
+
+def exit_where_items_failed(database: Database, result: object) -> None:
+    """End with the exit status of a job that is completed with errors, if one of a run's is.
+
+    Raises:
+        typer.Exit: a job that the run has done is.
+    """
+    from storage.database.tables.jobs import JobStatus
+    from storage.jobs.records import find_job
+
+    for job_id in _jobs_of(result):
+        if find_job(database, job_id).status is JobStatus.COMPLETED_WITH_ERRORS:
+            raise typer.Exit(PARTLY_FAILED)
+
+
+def _jobs_of(result: object) -> Iterator[UUID]:
+    """The jobs that a run has done, by what it returned: one, or one for each of many subjects."""
+    if isinstance(result, list):
+        for one in result:
+            yield from _jobs_of(one)
+    elif isinstance(result, dict):
+        yield from _jobs_of(result.get("releases"))
+        if result.get("job_id") and not result.get("already_running"):
+            yield UUID(str(result["job_id"]))
 
 
 def run_each(
@@ -108,7 +134,7 @@ def run_each(
 
     Raises:
         VisionflowsError: the only input failed.
-        typer.Exit: a run was cancelled, or one of several failed.
+        typer.Exit: a run was cancelled, or has errors, or one of several failed.
     """
     inputs = list(dict.fromkeys(inputs))
     if len(inputs) == 1:
@@ -116,6 +142,7 @@ def run_each(
         return
     documents: list[object] = []
     failures: dict[str, str] = {}
+    with_errors: set[str] = set()
 
     def deliver(document: object) -> None:
         documents.extend(document if isinstance(document, list) else [document])
@@ -126,14 +153,19 @@ def run_each(
         except (VisionflowsError, OSError) as error:
             failures[name] = str(error)
             documents.append({"input": name, "error": str(error)})
+        except typer.Exit as left:
+            if left.exit_code != PARTLY_FAILED:
+                raise
+            with_errors.add(name)
     if json_output:
         print_json(documents)
     else:
         for name in inputs:
-            print_plain(f"{name}: {'failed' if name in failures else 'done'}")
+            done = "done, with errors" if name in with_errors else "done"
+            print_plain(f"{name}: {'failed' if name in failures else done}")
     for name, reason in failures.items():
         print_problem(f"Error: {name}: {reason}")
-    if failures:
+    if failures or with_errors:
         raise typer.Exit(FAILED if len(failures) == len(inputs) else PARTLY_FAILED)
 
 
