@@ -20,6 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from storage.errors import ImageError, ImageErrorCode
+from tasks.images.deep_samples import (
+    SampleScale,
+    declared_bits,
+    is_deep,
+    scale_deep,
+)
 from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 from tasks.images.jpeg import NotForStrictDecoderError, decode_jpeg, is_jpeg
 
@@ -80,11 +86,14 @@ class DecodedImage:
         stored: pixels of a JPEG as stored, (height, width) grey or (height, width, 4) with R, G, B
             and 255, of type uint8; valid until this thread decodes its next image.
         picture: any other image, loaded, with its EXIF orientation already applied.
+        scale: how samples of more than eight bits became those of `picture`; None where they had
+            no more, or their decoder knows no more.
     """
 
     facts: ImageFacts
     stored: NDArray[np.uint8] | None
     picture: Image.Image | None
+    scale: SampleScale | None = None
 
     @property
     def pixel_orientation(self) -> int:
@@ -101,8 +110,7 @@ class DecodedImage:
     def read_rows(self, first: int, last: int) -> NDArray[np.uint8]:
         """Give rows first..last-1 as 8-bit grey (rows, columns) or colour (rows, columns, 3 or 4).
 
-        Channels are R, G, B and, in a decoded JPEG, 255. Of 16-bit grey the upper eight bits are
-        taken, as OpenCV does and as Pillow does with 16-bit colour.
+        Channels are R, G, B and, in a decoded JPEG, 255.
 
         Raises:
             ImageError: UNSUPPORTED when Pillow cannot convert this mode to RGB.
@@ -112,9 +120,6 @@ class DecodedImage:
         assert self.picture is not None
         with _decoder_errors("converting to RGB"):
             rows = self.picture.crop((0, first, self.picture.width, last))
-            if rows.mode.startswith("I;16"):
-                # Pillow clips to 255, which turns nearly every such picture white.
-                return (np.asarray(rows) >> 8).astype(np.uint8)
             return np.asarray(rows if rows.mode == "L" else rows.convert("RGB"))
 
     def to_grey_picture(self) -> Image.Image:
@@ -160,14 +165,21 @@ class OpenedImage:
                 with contextlib.suppress(NotForStrictDecoderError):
                     stored = decode_jpeg(self._content, picture.size)
                     return DecodedImage(self.facts, stored, None)
+            # Asked before loading, as Pillow forgets some of it.
+            deep = is_deep(picture, self._content)
+            declared = declared_bits(picture, self._content) if deep else ()
             picture.load()
+            levels: Image.Image = picture
+            scale = None
+            if deep:
+                levels, scale = scale_deep(picture, self._content, declared)
             # Pillow itself turns a TIFF while loading and then forgets its orientation, so it is
             # asked again here; `ImageOps.exif_transpose` does the same, but copies needlessly.
-            displayed = transpose_by_exif(picture, _orientation_of(picture))
+            displayed = transpose_by_exif(levels, _orientation_of(picture))
             # Icons tell their true size only now.
             self._limits.check_pixels(*displayed.size)
             facts = replace(self.facts, width=displayed.width, height=displayed.height)
-            return DecodedImage(facts, None, displayed)
+            return DecodedImage(facts, None, displayed, scale)
 
 
 def is_png(content: bytes) -> bool:

@@ -67,6 +67,7 @@ class SessionProblemCode(StrEnum):
     METADATA_UNREADABLE = "metadata_unreadable"
     METADATA_MISSING = "metadata_missing"
     METADATA_HIDDEN_IN_PIXELS = "metadata_hidden_in_pixels"
+    METADATA_PROMPT_MISSING = "metadata_prompt_missing"
     METADATA_DIFFERS = "metadata_differs"
     # A fault of this program; the statistics are those that were known before it.
     UNEXPECTED_ERROR = "unexpected_error"

@@ -12,7 +12,7 @@ from tasks.reports.problem_log import Problem
 from tasks.sessions.problems import SessionProblemCode
 
 # Raised when the same folder would give other statistics than before: stored rows are then stale.
-STATS_VERSION = 1
+STATS_VERSION = 2
 
 # Seeds are unsigned 64-bit numbers (ComfyUI draws from all of them); -1 asks for a random one.
 # A signed 64-bit column cannot hold the upper half: NUMERIC(20, 0), decimal128(20, 0) in Parquet.

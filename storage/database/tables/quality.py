@@ -49,7 +49,7 @@ class ImageQualityMetrics(SQLModel, table=True):
         green_avg: mean of G / 255.
         blue_avg: mean of B / 255.
         perceptual_hash: `str(imagehash.phash(ImageOps.exif_transpose(Image.open(path))))`, bit
-            for bit.
+            for bit; of deeper samples that of the 8-bit picture.
         difference_hash: a second hash of other make; confirms duplicates in projects of 100,000
             images and more.
         low_information: the picture is flat (black, white, one pixel): its hashes mean nothing.
@@ -64,6 +64,11 @@ class ImageQualityMetrics(SQLModel, table=True):
         entropy: of the grey histogram in bits, 0 to 8.
         mode: Pillow's name of the stored pixel layout.
         exif_orientation: 1 to 8, as the file says.
+        sample_rule: what decided how samples of more than 8 bits were scaled to 8:
+            `declared_bits` or `values`, see [quality-metrics.md](quality-metrics.md); null where
+            nothing was scaled.
+        sample_low: the sample that became level 0; null where nothing was scaled.
+        sample_high: the sample that became level 255; likewise.
         error_code: why it could not be measured, as a word.
         error_message: and as a sentence; at most 500 characters.
         metrics_version: of the formulas: a new one makes the row stale, and the next run
@@ -119,6 +124,9 @@ class ImageQualityMetrics(SQLModel, table=True):
     entropy: float | None = _measure()
     mode: str | None = Field(default=None, sa_type=Text)
     exif_orientation: int | None = Field(default=None, sa_type=SmallInteger)
+    sample_rule: str | None = Field(default=None, sa_type=Text)
+    sample_low: float | None = _measure()
+    sample_high: float | None = _measure()
     error_code: str | None = Field(default=None, sa_type=Text)
     error_message: str | None = Field(default=None, sa_type=Text)
     metrics_version: int = Field(sa_type=Integer)

@@ -1,10 +1,10 @@
 """All measurements of one image, from one decode.
 
 Colour metrics are over 8-bit R, G and B as Pillow's `convert("RGB")` gives them: transparency is
-dropped, palettes and CMYK are resolved, 32-bit and floating-point grey is clipped to 0..255 (Pillow
-does not scale). 16-bit grey is divided by 256, where Pillow would clip it. Grey is OpenCV's 8-bit
-grey of these values, (9798 R + 19235 G + 3735 B + 2^14) / 2^15 rounded down. The hash alone uses
-Pillow's grey of the image as stored, because its reference does.
+dropped, palettes and CMYK are resolved, and deeper samples are scaled to 8 bits first by the rule
+of `tasks.images.deep_samples`. Grey is OpenCV's 8-bit grey of these values, (9798 R + 19235 G +
+3735 B + 2^14) / 2^15 rounded down. The hash alone uses Pillow's grey of the 8-bit image, because
+its reference does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tasks.quality.pixels.perceptual_hash import (
 )
 from tasks.quality.pixels.strip_sums import PixelSums, ReducedGrey, focus_factor, sum_pixels
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 """Raised whenever a formula here changes, which makes stored rows stale."""
 
 DEFAULT_SHARPNESS_REFERENCE = 500.0
@@ -78,6 +78,9 @@ class ImageMeasurement:
     format: str
     mode: str
     exif_orientation: int
+    sample_rule: str | None
+    sample_low: float | None
+    sample_high: float | None
     file_size: int
 
 
@@ -151,6 +154,7 @@ def _assemble(
     image: DecodedImage, sums: PixelSums, hashes: ImageHashes, file_size: int
 ) -> ImageMeasurement:
     pixels, values = sums.pixels, 3 * sums.pixels
+    scale = image.scale
     variance = _variance(sums.laplacian_sum, sums.laplacian_square_sum, pixels)
     red, green, blue = sums.channel_sums
     deviation = math.sqrt(_variance(red + green + blue, sums.square_sum, values))
@@ -179,6 +183,9 @@ def _assemble(
         format=image.facts.format,
         mode=image.facts.mode,
         exif_orientation=image.facts.exif_orientation,
+        sample_rule=None if scale is None else str(scale.rule),
+        sample_low=None if scale is None else scale.low,
+        sample_high=None if scale is None else scale.high,
         file_size=file_size,
     )
 

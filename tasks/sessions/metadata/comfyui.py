@@ -1,43 +1,65 @@
 """The graph of nodes that ComfyUI writes into images.
 
-Any node can stand anywhere in such a graph, so what "the prompt" is can only be told by following
+Any node can stand anywhere in such a graph, so how an image was made can only be told by following
 links upwards from the sampler that drew first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-Node = Mapping[str, Any]
+from tasks.sessions.metadata.comfyui_prompts import (
+    LinkedText,
+    Node,
+    Side,
+    is_both,
+    linked,
+    linked_text,
+)
 
 MOST_NODES = 10_000
-_LONGEST_JOINED = 200_000
 
-_SAMPLER_LINKS = ("latent_image", "latent", "samples", "positive", "guider")
-_MODEL_KEYS = ("ckpt_name", "unet_name", "model_name", "gguf_name")
-_TEXT_KEYS = ("text", "text_g", "text_l", "clip_l", "t5xxl", "prompt", "string", "value")
+_LATENT_LINKS = ("latent_image", "latent", "samples")
+_SAMPLER_LINKS = (*_LATENT_LINKS, "positive", "conditioning", "guider")
+_MODEL_KEYS = ("ckpt_name", "base_ckpt_name", "unet_name", "model_name", "gguf_name", "model")
+_SIZE_KEYS = (("width", "height"), ("empty_latent_width", "empty_latent_height"))
 _SEED_KEYS = ("seed", "noise_seed")
 # Links that lead from a sampler to the nodes that hold its settings, in the newer node sets.
 _SETTING_LINKS = ("noise", "guider", "sampler", "sigmas", "seed", "noise_seed", "steps", "cfg")
 
 
-def read_prompt_graph(graph: Mapping[str, Any]) -> dict[str, object] | None:
+@dataclass(frozen=True, slots=True)
+class PromptGraph:
+    """How a graph drew.
+
+    Attributes:
+        values: `prompt`, `negative_prompt`, `model`, `seed`, `steps`, `cfg`, `sampler_name`,
+            `width`, `height`, each of any type or None; empty where no sampler is known.
+        problems: sentences about prompts that are missing.
+    """
+
+    values: Mapping[str, object]
+    problems: tuple[str, ...]
+
+
+def read_prompt_graph(graph: Mapping[str, Any]) -> PromptGraph | None:
     """Tell how the first sampler of a graph was set.
 
     The first sampler is one with no other sampler above it, and of several that with the smallest
-    number.
+    number. A text that would be both prompts is told as the prompt alone.
 
     Args:
         graph: nodes by number, each with `class_type` and `inputs`; a link to another node is a
-            list of its number and of its output.
+            list of its number and of the number of its output.
 
     Returns:
-        `prompt`, `negative_prompt`, `model`, `seed`, `steps`, `cfg`, `sampler_name`, `width`,
-        `height`, each of any type or None; None where the graph has no sampler.
+        None where this is no such graph.
     """
     if len(graph) > MOST_NODES:
-        return None
+        return PromptGraph({}, (f"the graph has {len(graph)} nodes, more than {MOST_NODES}",))
     nodes = {
         str(key): node
         for key, node in graph.items()
@@ -45,17 +67,17 @@ def read_prompt_graph(graph: Mapping[str, Any]) -> dict[str, object] | None:
     }
     sampler = _first_sampler(nodes)
     if sampler is None:
-        return None
+        has_kinds = any(isinstance(node.get("class_type"), str) for node in nodes.values())
+        return PromptGraph({}, ("the graph has no sampler that is known",)) if has_kinds else None
     inputs = nodes[sampler]["inputs"]
-    guider = _linked(nodes, inputs.get("guider"))
-    around = nodes[guider]["inputs"] if guider else inputs
-    positive = around.get("positive", around.get("conditioning"))
-    model = around.get("model", inputs.get("model"))
-    width, height = _size(nodes, inputs)
-    return {
-        "prompt": _texts(nodes, positive),
-        "negative_prompt": _texts(nodes, around.get("negative")),
-        "model": _first_value(nodes, model, _MODEL_KEYS),
+    guider = linked(nodes, inputs.get("guider"))
+    around = nodes[guider[0]]["inputs"] if guider else inputs
+    both = [value for name, value in inputs.items() if is_both(name)]
+    width, height = _size(nodes, [*(inputs.get(name) for name in _LATENT_LINKS), *both])
+    values = {
+        "model": _model(
+            nodes, [around.get("model", around.get("unet", inputs.get("model"))), *both]
+        ),
         "seed": _setting(nodes, sampler, _SEED_KEYS),
         "steps": _setting(nodes, sampler, ("steps",)),
         "cfg": _setting(nodes, sampler, ("cfg",)),
@@ -63,76 +85,88 @@ def read_prompt_graph(graph: Mapping[str, Any]) -> dict[str, object] | None:
         "width": width,
         "height": height,
     }
+    prompt, negative, problems = _prompts(nodes, sampler, around)
+    return PromptGraph(values | {"prompt": prompt, "negative_prompt": negative}, problems)
+
+
+def _prompts(
+    nodes: Mapping[str, Node], sampler: str, inputs: Mapping[str, Any]
+) -> tuple[str | None, str | None, tuple[str, ...]]:
+    """Find both prompts, and what is to be said of them."""
+    where = f"the sampler {sampler} ({nodes[sampler].get('class_type')})"
+    prompt, negative = (linked_text(nodes, inputs, side) for side in Side)
+    problems = []
+    if not prompt.is_known:
+        problems.append(f"no text leads to the prompt of {where}{_ends(prompt)}")
+    # Many samplers take no negative prompt, or get one without a text in it.
+    if negative.ends and not negative.is_known:
+        problems.append(f"no text leads to the negative prompt of {where}{_ends(negative)}")
+    # A blank prompt is one, too.
+    wanted = prompt.text or ("" if prompt.is_known else None)
+    unwanted = negative.text
+    if unwanted is not None and unwanted == prompt.text:
+        problems.append(f"one text is both prompts of {where}: it is told as the prompt alone")
+        unwanted = None
+    return wanted, unwanted, tuple(problems)
+
+
+def _ends(found: LinkedText) -> str:
+    return f"; the links end at {', '.join(found.ends)}" if found.ends else ""
 
 
 def _first_sampler(nodes: Mapping[str, Node]) -> str | None:
     samplers = sorted((key for key in nodes if _is_sampler(nodes[key])), key=_order)
-    for key in samplers:
-        above = _upwards(nodes, nodes[key]["inputs"].values())
-        if not any(_is_sampler(nodes[other]) for other in above if other != key):
-            return key
-    return samplers[0] if samplers else None
+    users = defaultdict(list)
+    for key, node in nodes.items():
+        for value in node["inputs"].values():
+            found = linked(nodes, value)
+            if found is not None:
+                users[found[0]].append(key)
+    below: set[str] = set()
+    waiting = list(samplers)
+    while waiting:
+        new = set(users.pop(waiting.pop(), ())) - below
+        below |= new
+        waiting += new
+    return next((key for key in samplers if key not in below), samplers[0] if samplers else None)
 
 
 def _is_sampler(node: Node) -> bool:
     inputs = node["inputs"]
     has_settings = any(key in inputs for key in (*_SEED_KEYS, "noise"))
-    return has_settings and any(_is_link(inputs.get(key)) for key in _SAMPLER_LINKS)
+    return has_settings and any(
+        isinstance(value, list) and (name in _SAMPLER_LINKS or is_both(name))
+        for name, value in inputs.items()
+    )
 
 
 def _order(key: str) -> tuple[int, str]:
     return (int(key) if key.isascii() and key.isdigit() and len(key) < 10 else 10**9, key)
 
 
-def _is_link(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int)
-
-
-def _linked(nodes: Mapping[str, Node], value: object) -> str | None:
-    """Return the node that a link leads to."""
-    if not isinstance(value, list) or not _is_link(value):
-        return None
-    key = str(value[0])
-    return key if key in nodes else None
-
-
-def _upwards(nodes: Mapping[str, Node], starts: Any) -> Iterator[str]:  # noqa: ANN401
+def _upwards(nodes: Mapping[str, Node], starts: Iterable[object]) -> Iterator[str]:
     """Yield the nodes above some inputs, nearest first, each once."""
-    waiting = [key for key in (_linked(nodes, value) for value in starts) if key]
+    waiting = [found[0] for found in (linked(nodes, value) for value in starts) if found]
     seen = set(waiting)
     while waiting:
         below: list[str] = []
         for key in waiting:
             yield key
             for value in nodes[key]["inputs"].values():
-                other = _linked(nodes, value)
-                if other is not None and other not in seen:
-                    seen.add(other)
-                    below.append(other)
+                other = linked(nodes, value)
+                if other is not None and other[0] not in seen:
+                    seen.add(other[0])
+                    below.append(other[0])
         waiting = below
 
 
-def _texts(nodes: Mapping[str, Node], link: object) -> str | None:
-    """Join the texts of the encoders above a link; several are joined by line ends."""
-    texts: list[str] = []
-    length = 0
-    for key in _upwards(nodes, [link]):
-        inputs = nodes[key]["inputs"]
-        for name in _TEXT_KEYS:
-            text = inputs.get(name)
-            # Models and samplers above a prompt's encoder have no texts under these names.
-            if isinstance(text, str) and text.strip() and text.strip() not in texts:
-                texts.append(text.strip())
-                length += len(text)
-        if length > _LONGEST_JOINED:
-            break
-    return "\n".join(texts) or None
-
-
-def _first_value(nodes: Mapping[str, Node], link: object, names: tuple[str, ...]) -> object:
-    for key in _upwards(nodes, [link]):
-        for name in names:
+def _model(nodes: Mapping[str, Node], links: Iterable[object]) -> object:
+    for key in _upwards(nodes, links):
+        for name in _MODEL_KEYS:
             value = nodes[key]["inputs"].get(name)
+            # Some nodes have more than the name there.
+            if isinstance(value, Mapping):
+                value = value.get("content", value.get("name"))
             if isinstance(value, str):
                 return value
     return None
@@ -145,22 +179,21 @@ def _setting(nodes: Mapping[str, Node], sampler: str, names: tuple[str, ...]) ->
         inputs = nodes[waiting.pop(0)]["inputs"]
         for name in (*names, "value") if len(seen) > 1 else names:
             value = inputs.get(name)
-            if value is not None and not _is_link(value):
+            if value is not None and not isinstance(value, list):
                 return value
         for link in (*names, *_SETTING_LINKS):
-            key = _linked(nodes, inputs.get(link))
-            if key is not None and key not in seen:
-                seen.add(key)
-                waiting.append(key)
+            found = linked(nodes, inputs.get(link))
+            if found is not None and found[0] not in seen:
+                seen.add(found[0])
+                waiting.append(found[0])
     return None
 
 
-def _size(nodes: Mapping[str, Node], inputs: Mapping[str, Any]) -> tuple[object, object]:
+def _size(nodes: Mapping[str, Node], links: Iterable[object]) -> tuple[object, object]:
     """Take the size of the empty image that the sampler starts from."""
-    starts = [inputs.get(name) for name in ("latent_image", "latent", "samples")]
-    for key in _upwards(nodes, starts):
-        found = nodes[key]["inputs"]
-        width, height = found.get("width"), found.get("height")
-        if isinstance(width, int) and isinstance(height, int):
-            return width, height
+    for key in _upwards(nodes, links):
+        for names in _SIZE_KEYS:
+            width, height = (nodes[key]["inputs"].get(name) for name in names)
+            if isinstance(width, int) and isinstance(height, int):
+                return width, height
     return None, None

@@ -14,8 +14,11 @@ from tasks.reports.problem_log import ProblemLog
 from tasks.sessions.json_values import LONGEST_NAME, LONGEST_TEXT, JsonObject
 from tasks.sessions.metadata.automatic1111 import parse_parameters
 from tasks.sessions.metadata.comfyui import read_prompt_graph
+from tasks.sessions.metadata.invokeai_workflow import values_of_one_node, workflow_as_graph
 from tasks.sessions.metadata.model_names import split_model_name
+from tasks.sessions.problems import SessionProblemCode
 
+_NO_PROMPT = SessionProblemCode.METADATA_PROMPT_MISSING
 _SIZE = re.compile(r"\s*\(?\s*([0-9]{1,9})\s*[x×,]\s*([0-9]{1,9})\s*\)?\s*")
 _NOVELAI_SOURCE = re.compile(r"(.*\S)\s+([0-9A-F]{8})")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
@@ -52,11 +55,17 @@ class GenerationMetadata:
 def generation_metadata(
     texts: Mapping[str, str], place: str, log: ProblemLog
 ) -> GenerationMetadata | None:
-    """Read what the texts of a known generator tell; None where none left any."""
+    """Read what the texts of a known generator tell; None where none left any.
+
+    The log is of this image alone; it gets an entry where a generator is known, but no prompt.
+    """
     readers = (_invokeai, _novelai, _parameters, _comment, _comfyui)
     for reader in readers:
         found = reader(texts, place, log)
         if found is not None:
+            # Of a graph its reader has said it, and why.
+            if found.prompt is None and _NO_PROMPT not in log:
+                log.add(_NO_PROMPT, f"{found.generator}: no prompt is told", place=place)
             return found
     return None
 
@@ -104,15 +113,17 @@ def _parameters(texts: Mapping[str, str], place: str, log: ProblemLog) -> Genera
         return None
     values = JsonObject(fields.values, place, log)
     width, height = _size(values.text("Size"))
-    model, model_hash = split_model_name(values.name("Model"))
+    model, model_hash = split_model_name(values.name("Model", "Base Model"))
+    is_fooocus = str(values.values.get("Version")).startswith("Fooocus")
+    generator = Generator.FOOOCUS if is_fooocus else Generator.AUTOMATIC1111
     names = {"seed": "Seed", "steps": "Steps", "cfg_scale": "CFG scale", "sampler": "Sampler"}
     elsewhere = dict.fromkeys(("prompt", "negative_prompt", "width", "height"), "")
     return replace(
-        _told(Generator.AUTOMATIC1111, values, **names, **elsewhere),
+        _told(generator, values, **names, **elsewhere),
         prompt=values.cut(fields.prompt, "prompt", LONGEST_TEXT),
         negative_prompt=values.cut(fields.negative_prompt, "negative_prompt", LONGEST_TEXT),
         sd_model=model,
-        sd_model_hash=values.name("Model hash") or model_hash,
+        sd_model_hash=values.name("Model hash", "Base Model Hash") or model_hash,
         width=width,
         height=height,
     )
@@ -170,6 +181,10 @@ def _invokeai(texts: Mapping[str, str], place: str, log: ProblemLog) -> Generati
         return _invokeai_2(JsonObject(_json(texts["sd-metadata"]), place, log))
     if "Dream" in texts:
         return _invokeai_1(texts["Dream"], place, log)
+    workflow = _json(texts.get("invokeai_workflow", ""))
+    if isinstance(workflow, dict):
+        graph = workflow_as_graph(workflow)
+        return _graph(Generator.INVOKEAI, graph, place, log, values_of_one_node(graph))
     return None
 
 
@@ -215,11 +230,24 @@ def _comfyui(texts: Mapping[str, str], place: str, log: ProblemLog) -> Generatio
         if not text and texts.get(name, "")[:7].lower() == "prompt:":
             text = texts[name][7:]
     graph = _json(text)
-    facts = read_prompt_graph(graph) if isinstance(graph, dict) else None
-    if facts is None:
+    return _graph(Generator.COMFYUI, graph, place, log) if isinstance(graph, dict) else None
+
+
+def _graph(
+    generator: Generator,
+    graph: Mapping[str, object],
+    place: str,
+    log: ProblemLog,
+    without_sampler: Mapping[str, object] | None = None,
+) -> GenerationMetadata | None:
+    """Read a graph, or what it tells without a sampler."""
+    found = read_prompt_graph(graph)
+    if found is None:
         return None
-    values = JsonObject(facts, place, log)
-    return _told(Generator.COMFYUI, values, model="model", cfg_scale="cfg", sampler="sampler_name")
+    for problem in found.problems:
+        log.add(_NO_PROMPT, f"{generator}: {problem}", place=place)
+    values = JsonObject(found.values or without_sampler, place, log)
+    return _told(generator, values, model="model", cfg_scale="cfg", sampler="sampler_name")
 
 
 def with_size(

@@ -34,6 +34,7 @@ WANTED_TEXTS = frozenset(
         "Dream",
         "sd-metadata",
         "invokeai_metadata",
+        "invokeai_workflow",
         "fooocus_scheme",
     ]
 )

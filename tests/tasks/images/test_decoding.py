@@ -17,6 +17,7 @@ from tasks.images.decoding import HEIF_IS_SUPPORTED, decode_image, read_image_fa
 from tasks.images.files import ImageLimits, read_image_file
 from tests.image_files import DAMAGED_BUT_SHOWN_BY_PILLOW, IMAGE_FILES, name_of
 from tests.places import DATA
+from tests.tasks.images.deep_files import eight_bit_picture
 
 # pytest shows what our filters at import silence: Pillow's remarks on odd metadata.
 pytestmark = [
@@ -51,10 +52,7 @@ def reference_of(path: Path) -> Image.Image | None:
         try:
             picture = ImageOps.exif_transpose(Image.open(path))
             picture.convert("L")
-            if picture.mode.startswith("I;16"):
-                upper = (np.asarray(picture).astype(np.int64) // 256).astype(np.uint8)
-                return Image.fromarray(upper).convert("RGB")
-            return picture.convert("RGB")
+            return eight_bit_picture(path, picture).convert("RGB")
         except Exception:
             return None
 

@@ -30,6 +30,7 @@ from tasks.quality.pixels.measurements import (
 )
 from tests.image_files import DAMAGED_BUT_SHOWN_BY_PILLOW, IMAGE_FILES, name_of
 from tests.places import DATA, ROOT
+from tests.tasks.images.deep_files import eight_bit_picture
 from tests.tasks.quality.pixels.both_ways import in_both_ways
 
 pytestmark = [
@@ -112,7 +113,7 @@ def encoded(rgb: np.ndarray, kind: str = "PNG", **options) -> bytes:
 def picture_of(path: Path) -> Image.Image | None:
     """The displayed picture as Pillow and its reference hash see it; None where there is none."""
     try:
-        picture = ImageOps.exif_transpose(Image.open(path))
+        picture = eight_bit_picture(path, ImageOps.exif_transpose(Image.open(path)))
         picture.convert("L")  # what the hash needs; impossible for one mode, LAB
     except Exception:
         return None
@@ -126,9 +127,6 @@ def reason_of_refusal(path: Path) -> str:
 
 
 def rgb_of(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I;16"):
-        upper = np.asarray(picture).astype(np.int64) // 256
-        return np.dstack([upper] * 3).astype(np.uint8)
     return np.asarray(picture.convert("RGB"))
 
 

@@ -251,6 +251,37 @@ def test_the_newer_sampler_nodes_of_comfyui_and_exif_of_webp():
     assert (found.width, found.height) == (1024, 512)
 
 
+def test_fooocus_with_the_scheme_of_automatic1111():
+    text = (
+        "a boat\nNegative prompt: ugly\nSteps: 20, Sampler: DPM++ 2M SDE Karras, Seed: 11, "
+        'Size: 64x96, CFG scale: 7.5, ADM Guidance: "(1.5, 0.8, 0.3)", Base Model: juggernautXL, '
+        "Base Model Hash: aa, Version: Fooocus v2.5.5"
+    )
+    for texts in ({"parameters": text, "fooocus_scheme": "a1111"}, {"UserComment": text}):
+        found, _ = read(**texts)
+        assert found.generator is Generator.FOOOCUS
+        assert (found.sd_model, found.sd_model_hash) == ("juggernautXL", "aa")
+        assert (found.prompt, found.negative_prompt) == ("a boat", "ugly")
+        assert (found.seed, found.steps, found.cfg_scale) == (11, 20, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("texts", "generator"),
+    [
+        ({"parameters": '{"sui_image_params": {"seed": 5}}'}, Generator.SWARMUI),
+        ({"parameters": '{"base_model": "m", "seed": 5}'}, Generator.FOOOCUS),
+        ({"invokeai_metadata": '{"seed": 5}'}, Generator.INVOKEAI),
+        ({"Software": "NovelAI", "Comment": '{"seed": 5}'}, Generator.NOVELAI),
+    ],
+)
+def test_a_generator_without_a_prompt_is_said(texts, generator):
+    found, problems = read(**texts)
+    assert (found.generator, found.seed, found.prompt) == (generator, 5, None)
+    assert [(problem.code, problem.reason) for problem in problems] == [
+        ("metadata_prompt_missing", f"{generator}: no prompt is told")
+    ]
+
+
 def test_a_text_of_a_web_interface_goes_before_a_graph():
     graph = {"1": {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["2", 0]}}}
     found, _ = read(parameters="cat\nSteps: 5, Seed: 7, Size: 8x8", prompt=json.dumps(graph))
@@ -267,7 +298,7 @@ def test_the_sampler_that_drew_first_tells_whatever_its_number():
         "4": {"inputs": {"text": "a cat"}},
         "7": {"inputs": {"width": 64, "height": 32}},
     }
-    found = read_prompt_graph(graph)
+    found = read_prompt_graph(graph).values
     assert (found["seed"], found["prompt"]) == (22, "a cat")
     assert (found["width"], found["height"]) == (64, 32)
 
@@ -277,7 +308,7 @@ def test_a_graph_in_a_circle_ends():
         "1": {"inputs": {"seed": 4, "latent_image": ["2", 0], "positive": ["2", 0]}},
         "2": {"inputs": {"samples": ["1", 0], "noise_seed": 5, "text": ["2", 0]}},
     }
-    assert read_prompt_graph(graph)["seed"] == 4
+    assert read_prompt_graph(graph).values["seed"] == 4
 
 
 @pytest.mark.parametrize(
