@@ -72,12 +72,15 @@ def at_instant(monkeypatch):
     """Calls a function right before or after the n-th call of a step; once."""
     from tasks.inference.runs import steps
 
+    reached = []
+
     def arrange(name, number, after, change):
         original, calls = getattr(steps, name), []
 
         def disturbed(*arguments, **parameters):
             calls.append(1)
             is_now = len(calls) == number
+            reached.extend(calls[:is_now])
             if is_now and not after:
                 change()
             result = original(*arguments, **parameters)
@@ -87,7 +90,8 @@ def at_instant(monkeypatch):
 
         monkeypatch.setattr(steps, name, disturbed)
 
-    return arrange
+    yield arrange
+    assert reached, "the instant has come"
 
 
 def change_pictures(chance, pictures):
