@@ -13,6 +13,7 @@ from flows.running.progress import Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import InferenceError
+from storage.jobs.stopping import raise_if_stop_was_asked
 from storage.settings import get_settings
 from tasks.inference.collection_steps import refresh_collection
 from tasks.inference.runs.order import RunOrder
@@ -71,7 +72,12 @@ def collection_inference(
         device=device,
     )
     if refresh:
-        refresh_collection(database, str(order.collection_id), workers=get_settings().workers)
+        refresh_collection(
+            database,
+            str(order.collection_id),
+            workers=get_settings().workers,
+            progress=lambda _done, _total: raise_if_stop_was_asked(),
+        )
     return run_as_job(
         JobKind.COLLECTION_INFERENCE,
         str(order.run_id),
