@@ -14,6 +14,7 @@ from flows.running.job import flow_run_id
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
+from storage.jobs.stopping import stop_was_asked
 from storage.releases import (
     ReleaseRecord,
     find_release,
@@ -94,7 +95,7 @@ def build_releases(
     open_builds: dict[PrefectFuture[BuildReport], ReleaseRecord] = {}
     reports: list[BuildReport] = []
     while waiting or open_builds:
-        if any(report.outcome is BuildOutcome.CANCELLED for report in reports):
+        if stop_was_asked() or any(one.outcome is BuildOutcome.CANCELLED for one in reports):
             reports += [BuildReport(one.id, one.name, BuildOutcome.NOT_STARTED) for one in waiting]
             waiting = []
         next_ones = waiting[: most_open - len(open_builds)]

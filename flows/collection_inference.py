@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from flows.running.progress import Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import InferenceError
+from storage.jobs.stopping import raise_if_stop_was_asked
 from storage.settings import get_settings
 from tasks.inference.collection_steps import refresh_collection
 from tasks.inference.runs.order import RunOrder
@@ -72,7 +72,12 @@ def collection_inference(
         device=device,
     )
     if refresh:
-        refresh_collection(database, str(order.collection_id), workers=get_settings().workers)
+        refresh_collection(
+            database,
+            str(order.collection_id),
+            workers=get_settings().workers,
+            progress=lambda _done, _total: raise_if_stop_was_asked(),
+        )
     return run_as_job(
         JobKind.COLLECTION_INFERENCE,
         str(order.run_id),
@@ -101,15 +106,9 @@ def _run(job: FlowJob, order: RunOrder) -> Outcome:
     """
     plan = plan_run(job.reference, order)
     # Where all is kept the weights may even be gone.
-    model_runtime = load_run_model(order) if plan.to_detect else None
-    try:
-        job.map(infer_chunk, plan.chunks, order=order)
-    except BaseException:
-        # Cancelled, or out of disk: what is done stays, and counts.
-        with suppress(Exception):
-            add_up_run(job.reference, order, model_runtime)
-        raise
-    totals = add_up_run(job.reference, order, model_runtime)
+    model_runtime = load_run_model(job.reference, order) if plan.to_detect else None
+    job.map(infer_chunk, plan.chunks, order=order)
+    totals = add_up_run(order)
     if totals.failed_count and not totals.processed_count:
         raise InferenceError(
             f"all {totals.failed_count} images failed; the first: {totals.first_error}"

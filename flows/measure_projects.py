@@ -9,6 +9,7 @@ from prefect.deployments import run_deployment
 from prefect.states import Completed
 
 from storage.database.connection import open_database
+from storage.jobs.stopping import raise_if_stop_was_asked
 from storage.projects.projects import list_projects
 from tasks.running.decorators import flow
 
@@ -33,6 +34,7 @@ def measure_projects() -> State[list[str]]:
 
 
 def _start(project_id: str) -> FlowRun:
+    raise_if_stop_was_asked()
     started = run_deployment(
         _QUALITY_METRICS, parameters={"project": project_id}, timeout=0, as_subflow=False
     )

@@ -231,4 +231,12 @@ def _replace_images(
     ).scalars()
     added = sum(written)
     execute(connection, "UPDATE collections SET updated_at = now() WHERE id = :id", **own)
+    # A run that is at work is summed up when it ends.
+    execute(
+        connection,
+        "SELECT store_run_totals(k.id) FROM runs k WHERE k.collection_id = :id AND NOT EXISTS "
+        "(SELECT 1 FROM jobs j WHERE j.kind = 'collection-inference' AND j.subject = k.id::text "
+        "AND j.status = 'processing') ORDER BY k.id",
+        **own,
+    )
     return CollectionChange(added, removed)

@@ -73,18 +73,6 @@ def list_images_to_do(
     return [ImageToDo(*row) for row in rows]
 
 
-def count_collection_images(connection: Connection, collection_id: UUID) -> int:
-    """How many images a collection has."""
-    return int(
-        execute(
-            connection,
-            "SELECT count(*) FROM collection_images WHERE collection_id = :id",
-            id=collection_id,
-        ).scalar()
-        or 0
-    )
-
-
 def load_run_images(
     connection: Connection, collection_id: UUID, image_ids: Sequence[UUID]
 ) -> dict[UUID, RunImage]:

@@ -12,20 +12,17 @@ from sqlalchemy import Connection
 
 from storage.database.connection import Database, execute
 from storage.database.names import id_beginning, only_one
-from storage.database.stored_values import storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import list_jobs
-
-_LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """A run as its row tells it, with the names of its collection and model.
 
-    `total` is of the last start, `live_count` of the last time the run added up. A run is
-    interrupted that looks active while nobody is at work on it.
+    While a run is at work, `live_count` and the like are those of its beginning. It is interrupted
+    if it looks active while nobody is at work on it.
     """
 
     id: UUID
@@ -59,7 +56,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """Sums over the rows of the whole collection."""
+    """Sums over the results of a run; `later` are images that its last start did not know yet."""
 
     total: int
     processed_count: int
@@ -68,6 +65,7 @@ class RunTotals:
     dead_count: int
     class_counts: dict[str, int]
     first_error: str | None
+    later: int
 
 
 _RUN = """
@@ -155,11 +153,10 @@ def begin_run(
     job: JobReference,
     run_id: UUID,
     *,
-    total: int,
     class_mapping: dict[str, str] | None,
     counted_classes: str,
 ) -> None:
-    """Store what a start of a run works on, while its job is being planned.
+    """Store what a start of a run counts, while its job is being planned.
 
     Results that were counted with other classes as live and dead count no more from here on: a
     start that ends early must not leave sums of both, nor files of one beside rows of the other.
@@ -167,11 +164,10 @@ def begin_run(
     with database.transaction() as connection:
         begun = execute(
             connection,
-            "UPDATE runs SET total = :total, class_mapping = :mapping, updated_at = now() "
+            "UPDATE runs SET class_mapping = :mapping, updated_at = now() "
             "WHERE id = :id AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id "
             "AND fencing_token = :token AND status IN ('pending', 'processing'))",
             id=run_id,
-            total=total,
             mapping=None if class_mapping is None else Jsonb(class_mapping),
             job_id=job.id,
             token=job.fencing_token,
@@ -187,71 +183,23 @@ def begin_run(
 
 
 def sum_up_run(connection: Connection, run_id: UUID) -> RunTotals:
-    """Sums over the results of all images that the collection of a run has now.
-
-    Those that are to be counted again, see `begin_run`, are none.
-    """
-    own = {"id": run_id}
-    counts = execute(
-        connection,
-        "SELECT count(*), count(r.image_id) FILTER (WHERE r.error_msg IS NULL), "
-        "count(r.error_msg), coalesce(sum(r.live_count), 0), coalesce(sum(r.dead_count), 0), "
-        "(array_agg(r.error_msg ORDER BY c.position) FILTER (WHERE r.error_msg IS NOT NULL))[1]"
-        f" {_RESULTS}",
-        **own,
-    ).one()
-    classes = execute(
-        connection,
-        f"SELECT e.key, sum(e.value::int) {_RESULTS_WITH_CLASSES} "
-        "GROUP BY e.key ORDER BY 2 DESC, 1",
-        **own,
-    )
-    by_class = {row[0]: int(row[1]) for row in classes}
-    total, good, failed, live, dead, first_error = counts
-    return RunTotals(total, good, failed, int(live), int(dead), by_class, first_error)
+    """Sums over the results of a run, as the database's function `run_totals` makes them."""
+    row = execute(connection, "SELECT * FROM run_totals(:id)", id=run_id).mappings().one()
+    classes = sorted(row["class_counts"].items(), key=lambda one: (-one[1], one[0]))
+    return RunTotals(**{**row, "class_counts": dict(classes)})
 
 
-_FROM_COLLECTION = (
-    "FROM runs k JOIN collection_images c ON c.collection_id = k.collection_id "
-    "{join} JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id "
-    "AND r.counted_classes <> '' "
-)
-_RESULTS = _FROM_COLLECTION.format(join="LEFT") + "WHERE k.id = :id"
-_RESULTS_WITH_CLASSES = (
-    _FROM_COLLECTION.format(join="")
-    + "CROSS JOIN LATERAL jsonb_each_text(r.class_counts) e WHERE k.id = :id"
-)
-
-
-def store_totals(
-    database: Database, job: JobReference, run_id: UUID, *, runtime: str | None
-) -> RunTotals:
-    """Store the sums over the whole collection in the row of a run.
+def store_runtime(database: Database, job: JobReference, run_id: UUID, runtime: str) -> None:
+    """Store in the row of a run what executes its model.
 
     Raises:
         JobTakenOverError: the job is not held by this run any more.
     """
     with database.transaction() as connection:
         lock_own_job(connection, job)
-        totals = sum_up_run(connection, run_id)
-        message = None
-        if totals.failed_count:
-            message = storable_text(
-                f"{totals.failed_count} of {totals.total} images failed; the first: "
-                f"{totals.first_error}",
-                longest=_LONGEST_MESSAGE,
-            )
         execute(
             connection,
-            "UPDATE runs SET total = :total, processed_count = :processed_count, "
-            "failed_count = :failed_count, live_mussel_count = :live_count, "
-            "dead_mussel_count = :dead_count, class_counts = :classes, error_msg = :message, "
-            "runtime = coalesce(CAST(:runtime AS text), runtime), "
-            "updated_at = now() WHERE id = :id",
+            "UPDATE runs SET runtime = :runtime, updated_at = now() WHERE id = :id",
             id=run_id,
-            **vars(totals),
-            classes=Jsonb(totals.class_counts),
-            message=message,
             runtime=runtime,
         )
-    return totals

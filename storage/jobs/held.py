@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
+from sqlalchemy import Connection
 
 from storage.database.connection import Database, driver_connection, execute
 from storage.database.stored_values import storable_json, storable_text
@@ -27,6 +28,7 @@ from storage.jobs.locks import (
     try_lock_subject,
 )
 from storage.jobs.records import JobRecord, list_jobs
+from storage.jobs.stopping import held_here, raise_if_stop_was_asked, stop_was_asked
 
 R = TypeVar("R")
 
@@ -37,14 +39,13 @@ _HEARTBEAT_SECONDS = 5.0
 _RECONNECT_SECONDS = 120.0
 _START_SECONDS = 30.0
 _CLOSE_SECONDS = 20.0
+_CLOSE_AT_ONCE_SECONDS = 2
 _LONGEST_MESSAGE = 500
-
-_held_here: dict[UUID, HeldJob] = {}
 
 
 def jobs_held_here() -> list[UUID]:
-    """The jobs that this very process is at work on, for its signal handler to cancel."""
-    return list(_held_here)
+    """The jobs that this very process is at work on."""
+    return list(held_here)
 
 
 def start_job(
@@ -63,7 +64,9 @@ def start_job(
 
     Raises:
         VisionflowsError: the subject stays locked without a job (another process hangs).
+        JobCancelledError: this process was told to stop by a signal.
     """
+    raise_if_stop_was_asked()
     deadline = time.monotonic() + _START_SECONDS
     while True:
         connection = connect_alone(database)
@@ -126,13 +129,17 @@ class HeldJob:
         self._database = database
         self._connection = connection
         self._stop = threading.Event()
+        self._was_told = False
         self._left = threading.Event()
         self._watcher = threading.Thread(
             target=self._watch, name=f"job {kind.value} {subject}", daemon=True
         )
 
     def __enter__(self) -> HeldJob:
-        _held_here[self.id] = self
+        held_here[self.id] = self
+        if stop_was_asked():
+            # The signal came after `start_job` had looked, and before anybody could find this.
+            self.stop()
         self._watcher.start()
         return self
 
@@ -146,8 +153,10 @@ class HeldJob:
             self._left.set()
             # A watcher that waits for a server which has vanished must not keep us here.
             self._watcher.join(_CLOSE_SECONDS)
-            if isinstance(error, JobCancelledError) or (
-                error is not None and not isinstance(error, Exception)
+            if (
+                self._was_told
+                or isinstance(error, JobCancelledError)
+                or (error is not None and not isinstance(error, Exception))
             ):
                 self._close(JobStatus.CANCELLED, None)
             elif error is not None:
@@ -156,13 +165,43 @@ class HeldJob:
             elif error is None:
                 self._close(JobStatus.FAILED, "the flow ended without finishing its job")
         finally:
-            _held_here.pop(self.id, None)
+            held_here.pop(self.id, None)
             self._connection.close()
 
     @property
     def should_stop(self) -> bool:
         """Whether the job was cancelled or taken over, as of the last second."""
         return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Have the job end as cancelled, as `cancel_job` does; for the process that holds it."""
+        self._was_told = True
+        self._stop.set()
+
+        def ask() -> None:
+            with self._database.transaction() as connection:
+                execute(
+                    connection,
+                    "UPDATE jobs SET cancel_requested = true, updated_at = now() WHERE id = :id "
+                    "AND fencing_token = :token AND status IN ('pending', 'processing')",
+                    id=self.id,
+                    token=self.reference.fencing_token,
+                )
+
+        try:
+            _patiently(ask)
+        except Exception as error:
+            # The end of the job says it, too; only its chunks at work do not see it now.
+            _log.warning("The cancellation of job %s could not be stored: %s", self.id, error)
+
+    def close_at_once(self) -> None:
+        """Close the job as cancelled, while its work is still going on: batches of it are lost.
+
+        Gives up after two seconds; the next start, or `cancel_job`, closes it then.
+        """
+        with self._database.transaction() as connection:
+            execute(connection, f"SET LOCAL lock_timeout = '{_CLOSE_AT_ONCE_SECONDS}s'")
+            self._write_end(connection, JobStatus.CANCELLED, None)
 
     def raise_if_stopped(self) -> None:
         """End the flow when its job was cancelled or taken over, as of this moment.
@@ -171,6 +210,8 @@ class HeldJob:
             JobCancelledError: somebody asked for the job to be cancelled.
             JobTakenOverError: another run has closed this job.
         """
+        if self._was_told:
+            raise JobCancelledError(f"Job {self.id} was cancelled.")
         with self._database.transaction() as connection:
             row = execute(
                 connection,
@@ -198,12 +239,15 @@ class HeldJob:
         with self._database.transaction() as connection:
             row = execute(
                 connection,
-                "UPDATE jobs SET status = CASE WHEN cancel_requested "
+                "UPDATE jobs SET status = CASE WHEN cancel_requested OR :was_told "
                 "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
+                "cancel_requested = cancel_requested OR :was_told, "
                 "result = :result, completed_at = now(), updated_at = now() "
                 "WHERE id = :id AND fencing_token = :token AND status = 'processing' "
-                "AND (processed + failed = total OR cancel_requested) RETURNING status",
+                "AND (processed + failed = total OR cancel_requested OR :was_told) "
+                "RETURNING status",
                 **own,
+                was_told=self._was_told,
                 status=status.value,
                 result=Jsonb(storable_json(result)),
             ).one_or_none()
@@ -226,27 +270,10 @@ class HeldJob:
 
     def _close(self, status: JobStatus, message: str | None) -> None:
         """Close the job if it is still open."""
-        own = {
-            "id": self.id,
-            "token": self.reference.fencing_token,
-            "status": status.value,
-            "message": message and storable_text(message, longest=_LONGEST_MESSAGE),
-        }
 
         def close() -> None:
             with self._database.transaction() as connection:
-                closed = execute(
-                    connection,
-                    "UPDATE jobs SET status = CASE WHEN cancel_requested "
-                    "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
-                    "cancel_requested = cancel_requested OR :status = 'cancelled', "
-                    "error_message = :message, completed_at = now(), updated_at = now() "
-                    "WHERE id = :id AND fencing_token = :token "
-                    "AND status IN ('pending', 'processing')",
-                    **own,
-                )
-                if closed.rowcount:
-                    release_chunks(driver_connection(connection), self.id)
+                self._write_end(connection, status, message)
 
         try:
             _patiently(close)
@@ -254,6 +281,23 @@ class HeldJob:
             _log.warning(
                 "Job %s could not be closed (%s); the next start will close it.", self.id, error
             )
+
+    def _write_end(self, connection: Connection, status: JobStatus, message: str | None) -> None:
+        closed = execute(
+            connection,
+            "UPDATE jobs SET status = CASE WHEN cancel_requested "
+            "THEN 'cancelled'::job_status ELSE CAST(:status AS job_status) END, "
+            "cancel_requested = cancel_requested OR :status = 'cancelled', "
+            "error_message = :message, completed_at = now(), updated_at = now() "
+            "WHERE id = :id AND fencing_token = :token "
+            "AND status IN ('pending', 'processing')",
+            id=self.id,
+            token=self.reference.fencing_token,
+            status=status.value,
+            message=message and storable_text(message, longest=_LONGEST_MESSAGE),
+        )
+        if closed.rowcount:
+            release_chunks(driver_connection(connection), self.id)
 
     def _watch(self) -> None:
         """Look for cancellation, show that the holder lives, and keep the lock."""

@@ -121,14 +121,14 @@ def list_unmeasured_images(
 def load_image_files(connection: Connection, project_image_ids: Sequence[UUID]) -> list[ImageFile]:
     """The files of some images of a project, in the order of the ids.
 
-    Ids of images that were deleted in the meantime are left out.
+    Images that have left it in the meantime are left out.
     """
     rows = execute(
         connection,
         "SELECT i.id, i.shared_image_id, p.path, i.relative_path, i.file_size, "
         "i.modified_at_ns FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS w(id, place) "
         "JOIN project_images i ON i.id = w.id JOIN projects p ON p.id = i.project_id "
-        "ORDER BY w.place",
+        "WHERE i.state = 'present' ORDER BY w.place",
         ids=list(project_image_ids),
     )
     return [ImageFile(row[0], row[1], Path(row[2]) / row[3], row[4], row[5]) for row in rows]

@@ -144,7 +144,7 @@ class _Measuring(ChunkWork):
     def _has_measured(self, item: UUID) -> bool:
         file = self._files.get(item)
         if file is None:
-            return False  # deleted from the project since the job was planned
+            return True  # it has left the project since, so nothing is to be done
         if file.shared_image_id in self._succeeded:
             return self._succeeded[file.shared_image_id]
         row = self._measure(file)

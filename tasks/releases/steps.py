@@ -114,13 +114,16 @@ def build_release(release_id: UUID, name: str, options: BuildOptions) -> BuildRe
     if options.flow_run_id in _cancelled_runs:
         return BuildReport(release_id, name, BuildOutcome.NOT_STARTED)
     database = open_database()
-    job = start_job(
-        database,
-        JobKind.RELEASE_STATS,
-        str(release_id),
-        parameters={"force": options.force, "verify": options.verify},
-        flow_run_id=options.flow_run_id,
-    )
+    try:
+        job = start_job(
+            database,
+            JobKind.RELEASE_STATS,
+            str(release_id),
+            parameters={"force": options.force, "verify": options.verify},
+            flow_run_id=options.flow_run_id,
+        )
+    except JobCancelledError:
+        return BuildReport(release_id, name, BuildOutcome.CANCELLED)
     if isinstance(job, JobRecord):
         return BuildReport(release_id, name, BuildOutcome.ALREADY_RUNNING, job.id)
     try:

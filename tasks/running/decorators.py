@@ -12,9 +12,12 @@ import prefect
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Cancelled
 from prefect.tasks import exponential_backoff
 
 from storage.database.transient import is_transient
+from storage.errors import JobCancelledError
+from storage.jobs.stopping import stopping_at_signals
 from storage.settings import get_settings
 from tasks.running.outcomes import kept_outcome
 from tasks.running.runners import make_task_runner
@@ -58,6 +61,10 @@ def _is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) 
 def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """A flow of the project.
 
+    Where Prefect's engine throws an exception at SIGTERM, also that of a worker which was told to
+    cancel the run, the flow itself ends its job within a batch. One that leaves with
+    `JobCancelledError` is cancelled.
+
     A deployment stores only where the function is, so the task runner is chosen here, when the
     module is imported, from the settings. Prefect's own default would start a thread per task. What
     a run on a worker has returned is kept on the server for whoever follows it. A `run_name` has
@@ -67,8 +74,11 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
         def run(*values: P.args, **named_values: P.kwargs) -> R:
-            with kept_outcome() as keep:
-                returned = function(*values, **named_values)
+            with stopping_at_signals(), kept_outcome() as keep:
+                try:
+                    returned = function(*values, **named_values)
+                except JobCancelledError as error:
+                    returned = cast(R, Cancelled(message=str(error)))
                 keep(returned)
             return returned
 

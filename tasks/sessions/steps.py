@@ -232,7 +232,7 @@ class _Computing(ChunkWork):
     def _has_computed(self, item: UUID) -> bool:
         folder = self._folders.get(item)
         if folder is None:
-            return False  # somebody has deleted it since the job was planned
+            return True  # somebody has deleted it since, so nothing is to be done
         session = _look_at(folder)
         self._sessions.append(session)
         return session.error_message is None

@@ -130,12 +130,16 @@ def test_cancel_half_way_then_a_new_start_does_the_rest(
     assert read_values() == expected
 
 
-def test_ctrl_c_cancels(expected, command, database, wait_for_job):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_cancel(number, expected, command, database, wait_for_job):
     process = command.start(*RUN)
     wait_for_job(lambda job: job.processed >= 20)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert "Cancelling: batches at work are finished." in errors
+    assert "Cancelled: cancelled with" in errors and "Traceback" not in errors
+    assert list_jobs(database)[0].cancel_requested
     cancelled = list_jobs(database)[0]
     assert cancelled.status is JobStatus.CANCELLED
     assert 20 <= cancelled.processed < MANY

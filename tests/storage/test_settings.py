@@ -55,6 +55,7 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "task_runner": TaskRunnerKind.PROCESSES,
         "task_runner_address": "tcp://scheduler:8786",
         "stack_port": 4300,
+        "server_idle_minutes": 2.5,
         "runs_per_worker": 5,
         "schedules": {"quality-nightly": "0 3 * * *"},
     }

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -16,6 +13,7 @@ import typer
 from deployments.cli.output.terminal import (
     FAILED,
     PARTLY_FAILED,
+    console,
     print_json,
     print_plain,
     print_problem,
@@ -172,11 +170,12 @@ def run_each(
 def _run_here(
     database: Database, name: str, parameters: Mapping[str, Any], doing: str, *, with_bar: bool
 ) -> Outcome:
-    """Run a flow in this process; the first Ctrl-C cancels it within a batch."""
+    """Run a flow in this process; the first Ctrl-C or SIGTERM cancels it within a batch."""
     from deployments.cli.output.jobs import cancelled
     from deployments.cli.output.progress import live_job_bar
     from deployments.server.shared import begin_serving
     from storage.jobs.held import jobs_held_here
+    from storage.jobs.stopping import called_beside, stopping_at_signals
 
     # Before Prefect is imported, which takes as long as a server needs to start.
     wait_for_server = begin_serving(get_settings())
@@ -195,12 +194,12 @@ def _run_here(
     if with_bar:
         bar = live_job_bar(database, doing, first_job)
     with (
+        stopping_at_signals(print_problem, at_end=console.show_cursor),
         bar,
-        _cancel_on_interrupt(database),
         # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
-        state = cast("State[Any]", flow(**parameters, return_state=True))
+        state = cast("State[Any]", called_beside(lambda: flow(**parameters, return_state=True)))
     if state.is_cancelled():
         raise cancelled(state.message)
     returned = state.result(raise_on_failure=False)
@@ -220,30 +219,3 @@ def _run_on_worker(
     with prefect_client(named_server()) as client:
         run_id = start_remote_run(client, name, parameters)
         return follow_remote_run(client, database, name, run_id, doing, with_bar=with_bar)
-
-
-@contextmanager
-def _cancel_on_interrupt(database: Database) -> Iterator[None]:
-    """Turn the first Ctrl-C into a cancellation of this process's job; the second interrupts."""
-    from storage.jobs.held import jobs_held_here
-    from storage.jobs.records import cancel_job
-
-    before = signal.getsignal(signal.SIGINT)
-
-    def cancel(jobs: list[UUID]) -> None:
-        for job_id in jobs:
-            cancel_job(database, job_id)
-
-    def interrupted(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        jobs = jobs_held_here()
-        if not jobs:
-            raise KeyboardInterrupt
-        print_problem("Cancelling: batches at work are finished. Ctrl-C again ends at once.")
-        threading.Thread(target=cancel, args=[jobs], name="cancel", daemon=True).start()
-
-    signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

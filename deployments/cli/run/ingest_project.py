@@ -75,7 +75,7 @@ def ingest_project(
     """
     sources = sources or []
     if len(sources) == 1 and not remote:
-        from tasks.projects.sources.opening import check_is_source
+        from tasks.projects.sources.source import check_is_source
 
         check_is_source(sources[0].expanduser())
     database = prepare(verbose=verbose)

@@ -55,8 +55,9 @@ class DetectionModel(SQLModel, table=True):
 class InferenceRun(SQLModel, table=True):
     """A model over a collection at a threshold; its status follows its jobs by a trigger.
 
-    The counts of images are over the whole collection, not over the last job: `total` is its size,
-    `processed_count` how many have a good result, `failed_count` how many were tried in vain.
+    Its counts are sums over its results on images that are in the collection, not over the last
+    job. The database's function `run_totals` makes them, when a job begins, when it ends, and when
+    the images of the collection change; between these a trigger moves the counts of images.
 
     Columns:
         id: of the run.
@@ -68,7 +69,8 @@ class InferenceRun(SQLModel, table=True):
         class_mapping: from class names to "live" or "dead"; null for the classes of these
             names.
         status: of its newest job, by a trigger.
-        total: images of the collection.
+        total: images of the collection that the run has done or planned; those that came
+            later are not among them until its next start.
         processed_count: how many have a good result.
         failed_count: how many were tried in vain.
         live_mussel_count: sum over the images.

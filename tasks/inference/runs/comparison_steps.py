@@ -14,6 +14,7 @@ from storage.errors import InvalidInputError
 from storage.inference.results import load_run_images
 from storage.inference.run_pairs import ImagePair, PairCounts, count_pairs, find_pairs, read_pairs
 from storage.inference.runs import RunRecord
+from storage.jobs.stopping import raise_if_stop_was_asked
 from storage.snapshots import SnapshotSubject
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.image_stream import RegisteredContent
@@ -71,6 +72,7 @@ def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for pairs in read_pairs(connection, first.id, second.id):
+                raise_if_stop_was_asked()
                 images = [_compared(pair, first, second) for pair in pairs]
                 for image in images:
                     summary.add(image)

@@ -37,6 +37,14 @@ def run_report(
             f"{totals['failed_count']} failed; {sum(totals['class_counts'].values())} objects: "
             f"{totals['live_count']} live, {totals['dead_count']} dead.",
             f"Image size {run['image_size']}{how}; {status}.",
+            *(
+                [
+                    f"{totals['later']} more images are in the collection by now; start the run "
+                    "again to count them."
+                ]
+                if totals["later"]
+                else []
+            ),
             *([run["error_msg"]] if status == "failed" and run["error_msg"] else []),
         ],
         tables=[

@@ -24,7 +24,6 @@ from storage.inference.results import (
     ImageToDo,
     KeptQuery,
     RunImage,
-    count_collection_images,
     list_images_to_do,
     list_kept,
     load_kept,
@@ -32,7 +31,7 @@ from storage.inference.results import (
     store_detections,
     store_results,
 )
-from storage.inference.runs import RunTotals, begin_run, store_totals
+from storage.inference.runs import RunTotals, begin_run, store_runtime, sum_up_run
 from storage.jobs.locks import JobReference
 from storage.settings import get_settings
 from tasks.images.files import ImageLimits
@@ -74,7 +73,6 @@ class RunPlan:
     chunks: list[int]
     images: int
     to_detect: int
-    collection_images: int
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,6 @@ def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
     """Fix which images have no good result yet, and cut them into chunks."""
     database = open_database()
     with database.reading() as connection:
-        total = count_collection_images(connection, order.collection_id)
         images = list_images_to_do(
             connection, order.run_id, order.counted_classes, _kept_query(order)
         )
@@ -121,7 +118,6 @@ def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
         database,
         job,
         order.run_id,
-        total=total,
         class_mapping=order.class_mapping,
         counted_classes=order.counted_classes,
     )
@@ -133,7 +129,7 @@ def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
         [_seconds(image, order) for image in images],
     )
     to_detect = sum(not image.is_kept for image in images)
-    return RunPlan(chunks, len(images), to_detect, total)
+    return RunPlan(chunks, len(images), to_detect)
 
 
 def _seen_shape(image: ImageToDo, order: RunOrder) -> tuple[int, int]:
@@ -151,14 +147,16 @@ def _seconds(image: ImageToDo, order: RunOrder) -> float:
 
 
 @task(run_name="load model")
-def load_run_model(order: RunOrder) -> str:
+def load_run_model(job: JobReference, order: RunOrder) -> str:
     """Load the model once for all chunks; what runs it, in words.
 
     Raises:
         ModelError: the weights do not exist, changed since they were registered, or do not load.
     """
     read_verified_weights(order.weights_path, order.sha256)  # also where it is loaded already
-    return _loaded_model(order).model.runtime
+    runtime = _loaded_model(order).model.runtime
+    store_runtime(open_database(), job, order.run_id, runtime)
+    return runtime
 
 
 def _loaded_model(order: RunOrder) -> _LoadedModel:
@@ -231,7 +229,7 @@ class _Inferring(ChunkWork):
         for item in items:
             image, outcome = self._images.get(item), self._outcomes.pop(item, None)
             if image is None:
-                succeeded.append(False)  # left the collection since the job was planned
+                succeeded.append(True)  # left the collection since, so nothing is to be done
             elif item in records:
                 self._rows.append(self._good_row(item, from_record(records[item]), None, documents))
                 succeeded.append(True)
@@ -374,9 +372,10 @@ def write_polygons(run_id: UUID, documents: dict[str, bytes]) -> None:
 
 
 @task(run_name="add up")
-def add_up_run(job: JobReference, order: RunOrder, runtime: str | None) -> RunTotals:
-    """Store the sums over the whole collection."""
-    return store_totals(open_database(), job, order.run_id, runtime=runtime)
+def add_up_run(order: RunOrder) -> RunTotals:
+    """Sums over what the run has counted; the end of its job stores the same in its row."""
+    with open_database().reading() as connection:
+        return sum_up_run(connection, order.run_id)
 
 
 def _kept_query(order: RunOrder) -> KeptQuery:

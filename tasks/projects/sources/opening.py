@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from storage.errors import InvalidInputError
 from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.projects.sources.archive import ArchiveSource
 from tasks.projects.sources.folder import FolderSource
-from tasks.projects.sources.source import FileSource
+from tasks.projects.sources.source import FileSource, check_is_source
 
 
 def open_source(path: Path, limits: DatasetLimits = DEFAULT_LIMITS) -> FileSource:
@@ -19,15 +18,3 @@ def open_source(path: Path, limits: DatasetLimits = DEFAULT_LIMITS) -> FileSourc
     """
     check_is_source(path)
     return FolderSource(path) if path.is_dir() else ArchiveSource(path, limits)
-
-
-def check_is_source(path: Path) -> None:
-    """See that there is a folder or a file, without opening it.
-
-    Raises:
-        InvalidInputError: there is nothing at this path, or something of another kind.
-    """
-    if not path.exists():
-        raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
-    if not path.is_dir() and not path.is_file():
-        raise InvalidInputError(f"{path} is neither a folder nor a file.")

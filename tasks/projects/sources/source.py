@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from storage.errors import InvalidInputError
 from tasks.images.folder_scan import FoundFile
 
 
@@ -42,3 +44,15 @@ class FileSource(Protocol):
 
     def close(self) -> None:
         """Give back what the source holds open."""
+
+
+def check_is_source(path: Path) -> None:
+    """See that there is a folder or a file, without opening it.
+
+    Raises:
+        InvalidInputError: there is nothing at this path, or something of another kind.
+    """
+    if not path.exists():
+        raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
+    if not path.is_dir() and not path.is_file():
+        raise InvalidInputError(f"{path} is neither a folder nor a file.")

@@ -1,4 +1,4 @@
--- Everything that the first release has: types, tables, views, and the trigger of runs.
+-- Everything that the first release has: types, tables, views, and the sums of runs.
 -- The classes in storage/database/tables describe the same tables; a test compares the two.
 
 CREATE TYPE job_kind AS ENUM ('ingest-project', 'create-release', 'build-release-stats',
@@ -547,24 +547,99 @@ FROM session_stats s
 JOIN session_folders f USING (session_id)
 JOIN session_metadata m USING (session_id);
 
--- A run's status and counts of images are those of its newest job, in the same transaction,
--- whoever closes the job: the flow, a cancellation from elsewhere, or the start after a kill.
+-- Every sum over the results of a run; nothing else adds them up. The images of a run are those of
+-- its collection that have a result, or that its newest work list still holds: what came into the
+-- collection later is `later`, and belongs to the next start. A result that is to be counted again
+-- (counted_classes is empty) is an image, but counts as nothing.
+CREATE FUNCTION run_totals(run uuid) RETURNS TABLE (total integer, processed_count integer,
+    failed_count integer, live_count integer, dead_count integer, class_counts jsonb,
+    first_error text, later integer) LANGUAGE sql STABLE AS $$
+WITH planned AS (
+    SELECT DISTINCT unnest(c.items[c.position + 1 : ]) AS image_id
+    FROM job_chunks c
+    WHERE c.state <> 'completed' AND c.job_id = (
+        SELECT j.id FROM jobs j
+        WHERE j.kind = 'collection-inference' AND j.subject = run::text
+          AND EXISTS (SELECT 1 FROM job_chunks o WHERE o.job_id = j.id)
+        ORDER BY j.created_at DESC LIMIT 1)
+), images AS (
+    SELECT c.position, r.*, r.image_id IS NOT NULL OR p.image_id IS NOT NULL AS is_own,
+           coalesce(r.counted_classes, '') <> '' AS is_counted
+    FROM runs k
+    JOIN collection_images c ON c.collection_id = k.collection_id
+    LEFT JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id
+    LEFT JOIN planned p ON p.image_id = c.shared_image_id
+    WHERE k.id = run
+), classes AS (
+    SELECT e.key, sum(e.value::int) AS objects
+    FROM images i CROSS JOIN LATERAL jsonb_each_text(i.class_counts) e
+    WHERE i.is_counted GROUP BY e.key
+)
+SELECT count(*) FILTER (WHERE is_own)::int,
+    count(*) FILTER (WHERE is_counted AND error_msg IS NULL)::int,
+    count(*) FILTER (WHERE is_counted AND error_msg IS NOT NULL)::int,
+    coalesce(sum(live_count) FILTER (WHERE is_counted), 0)::int,
+    coalesce(sum(dead_count) FILTER (WHERE is_counted), 0)::int,
+    (SELECT coalesce(jsonb_object_agg(key, objects), '{}'::jsonb) FROM classes),
+    (array_agg(error_msg ORDER BY position) FILTER (WHERE error_msg IS NOT NULL))[1],
+    count(*) FILTER (WHERE NOT is_own)::int
+FROM images
+$$;
+
+-- Stores these sums in the row of the run, with what they say of failures. The collection is locked
+-- first, so that the last of two who change the images and the results has seen both changes.
+CREATE FUNCTION store_run_totals(run uuid) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM collections c JOIN runs k ON k.collection_id = c.id WHERE k.id = run
+    FOR SHARE OF c;
+    UPDATE runs SET
+        total = t.total,
+        processed_count = t.processed_count,
+        failed_count = t.failed_count,
+        live_mussel_count = t.live_count,
+        dead_mussel_count = t.dead_count,
+        class_counts = t.class_counts,
+        error_msg = coalesce(
+            (SELECT j.error_message FROM jobs j
+             WHERE j.kind = 'collection-inference' AND j.subject = run::text
+             ORDER BY j.created_at DESC LIMIT 1),
+            CASE WHEN t.failed_count > 0 THEN left(t.failed_count || ' of ' || t.total
+                || ' images failed; the first: ' || t.first_error, 500) END),
+        updated_at = now()
+    FROM run_totals(run) t
+    WHERE id = run;
+END $$;
+
+-- A run's status is that of its newest job, in the same transaction, whoever closes the job: the
+-- flow, a cancellation from elsewhere, or the start after a kill. While the job works, the counts
+-- of images are those of its beginning and what its chunks have done since; when it has begun and
+-- when it ends, they are summed up.
 CREATE FUNCTION follow_inference_job() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    is_counting boolean := NEW.status <> 'pending'
-        AND (NEW.status = 'processing' OR OLD.status = 'processing');
+    run uuid := (SELECT id FROM runs WHERE id::text = NEW.subject);
 BEGIN
     UPDATE runs SET
         status = NEW.status,
-        processed_count = CASE WHEN is_counting
-            THEN total - NEW.total + NEW.processed ELSE processed_count END,
-        failed_count = CASE WHEN is_counting THEN NEW.failed ELSE failed_count END,
         error_msg = CASE WHEN NEW.status IN ('pending', 'processing') THEN NULL
             ELSE coalesce(NEW.error_message, error_msg) END,
+        processed_count = CASE WHEN NEW.status = 'processing' AND OLD.status = 'processing'
+            THEN total - NEW.total + NEW.processed ELSE processed_count END,
+        failed_count = CASE WHEN NEW.status = 'processing' AND OLD.status = 'processing'
+            THEN NEW.failed ELSE failed_count END,
         started_at = NEW.started_at,
         completed_at = NEW.completed_at,
         updated_at = now()
-    WHERE id::text = NEW.subject;
+    WHERE id = run;
+    IF NEW.status <> 'pending' AND OLD.status IN ('pending', 'processing')
+        AND NEW.status <> OLD.status
+    THEN
+        PERFORM store_run_totals(run);
+    END IF;
+    IF NEW.status = 'processing' AND OLD.status = 'pending' THEN
+        -- Its chunks are written right after this; they are all images without a good result.
+        UPDATE runs SET total = processed_count + NEW.total, failed_count = 0, error_msg = NULL
+        WHERE id = run;
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER follow_inference_job
