@@ -79,6 +79,10 @@ def ingest_project(
 
         check_is_source(sources[0].expanduser())
     database = prepare(verbose=verbose)
+    if project is not None and not sources:
+        from storage.projects.projects import find_project
+
+        find_project(database, project)
 
     from tasks.projects.generated.options import GenerationOptions
 

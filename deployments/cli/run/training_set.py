@@ -14,6 +14,7 @@ from deployments.cli.output.jobs import job_as_json
 from deployments.cli.output.tables import print_report
 from deployments.cli.run.here import absolute, prepare, run_flow
 from storage.jobs.records import find_job
+from storage.projects.projects import find_project
 
 
 class Task(StrEnum):
@@ -72,6 +73,8 @@ def prepare_training_set(
             "together they must be below 1."
         )
     database = prepare(verbose=verbose)
+    for name in project:
+        find_project(database, name)
     run_flow(
         "prepare-training-set",
         {

@@ -68,6 +68,8 @@ def test_a_wrong_path_is_told_before_anything_is_imported(tmp_path):
         ("run", "collection-inference", "--collection", "nobody", "--model", "nobody"),
         ("run", "create-release", "--project", "nobody", "--name", "spring"),
         ("run", "compare-runs", "00", "11"),
+        ("run", "prepare-training-set", "--project", "nobody"),
+        ("run", "ingest-project", "--project", "nobody"),
     ],
     ids=" ".join,
 )
