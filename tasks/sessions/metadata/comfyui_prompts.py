@@ -85,6 +85,8 @@ _NO_TEXT = re.compile(
     r"|system_prompt|log_prompt|empty_conditioning)\d*",
     re.IGNORECASE,
 )
+# What came out of a node, kept beside what went in.
+_FILLED = {"populated_text": ("wildcard_text", "text"), "text_0": ("text",)}
 _JOINERS = ("delimiter", "separator")
 
 
@@ -195,8 +197,9 @@ def _chosen(inputs: Inputs, items: list[tuple[str, object]]) -> list[tuple[str, 
     number = inputs.get("select", inputs.get("Input"))
     if isinstance(number, int) and any(name.endswith(str(number)) for name, _ in items):
         return [item for item in items if item[0].endswith(str(number))]
-    if inputs.get("populated_text"):
-        return [item for item in items if item[0] != "wildcard_text"]
+    for filled, templates in _FILLED.items():
+        if inputs.get(filled):
+            return [item for item in items if item[0] not in templates]
     return items
 
 

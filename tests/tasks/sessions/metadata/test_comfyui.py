@@ -204,6 +204,13 @@ KEPT_APART = {
         "6": encoder(["8", 0]),
         "3": sampler(["6", 0], ["7", 0]),
     },
+    "wildcards that are shown": {
+        **BASE,
+        "8": node("DPRandomGenerator", text="a {boat|car}", seed=5),
+        "9": node("ShowText|pysssss", text=["8", 0], text_0="a boat"),
+        "6": encoder(["9", 0]),
+        "3": sampler(["6", 0], ["7", 0]),
+    },
     "wildcards that are encoded": {
         **BASE,
         "8": node(
