@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.inference.model.quiet_ultralytics import import_ultralytics
+from tasks.labels.annotations import GeometryKind
+from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.formats.yolo.numbers import LabelRows, merge_rows, parse_label_files
+from tasks.labels.formats.yolo.rows import judge_rows
 from tasks.releases.labels.trainer_view import keep_as_trainer, read_like_trainer
 
 CLASS_COUNT = 3
@@ -111,6 +114,53 @@ def theirs(verify, folder, texts, keypoint_shape):
 @given(texts=st.lists(FILES, min_size=1, max_size=4))
 def test_the_trainer_agrees(verify, tmp_path, keypoint_shape, texts):
     assert ours(texts, keypoint_shape) == theirs(verify, tmp_path, texts, keypoint_shape)
+
+
+COORDINATES = st.integers(0, 10_000).map(lambda number: f"{number / 10_000:.4f}")
+KEYPOINT = st.tuples(COORDINATES, COORDINATES, st.sampled_from(["0", "1", "2"]))
+# The values behind the class, as rows of each task have them.
+VALUES_OF_TASK = {
+    "detect": st.lists(COORDINATES, min_size=4, max_size=4),
+    # A point that is there again at the end does not count for us: of three, two would be left.
+    "segment": st.integers(3, 6)
+    .flatmap(lambda points: st.lists(COORDINATES, min_size=2 * points, max_size=2 * points))
+    .filter(lambda row: row[:2] != row[-2:]),
+    "obb": st.lists(COORDINATES, min_size=8, max_size=8),
+    "pose": st.tuples(
+        st.lists(COORDINATES, min_size=4, max_size=4), st.lists(KEYPOINT, min_size=2, max_size=2)
+    ).map(lambda parts: [*parts[0], *(value for point in parts[1] for value in point)]),
+}
+GEOMETRY_OF_TASK = {
+    "detect": YoloGeometry(GeometryKind.BOX),
+    "segment": YoloGeometry(GeometryKind.POLYGON),
+    "obb": YoloGeometry(GeometryKind.ORIENTED_BOX),
+    "pose": YoloGeometry(GeometryKind.KEYPOINTS, (2, 3)),
+}
+
+
+@pytest.mark.parametrize("task", list(VALUES_OF_TASK))
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_the_boxes_are_those_of_the_trainer(verify, tmp_path, task, data):
+    values = data.draw(st.lists(VALUES_OF_TASK[task], min_size=1, max_size=4))
+    text = "\n".join(f"{number % CLASS_COUNT} {' '.join(row)}" for number, row in enumerate(values))
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text(text)
+    places = str(tmp_path / "a.jpg"), str(tmp_path / "a.txt")
+    shape = (2, 3) if task == "pose" else (0, 0)
+    found = verify((*places, "", task == "pose", CLASS_COUNT, *shape, False))
+    assert found[0] is not None, "nothing in these rows is wrong"
+    rows, irregular = parse_label_files([text.encode()])
+    assert len(irregular) == 0
+    judged = judge_rows(rows, GEOMETRY_OF_TASK[task], None)
+    counted = judged.is_usable & ~judged.repeats
+    own = np.column_stack((judged.classes, judged.boxes))[counted]
+    theirs = found[1].astype(float)
+    assert own.shape == theirs.shape
+    order = np.lexsort(np.round(own, 5).T), np.lexsort(np.round(theirs, 5).T)
+    assert np.allclose(own[order[0]], theirs[order[1]], atol=1e-6)
 
 
 def test_hand_computed():
