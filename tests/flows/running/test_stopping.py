@@ -5,6 +5,7 @@ How many instants of each flow, by VISIONFLOWS_TEST_INSTANTS.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import random
 import signal
@@ -209,3 +210,34 @@ def test_what_is_ignored_stays_so_and_handlers_come_back():
         assert signal.getsignal(signal.SIGTERM) is before[1]
     finally:
         signal.signal(signal.SIGINT, before[0])
+
+
+def test_cancelled_in_prefect_a_run_in_any_process_ends_as_cancelled(
+    quality, database, monkeypatch
+):
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
+
+    from tasks.quality import steps
+
+    original, reached = steps.measure_image_safely, threading.Event()
+
+    def slow(*arguments, **parameters):
+        reached.set()
+        time.sleep(0.4)
+        return original(*arguments, **parameters)
+
+    monkeypatch.setattr(steps, "measure_image_safely", slow)
+    states, context = [], contextvars.copy_context()
+    thread = threading.Thread(target=lambda: states.append(context.run(quality, None)))
+    thread.start()
+    assert reached.wait(60)
+    with get_client(sync_client=True) as client:
+        run_id = list_jobs(database)[0].flow_run_id
+        client.set_flow_run_state(run_id, Cancelling())
+        thread.join(30)
+        assert states[0].is_cancelled(), states[0].message
+        assert client.read_flow_run(run_id).state.is_cancelled()
+    (job,) = list_jobs(database)
+    assert (job.status.value, job.cancel_requested) == ("cancelled", True)
+    assert job.processed < 30
