@@ -210,8 +210,8 @@ class HeldJob:
             JobCancelledError: somebody asked for the job to be cancelled.
             JobTakenOverError: another run has closed this job.
         """
-        if self._was_told:
-            raise JobCancelledError(f"Job {self.id} was cancelled.")
+        # Looked at before what tells the reason: whoever sets it has stored the reason by then.
+        is_stopped = self._stop.is_set()
         with self._database.transaction() as connection:
             row = execute(
                 connection,
@@ -219,9 +219,9 @@ class HeldJob:
                 id=self.id,
             ).one_or_none()
         is_own = row is not None and row.fencing_token == self.reference.fencing_token
-        if row is not None and is_own and row.cancel_requested:
+        if self._was_told or (row is not None and is_own and row.cancel_requested):
             raise JobCancelledError(f"Job {self.id} was cancelled.")
-        if row is None or not is_own or not JobStatus(row.status).is_active or self._stop.is_set():
+        if row is None or not is_own or not JobStatus(row.status).is_active or is_stopped:
             raise JobTakenOverError(f"Job {self.id} was taken over by another run.")
 
     def finish(self, result: dict[str, Any], *, with_errors: bool = False) -> JobStatus:

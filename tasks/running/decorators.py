@@ -19,6 +19,7 @@ from storage.database.transient import is_transient
 from storage.errors import JobCancelledError
 from storage.jobs.stopping import stopping_at_signals
 from storage.settings import get_settings
+from tasks.running.cancelling import following_prefect
 from tasks.running.outcomes import kept_outcome
 from tasks.running.runners import make_task_runner
 
@@ -74,7 +75,7 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
         def run(*values: P.args, **named_values: P.kwargs) -> R:
-            with stopping_at_signals(), kept_outcome() as keep:
+            with stopping_at_signals(), following_prefect(), kept_outcome() as keep:
                 try:
                     returned = function(*values, **named_values)
                 except JobCancelledError as error:

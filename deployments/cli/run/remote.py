@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from types import FrameType
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -20,12 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deployments.cli.output.jobs import cancelled
 from deployments.cli.output.progress import live_job_bar
-from deployments.cli.output.terminal import print_problem
+from deployments.cli.output.terminal import console, print_problem
 from deployments.registry import WORK_POOL, find_deployed_flow
 from deployments.server.api import has_live_worker
 from storage.database.connection import Database
 from storage.errors import InvalidInputError, NotFoundError
 from storage.jobs.records import JobRecord, cancel_job, find_job_of_run
+from storage.jobs.stopping import STOPPING, stop_was_asked, stopping_at_signals
 from tasks.running.outcomes import Outcome, read_outcome
 
 _LOOK_SECONDS = 0.5
@@ -100,7 +99,7 @@ def follow_remote_run(
     *,
     with_bar: bool = True,
 ) -> Outcome:
-    """Follow a run to its end, with a bar that shows its job. Ctrl-C cancels the run.
+    """Follow a run to its end, with a bar that shows its job. Ctrl-C or SIGTERM cancels the run.
 
     Raises:
         typer.Exit: the run was cancelled.
@@ -110,8 +109,9 @@ def follow_remote_run(
         job = find_job_of_run(database, run_id)
         return None if job is None else job.id
 
+    is_cancelling = False
     # The run is there: from here on Ctrl-C means it.
-    with _cancel_on_interrupt(client, database, run_id):
+    with stopping_at_signals(_say, at_end=console.show_cursor):
         if not has_live_worker(str(client.api_url)):
             print_problem(
                 f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
@@ -120,6 +120,9 @@ def follow_remote_run(
         with live_job_bar(database, doing, job_of_run) if with_bar else nullcontext():
             state = client.read_flow_run(run_id).state
             while state is None or not state.is_final():
+                if stop_was_asked() and not is_cancelling:
+                    is_cancelling = True
+                    _cancel(client, database, run_id)
                 time.sleep(_LOOK_SECONDS)
                 state = client.read_flow_run(run_id).state
     if state.is_cancelled():
@@ -154,25 +157,15 @@ def _job(database: Database, run_id: UUID) -> JobRecord | None:
         return None  # the database is being restarted; the bar waits
 
 
-@contextmanager
-def _cancel_on_interrupt(
-    client: SyncPrefectClient, database: Database, run_id: UUID
-) -> Iterator[None]:
-    """Turn the first Ctrl-C into a cancellation of the run; the second only ends the watching."""
-    before = signal.getsignal(signal.SIGINT)
+def _cancel(client: SyncPrefectClient, database: Database, run_id: UUID) -> None:
+    job = _job(database, run_id)
+    if job is not None and job.status.is_active:
+        # The run itself reports its end as cancelled.
+        cancel_job(database, job.id)
+    else:
+        client.set_flow_run_state(run_id, Cancelling())
 
-    def interrupted(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        print_problem("Cancelling the run. Ctrl-C again ends the watching only.")
-        job = _job(database, run_id)
-        if job is not None and job.status.is_active:
-            # The run itself reports its end as cancelled.
-            cancel_job(database, job.id)
-        else:
-            client.set_flow_run_state(run_id, Cancelling())
 
-    signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _say(sentence: str) -> None:
+    if sentence == STOPPING:
+        print_problem("Cancelling the run. The same again ends the watching only.")

@@ -14,7 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import InvalidInputError
-from tasks.inference.detection.letterbox import Letterbox, apply_letterbox, fit_letterbox
+from tasks.inference.detection.letterbox import (
+    PADDING_GREY,
+    Letterbox,
+    apply_letterbox,
+    fit_letterbox,
+)
 from tasks.inference.detection.output_decoding import decode_output
 from tasks.inference.detections import (
     FloatArray,
@@ -129,7 +134,28 @@ def describe_weights(path: Path, sha256: str | None = None) -> ModelDescription:
     weights = read_weights(path) if sha256 is None else read_verified_weights(path, sha256)
     if weights.format is WeightsFormat.PYTORCH:
         return load_network(weights, None)[1]
-    return _exported(weights, threads=1)[1]
+    session, description = _exported(weights, threads=1)
+    _try_out(session, description, path.name)
+    return description
+
+
+def _try_out(session: Session, description: ModelDescription, name: str) -> None:
+    """Run a model once: an output of any size shows only then whether it is understood.
+
+    Raises:
+        ModelError: it is not, or the model does not run.
+    """
+    if description.image_size % 32:
+        return  # no run can use it, and each says why
+    settings = InferenceSettings(description.image_size)
+    grey = np.full((settings.image_size, settings.image_size, 3), PADDING_GREY, np.uint8)
+    try:
+        Model(session, description, settings).detect(grey)
+    except ModelError as error:
+        raise ModelError(f"{name} cannot be used: {error}") from None
+    except Exception as error:  # the runtimes have classes of their own
+        cause = " ".join(str(error).split())[:300]
+        raise ModelError(f"{name} fails on a grey picture: {cause}") from error
 
 
 def load_model(
@@ -171,7 +197,11 @@ def _exported(weights: VerifiedWeights, threads: int) -> tuple[Session, ModelDes
     else:
         session = OpenVinoSession(weights, threads)
     description = describe_export(
-        session.metadata, session.input_shape, weights.format, str(weights.path)
+        session.metadata,
+        session.input_shape,
+        session.output_shapes,
+        weights.format,
+        str(weights.path),
     )
     if session.input_shape[0] not in (None, 1):
         raise ModelError(
@@ -196,7 +226,11 @@ def _from_pytorch(
             return Model(TorchSession(network, "cpu"), description, settings)
     session = OnnxSession(content, str(path))
     description = describe_export(
-        session.metadata, session.input_shape, WeightsFormat.PYTORCH, str(path)
+        session.metadata,
+        session.input_shape,
+        session.output_shapes,
+        WeightsFormat.PYTORCH,
+        str(path),
     )
     return Model(session, description, settings)
 

@@ -30,6 +30,12 @@ from tasks.inference.detections import (
     ModelError,
     Task,
 )
+from tasks.inference.model.output_layout import (
+    check_confidences,
+    check_detections,
+    is_end_to_end,
+    values_behind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +76,20 @@ def decode_output(
     """Turn the output for one picture into detections.
 
     `output` is (4 + classes + extra, places), or end to end (rows, 6 + extra); `prototypes` of a
-    segmentation model are (k, rows, columns).
+    segmentation model are (k, rows, columns). Its shape decides which one it is, and `end_to_end`
+    where it could be both. What lies in the borders around the picture is left out.
 
     Raises:
-        ModelError: the output has another shape.
+        ModelError: the output has another shape, or a detection in it is impossible.
     """
-    if end_to_end:
+    shapes = [(1, *output.shape)] + ([] if prototypes is None else [(1, *prototypes.shape)])
+    oriented = task is Task.ORIENTED_BOX
+    if is_end_to_end(output.shape, class_count, values_behind(task, shapes), end_to_end):
         found = select_rows(output, settings)
     else:
-        found = select_places(output, class_count, settings, oriented=task is Task.ORIENTED_BOX)
+        found = select_places(output, class_count, settings, oriented=oriented)
+    edges = _reach(found.boxes) if oriented else found.boxes
+    check_detections(edges, found.extra, found.classes, class_count, letterbox.shape)
     if task is Task.ORIENTED_BOX:
         detections = _oriented_detections(found, letterbox)
     elif task is Task.SEGMENT:
@@ -88,14 +99,30 @@ def decode_output(
     else:
         detections = _box_detections(found, letterbox)
     return ImageDetections(
-        letterbox.width, letterbox.height, tuple(detections), found.limit_reached
+        letterbox.width,
+        letterbox.height,
+        tuple(one for one in detections if _has_area(one)),
+        found.limit_reached,
     )
+
+
+def _reach(boxes: FloatArray) -> FloatArray:
+    """Edges that a box of centre and size stays within, however it is turned."""
+    half = np.hypot(boxes[:, 2], boxes[:, 3]) / 2
+    half = np.where((boxes[:, 2:] < 0).any(axis=1), -half, half)[:, None]
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def _has_area(detection: Detection) -> bool:
+    left, top, right, bottom = detection.box
+    return right > left and bottom > top
 
 
 def select_rows(output: FloatArray, settings: InferenceSettings) -> Found:
     """Choose from end-to-end output (rows, 6 + extra) what is confident enough."""
     if output.ndim != 2 or output.shape[1] < 6:
         raise ModelError(f"the model's output has the shape {output.shape}, not (rows, 6 or more)")
+    check_confidences(output[:, 4])
     confident = output[output[:, 4] > np.float32(settings.floor_confidence)]
     order = best_first(confident[:, 4])[: settings.max_detections]
     # The model itself gives a fixed number of rows: if all are confident, there may be more.
@@ -115,6 +142,7 @@ def select_places(
         )
     scores = output[4 : 4 + class_count]
     best = scores[0] if class_count == 1 else scores.max(axis=0)
+    check_confidences(best)
     places = np.flatnonzero(best > np.float32(settings.floor_confidence))
     places = places[best_first(best[places])]
     limit_reached = len(places) > MOST_CANDIDATES
@@ -153,7 +181,7 @@ def _detection(found: Found, number: int, box: FloatArray, *outlines: FloatArray
     left, top, right, bottom = (float(value) for value in box)
     return Detection(
         int(found.classes[number]),
-        float(found.confidences[number]),
+        min(float(found.confidences[number]), 1.0),
         (left, top, right, bottom),
         outlines,
     )

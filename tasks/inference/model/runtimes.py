@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import yaml
 
 from tasks.inference.detections import FloatArray, ModelDescription, ModelError, Task, WeightsFormat
+from tasks.inference.model.output_layout import is_end_to_end, values_behind
 from tasks.inference.model.weights import VerifiedWeights
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Session(Protocol):
     """A network that is ready to run."""
 
     runtime: str
+    output_shapes: list[list[int | None]]
 
     def run(self, pictures: FloatArray) -> list[FloatArray]:
         """Run pictures (n, 3, rows, columns) through; each output begins with n."""
@@ -60,6 +62,10 @@ class OnnxSession:
             raise ModelError(f"{name} does not take pictures as float32 (n, 3, rows, columns)")
         self._input = inputs[0].name
         self.input_shape = [size if isinstance(size, int) else None for size in inputs[0].shape]
+        self.output_shapes = [
+            [size if isinstance(size, int) else None for size in output.shape]
+            for output in self._session.get_outputs()
+        ]
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.runtime = f"onnxruntime {onnxruntime.__version__} fp32"
 
@@ -88,8 +94,12 @@ class OpenVinoSession:
             raise ModelError(
                 f"{weights.path} is no OpenVINO model that can be run: {error}"
             ) from error
-        shape = model.inputs[0].partial_shape
-        self.input_shape = [size.get_length() if size.is_static else None for size in shape]
+        self.input_shape, *self.output_shapes = (
+            [size.get_length() if size.is_static else None for size in port.partial_shape]
+            if port.partial_shape.rank.is_static
+            else []
+            for port in (model.inputs[0], *model.outputs)
+        )
         self.metadata = _yaml_metadata(contents["metadata.yaml"], weights)
         version = openvino.__version__.partition("-")[0]
         self.runtime = f"openvino {version}"
@@ -140,6 +150,7 @@ class TorchSession:
         network = network.to(self._device)
         self._network = network.half() if self._half else network.float()
         self._lock = threading.Lock()
+        self.output_shapes: list[list[int | None]] = []
         precision = "fp16" if self._half else "fp32"
         self.runtime = f"torch {torch.__version__} {precision} on {self._device}"
 
@@ -157,16 +168,19 @@ class TorchSession:
 def describe_export(
     metadata: dict[str, Any],
     input_shape: list[int | None],
+    output_shapes: list[list[int | None]],
     weights_format: WeightsFormat,
     name: str,
 ) -> ModelDescription:
     """Read what a model is from what its exporter wrote into it.
 
     Keys are as Ultralytics writes them, values may be text of Python literals. `input_shape` is
-    number of pictures, channels, rows, columns; None where any will do.
+    number of pictures, channels, rows, columns; None where any will do. So are `output_shapes`,
+    empty where nothing of them is fixed.
 
     Raises:
-        ModelError: it has no metadata, finds no objects, or has its own suppression built in.
+        ModelError: it has no metadata, finds no objects, has its own suppression built in, or an
+            output that does not fit what it says.
     """
     values = {key: _literal(value) for key, value in metadata.items()}
     names = values.get("names")
@@ -183,19 +197,29 @@ def describe_export(
             f"{name} was exported with nms=True, which fixes one confidence for good: export it "
             "again without"
         )
-    if values.get("head") == "RTDETRDecoder":
+    # Older releases write no head, but the name of the model that was trained.
+    told_kind = f"{values.get('head')} {values.get('description')}".lower()
+    if "rtdetr" in told_kind.replace("-", ""):
         raise ModelError(f"{name} is an RT-DETR model, which is not supported: use a YOLO model")
     if input_shape[1] not in (None, 3):
         raise ModelError(f"{name} takes {input_shape[1]} channels, not the three of RGB")
     rows, columns = input_shape[2], input_shape[3]
     fixed = (rows, columns) if rows is not None and columns is not None else None
+    task, class_names = object_task(values["task"], name), class_names_of(names, name)
+    told = bool(values["end2end"]) if "end2end" in values else None
+    extra = values_behind(task, output_shapes, values.get("kpt_shape"))
+    shape = output_shapes[0][1:] if output_shapes and output_shapes[0] else [None, None]
+    try:
+        end_to_end = is_end_to_end(shape, len(class_names), extra, told)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from None
     return ModelDescription(
-        task=object_task(values["task"], name),
-        class_names=class_names_of(names, name),
+        task=task,
+        class_names=class_names,
         image_size=max(fixed) if fixed else _image_size(values.get("imgsz")),
         format=weights_format,
         fixed_shape=fixed,
-        end_to_end=bool(values.get("end2end", False)),
+        end_to_end=end_to_end,
     )
 
 

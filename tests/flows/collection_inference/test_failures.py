@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import text
 
 from storage.database.tables.jobs import JobStatus
 from storage.errors import NotFoundError, VisionflowsError
+from storage.inference.models import add_model
 from storage.jobs.records import list_jobs
+from tasks.inference.runs.steps import describe_model
 from tests.tasks.inference.conftest import MUSSELS, PICTURES
 
 
@@ -238,3 +242,58 @@ def test_an_image_that_cannot_be_counted_with_other_classes_is_said_to_have_fail
     assert run.live_count == 0
     assert run.dead_count == run.class_counts["live"]
     assert "0000.jpg" in run.error_msg
+
+
+def write_brightness_model(path):
+    """A model that is twice as confident of one object as the brightest value of the picture."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    row = np.zeros((1, 300, 6), np.float32)
+    row[0, 0] = [20, 20, 60, 60, 2, 0]
+    nodes = [
+        helper.make_node("ReduceMax", ["images"], ["most"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Squeeze", ["most", "axis"], ["factor"]),
+        helper.make_node("Mul", ["row", "factor"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 320, 320])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["n", 300, 6])],
+        [
+            numpy_helper.from_array(row, "row"),
+            numpy_helper.from_array(np.array([3], np.int64), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    helper.set_model_props(model, {"task": "detect", "names": "{0: 'live', 1: 'dead'}"})
+    onnx.save(model, path)
+    return path
+
+
+def test_an_impossible_detection_fails_its_image_and_is_never_stored(
+    infer, gather, the_run, result_rows, database, tmp_path
+):
+    add_model(database, describe_model(write_brightness_model(tmp_path / "x.onnx")), name="bright")
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for name, value in (("dim.png", 114), ("white.png", 255)):
+        cv2.imwrite(str(folder / name), np.full((320, 320, 3), value, np.uint8))
+    gather(folder)
+    assert infer(0.5, model="bright").is_completed()
+    run, rows = the_run(), by_name(result_rows(the_run()))
+    assert (run.status, run.processed_count, run.failed_count) == (
+        JobStatus.COMPLETED_WITH_ERRORS,
+        1,
+        1,
+    )
+    assert rows["dim.png"]["live_count"] == 1
+    assert rows["white.png"]["error_code"] == "model_failed"
+    assert rows["white.png"]["error_msg"].startswith(
+        "white.png: the model gives what cannot be: a confidence of 2 (0 to 1 is possible)"
+    )
+    with database.transaction() as connection:
+        kept = connection.execute(text("SELECT image_id FROM image_detections")).scalars().all()
+    assert kept == [rows["dim.png"]["image_id"]]

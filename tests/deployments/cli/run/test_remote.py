@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
+import typer
+from prefect.client.orchestration import get_client
 from prefect.utilities.callables import parameter_schema
 
-from deployments.cli.run.remote import parse_parameters
+from deployments.cli.run.remote import follow_remote_run, parse_parameters
 from deployments.registry import find_deployed_flow
 from storage.errors import InvalidInputError
 
@@ -44,3 +50,23 @@ def test_everything_else_is_json():
 def test_a_pair_without_a_value_is_refused():
     with pytest.raises(InvalidInputError, match="'project' should be NAME=VALUE"):
         parse("quality-metrics", "project")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_the_run_that_is_followed(number, prefect_client, database, capfd):
+    with get_client(sync_client=True) as client:
+        flow = find_deployed_flow("prune-snapshots").load()
+        deployment = client.create_deployment(
+            client.create_flow(flow), name=f"waiting {number.name}", work_pool_name=None
+        )
+        run = client.create_flow_run_from_deployment(deployment)
+        timer = threading.Timer(1.5, os.kill, [os.getpid(), number])
+        timer.start()
+        with pytest.raises(typer.Exit) as ended:
+            follow_remote_run(client, database, "prune-snapshots", run.id, "x", with_bar=False)
+        timer.join()
+        assert ended.value.exit_code == 130
+        state = client.read_flow_run(run.id).state
+        assert state is not None and state.is_cancelled()
+    told = capfd.readouterr().err
+    assert "Cancelling the run. The same again ends the watching only." in told

@@ -133,7 +133,10 @@ def test_models_that_cannot_be_used_are_refused_with_the_reason(metadata, messag
 
 def test_metadata_that_does_not_fit_the_output_is_found_out(tmp_path):
     path = onnx_with(tmp_path, names=str({number: str(number) for number in range(30)}))
-    model = load_from(path, tmp_path)
+    with pytest.raises(ModelError, match="does not fit its 30 classes"):
+        describe_weights(path)
+    settings = InferenceSettings(320)
+    model = load_model(path, sha256_of_weights(path), settings, cache_folder=tmp_path)
     with pytest.raises(ModelError, match="does not fit its 30 classes"):
         model.detect(pixels_of(PICTURES[0]))
 
