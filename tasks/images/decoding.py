@@ -11,7 +11,7 @@ import contextlib
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from storage.errors import ImageError, ImageErrorCode
 from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 from tasks.images.jpeg import NotForStrictDecoderError, decode_jpeg, is_jpeg
+
+# The Exif data of a JPEG, 64 KiB at most, comes before its size.
+_START_BYTES = 1 << 17
 
 try:  # an optional dependency: HEIC and HEIF photographs
     import pillow_heif
@@ -197,6 +200,23 @@ def read_image_facts(source: bytes | Path, limits: ImageLimits = DEFAULT_LIMITS)
     """
     content = source if isinstance(source, bytes) else read_image_file(source, limits)
     return open_image(content, limits).facts
+
+
+def read_shown_size(read: Callable[[int], bytes]) -> tuple[int, int] | None:
+    """Width and height of a picture as it is shown; None where it cannot be read.
+
+    `read` gives its first bytes: so many, or all for -1. Of a JPEG the first ones are enough.
+    """
+    start = read(_START_BYTES)
+    try:
+        if is_jpeg(start):
+            with contextlib.suppress(ImageError):
+                facts = read_image_facts(start)
+                return facts.width, facts.height
+        facts = read_image_facts(start if len(start) < _START_BYTES else read(-1))
+    except ImageError:
+        return None
+    return facts.width, facts.height
 
 
 def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:

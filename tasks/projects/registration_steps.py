@@ -34,7 +34,7 @@ from storage.projects.projects import (
     list_projects,
     remove_project_without_images,
 )
-from tasks.images.decoding import read_image_facts
+from tasks.images.decoding import read_image_facts, read_shown_size
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.geometry import ImageSize, image_size_of
@@ -45,7 +45,7 @@ from tasks.reports.problem_log import Problem
 
 _MOST_LOST = 0.1
 # Another value makes all projects read their labels again, after the readers have changed.
-_LABELS_VERSION = b"3"
+_LABELS_VERSION = b"4"
 _PLAIN_TEXT = frozenset([".txt", ".yaml", ".yml", ".names", ".labels"])
 _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and
@@ -255,15 +255,23 @@ def _label_file_of(image: DatasetImage) -> ImageLabelFile:
     if labels is None:
         return ImageLabelFile(path, split, None, None, None)
     label_format = None if image.format is None else image.format.value
-    return ImageLabelFile(path, split, labels.source.as_posix(), label_format, len(labels.labels))
+    # A file of which nothing can be used labels nothing.
+    count = labels.object_count if labels.is_usable else None
+    return ImageLabelFile(path, split, labels.source.as_posix(), label_format, count)
 
 
 def _size_of_image(path: Path) -> ImageSize | None:
     try:
-        facts = read_image_facts(path)
-    except ImageError:
+        with path.open("rb") as file:
+
+            def read(size: int) -> bytes:
+                file.seek(0)
+                return file.read(size)
+
+            shown = read_shown_size(read)
+    except OSError:
         return None
-    return image_size_of(facts.width, facts.height)
+    return None if shown is None else image_size_of(*shown)
 
 
 def resolved_folder(folder: Path) -> Path:

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import ImageError
-from tasks.images.decoding import read_image_facts
+from tasks.images.decoding import read_shown_size
 from tasks.images.file_kinds import DESCRIBING_KINDS, LABEL_KINDS, FileKind
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
 from tasks.labels.dataset.collectors.class_folders import class_folder_names
@@ -32,7 +31,7 @@ from tasks.releases.archive.attacks import refuse_attack
 from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_directory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.member_checks import usable_members
-from tasks.releases.archive.members import MemberError, read_member
+from tasks.releases.archive.members import MemberError, MemberStream, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.dataset.class_folders import class_folders_of
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
@@ -256,12 +255,19 @@ class _Scan:
             return content
 
         def size_of_image(path: PurePosixPath) -> ImageSize | None:
-            content = self._read(members[path.as_posix()], self.limits.compared_bytes)
-            try:
-                facts = read_image_facts(content or b"")
-            except ImageError:
-                return None
-            return image_size_of(facts.width, facts.height)
+            member = members[path.as_posix()]
+
+            def read_image(size: int) -> bytes:
+                if size < 0:
+                    return self._read(member, self.limits.compared_bytes) or b""
+                try:
+                    stream = MemberStream(self.descriptor, self.directory, member)
+                    return stream.read(size) if self.readable[member] else b""
+                except MemberError:
+                    return b""
+
+            shown = read_shown_size(read_image)
+            return None if shown is None else image_size_of(*shown)
 
         other = read_other_labels(images, more, read, size_of_image)
         for problem in other.problems:
@@ -297,7 +303,7 @@ class _Scan:
         other = pairs.labels[(pairs.labels != NONE) & ~is_read]
         other = other[self.names.kinds[other] != FileKind.TEXT]
         code, shown = ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, self.directory.shown_name
-        reason = "a label of no known format; it is not counted"
+        reason = "nothing of it can be used; it is not counted"
         self.log.add_each(code, other.tolist(), reason, shown)
         if read.by_image:
             return False

@@ -153,6 +153,8 @@ def adapt_labels(
     done: list[Adjusted] = [(Adjustment.CROWD, one.line) for one in labels if one.is_crowd]
     done += [(Adjustment.WHOLE_IMAGE, one.line) for one in labels if one.is_whole_image]
     kept = [label for label in labels if not label.is_crowd and not label.is_whole_image]
+    if wanted.task is TrainingTask.SEGMENT:
+        kept = _with_outlines(kept)
     kept = _with_parts(kept, done, joined=wanted.task is not TrainingTask.SEGMENT)
     adapted: list[Label] = []
     seen: set[tuple[int | None, bytes]] = set()
@@ -174,6 +176,20 @@ def adapt_labels(
             seen.add(key)
             adapted.append(replace(part, geometry=geometry))
     return adapted, done
+
+
+def _with_outlines(labels: Sequence[Label]) -> list[Label]:
+    """Put the outlines of objects with keypoints in their place; of several parts they are one."""
+    number = max((label.instance or 0 for label in labels), default=0)
+    drawn: list[Label] = []
+    for label in labels:
+        outlines = label.geometry.outlines if isinstance(label.geometry, Keypoints) else ()
+        instance = label.instance
+        if len(outlines) > 1:
+            number += 1
+            instance = number
+        drawn += [replace(label, geometry=one, instance=instance) for one in outlines] or [label]
+    return drawn
 
 
 def _with_parts(labels: Sequence[Label], done: list[Adjusted], *, joined: bool) -> list[Label]:
@@ -252,7 +268,11 @@ def _without_rounding(geometry: Geometry) -> Geometry:
                 replace(point, x=_clamped(point.x), y=_clamped(point.y))
                 for point in geometry.points
             )
-            return Keypoints(Box(*map(_clamped, _values(geometry.box))), points)
+            outlines = tuple(
+                Polygon(tuple((_clamped(x), _clamped(y)) for x, y in outline.points))
+                for outline in geometry.outlines
+            )
+            return Keypoints(Box(*map(_clamped, _values(geometry.box))), points, outlines)
 
 
 def _convert(

@@ -18,7 +18,8 @@ from tasks.labels.annotations import (
     Label,
     OrientedBox,
 )
-from tasks.labels.dataset.reading import SizeOfImage, read_dataset_labels
+from tasks.labels.dataset.collectors.shared_files import SizeOfImage
+from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.formats.yolo.rows import GEOMETRIES, JudgedRows
 from tasks.labels.geometry import box_around
@@ -45,7 +46,8 @@ class OtherLabels:
     """The labels of images that have no YOLO text.
 
     `by_image` are by the position of the image; the class of a whole image is none of them. `names`
-    are by class id. `orphans` are the paths of label files of no image.
+    are by class id. Crowds are left out, too, and images of whose label file nothing can be used.
+    `orphans` are the paths of label files of no image.
     """
 
     by_image: Mapping[int, ImageLabels]
@@ -77,10 +79,16 @@ def read_other_labels(
     for image in dataset.images:
         if image.labels is None or image.format in (None, LabelFormat.CLASS_FOLDERS):
             continue
-        objects = tuple(label for label in image.labels.labels if not label.is_whole_image)
+        own += image.labels.problems
+        if not image.labels.is_usable:
+            continue
+        objects = tuple(
+            label
+            for label in image.labels.labels
+            if not label.is_whole_image and not label.is_crowd
+        )
         labels = ImageLabels(image.labels.image, image.labels.source, objects)
         by_image[images[image.path.as_posix()]] = labels
-        own += image.labels.problems
     problems = [one for one in dataset.problems if one.code not in _NOTED_ELSEWHERE]
     orphans = tuple(map(PurePosixPath.as_posix, dataset.labels_without_image))
     return OtherLabels(by_image, dataset.class_names, orphans, (*problems, *own))
