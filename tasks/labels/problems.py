@@ -85,6 +85,8 @@ class ProblemCode(StrEnum):
     PICTURE_FORMAT_UNREAD = "picture_format_unread"
     DATASET_ROOT_EXTRA = "dataset_root_extra"
     SPLIT_MISSING = "split_missing"
+    SPLIT_SHARED = "split_shared"
+    LIST_LINE_UNUSABLE = "list_line_unusable"
 
 
 HARMLESS_CODES = frozenset(

@@ -152,7 +152,7 @@ def plan_dataset(
         SplitList(path, split, partial(content_of, path)) for path, split in layout.split_lists
     ]
     split_log = label_log(config.file if config else layout.root)
-    splits = find_splits(layout.placed, config, lists, split_log).tolist()
+    splits = find_splits(layout.placed, config, lists, split_log).numbers.tolist()
     return DatasetPlan(
         layout=layout,
         class_names=names,
