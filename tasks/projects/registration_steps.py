@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -99,7 +99,7 @@ def register_project(
     root = resolved_folder(folder)
     scan = scan_image_folder(root)
     if not scan.files and not (accept_losses and _is_registered(database, name, root)):
-        raise InvalidInputError(f"There is no image in {root}; nothing was changed.")
+        raise no_image_error(root, scan.problems)
     project = add_project(database, name, root)
     losses = Losses.ACCEPT if accept_losses else Losses.REFUSE
     try:
@@ -272,6 +272,12 @@ def _size_of_image(path: Path) -> ImageSize | None:
     except OSError:
         return None
     return None if shown is None else image_size_of(*shown)
+
+
+def no_image_error(place: object, left_out: Sequence[str]) -> InvalidInputError:
+    """The error for a place without images; it names the first things there that were left out."""
+    reasons = f" Left out: {'; '.join(left_out[:3])}." if left_out else ""
+    return InvalidInputError(f"There is no image in {place}; nothing was changed.{reasons}")
 
 
 def resolved_folder(folder: Path) -> Path:

@@ -312,7 +312,7 @@ def test_one_voc_box_at_pixel_zero_shifts_all_of_them():
         {"data.yaml": "path: .\ntrain: one\nval: two\nnames: [a]"},
         {"data.yaml": "train: ../one/\nvalid: /content/x/two\nnames: [a]"},
         {"data.yaml": "train: lists/train.txt\nval: val.txt\nnames: [a]",
-         "lists/train.txt": "./one/a.jpg\n", "val.txt": "/x/two/a.jpg\n"},
+         "lists/train.txt": "./../one/a.jpg\n", "val.txt": "/x/two/a.jpg\n"},
         {"train.txt": "one/a.jpg\n", "val.txt": "two/a.jpg"},
     ],
 )  # fmt: skip
