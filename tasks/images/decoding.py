@@ -25,6 +25,7 @@ from tasks.images.jpeg import NotForStrictDecoderError, decode_jpeg, is_jpeg
 
 # The Exif data of a JPEG, 64 KiB at most, comes before its size.
 _START_BYTES = 1 << 17
+_PNG_BEGINS = b"\x89PNG"
 
 try:  # an optional dependency: HEIC and HEIF photographs
     import pillow_heif
@@ -205,11 +206,12 @@ def read_image_facts(source: bytes | Path, limits: ImageLimits = DEFAULT_LIMITS)
 def read_shown_size(read: Callable[[int], bytes]) -> tuple[int, int] | None:
     """Width and height of a picture as it is shown; None where it cannot be read.
 
-    `read` gives its first bytes: so many, or all for -1. Of a JPEG the first ones are enough.
+    `read` gives its first bytes: so many, or all for -1. Of a JPEG and a PNG the first ones are
+    enough, but for a PNG that says only behind its pixels that it is to be turned.
     """
     start = read(_START_BYTES)
     try:
-        if is_jpeg(start):
+        if is_jpeg(start) or start.startswith(_PNG_BEGINS):
             with contextlib.suppress(ImageError):
                 facts = read_image_facts(start)
                 return facts.width, facts.height

@@ -97,7 +97,7 @@ class Label:
     line: int | None = None
     is_crowd: bool = False
     is_whole_image: bool = False
-    annotation_id: str | None = field(default=None, compare=False)
+    annotation_id: str | None = field(default=None, compare=False, repr=False)
 
 
 def label_of_image(class_name: str, class_id: int | None = None, line: int | None = None) -> Label:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from sqlalchemy import Connection
@@ -25,6 +26,7 @@ from storage.projects.images import (
     RegistrationCounts,
     known_files,
     known_labels_fingerprint,
+    known_sizes,
     register_files,
 )
 from storage.projects.projects import (
@@ -36,6 +38,7 @@ from storage.projects.projects import (
 )
 from tasks.images.decoding import read_image_facts, read_shown_size
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
+from tasks.labels.dataset.collectors.shared_files import SizeOfImage
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.limit_steps import dataset_limits
@@ -155,7 +158,11 @@ def reconcile_folder(
         masks = {file.relative_path for file in scan.label_files}
         refuse_losses(project, known, present | masks, files)
     labels, label_problems = _read_labels(
-        database, project, scan, all_registered=len(files) == len(changed)
+        database,
+        project,
+        scan,
+        _sizes_of(database, project, changed, files),
+        all_registered=len(files) == len(changed),
     )
     counts = register_files(
         database, project, files, present, labels=labels, before=before, after=after
@@ -198,8 +205,35 @@ def _count_losses(
     return (gone - arrived).total(), len(there_before)
 
 
+def _sizes_of(
+    database: Database,
+    project: ProjectRecord,
+    changed: Iterable[FoundFile],
+    files: Iterable[RegisteredFile],
+) -> SizeOfImage:
+    """Tells the size of an image: of changed ones as just read, of others as registered."""
+
+    @functools.cache
+    def sizes() -> dict[str, tuple[int | None, int | None]]:
+        found = dict(known_sizes(database, project.id))
+        for file in changed:
+            found.pop(file.relative_path, None)
+        return found | {file.relative_path: (file.width, file.height) for file in files}
+
+    def size_of(path: PurePosixPath) -> ImageSize | None:
+        known = sizes().get(path.as_posix())
+        return _size_of_image(project.path / path) if known is None else image_size_of(*known)
+
+    return size_of
+
+
 def _read_labels(
-    database: Database, project: ProjectRecord, scan: FolderScan, *, all_registered: bool
+    database: Database,
+    project: ProjectRecord,
+    scan: FolderScan,
+    size_of_image: SizeOfImage,
+    *,
+    all_registered: bool,
 ) -> tuple[LabelRegistration | None, list[Problem]]:
     """Read all labels of a folder, unless its files are those of the last registration.
 
@@ -209,9 +243,7 @@ def _read_labels(
     fingerprint = labels_fingerprint(scan)
     if fingerprint == known_labels_fingerprint(database, project.id):
         return None, []
-    found = read_folder_labels(
-        project.path, scan, lambda path: _size_of_image(project.path / path), dataset_limits()
-    )
+    found = read_folder_labels(project.path, scan, size_of_image, dataset_limits())
     problems = list(found.all_problems())
     unreadable = {
         problem.place for problem in problems if problem.code == ProblemCode.FILE_UNREADABLE

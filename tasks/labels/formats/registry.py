@@ -210,6 +210,8 @@ def write_label_file(
 ) -> bytes:
     """Write the label file of one image of `size` pixels, to which the labels are normalised.
 
+    Formats that cannot mark crowds get none: there they would be objects.
+
     Raises:
         InvalidInputError: the format cannot hold a label, or is not written; the message says
             which.
@@ -221,6 +223,8 @@ def write_label_file(
         raise InvalidInputError(
             f"{FORMATS[kind].name} files cannot hold the class of a whole image"
         )
+    if kind is not LabelFormat.COCO:
+        labels = [label for label in labels if not label.is_crowd]
     try:
         return write(labels, WrittenImage(image, size, conventions))
     except ValueError as error:
