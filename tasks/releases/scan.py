@@ -150,7 +150,7 @@ class _Scan:
             )
         kind = other.kind()
         if kind is not None and not sums.row_count:
-            row_count = sum(len(one.labels) for one in other.by_image.values())
+            row_count = sum(one.object_count for one in other.by_image.values())
             sums = replace(sums, row_count=row_count, geometry=YoloGeometry(kind))
         is_labelled = has_collection or bool((pairs.labels != NONE).any())
         classes = None if is_labelled else class_folders_of(self.names, files)
@@ -383,7 +383,7 @@ class _Scan:
         )
         for position, found in other.by_image.items():
             states[position] = number[LabelState.ROWS if found.labels else LabelState.EMPTY]
-            instances[position] = len(found.labels)
+            instances[position] = found.object_count
         if classes is not None:
             states[:] = number[LabelState.FOLDER]
             instances[:] = 1

@@ -177,4 +177,16 @@ def test_the_archive_counts_each_object_once_and_no_crowd(tmp_path):
     told = {row["class_name"]: row["instances"] for row in found.class_rows().to_pylist()}
     assert told == {"person": 1, "dog": 1}
     assert found.problem_totals == {}
+    files["annotations/instances.json"] = coco(crowd)
+    del files["annotations/person_keypoints.json"]
+    contents = {
+        path: one if isinstance(one, bytes) else one.encode() for path, one in files.items()
+    }
+    (split,) = [
+        one
+        for one in scan_release(write_zip(tmp_path / "crowd.zip", contents)).shapes.splits
+        if one.images
+    ]
+    # A crowd is nothing to count, and its image is no background.
+    assert (split.instances, split.labelled_images, split.empty_labels) == (0, 0, 0)
     assert image.path == PurePosixPath("images/a.png")
