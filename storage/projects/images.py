@@ -45,7 +45,8 @@ class RegisteredFile:
 class ImageLabelFile:
     """Where the labels of an image are; all None for an image without a label file.
 
-    `label_count` is 0 for an empty label file, which makes its image a background picture.
+    `label_count` is 0 for an empty label file, which makes its image a background picture, and None
+    for one of which nothing can be used: the image is not labelled.
     """
 
     relative_path: str
@@ -278,12 +279,12 @@ WHERE project_id = :project_id AND state <> 'missing' AND NOT EXISTS (
 
 _LABEL = """
 UPDATE project_images i
-SET is_labeled = (f.label_path IS NOT NULL), label_path = f.label_path,
+SET is_labeled = (f.label_count IS NOT NULL), label_path = f.label_path,
     label_format = f.label_format, label_count = f.label_count, split = f.split
 FROM label_files f
 WHERE i.project_id = :project_id AND i.relative_path = f.relative_path
   AND (i.is_labeled, i.label_path, i.label_format, i.label_count, i.split) IS DISTINCT FROM
-      ((f.label_path IS NOT NULL), f.label_path, f.label_format, f.label_count, f.split)
+      ((f.label_count IS NOT NULL), f.label_path, f.label_format, f.label_count, f.split)
 """
 
 

@@ -11,7 +11,7 @@ import contextlib
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,10 @@ from tasks.images.deep_samples import (
 )
 from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 from tasks.images.jpeg import NotForStrictDecoderError, decode_jpeg, is_jpeg
+
+# The Exif data of a JPEG, 64 KiB at most, comes before its size.
+_START_BYTES = 1 << 17
+_PNG_BEGINS = b"\x89PNG"
 
 try:  # an optional dependency: HEIC and HEIF photographs
     import pillow_heif
@@ -209,6 +213,24 @@ def read_image_facts(source: bytes | Path, limits: ImageLimits = DEFAULT_LIMITS)
     """
     content = source if isinstance(source, bytes) else read_image_file(source, limits)
     return open_image(content, limits).facts
+
+
+def read_shown_size(read: Callable[[int], bytes]) -> tuple[int, int] | None:
+    """Width and height of a picture as it is shown; None where it cannot be read.
+
+    `read` gives its first bytes: so many, or all for -1. Of a JPEG and a PNG the first ones are
+    enough, but for a PNG that says only behind its pixels that it is to be turned.
+    """
+    start = read(_START_BYTES)
+    try:
+        if is_jpeg(start) or start.startswith(_PNG_BEGINS):
+            with contextlib.suppress(ImageError):
+                facts = read_image_facts(start)
+                return facts.width, facts.height
+        facts = read_image_facts(start if len(start) < _START_BYTES else read(-1))
+    except ImageError:
+        return None
+    return facts.width, facts.height
 
 
 def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import overload
 
+from tasks.labels.problems import HARMLESS_CODES
 from tasks.reports.problem_log import Problem
 
 Point = tuple[float, float]
@@ -66,10 +67,11 @@ class Keypoint:
 
 @dataclass(frozen=True, slots=True)
 class Keypoints:
-    """The keypoints of one object with its bounding box."""
+    """The keypoints of one object with its bounding box, and its outline where that is known."""
 
     box: Box
     points: tuple[Keypoint, ...]
+    outlines: tuple[Polygon, ...] = ()
 
 
 Geometry = Box | Polygon | OrientedBox | Keypoints
@@ -82,8 +84,10 @@ class Label:
     `class_name` is the number as text where nobody has named the class, `class_id` None where the
     format has names only. `instance` is the same number for parts of one object, None where it is
     whole. `line` counts from 1; None where the format has no lines. `is_crowd` says that it
-    outlines a group that nobody separated (COCO's `iscrowd`), `is_whole_image` that the class is
-    that of the whole image: nobody has drawn its geometry, a box as large as the image.
+    outlines a group that nobody separated (COCO's `iscrowd`): it is kept, and is no object where
+    objects are counted or learned. `is_whole_image` says that the class is that of the whole image:
+    nobody has drawn its geometry, a box as large as the image. By `annotation_id` files about the
+    same images mean the same object; labels that differ in nothing else are equal.
     """
 
     class_name: str
@@ -93,6 +97,7 @@ class Label:
     line: int | None = None
     is_crowd: bool = False
     is_whole_image: bool = False
+    annotation_id: str | None = field(default=None, compare=False, repr=False)
 
 
 def label_of_image(class_name: str, class_id: int | None = None, line: int | None = None) -> Label:
@@ -155,6 +160,18 @@ class ImageLabels:
     source: PurePosixPath
     labels: Sequence[Label] = ()
     problems: tuple[Problem, ...] = field(default=())
+
+    @property
+    def object_count(self) -> int:
+        """How many labels are of objects; the others are crowds."""
+        if isinstance(self.labels, LabelsOnDemand):
+            return len(self.labels)
+        return sum(not label.is_crowd for label in self.labels)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the label file says something: an empty one does, a damaged one does not."""
+        return bool(self.labels) or all(one.code in HARMLESS_CODES for one in self.problems)
 
     @property
     def classes(self) -> Sequence[tuple[int | None, str]]:

@@ -112,7 +112,11 @@ def _transform_keypoints(
             )
         if augmentation.mirrors:
             points = [points[source] for source in flip_idx]
-    return Keypoints(_transform_box(keypoints.box, augmentation), tuple(points))
+    outlines = tuple(
+        Polygon(tuple(transform_point(point, augmentation) for point in outline.points))
+        for outline in keypoints.outlines
+    )
+    return Keypoints(_transform_box(keypoints.box, augmentation), tuple(points), outlines)
 
 
 def _transform_keypoint(point: Keypoint, augmentation: Augmentation) -> Keypoint:

@@ -55,6 +55,10 @@ class ProblemCode(StrEnum):
     CLASS_OUT_OF_RANGE = "class_out_of_range"
     VISIBILITY_INVALID = "visibility_invalid"
     MASK_HOLES_FILLED = "mask_holes_filled"
+    # The box was used instead.
+    OUTLINE_UNUSABLE = "outline_unusable"
+    # One of the two sizes was used; the reason says which.
+    IMAGE_SIZE_DIFFERS = "image_size_differs"
     # About the whole dataset.
     MIXED_GEOMETRY = "mixed_geometry"
     AMBIGUOUS_NINE = "ambiguous_nine"
@@ -81,6 +85,14 @@ class ProblemCode(StrEnum):
     PICTURE_FORMAT_UNREAD = "picture_format_unread"
     DATASET_ROOT_EXTRA = "dataset_root_extra"
     SPLIT_MISSING = "split_missing"
+    SPLIT_SHARED = "split_shared"
+    LIST_LINE_UNUSABLE = "list_line_unusable"
+
+
+HARMLESS_CODES = frozenset(
+    {ProblemCode.BOM, ProblemCode.ENCODING_UTF16, ProblemCode.ENCODING_UTF32}
+)
+"""Found while reading a label file although all of it was used."""
 
 
 def label_log(file: PurePosixPath | str = "") -> ProblemLog:

@@ -81,8 +81,8 @@ def clip_labels_to_tiles(
       share an `instance` that is the same in all tiles. A part with a hole is divided through the
       hole, because outlines have none. A polygon that lies whole in the tile keeps its points.
     - Oriented box: kept where all corners lie in the tile, otherwise as `cut_oriented_boxes` says.
-    - Keypoints: their box decides and is cut; points outside the tile become not labelled
-      (visibility 0, at (0, 0)), also in formats that have no visibility.
+    - Keypoints: their box decides and is cut, and so is their outline; points outside the tile
+      become not labelled (visibility 0, at (0, 0)), also in formats that have no visibility.
 
     Raises:
         InvalidInputError: `min_visible` is outside 0 to 1.
@@ -215,7 +215,8 @@ def _labels_of(
         yield replace(part.label, geometry=_box_around(region, tile))
     elif isinstance(geometry, Keypoints):
         points = tuple(_keypoint_in_tile(point, part, tile) for point in geometry.points)
-        yield replace(part.label, geometry=Keypoints(_box_around(region, tile), points))
+        drawn = _outlines_in_tile(geometry.outlines, part, tile)
+        yield replace(part.label, geometry=Keypoints(_box_around(region, tile), points, drawn))
     elif isinstance(geometry, OrientedBox) and (is_whole or rule is CutOrientedBoxes.WHOLE):
         one, two, three, four = (_point_in_tile(point, part, tile) for point in geometry.corners)
         yield replace(part.label, geometry=OrientedBox((one, two, three, four)))
@@ -256,6 +257,20 @@ def _keypoint_in_tile(point: Keypoint, part: _Part, tile: Tile) -> Keypoint:
     if point.visibility == 0 or not (0 <= x <= 1 and 0 <= y <= 1):
         return Keypoint(0.0, 0.0, 0)
     return Keypoint(x, y, point.visibility)
+
+
+def _outlines_in_tile(outlines: Sequence[Polygon], part: _Part, tile: Tile) -> tuple[Polygon, ...]:
+    """What a tile shows of the outline of an object with keypoints."""
+    width, height = part.image_width, part.image_height
+    frame = shapely.box(tile.left, tile.top, tile.right, tile.bottom)
+    regions = [_region_of(one, width, height, frame)[0] for one in outlines]
+    return tuple(
+        _polygon_in_tile(outline, tile)
+        for region in regions
+        for polygon in shapely.get_parts(region)
+        if polygon.area > _SMALLEST_AREA
+        for outline in _outlines_without_holes(polygon)
+    )
 
 
 def _polygon_in_tile(outline: BaseGeometry, tile: Tile) -> Polygon:

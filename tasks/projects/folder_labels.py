@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.images.folder_scan import FolderScan
-from tasks.labels.dataset.reading import DatasetLabels, SizeOfImage, read_dataset_labels
+from tasks.labels.dataset.collectors.shared_files import SizeOfImage
+from tasks.labels.dataset.reading import DatasetLabels, read_dataset_labels
 from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 
 _ROOM_BYTES = 64 << 20

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tasks.labels.annotations import (
     Box,
+    Geometry,
     GeometryKind,
     Keypoints,
     Label,
@@ -34,6 +35,8 @@ _LABEL = pa.struct(
         pa.field("points", pa.list_(pa.list_(pa.float64()))),
         pa.field("visibility", pa.list_(pa.int8())),
         pa.field("instance", pa.int32()),
+        pa.field("is_crowd", pa.bool_(), nullable=False),
+        pa.field("outlines", pa.list_(pa.list_(pa.list_(pa.float64())))),
     ]
 )
 IMAGE_INDEX_SCHEMA = pa.schema(
@@ -59,7 +62,8 @@ IMAGE_INDEX_SCHEMA = pa.schema(
 )
 """`labels` is null for an image without a label file and empty for a background picture. Every
 label has its bounding box (normalised centre and size); `points` are the outline, the corners or
-the keypoints, null for a plain box. The geometry of the class of a whole image is `image`."""
+the keypoints, null for a plain box; `outlines` those of an object with keypoints. The geometry of
+the class of a whole image is `image`. Crowds (`is_crowd`) are not in `label_count`."""
 
 DATABASE_COLUMNS = tuple(name for name in IMAGE_INDEX_SCHEMA.names if name != "labels")
 
@@ -110,7 +114,15 @@ def _label_values(label: Label) -> dict[str, Any]:
         "points": points,
         "visibility": visibility,
         "instance": label.instance,
+        "is_crowd": label.is_crowd,
+        "outlines": _outlines(label.geometry),
     }
+
+
+def _outlines(geometry: Geometry) -> list[list[Point]] | None:
+    if not isinstance(geometry, Keypoints) or not geometry.outlines:
+        return None
+    return [list(outline.points) for outline in geometry.outlines]
 
 
 def _parts(

@@ -53,7 +53,7 @@ def _labels_by_path(
     return {
         image.path.as_posix(): image.labels.labels
         for image in found.images
-        if image.labels is not None
+        if image.labels is not None and image.labels.is_usable
     }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from sqlalchemy import Connection
@@ -25,6 +26,7 @@ from storage.projects.images import (
     RegistrationCounts,
     known_files,
     known_labels_fingerprint,
+    known_sizes,
     register_files,
 )
 from storage.projects.projects import (
@@ -34,8 +36,9 @@ from storage.projects.projects import (
     list_projects,
     remove_project_without_images,
 )
-from tasks.images.decoding import read_image_facts
+from tasks.images.decoding import read_image_facts, read_shown_size
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
+from tasks.labels.dataset.collectors.shared_files import SizeOfImage
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.limit_steps import dataset_limits
@@ -45,7 +48,7 @@ from tasks.reports.problem_log import Problem
 
 _MOST_LOST = 0.1
 # Another value makes all projects read their labels again, after the readers have changed.
-_LABELS_VERSION = b"3"
+_LABELS_VERSION = b"4"
 _PLAIN_TEXT = frozenset([".txt", ".yaml", ".yml", ".names", ".labels"])
 _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and
@@ -99,7 +102,7 @@ def register_project(
     root = resolved_folder(folder)
     scan = scan_image_folder(root)
     if not scan.files and not (accept_losses and _is_registered(database, name, root)):
-        raise InvalidInputError(f"There is no image in {root}; nothing was changed.")
+        raise no_image_error(root, scan.problems)
     project = add_project(database, name, root)
     losses = Losses.ACCEPT if accept_losses else Losses.REFUSE
     try:
@@ -155,7 +158,11 @@ def reconcile_folder(
         masks = {file.relative_path for file in scan.label_files}
         refuse_losses(project, known, present | masks, files)
     labels, label_problems = _read_labels(
-        database, project, scan, all_registered=len(files) == len(changed)
+        database,
+        project,
+        scan,
+        _sizes_of(database, project, changed, files),
+        all_registered=len(files) == len(changed),
     )
     counts = register_files(
         database, project, files, present, labels=labels, before=before, after=after
@@ -198,8 +205,35 @@ def _count_losses(
     return (gone - arrived).total(), len(there_before)
 
 
+def _sizes_of(
+    database: Database,
+    project: ProjectRecord,
+    changed: Iterable[FoundFile],
+    files: Iterable[RegisteredFile],
+) -> SizeOfImage:
+    """Tells the size of an image: of changed ones as just read, of others as registered."""
+
+    @functools.cache
+    def sizes() -> dict[str, tuple[int | None, int | None]]:
+        found = dict(known_sizes(database, project.id))
+        for file in changed:
+            found.pop(file.relative_path, None)
+        return found | {file.relative_path: (file.width, file.height) for file in files}
+
+    def size_of(path: PurePosixPath) -> ImageSize | None:
+        known = sizes().get(path.as_posix())
+        return _size_of_image(project.path / path) if known is None else image_size_of(*known)
+
+    return size_of
+
+
 def _read_labels(
-    database: Database, project: ProjectRecord, scan: FolderScan, *, all_registered: bool
+    database: Database,
+    project: ProjectRecord,
+    scan: FolderScan,
+    size_of_image: SizeOfImage,
+    *,
+    all_registered: bool,
 ) -> tuple[LabelRegistration | None, list[Problem]]:
     """Read all labels of a folder, unless its files are those of the last registration.
 
@@ -209,9 +243,7 @@ def _read_labels(
     fingerprint = labels_fingerprint(scan)
     if fingerprint == known_labels_fingerprint(database, project.id):
         return None, []
-    found = read_folder_labels(
-        project.path, scan, lambda path: _size_of_image(project.path / path), dataset_limits()
-    )
+    found = read_folder_labels(project.path, scan, size_of_image, dataset_limits())
     problems = list(found.all_problems())
     unreadable = {
         problem.place for problem in problems if problem.code == ProblemCode.FILE_UNREADABLE
@@ -255,15 +287,29 @@ def _label_file_of(image: DatasetImage) -> ImageLabelFile:
     if labels is None:
         return ImageLabelFile(path, split, None, None, None)
     label_format = None if image.format is None else image.format.value
-    return ImageLabelFile(path, split, labels.source.as_posix(), label_format, len(labels.labels))
+    # A file of which nothing can be used labels nothing.
+    count = labels.object_count if labels.is_usable else None
+    return ImageLabelFile(path, split, labels.source.as_posix(), label_format, count)
 
 
 def _size_of_image(path: Path) -> ImageSize | None:
     try:
-        facts = read_image_facts(path)
-    except ImageError:
+        with path.open("rb") as file:
+
+            def read(size: int) -> bytes:
+                file.seek(0)
+                return file.read(size)
+
+            shown = read_shown_size(read)
+    except OSError:
         return None
-    return image_size_of(facts.width, facts.height)
+    return None if shown is None else image_size_of(*shown)
+
+
+def no_image_error(place: object, left_out: Sequence[str]) -> InvalidInputError:
+    """The error for a place without images; it names the first things there that were left out."""
+    reasons = f" Left out: {'; '.join(left_out[:3])}." if left_out else ""
+    return InvalidInputError(f"There is no image in {place}; nothing was changed.{reasons}")
 
 
 def resolved_folder(folder: Path) -> Path:

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import ImageError
-from tasks.images.decoding import read_image_facts
+from tasks.images.decoding import read_shown_size
 from tasks.images.file_kinds import DESCRIBING_KINDS, LABEL_KINDS, FileKind
 from tasks.labels.dataset.class_names import DatasetNames, read_dataset_names
 from tasks.labels.dataset.collectors.class_folders import class_folder_names
@@ -20,7 +19,7 @@ from tasks.labels.dataset.collectors.unread_labels import looks_like_labels
 from tasks.labels.dataset.files import DatasetFiles, folders_of_interest, unread_among
 from tasks.labels.dataset.listed_names import ListedNames, take_names_apart
 from tasks.labels.dataset.pairing import NONE, Pairs, find_and_pair
-from tasks.labels.dataset.splits import PlacedImages, SplitList, find_splits
+from tasks.labels.dataset.splits import FoundSplits, PlacedImages, SplitList, find_splits
 from tasks.labels.formats.label_file import LabelFile
 from tasks.labels.formats.registry import LabelFormat, find_format
 from tasks.labels.formats.yolo.geometry import YoloGeometry
@@ -32,7 +31,7 @@ from tasks.releases.archive.attacks import refuse_attack
 from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_directory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.member_checks import usable_members
-from tasks.releases.archive.members import MemberError, read_member
+from tasks.releases.archive.members import MemberError, MemberStream, read_member
 from tasks.releases.archive.source import open_archive
 from tasks.releases.dataset.class_folders import class_folders_of
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
@@ -125,36 +124,44 @@ class _Scan:
             reason = safe_text(problem.reason)
             self.log.add(problem.code, reason, problem.line, place=problem.place)
             self.log.count(problem.code, problem.count - 1)
-        splits = self._find_splits(files, described)
+        found_splits = self._find_splits(files, described)
+        splits = found_splits.numbers
         is_yolo = self._is_yolo(pairs)
         other = self._read_other_labels(files, pairs, is_yolo)
         if other.by_image:
             described = replace(described, names=dict(other.names))
         pairs = self._with_orphans(pairs, other)
         has_collection = self._note_uncounted(pairs, other) or bool(other.by_image)
-        labels = self._labels_to_read(files, pairs, is_yolo)
+        labels = self._labels_to_read(files, pairs, is_yolo, found_splits.is_unreachable)
         sums = scan_labels(
             self.descriptor,
             self.directory,
-            self._label_task(labels, splits, described),
+            self._label_task(labels, found_splits, described),
             self.limits,
             self.log,
             progress,
             should_stop,
         )
         count_other_labels(other, splits.astype(np.int64), sums.counts)
+        for split, is_in in enumerate(found_splits.further().T):
+            again = {at: one for at, one in other.by_image.items() if is_in[at]}
+            count_other_labels(
+                replace(other, by_image=again), np.full(len(splits), split), sums.counts
+            )
         kind = other.kind()
         if kind is not None and not sums.row_count:
-            row_count = sum(len(one.labels) for one in other.by_image.values())
+            row_count = sum(one.object_count for one in other.by_image.values())
             sums = replace(sums, row_count=row_count, geometry=YoloGeometry(kind))
         is_labelled = has_collection or bool((pairs.labels != NONE).any())
         classes = None if is_labelled else class_folders_of(self.names, files)
         facts = self._image_facts(files, pairs, splits, labels, sums, classes, other)
+        facts.is_trainable[found_splits.is_unreachable] = False
         self._note_leaks(files, splits)
         orphan_splits = files.folders.splits[self.names.folder_ids[pairs.orphans]]
         found = Findings(
-            self.directory, files, described, pairs, labels.of_trainer, facts, sums, orphan_splits
-        )
+            self.directory, files, described, pairs, labels.of_trainer, facts, sums, orphan_splits,
+            found_splits.members,
+        )  # fmt: skip
         return statistics_of(found, self.log)
 
     def _read(self, member: int, most_bytes: int | None = None) -> bytes | None:
@@ -168,7 +175,7 @@ class _Scan:
             self.log.add(error.code, error.reason, place=self.directory.shown_name(member))
             return None
 
-    def _find_splits(self, files: DatasetFiles, described: DatasetNames[int]) -> NDArray[np.int8]:
+    def _find_splits(self, files: DatasetFiles, described: DatasetNames[int]) -> FoundSplits:
         """Find the split of each image."""
         images = PlacedImages(
             files.folders,
@@ -256,12 +263,19 @@ class _Scan:
             return content
 
         def size_of_image(path: PurePosixPath) -> ImageSize | None:
-            content = self._read(members[path.as_posix()], self.limits.compared_bytes)
-            try:
-                facts = read_image_facts(content or b"")
-            except ImageError:
-                return None
-            return image_size_of(facts.width, facts.height)
+            member = members[path.as_posix()]
+
+            def read_image(size: int) -> bytes:
+                if size < 0:
+                    return self._read(member, self.limits.compared_bytes) or b""
+                try:
+                    stream = MemberStream(self.descriptor, self.directory, member)
+                    return stream.read(size) if self.readable[member] else b""
+                except MemberError:
+                    return b""
+
+            shown = read_shown_size(read_image)
+            return None if shown is None else image_size_of(*shown)
 
         other = read_other_labels(images, more, read, size_of_image)
         for problem in other.problems:
@@ -297,7 +311,7 @@ class _Scan:
         other = pairs.labels[(pairs.labels != NONE) & ~is_read]
         other = other[self.names.kinds[other] != FileKind.TEXT]
         code, shown = ReleaseProblemCode.LABEL_FORMAT_UNCOUNTED, self.directory.shown_name
-        reason = "a label of no known format; it is not counted"
+        reason = "nothing of it can be used; it is not counted"
         self.log.add_each(code, other.tolist(), reason, shown)
         if read.by_image:
             return False
@@ -309,7 +323,9 @@ class _Scan:
         self.log.add_each(code, found, "labels as COCO JSON, of no image of the release", shown)
         return bool(found)
 
-    def _labels_to_read(self, files: DatasetFiles, pairs: Pairs, is_yolo: bool) -> _Labels:
+    def _labels_to_read(
+        self, files: DatasetFiles, pairs: Pairs, is_yolo: bool, is_unreachable: Flags
+    ) -> _Labels:
         """Return the text labels of images that may be read, in the order of the directory."""
         owners = np.flatnonzero(pairs.labels != NONE)
         members = pairs.labels[owners]
@@ -317,10 +333,11 @@ class _Scan:
         owners, members = owners[wanted], members[wanted]
         order = np.argsort(members, kind="stable")
         of_trainer = labels_of_trainer(self.names, files.images, pairs)
+        of_trainer = np.where(is_unreachable, NONE, of_trainer)
         return _Labels(members[order], owners[order], of_trainer)
 
     def _label_task(
-        self, labels: _Labels, splits: NDArray[np.int8], described: DatasetNames[int]
+        self, labels: _Labels, splits: FoundSplits, described: DatasetNames[int]
     ) -> LabelTask:
         """Say what is to be read, and how."""
         uses = np.zeros(len(labels.members), np.int64)
@@ -330,8 +347,9 @@ class _Scan:
         config = described.config
         return LabelTask(
             labels=labels.members,
-            splits=splits[labels.owners].astype(np.int64),
+            splits=splits.numbers[labels.owners].astype(np.int64),
             uses=uses,
+            more_splits=splits.further()[labels.owners],
             names=described.names,
             keypoint_shape=config.keypoint_shape if config else None,
             task=config.task if config else None,
@@ -365,7 +383,7 @@ class _Scan:
         )
         for position, found in other.by_image.items():
             states[position] = number[LabelState.ROWS if found.labels else LabelState.EMPTY]
-            instances[position] = len(found.labels)
+            instances[position] = found.object_count
         if classes is not None:
             states[:] = number[LabelState.FOLDER]
             instances[:] = 1

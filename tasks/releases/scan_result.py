@@ -12,6 +12,7 @@ from tasks.labels.dataset.class_names import DatasetNames
 from tasks.labels.dataset.files import DatasetFiles
 from tasks.labels.dataset.folders import UNSPLIT_NUMBER
 from tasks.labels.dataset.pairing import NONE, Pairs
+from tasks.labels.formats.yolo.numbers import Flags
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.labels.image_rows import STATES, ImageFacts
@@ -35,7 +36,10 @@ _OF_FOLDERS = "image"
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that a scan has found; `trainer_labels` are those that the trainer finds."""
+    """Everything that a scan has found; `trainer_labels` are those that the trainer finds.
+
+    `members` has a row for each image and a column for each split, and one for none.
+    """
 
     directory: ZipDirectory
     files: DatasetFiles
@@ -45,6 +49,7 @@ class Findings:
     facts: ImageFacts
     sums: LabelSums
     orphan_splits: NDArray[np.int8]
+    members: Flags
 
 
 def statistics_of(found: Findings, log: ProblemLog) -> ReleaseStatistics:
@@ -53,7 +58,7 @@ def statistics_of(found: Findings, log: ProblemLog) -> ReleaseStatistics:
     names = _class_names(found)
     by_id = {one.class_id: one.name for one in names}
     splits = _split_shapes(found)
-    counts = np.bincount(found.facts.splits, minlength=UNSPLIT_NUMBER + 1).tolist()
+    counts = found.members.sum(axis=0).tolist()
     geometry = str(found.sums.geometry.kind) if found.sums.row_count else _UNLABELLED
     classes = found.sums.counts.class_shapes(by_id)
     if found.facts.classes is not None:
@@ -133,7 +138,7 @@ def _split_shapes(found: Findings) -> tuple[SplitShapes, ...]:
     repeated, kept = _by_image(found)
     result = []
     for number, name in enumerate(SPLITS):
-        inside = facts.splits == number
+        inside = found.members[:, number]
         orphans = int((found.orphan_splits == number).sum())
         if number == UNSPLIT_NUMBER and not inside.any() and not orphans:
             continue

@@ -12,7 +12,7 @@ from tasks.images.folder_scan import FoundFile
 from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split, split_of_name
 from tasks.labels.dataset.reading import DatasetImage
-from tasks.labels.problems import ProblemCode
+from tasks.labels.problems import HARMLESS_CODES
 
 # The suffix under which the trainer reads each format, as Pillow names them. Others (GIF, PPM, ...)
 # it does not look for, and HEIC it reads with a further package only.
@@ -29,8 +29,6 @@ _SUFFIX_OF_FORMAT = {
 _OTHER_SUFFIXES = {".jpeg": ".jpg", ".tiff": ".tif", ".mpo": ".jpg"}
 _SMALLEST_SIDE = 10
 _NO_FILE = PurePosixPath()
-# Found while reading a label file although all of it was used.
-_HARMLESS = frozenset({ProblemCode.BOM, ProblemCode.ENCODING_UTF16, ProblemCode.ENCODING_UTF32})
 
 
 class LeftOutReason(StrEnum):
@@ -98,7 +96,7 @@ class Candidate:
     @property
     def lost_labels(self) -> bool:
         """Whether something in its label file could not be read or should be looked at."""
-        return any(problem.code not in _HARMLESS for problem in self.labels.problems)
+        return any(problem.code not in HARMLESS_CODES for problem in self.labels.problems)
 
 
 def image_key(project: str, relative_path: str) -> str:

@@ -50,6 +50,7 @@ class Adjustment(StrEnum):
     BOX_OF_OUTLINE = "box_of_outline"
     RECTANGLE_OF_BOX = "rectangle_of_box"
     RECTANGLE_OF_POLYGON = "rectangle_of_polygon"
+    OUTLINE_FOR_RECTANGLE = "outline_for_rectangle"
     POLYGON_OF_RECTANGLE = "polygon_of_rectangle"
     NO_KEYPOINTS = "no_keypoints"
     PARTS_JOINED = "parts_joined"
@@ -65,6 +66,10 @@ ADJUSTMENT_TEXTS = {
     Adjustment.BOX_OF_OUTLINE: "a polygon, oriented box or pose became the upright box around it",
     Adjustment.RECTANGLE_OF_BOX: "a box became four corners: its outline or angle is a guess",
     Adjustment.RECTANGLE_OF_POLYGON: "a polygon became the smallest rectangle around it",
+    Adjustment.OUTLINE_FOR_RECTANGLE: (
+        "the smallest rectangle leaves the image: the row is the visible outline, of which the "
+        "trainer takes that rectangle"
+    ),
     Adjustment.POLYGON_OF_RECTANGLE: "an oriented box became a polygon of its corners",
     Adjustment.NO_KEYPOINTS: "a label without keypoints got some that are not labelled",
     Adjustment.PARTS_JOINED: "the parts of one object became one",
@@ -153,6 +158,8 @@ def adapt_labels(
     done: list[Adjusted] = [(Adjustment.CROWD, one.line) for one in labels if one.is_crowd]
     done += [(Adjustment.WHOLE_IMAGE, one.line) for one in labels if one.is_whole_image]
     kept = [label for label in labels if not label.is_crowd and not label.is_whole_image]
+    if wanted.task is TrainingTask.SEGMENT:
+        kept = _with_outlines(kept)
     kept = _with_parts(kept, done, joined=wanted.task is not TrainingTask.SEGMENT)
     adapted: list[Label] = []
     seen: set[tuple[int | None, bytes]] = set()
@@ -174,6 +181,20 @@ def adapt_labels(
             seen.add(key)
             adapted.append(replace(part, geometry=geometry))
     return adapted, done
+
+
+def _with_outlines(labels: Sequence[Label]) -> list[Label]:
+    """Put the outlines of objects with keypoints in their place; of several parts they are one."""
+    number = max((label.instance or 0 for label in labels), default=0)
+    drawn: list[Label] = []
+    for label in labels:
+        outlines = label.geometry.outlines if isinstance(label.geometry, Keypoints) else ()
+        instance = label.instance
+        if len(outlines) > 1:
+            number += 1
+            instance = number
+        drawn += [replace(label, geometry=one, instance=instance) for one in outlines] or [label]
+    return drawn
 
 
 def _with_parts(labels: Sequence[Label], done: list[Adjusted], *, joined: bool) -> list[Label]:
@@ -252,7 +273,11 @@ def _without_rounding(geometry: Geometry) -> Geometry:
                 replace(point, x=_clamped(point.x), y=_clamped(point.y))
                 for point in geometry.points
             )
-            return Keypoints(Box(*map(_clamped, _values(geometry.box))), points)
+            outlines = tuple(
+                Polygon(tuple((_clamped(x), _clamped(y)) for x, y in outline.points))
+                for outline in geometry.outlines
+            )
+            return Keypoints(Box(*map(_clamped, _values(geometry.box))), points, outlines)
 
 
 def _convert(
@@ -277,6 +302,8 @@ def _convert(
             return Polygon(_outline(geometry)), Adjustment.RECTANGLE_OF_BOX
         case TrainingTask.OBB, Polygon():
             rectangle = _smallest_rectangle(geometry, ImageSize(width, height))
+            if rectangle is None:
+                return geometry, Adjustment.OUTLINE_FOR_RECTANGLE
             return rectangle, Adjustment.RECTANGLE_OF_POLYGON
         case TrainingTask.OBB, _:
             one, two, three, four = _outline(geometry)
@@ -286,8 +313,8 @@ def _convert(
     return Keypoints(box_around(_outline(geometry)), points), Adjustment.NO_KEYPOINTS
 
 
-def _smallest_rectangle(polygon: Polygon, size: ImageSize) -> OrientedBox:
-    """The smallest rectangle, in pixels, around a polygon; corners outside are moved to the edge.
+def _smallest_rectangle(polygon: Polygon, size: ImageSize) -> OrientedBox | None:
+    """The smallest rectangle, in pixels, around a polygon; None where it leaves the image.
 
     A polygon without area gives four equal corners.
     """
@@ -295,10 +322,12 @@ def _smallest_rectangle(polygon: Polygon, size: ImageSize) -> OrientedBox:
     around = shapely.MultiPoint(pixels).minimum_rotated_rectangle
     if around.geom_type != "Polygon":
         return OrientedBox((polygon.points[0],) * 4)
-    one, two, three, four = (
-        (min(max(x / size.width, 0.0), 1.0), min(max(y / size.height, 0.0), 1.0))
-        for x, y in around.exterior.coords[:-1]
-    )
+    corners = [(x / size.width, y / size.height) for x, y in around.exterior.coords[:-1]]
+    beyond = max(abs(value - _clamped(value)) for corner in corners for value in corner)
+    if beyond > LEAVES_TOLERANCE:
+        # With its corners at the edge it would have another direction and another size.
+        return None
+    one, two, three, four = ((_clamped(x), _clamped(y)) for x, y in corners)
     return OrientedBox((one, two, three, four))
 
 

@@ -99,7 +99,11 @@ def _collect(
         for candidate in one.candidates:
             renamed = remap_labels(candidate.labels, one.project, merged)
             content.problems.add_label_problems(one.project, renamed.problems)
-            geometries += (one.geometry for one in renamed.labels if not one.is_whole_image)
+            geometries += (
+                one.geometry
+                for one in renamed.labels
+                if not one.is_whole_image and not one.is_crowd
+            )
     _check_anything_labeled(bool(geometries), projects, content)
     geometry = decide_task_geometry(geometries, options.task)
     for candidate in (candidate for one in projects for candidate in one.candidates):

@@ -65,10 +65,10 @@ class ProjectImage(SQLModel, table=True):
         shared_image_id: the content.
         relative_path: below the folder of the project; unique in it.
         filename: its last part.
-        is_labeled: whether a label file belongs to it.
+        is_labeled: whether a label file belongs to it that can be used.
         label_path: of that file, below the folder of the project.
         label_format: of that file: yolo, coco, ....
-        label_count: how many objects it holds.
+        label_count: how many objects it holds; null where it cannot be used.
         split: train, val or test; null where the dataset names none.
         missing_since: when the file was first found to be gone.
         generated_from_id: of an image that visionflows has made: from which. This record

@@ -14,7 +14,7 @@ from tasks.labels.dataset.addresses import Split
 from tasks.labels.dataset.class_names import read_dataset_names
 from tasks.labels.dataset.collectors.class_folders import find_class_folders
 from tasks.labels.dataset.collectors.masks import DatasetMasks
-from tasks.labels.dataset.collectors.shared_files import SharedFileCollector
+from tasks.labels.dataset.collectors.shared_files import SharedFileCollector, SizeOfImage
 from tasks.labels.dataset.collectors.unread_labels import UnreadLabels
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout, find_dataset
@@ -81,7 +81,10 @@ class DatasetPlan:
 
 
 def plan_dataset(
-    paths: Iterable[str], read: FileReader, limits: DatasetLimits = DEFAULT_LIMITS
+    paths: Iterable[str],
+    read: FileReader,
+    limits: DatasetLimits = DEFAULT_LIMITS,
+    size_of_image: SizeOfImage | None = None,
 ) -> DatasetPlan:
     """Find the (shallowest) dataset in a folder or archive, and decide how to read its labels.
 
@@ -97,7 +100,7 @@ def plan_dataset(
 
     described = read_dataset_names(layout.yaml_files, layout.class_lists, str, content_of)
     config = described.config
-    shared, unread, single = _read_shared_files(layout, content_of)
+    shared, unread, single = _read_shared_files(layout, content_of, size_of_image)
     orphans = (*layout.labels_without_image, *single)
     for orphan in orphans:
         log.add(ProblemCode.ORPHAN_LABEL, "belongs to no image", place=orphan)
@@ -149,7 +152,7 @@ def plan_dataset(
         SplitList(path, split, partial(content_of, path)) for path, split in layout.split_lists
     ]
     split_log = label_log(config.file if config else layout.root)
-    splits = find_splits(layout.placed, config, lists, split_log).tolist()
+    splits = find_splits(layout.placed, config, lists, split_log).numbers.tolist()
     return DatasetPlan(
         layout=layout,
         class_names=names,
@@ -183,7 +186,9 @@ def plan_dataset(
 
 
 def _read_shared_files(
-    layout: DatasetLayout, read: Callable[[str], bytes | None]
+    layout: DatasetLayout,
+    read: Callable[[str], bytes | None],
+    size_of_image: SizeOfImage | None,
 ) -> tuple[SharedFileCollector, tuple[Problem, ...], list[str]]:
     """Read the files that belong to no image.
 
@@ -194,7 +199,8 @@ def _read_shared_files(
     for path in layout.class_lists:
         if is_class_codes(path):
             codes.update(read_class_codes(read(path) or b"", PurePosixPath(path)))
-    shared, unread, single = SharedFileCollector(layout, codes), UnreadLabels(layout), []
+    shared = SharedFileCollector(layout, codes, size_of_image)
+    unread, single = UnreadLabels(layout), []
     for path in layout.shared_files:
         content = read(path)
         if content is None:
@@ -207,6 +213,7 @@ def _read_shared_files(
             shared.add(file, label_format, read_shared)
         elif path.endswith(".json") or path.rpartition("/")[0] in layout.label_places:
             single.append(path)
+    shared.finish()
     return shared, unread.problems(), single
 
 

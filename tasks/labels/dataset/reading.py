@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from tasks.labels.annotations import GeometryKind, ImageLabels
 from tasks.labels.dataset.addresses import LayoutKind, Split
+from tasks.labels.dataset.collectors.shared_files import SizeOfImage
 from tasks.labels.dataset.plan import DatasetPlan, FileReader, plan_dataset, read_bounded
 from tasks.labels.formats.label_file import ImageContext, LabelFile
 from tasks.labels.formats.registry import (
@@ -18,12 +19,9 @@ from tasks.labels.formats.registry import (
     names_of_formats,
     read_single_shared,
 )
-from tasks.labels.geometry import ImageSize
 from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, quoted
-
-SizeOfImage = Callable[[PurePosixPath], ImageSize | None]
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,9 @@ def read_dataset_labels(
     files, relative to the top; `read` gets one of them, exactly as listed. Its OSError, ValueError,
     KeyError, RuntimeError, EOFError or an error of `zipfile` and `zlib` makes that file a problem;
     any other error (a cancelled job) passes through. `size_of_image` is asked for images whose
-    label file has pixels but no size.
+    label file has pixels, for a size that it lacks and to compare the one that it has.
     """
-    plan = plan_dataset(paths, read, limits)
+    plan = plan_dataset(paths, read, limits, size_of_image)
     images = DatasetImages(plan, partial(_read_image, plan, read, size_of_image))
     names = _NamesInUse(plan)
     for image in images.kept.values():
@@ -185,15 +183,16 @@ def _read_own_file(
     if label_format is None:
         return ImageLabels(image, source, (), _why_unknown(file)), None
     entry = FORMATS[label_format]
+    look_up_size = None if size_of_image is None else partial(size_of_image, image)
     if entry.read_shared is not None:
-        return read_single_shared(file, entry.read_shared, image), label_format
+        return read_single_shared(file, entry.read_shared, image, look_up_size), label_format
     assert entry.read is not None, "rows are read as columns, before"
     context = ImageContext(
         image,
         names=plan.class_names,
         voc_counts_from_one=plan.voc_counts_from_one,
         class_map=plan.masks.class_map_of(path),
-        look_up_size=None if size_of_image is None else partial(size_of_image, image),
+        look_up_size=look_up_size,
     )
     return entry.read(file, context), label_format
 

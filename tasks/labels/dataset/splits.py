@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -14,7 +15,7 @@ from tasks.labels.dataset.addresses import Parts, Split
 from tasks.labels.dataset.folders import SPLITS, UNSPLIT_NUMBER, DatasetFolders
 from tasks.labels.formats.class_files import DataYaml
 from tasks.labels.formats.text_files import decode_text
-from tasks.labels.formats.yolo.numbers import Integers
+from tasks.labels.formats.yolo.numbers import Flags, Integers
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog
 
@@ -37,40 +38,84 @@ class PlacedImages:
     paths: Callable[[], list[str]]
 
 
+@dataclass(frozen=True)
+class FoundSplits:
+    """The splits of a dataset's images, one element or row for each.
+
+    `numbers` are 0 train, 1 val, 2 test, 3 none. `members` has a column for each of them: an image
+    that is named for several splits is in all these. `is_unreachable` are images that data.yaml's
+    lists name in lines with which the trainer finds nothing.
+    """
+
+    numbers: NDArray[np.int8]
+    members: Flags
+    is_unreachable: Flags
+
+    def further(self) -> Flags:
+        """For each image and split, whether it is in it besides the one of its number."""
+        more = self.members[:, :UNSPLIT_NUMBER].copy()
+        has_split = np.flatnonzero(self.numbers < UNSPLIT_NUMBER)
+        more[has_split, self.numbers[has_split]] = False
+        return more
+
+
 def find_splits(
     images: PlacedImages, config: DataYaml | None, lists: Sequence[SplitList], log: ProblemLog
-) -> NDArray[np.int8]:
+) -> FoundSplits:
     """Find the split of every image: by its folder, else by data.yaml, else by a list file.
 
-    They are 0 train, 1 val, 2 test, 3 none. Paths in data.yaml may be relative to anything (exports
-    begin with `../`, notebooks write absolute ones): the longest end of such a path that exists in
-    the dataset is meant. Splits of data.yaml that are not there are noted.
+    Paths in data.yaml may be relative to anything (exports begin with `../`, notebooks write
+    absolute ones): the longest end of such a path that exists in the dataset is meant. Splits of
+    data.yaml that are not there are noted, and so are images that are named for several splits, and
+    lines of its lists with which the trainer finds nothing.
     """
     splits = images.folders.splits[images.folder_ids].copy()
+    named = np.zeros((len(splits), len(SPLITS)), bool)
+    of_config: set[str] = set()
     for name, written_paths in config.split_paths.items() if config else ():
         split, number = Split(name), SPLITS.index(Split(name))
         for written in written_paths:
             missing = None
             if written.lower().endswith(".txt"):
                 last = "".join(_steps(written)[-1:])
-                named = next((one for one in lists if one.path.rpartition("/")[2] == last), None)
-                if named is None:
+                listed = next((one for one in lists if one.path.rpartition("/")[2] == last), None)
+                if listed is None:
                     missing = f"there is no list {written!r:.80} ({name})"
                 else:
-                    # data.yaml knows better than the name of the list.
-                    others = [one for one in lists if one is not named]
-                    lists = [SplitList(named.path, split, named.read), *others]
+                    # data.yaml knows better than the name of the list; it may use one list twice.
+                    others = [one for one in lists if one is not listed or one.path in of_config]
+                    lists = [SplitList(listed.path, split, listed.read), *others]
+                    of_config.add(listed.path)
             else:
                 inside = _images_below(images, written)
                 if not inside.any() and not (splits == number).any():
                     missing = f"there is no image in {written!r:.80} ({name})"
                 splits[inside & (splits == UNSPLIT_NUMBER)] = number
+                named[inside, number] = True
             if missing is not None:
                 place = str(config.file) if config else None
                 log.add(ProblemCode.SPLIT_MISSING, missing, place=place)
-    if lists and (splits == UNSPLIT_NUMBER).any():
-        _read_lists(images.paths(), lists, splits)
-    return splits
+    is_unreachable = np.zeros(len(splits), bool)
+    if lists and ((splits == UNSPLIT_NUMBER).any() or of_config):
+        is_unreachable = _read_lists(images.paths(), lists, splits, named, of_config, log)
+    _note_shared(named, config, log)
+    members = np.zeros((len(splits), UNSPLIT_NUMBER + 1), bool)
+    members[np.arange(len(splits)), splits] = True
+    several = named.sum(axis=1) > 1
+    members[several, :UNSPLIT_NUMBER] |= named[several]
+    return FoundSplits(splits, members, is_unreachable & ~named.any(axis=1))
+
+
+def _note_shared(named: Flags, config: DataYaml | None, log: ProblemLog) -> None:
+    """Note the images that are named for several splits."""
+    shared = named[named.sum(axis=1) > 1]
+    for combination in np.unique(shared, axis=0):
+        count = int((shared == combination).all(axis=1).sum())
+        splits = " and ".join(SPLITS[number] for number in np.flatnonzero(combination))
+        images = "1 image is" if count == 1 else f"{count} images are"
+        reason = f"{images} named for {splits}: what is learned is tested with the same pictures"
+        place = str(config.file) if config else None
+        log.add(ProblemCode.SPLIT_SHARED, reason, place=place, count=count)
 
 
 def _steps(written: str) -> Parts:
@@ -96,8 +141,21 @@ def _images_below(images: PlacedImages, written: str) -> NDArray[np.bool_]:
     return np.zeros(len(images.folder_ids), bool)
 
 
-def _read_lists(paths: list[str], lists: Sequence[SplitList], splits: NDArray[np.int8]) -> None:
-    """Give images without a split the one of the list that names them."""
+def _read_lists(
+    paths: list[str],
+    lists: Sequence[SplitList],
+    splits: NDArray[np.int8],
+    named: Flags,
+    of_config: Container[str],
+    log: ProblemLog,
+) -> Flags:
+    """Give images without a split the one of the list that names them.
+
+    Lists of data.yaml, by their paths, also set `named`, where the trainer finds the image; those
+    that it misses are returned.
+    """
+    missed = np.zeros(len(paths), bool)
+    known = set(paths)
     by_name: dict[str, list[int]] = defaultdict(list)
     for index, path in enumerate(paths):
         name = path.rpartition("/")[2]
@@ -109,10 +167,40 @@ def _read_lists(paths: list[str], lists: Sequence[SplitList], splits: NDArray[np
     for one in lists:
         content = one.read()
         text = decode_text(content, label_log(PurePosixPath())) if content is not None else ""
-        for line in text.split("\n"):
+        reasons: Counter[str] = Counter()
+        for line in text.strip().split("\n"):
             found = _called(line.strip(), by_name, paths)
+            number = SPLITS.index(one.split)
             if found is not None and splits[found] == UNSPLIT_NUMBER:
-                splits[found] = SPLITS.index(one.split)
+                splits[found] = number
+            if one.path not in of_config or not line.strip():
+                continue
+            reason = _why_missed(line.removesuffix("\r"), one.path, known)
+            if reason is not None:
+                reasons[reason] += 1
+            if found is not None:
+                missed[found] |= reason is not None
+                named[found, number] |= reason is None
+        for reason, count in reasons.items():
+            lines = "1 line" if count == 1 else f"{count} lines"
+            text = f"{lines} with which the trainer finds no image: {reason}"
+            log.add(ProblemCode.LIST_LINE_UNUSABLE, text, place=one.path, count=count)
+    return missed
+
+
+def _why_missed(line: str, path: str, known: Container[str]) -> str | None:
+    """Why Ultralytics 8.4 finds no image by a line of the list at `path`; None where it does."""
+    if line != line.strip():
+        return "there are blanks around the name"
+    if line.startswith("/"):
+        return None
+    if "\\" in line:
+        return "folders are divided by backslashes, which Windows alone understands"
+    if not line.startswith("./"):
+        return "it is looked up where the trainer is started, unless it begins with ./"
+    folder = path.rpartition("/")[0]
+    name = posixpath.normpath(posixpath.join(folder, line))
+    return None if name in known else "no such file beside the list"
 
 
 def _called(written: str, by_name: dict[str, list[int]], paths: list[str]) -> int | None:

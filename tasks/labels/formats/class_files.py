@@ -82,13 +82,14 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
         reason = "has a `download` key, which some trainers run as code; it is ignored here"
         log.add(ProblemCode.YAML_DOWNLOAD_KEY, reason)
     task = document.get("task")
+    shape = _keypoint_shape(document.get("kpt_shape"), log)
     return DataYaml(
         file,
         names,
-        _keypoint_shape(document.get("kpt_shape"), log),
+        shape,
         task.strip().lower() if isinstance(task, str) else None,
         _split_paths(document),
-        _flip_idx(document.get("flip_idx"), log),
+        _flip_idx(document.get("flip_idx"), shape, log),
         log.entries(),
     )
 
@@ -240,15 +241,23 @@ def _keypoint_shape(value: object, log: ProblemLog) -> tuple[int, int] | None:
     return None
 
 
-def _flip_idx(value: object, log: ProblemLog) -> tuple[int, ...] | None:
-    """Read `flip_idx`: an order of the keypoints."""
-    if value is None:
+def _flip_idx(
+    value: object, shape: tuple[int, int] | None, log: ProblemLog
+) -> tuple[int, ...] | None:
+    """Read `flip_idx`: an order of the keypoints; an empty one is as good as none."""
+    if value is None or value == []:
         return None
     numbers = [class_id_of(entry) for entry in value] if isinstance(value, list) else [None]
     order = tuple(number for number in numbers if number is not None)
-    if sorted(order) == list(range(len(numbers))):
+    if shape is not None and isinstance(value, list) and len(value) != shape[0]:
+        reason = (
+            f"flip_idx has {len(value)} entries and kpt_shape {shape[0]} keypoints: the trainer "
+            "refuses to train"
+        )
+    elif sorted(order) == list(range(len(numbers))):
         return order
-    reason = "flip_idx does not name each keypoint once"
+    else:
+        reason = "flip_idx does not name each keypoint once"
     log.add(ProblemCode.KEYPOINT_SHAPE_INVALID, reason)
     return None
 

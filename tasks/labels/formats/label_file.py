@@ -86,7 +86,8 @@ class SharedLabels:
     slashes. `sizes` has width and height where the file has them, `frames` the numbers of images
     that are frames of a video and have no other name. `class_names` are by id, in the order of the
     ids; `ordered_classes` are those of a format whose classes have an order and no ids. `problems`
-    concern no single image.
+    concern no single image. `has_pixels` says that positions were pixels of these sizes;
+    `is_panoptic` that the file divides whole pictures, whose objects others may list better.
     """
 
     images: tuple[ImageLabels, ...] = ()
@@ -95,6 +96,8 @@ class SharedLabels:
     problems: tuple[Problem, ...] = ()
     ordered_classes: tuple[str, ...] = ()
     frames: Mapping[PurePosixPath, int] = field(default_factory=dict)
+    has_pixels: bool = False
+    is_panoptic: bool = False
 
 
 @dataclass
@@ -129,10 +132,11 @@ class ImageObjects:
         instance: int | None = None,
         line: int | None = None,
         is_crowd: bool = False,
+        annotation_id: str | None = None,
     ) -> None:
         """Take an object in one part or in several; parts that cannot be used are noted.
 
-        `instance` is for objects to which the file gives a number.
+        `instance` is for objects to which the file gives a number; see `Label` for the others.
         """
         log = self._log or label_log(self.source)
         usable = [one for one in geometries if is_acceptable(one, log, where, line)]
@@ -142,7 +146,7 @@ class ImageObjects:
             self.instances += 1
             instance = self.instances
         self.labels += [
-            Label(class_name, one, class_id, instance, line=line, is_crowd=is_crowd)
+            Label(class_name, one, class_id, instance, line, is_crowd, annotation_id=annotation_id)
             for one in usable
         ]
 

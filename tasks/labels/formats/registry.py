@@ -34,6 +34,7 @@ from tasks.labels.formats.xml_documents.pascal_voc import (
 from tasks.labels.formats.yolo.files import write_yolo
 from tasks.labels.formats.yolo.geometry import YoloGeometry
 from tasks.labels.geometry import ImageSize
+from tasks.labels.picture_sizes import fit_to_picture
 from tasks.labels.problems import ProblemCode, label_log
 
 
@@ -170,17 +171,22 @@ def names_of_formats(suffix: str) -> str:
 
 
 def read_single_shared(
-    file: LabelFile, read: SharedReader, image: PurePosixPath, codes: Mapping[str, str] = NO_CODES
+    file: LabelFile,
+    read: SharedReader,
+    image: PurePosixPath,
+    look_up_size: Callable[[], ImageSize | None] | None = None,
 ) -> ImageLabels:
-    """Read a file about many images that is called like one of them."""
-    shared = read(file, codes)
+    """Read a file about many images that is called like one of them; see `ImageContext`."""
+    shared = read(file, NO_CODES)
     named = [one for one in shared.images if one.image.name in (image.name, image.stem)]
     found = named or [one for one in shared.images if len(shared.images) == 1]
     if not found:
         log = label_log(file.path)
         log.add(ProblemCode.IMAGE_UNKNOWN, f"does not list the image {image.name}")
         return ImageLabels(image, file.path, (), (*shared.problems, *log.entries()))
-    return ImageLabels(image, file.path, found[0].labels, (*shared.problems, *found[0].problems))
+    own = ImageLabels(image, file.path, found[0].labels, (*shared.problems, *found[0].problems))
+    size = shared.sizes.get(found[0].image) if shared.has_pixels else None
+    return fit_to_picture(own, size, look_up_size)
 
 
 def written_format(label_format: LabelFormat) -> LabelFormat | None:
@@ -204,6 +210,8 @@ def write_label_file(
 ) -> bytes:
     """Write the label file of one image of `size` pixels, to which the labels are normalised.
 
+    Formats that cannot mark crowds get none: there they would be objects.
+
     Raises:
         InvalidInputError: the format cannot hold a label, or is not written; the message says
             which.
@@ -215,6 +223,8 @@ def write_label_file(
         raise InvalidInputError(
             f"{FORMATS[kind].name} files cannot hold the class of a whole image"
         )
+    if kind is not LabelFormat.COCO:
+        labels = [label for label in labels if not label.is_crowd]
     try:
         return write(labels, WrittenImage(image, size, conventions))
     except ValueError as error:

@@ -43,9 +43,11 @@ class GeneratedContent:
 
 
 def labels_of(dataset: MergedDataset, path: str) -> tuple[Label, ...] | None:
-    """The labels of an image; None for one without a label file."""
+    """The labels of an image; None for one without a label file that can be used."""
     image = dataset.images.get(path)
-    return None if image is None or image.labels is None else tuple(image.labels.labels)
+    if image is None or image.labels is None or not image.labels.is_usable:
+        return None
+    return tuple(image.labels.labels)
 
 
 def wanted_keys(

@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from storage.errors import ImageError
-from tasks.images.decoding import read_image_facts
+from tasks.images.decoding import read_shown_size
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.dataset.reading import DatasetImage, iterate_images
 from tasks.labels.formats.registry import LabelConventions
@@ -67,12 +66,16 @@ def read_merged_dataset(
         known = sizes.get(path.as_posix())
         if known is not None:
             return known
-        try:
+
+        def read_image(count: int) -> bytes:
             with opened(path.as_posix()) as stream:
-                facts = read_image_facts(stream.read())
-        except (ImageError, OSError):
+                return stream.read(count)
+
+        try:
+            shown = read_shown_size(read_image)
+        except OSError:
             return None
-        return image_size_of(facts.width, facts.height)
+        return None if shown is None else image_size_of(*shown)
 
     def opened(path: str) -> BinaryIO:
         if source is not None and path in source_paths:
@@ -84,7 +87,7 @@ def read_merged_dataset(
             return limits.read(stream)
 
     paths = folder_paths | source_paths
-    plan = plan_dataset(sorted(paths), read, limits)
+    plan = plan_dataset(sorted(paths), read, limits, size_of)
     images = {
         image.path.as_posix(): image for image in iterate_images(plan, read, size_of_image=size_of)
     }

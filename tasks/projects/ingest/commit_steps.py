@@ -38,7 +38,12 @@ from tasks.projects.ingest.moving import bring_to_disk, move_staged_files
 from tasks.projects.ingest.project_folders import meta_document
 from tasks.projects.ingest.report import IngestReport
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
-from tasks.projects.registration_steps import Losses, Registration, reconcile_folder
+from tasks.projects.registration_steps import (
+    Losses,
+    Registration,
+    no_image_error,
+    reconcile_folder,
+)
 from tasks.running.decorators import task
 
 _IDLE_DAYS = 7.0
@@ -88,7 +93,7 @@ def _scan(target: IngestTarget, *, accept_losses: bool) -> FolderScan:
     if target.is_new:
         scan = scan_image_folder(target.path)
         if not scan.files:
-            raise InvalidInputError(f"There is no image in {target.path}; nothing was changed.")
+            raise no_image_error(target.path, scan.problems)
         return scan
     if target.path.is_dir():
         return scan_image_folder(target.path)

@@ -39,7 +39,7 @@ from tasks.projects.generated.merged_dataset import MergedDataset, read_merged_d
 from tasks.projects.generated.record_steps import has_edited_label
 from tasks.projects.ingest.kept_labels import without_labels_changed_since
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
-from tasks.projects.registration_steps import labels_fingerprint
+from tasks.projects.registration_steps import labels_fingerprint, no_image_error
 from tasks.projects.sources.opening import open_source
 from tasks.projects.sources.source import FileSource, SourceListing
 from tasks.running.chunks import plan_chunks
@@ -108,8 +108,7 @@ def make_plan(
     with closing(open_source(target.source, dataset_limits())) as source:
         listing = source.list_files()
         if not listing.images:
-            reasons = f" Left out: {'; '.join(listing.problems[:3])}." if listing.problems else ""
-            raise InvalidInputError(f"There is no image in {target.source}.{reasons}")
+            raise no_image_error(target.source, listing.problems)
         listing = _with_readable_labels(folder, listing)
         if not target.is_new:
             listing = _with_classes_of_project(folder, database, listing, source)

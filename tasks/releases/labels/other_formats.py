@@ -18,7 +18,8 @@ from tasks.labels.annotations import (
     Label,
     OrientedBox,
 )
-from tasks.labels.dataset.reading import SizeOfImage, read_dataset_labels
+from tasks.labels.dataset.collectors.shared_files import SizeOfImage
+from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.formats.yolo.rows import GEOMETRIES, JudgedRows
 from tasks.labels.geometry import box_around
@@ -45,7 +46,8 @@ class OtherLabels:
     """The labels of images that have no YOLO text.
 
     `by_image` are by the position of the image; the class of a whole image is none of them. `names`
-    are by class id. `orphans` are the paths of label files of no image.
+    are by class id. Crowds are there and not counted; images of whose label file nothing can be
+    used are not there. `orphans` are the paths of label files of no image.
     """
 
     by_image: Mapping[int, ImageLabels]
@@ -56,7 +58,10 @@ class OtherLabels:
     def kind(self) -> GeometryKind | None:
         """What most labels are; None where there are none."""
         kinds = Counter(
-            _kind_of(label.geometry) for one in self.by_image.values() for label in one.labels
+            _kind_of(label.geometry)
+            for one in self.by_image.values()
+            for label in one.labels
+            if not label.is_crowd
         )
         return GeometryKind(kinds.most_common(1)[0][0]) if kinds else None
 
@@ -77,10 +82,12 @@ def read_other_labels(
     for image in dataset.images:
         if image.labels is None or image.format in (None, LabelFormat.CLASS_FOLDERS):
             continue
+        own += image.labels.problems
+        if not image.labels.is_usable:
+            continue
         objects = tuple(label for label in image.labels.labels if not label.is_whole_image)
         labels = ImageLabels(image.labels.image, image.labels.source, objects)
         by_image[images[image.path.as_posix()]] = labels
-        own += image.labels.problems
     problems = [one for one in dataset.problems if one.code not in _NOTED_ELSEWHERE]
     orphans = tuple(map(PurePosixPath.as_posix, dataset.labels_without_image))
     return OtherLabels(by_image, dataset.class_names, orphans, (*problems, *own))
@@ -92,7 +99,12 @@ def count_other_labels(other: OtherLabels, splits: Integers, counts: RowCounts) 
     positions = list(other.by_image)
     for first in range(0, len(positions), _IMAGES_AT_ONCE):
         batch = positions[first : first + _IMAGES_AT_ONCE]
-        labels = [(file, one) for file, at in enumerate(batch) for one in other.by_image[at].labels]
+        labels = [
+            (file, one)
+            for file, at in enumerate(batch)
+            for one in other.by_image[at].labels
+            if not one.is_crowd
+        ]
         if labels:
             judged = _as_rows([one for _, one in labels], ids)
             files = np.array([file for file, _ in labels], np.int64)

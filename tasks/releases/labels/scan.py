@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from tasks.labels.formats.yolo.numbers import (
     merge_rows,
     parse_label_files,
 )
-from tasks.labels.formats.yolo.rows import geometries_of_counts, judge_rows
+from tasks.labels.formats.yolo.rows import UNUSED, geometries_of_counts, judge_rows
 from tasks.labels.limits import DatasetLimits
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.members import MemberBatch, read_batches
@@ -35,13 +35,15 @@ Progress = Callable[[int, int], None]
 class LabelTask:
     """What is read, the members `labels` in ascending order, and how.
 
-    `splits` and `uses` have the split of each, and how many images use it when Ultralytics trains.
+    `splits` and `uses` have the split of each, and how many images use it when Ultralytics trains;
+    `more_splits` has a column for each split, with those that an image is in as well.
     `names` are by id; `keypoint_shape` and `task` are data.yaml's `kpt_shape` and `task`.
     """
 
     labels: Integers
     splits: Integers
     uses: Integers
+    more_splits: Flags
     names: Mapping[int, str]
     keypoint_shape: tuple[int, int] | None = None
     task: str | None = None
@@ -247,6 +249,16 @@ class _Pass:
         self.repeated[numbers] = np.bincount(rows.files[judged.repeats], minlength=len(numbers))
         self.has_rows[numbers] = every + bad_rows > 0
         self.counts.add_written(judged, rows.files, self.task.splits[numbers])
+        for splits, is_in in self._more_splits(numbers):
+            geometries = np.where(is_in[rows.files], judged.geometries, UNUSED)
+            again = replace(judged, geometries=geometries)
+            self.counts.add_written(again, rows.files, splits)
+
+    def _more_splits(self, numbers: Integers) -> Iterator[tuple[Integers, Flags]]:
+        """Each split that files are in as well: itself for every file, and which files."""
+        for split, is_in in enumerate(self.task.more_splits[numbers].T):
+            if is_in.any():
+                yield np.full(len(numbers), split), is_in
 
     def _sum_trained(self, rows: LabelRows, numbers: Integers, is_kept: Flags) -> bool:
         """Add up what the trainer keeps of a batch; return whether rows repeat others."""
@@ -266,13 +278,13 @@ class _Pass:
         self.kept[numbers] = np.bincount(rows.files[kept], minlength=len(numbers))
         geometries = geometries_of_counts(rows.counts, self.geometry)[kept]
         kept_classes = rows.values[rows.firsts[kept]].astype(np.int64)
-        self.counts.add_trainable(
-            np.maximum(kept_classes, 0),
-            geometries,
-            rows.files[kept],
-            self.task.splits[numbers],
-            uses,
-        )
+        kept_classes, files = np.maximum(kept_classes, 0), rows.files[kept]
+        self.counts.add_trainable(kept_classes, geometries, files, self.task.splits[numbers], uses)
+        for splits, is_in in self._more_splits(numbers):
+            which = is_in[files]
+            self.counts.add_trainable(
+                kept_classes[which], geometries[which], files[which], splits, uses
+            )
         return trainer.has_repeats
 
     def result(self) -> LabelSums:

@@ -234,3 +234,10 @@ def test_masks_are_label_files(folder):
         "cam/class_dict.csv",
         "cam/train_labels/a_L.png",
     ]
+
+
+@pytest.mark.parametrize("suffix", ["jxl", "cr2", "dng", "psd", "exr", "hdr", "svg"])
+def test_every_picture_format_that_is_not_read_is_named_with_a_count(folder, suffix):
+    put(folder, "a.jpg", f"one.{suffix}", f"deep/two.{suffix.upper()}")
+    (problem,) = scan_image_folder(folder).problems
+    assert problem.startswith(f"2 .{suffix} files were not read: ")

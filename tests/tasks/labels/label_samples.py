@@ -29,6 +29,10 @@ def boxes(values=unit):
     return st.builds(Box, values, values, st.floats(0, 1), st.floats(0, 1))
 
 
+def has_area(box: Box) -> bool:
+    return min(box.width, box.height) > 1e-5
+
+
 def points(values=unit):
     return st.tuples(values, values)
 

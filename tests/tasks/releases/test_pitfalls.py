@@ -95,8 +95,8 @@ LISTS_YAML = b"train: train.txt\nval: val.txt\ntest: test.txt\nnames: [a, b]"
             {
                 **moved(flat),
                 "data.yaml": LISTS_YAML,
-                "train.txt": b"p/a.jpg\np/b.jpg",
-                "val.txt": b"images/val/c.jpg",
+                "train.txt": b"./p/a.jpg\n./p/b.jpg",
+                "val.txt": b"./images/val/c.jpg",
                 "test.txt": b"",
             },
             set(),

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from storage.errors import InvalidInputError
 from tasks.labels.dataset.addresses import Split
+from tasks.labels.formats.class_files import read_data_yaml
+from tasks.trainer.classes import ProjectClasses, merge_classes
 from tasks.trainer.data_yaml import format_dataset_yaml, quote_yaml
 
 FOLDERS = {Split.TRAIN: "images/train", Split.VAL: "images/val"}
@@ -119,3 +121,21 @@ def test_training_and_validation_are_needed(missing):
 def test_impossible_keypoints_are_refused(shape, flip_idx):
     with pytest.raises(InvalidInputError, match=r"keypoint_shape|flip_idx"):
         format_dataset_yaml(FOLDERS, ["a"], keypoint_shape=shape, flip_idx=flip_idx)
+
+
+WORDS = [
+    "no", "yes", "on", "1e3", "null", "a: b", "#x", "it's", '"q"', "Ü", "ü b", "- y", "0x1F", "0o7",
+    "12:30:00", "{z}", "~", ".nan", "2020-01-01", "!!int 3", "&a", "*b", "%", "@", "\\n", "-0",
+]  # fmt: skip
+
+
+def test_words_of_yaml_are_names_as_the_project_has_them():
+    merged = merge_classes([ProjectClasses("p", dict(enumerate(WORDS)))])
+    assert list(merged.names) == WORDS
+    content = format_dataset_yaml(
+        {Split.TRAIN: "images/train", Split.VAL: "images/val"}, merged.names
+    )
+    assert as_trainer_reads(content)["names"] == dict(enumerate(WORDS))
+    found = read_data_yaml(content.encode(), PurePosixPath("data.yaml"))
+    assert found is not None
+    assert (found.names, found.problems) == (dict(enumerate(WORDS)), ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ from tasks.trainer.geometry import (
     adapt_labels,
     decide_task_geometry,
 )
+from tests.tasks.labels.label_samples import read_files
 
 BOX = Box(0.5, 0.5, 0.2, 0.4)
 SQUARE = Polygon(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)))
@@ -124,6 +126,80 @@ def test_the_smallest_rectangle_is_found_in_pixels():
     found = {(round(x, 9), round(y, 9)) for x, y in oriented.corners}
     assert found == set(DIAMOND.corners)
     assert done == {Adjustment.RECTANGLE_OF_POLYGON: 1}
+
+
+def oriented(center_x, center_y, width, height, degrees):
+    """Four corners in an image of 400 x 200 pixels."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    half_width, half_height = width / 2, height / 2
+    corners = (
+        (-half_width, -half_height), (half_width, -half_height),
+        (half_width, half_height), (-half_width, half_height),
+    )  # fmt: skip
+    return OrientedBox(
+        tuple(
+            ((center_x + x * cosine - y * sine) / 400, (center_y + x * sine + y * cosine) / 200)
+            for x, y in corners
+        )
+    )
+
+
+def trained_sides(row) -> tuple[float, float]:
+    """The sides, in pixels, of what Ultralytics makes of a row for oriented boxes."""
+    points = row.corners if isinstance(row, OrientedBox) else row.points
+    pixels = np.array([(x * 400, y * 200) for x, y in points], np.float32)
+    return tuple(sorted(cv2.minAreaRect(pixels)[1], reverse=True))
+
+
+@pytest.mark.parametrize(
+    ("box", "sides"),
+    [
+        # Along its direction the left end lies 50 from the middle; the side from (381.55, 48.13)
+        # - the middle moved by 20 downwards - reaches x = 400 after 18.45 / cos 25 = 20.36.
+        ((390, 30, 100, 40, 25), (70.4, 40)),
+        # Upright, 20 of 100 pixels outside.
+        ((370, 100, 100, 40, 0), (80, 40)),
+        # On its corner, with the lower half outside: a triangle of 100 x 50.
+        ((200, 200, 70.7107, 70.7107, 45), (100, 50)),
+    ],
+)
+def test_the_visible_outline_of_an_oriented_box_is_its_row(box, sides):
+    (row,), done = adapt(oriented(*box), TrainingTask.OBB)
+    assert trained_sides(row) == pytest.approx(sides, abs=0.06)
+    values = [
+        value for point in getattr(row, "points", getattr(row, "corners", ())) for value in point
+    ]
+    assert min(values) >= 0 and max(values) <= 1
+    assert done[Adjustment.CLIPPED] == 1
+
+
+def test_an_oriented_box_inside_keeps_its_corners():
+    inside = oriented(100, 100, 80, 30, 35)
+    assert adapt(inside, TrainingTask.OBB) == ([inside], {})
+
+
+def test_rows_of_visible_outlines_are_read_again_without_a_word():
+    geometry = wanted(TrainingTask.OBB)
+    kept, _ = adapt_labels([Label("a", oriented(390, 30, 100, 40, 25), 0)], geometry, 400, 200)
+    found = read_files(
+        {
+            "images/a.png": "",
+            "labels/a.txt": write_yolo(kept, geometry.yolo),
+            "data.yaml": "names: [a]\ntask: obb\n",
+        }
+    )
+    (image,) = found.images
+    assert [label.geometry for label in image.labels.labels] == [kept[0].geometry]
+    assert list(found.all_problems()) == []
+
+
+def test_keypoints_with_an_outline_are_trained_as_outlines():
+    both = Keypoints(BOX, POSE.points, (TRIANGLE, SQUARE))
+    polygons, done = adapt(both, TrainingTask.SEGMENT)
+    assert polygons == [TRIANGLE, SQUARE]
+    assert done == {Adjustment.PARTS_SEPARATED: 1}
+    assert adapt(both, TrainingTask.DETECT)[0] == [BOX]
+    assert adapt(both, TrainingTask.SEGMENT, is_crowd=True) == ([], {Adjustment.CROWD: 1})
 
 
 def test_labels_without_keypoints_get_some_that_are_not_labelled():
@@ -249,9 +325,10 @@ def test_every_row_is_one_that_the_trainer_takes(labels, task):
     geometry = wanted(task, shape)
     kept, _ = adapt_labels(labels, geometry, 400, 200)
     rows = [line.split() for line in write_yolo(kept, geometry.yolo).decode().splitlines()]
-    lengths = {TrainingTask.DETECT: {5}, TrainingTask.OBB: {9}, TrainingTask.POSE: {11}}
+    lengths = {TrainingTask.DETECT: {5}, TrainingTask.POSE: {11}}
     for row in rows:
-        if task is TrainingTask.SEGMENT:
+        if task in (TrainingTask.SEGMENT, TrainingTask.OBB):
+            # The trainer takes the smallest rectangle around an outline for an oriented box.
             assert len(row) >= 7 and len(row) % 2 == 1
         else:
             assert {len(row)} == lengths[task]

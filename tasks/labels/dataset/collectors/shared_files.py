@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import ImageLabels
 from tasks.labels.dataset.addresses import Split, address_of, split_of_name
+from tasks.labels.dataset.collectors.same_objects import join_objects
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout
 from tasks.labels.formats.class_files import ClassList, compare_class_names
-from tasks.labels.formats.label_file import LabelFile, SharedReader
+from tasks.labels.formats.label_file import LabelFile, SharedLabels, SharedReader
 from tasks.labels.formats.registry import LabelFormat
+from tasks.labels.geometry import ImageSize
+from tasks.labels.picture_sizes import fit_to_picture
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*")
 # Label Studio puts eight digits before the name of an uploaded picture.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
+SizeOfImage = Callable[[PurePosixPath], ImageSize | None]
+"""Tells the size of a picture as it is shown; None where it cannot be read."""
 _Candidates = list[tuple[str, Split | None]]
 
 
@@ -30,22 +36,42 @@ class SharedFileCollector:
     A name may be relative to the file, to the dataset's root, or to some folder of images, with or
     without a suffix; where several images fit, the split of the file (by its folder, or by its name
     as in `instances_val2017.json`) decides. `labels` are by the path of the image, with their
-    format; the first file that names an id counts for `class_names`; `ordered_classes` are classes
-    without ids in the order of the files; `problems` concern no single image.
+    format; an object that several files list is there once, with all that is known of it. The first
+    file that names an id counts for `class_names`; `ordered_classes` are classes without ids in the
+    order of the files; `problems` concern no single image. `size_of_image` tells the size of a
+    picture as it is shown.
     """
 
-    def __init__(self, layout: DatasetLayout, codes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        layout: DatasetLayout,
+        codes: Mapping[str, str],
+        size_of_image: SizeOfImage | None = None,
+    ) -> None:
         self.labels: dict[str, tuple[ImageLabels, LabelFormat]] = {}
         self.class_names: dict[int, str] = {}
         self.ordered_classes: dict[str, None] = {}
         self.problems: tuple[Problem, ...] = ()
         self._layout = layout
         self._codes = codes
+        self._size_of_image = size_of_image
+        self._panoptic: list[tuple[PurePosixPath, LabelFormat, SharedLabels]] = []
 
     def add(self, file: LabelFile, label_format: LabelFormat, read: SharedReader) -> None:
         """Read one file."""
         shared = read(file, self._codes)
-        source = file.path
+        if shared.is_panoptic:
+            self._panoptic.append((file.path, label_format, shared))
+        else:
+            self._take(file.path, label_format, shared)
+
+    def finish(self) -> None:
+        """Take the files that others say more than; called when all are read."""
+        for source, label_format, shared in self._panoptic:
+            self._take(source, label_format, shared)
+        self._panoptic.clear()
+
+    def _take(self, source: PurePosixPath, label_format: LabelFormat, shared: SharedLabels) -> None:
         log = label_log(source)
         split = _split_of_file(source)
         for entry in shared.images:
@@ -54,19 +80,19 @@ class SharedFileCollector:
             if image is None:
                 log.add(ProblemCode.IMAGE_UNKNOWN, f"no image (or several) for {entry.image}")
                 continue
+            path, size = PurePosixPath(image), shared.sizes.get(entry.image)
+            found = ImageLabels(path, source, entry.labels, entry.problems)
+            if shared.has_pixels and self._size_of_image is not None:
+                found = fit_to_picture(found, size, partial(self._size_of_image, path))
             earlier = self.labels.get(image)
-            labels, problems = entry.labels, entry.problems
             if earlier is not None:
-                # Instances and captions of one image may come in two files.
                 before = earlier[0]
-                offset = max((label.instance or 0 for label in before.labels), default=0)
-                if offset and any(label.instance is not None for label in labels):
-                    reason = f"{image} has objects in two files about many images"
-                    log.add(ProblemCode.OBJECT_MALFORMED, reason)
-                labels = (*before.labels, *labels)
-                problems = (*before.problems, *problems)
-            found = ImageLabels(PurePosixPath(image), source, labels, problems)
-            self.labels[image] = found, label_format
+                labels = join_objects(
+                    before.labels, found.labels, size, only_new_classes=shared.is_panoptic
+                )
+                problems = dict.fromkeys((*before.problems, *found.problems))
+                found = replace(before, labels=labels, problems=tuple(problems))
+            self.labels[image] = found, label_format if earlier is None else earlier[1]
         known = ClassList(PurePosixPath("an earlier label file"), dict(self.class_names))
         differences = compare_class_names([known, ClassList(source, shared.class_names)])
         for class_id, name in shared.class_names.items():

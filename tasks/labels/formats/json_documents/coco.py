@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from tasks.labels.annotations import Geometry, Polygon
+from tasks.labels.annotations import Box, Geometry, Polygon
 from tasks.labels.annotations import Keypoints as KeypointsGeometry
 from tasks.labels.formats.class_files import class_id_of, class_name_of
 from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
 from tasks.labels.formats.mask_pictures.masks import MaskError, decode_run_lengths, polygons_of_mask
 from tasks.labels.geometry import (
+    SIZE_TOLERANCE,
     ImageSize,
     finite_number,
     image_size_of,
@@ -35,10 +36,13 @@ def is_coco(file: LabelFile) -> bool:
 def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
     """Read a COCO file.
 
-    The most detailed geometry of an annotation counts: keypoints, else the segmentation, else the
-    box. Keypoints that are all unlabelled do not count. An object of several polygons becomes
-    several labels with the same `instance`. Run lengths, compressed or not, become the outlines of
-    their parts along the pixel edges; holes are filled and noted. Category ids may begin anywhere.
+    The most detailed geometry of an annotation counts: keypoints (with the outline), else the
+    segmentation, else the box. Keypoints that are all unlabelled do not count. An object of several
+    polygons becomes several labels with the same `instance`. Run lengths, compressed or not, become
+    the outlines of their parts along the pixel edges; holes are filled and noted. An outline that
+    cannot be read is noted, and the box is used. Category ids may begin anywhere. The segments of a
+    panoptic file are boxes. Captions are no labels: a file of nothing else, and a list of images
+    without `annotations`, have no images.
     """
     source = file.path
     log = label_log(source)
@@ -48,21 +52,51 @@ def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLa
             log.add(ProblemCode.JSON_UNKNOWN_FORMAT, "not a COCO document")
         return SharedLabels(problems=log.entries())
     names = _names_of_categories(document.get("categories"), log)
-    images = _images_by_id(document["images"], source, log)
     annotations = document.get("annotations")
-    for position, entry in enumerate(annotations if isinstance(annotations, list) else [], start=1):
+    if not isinstance(annotations, list) or (annotations and all(map(_is_caption, annotations))):
+        return SharedLabels(class_names=names, problems=log.entries())
+    images = _images_by_id(document["images"], source, log)
+    is_panoptic = False
+    for position, entry in enumerate(annotations, start=1):
+        if _is_caption(entry):
+            continue
         image_id = entry.get("image_id") if isinstance(entry, dict) else None
-        image = images.get(image_id) if isinstance(image_id, (int, str)) else None
+        image = images.get(_key_of_image(image_id) or "")
         if image is None:
             reason = (
                 f"annotation {position} is of the image {quoted(image_id)}, which is not listed"
             )
             log.add(ProblemCode.IMAGE_UNKNOWN, reason)
             continue
-        _add_annotation(entry, f"annotation {position}", image, names)
+        segments = entry.get("segments_info")
+        is_panoptic |= isinstance(segments, list)
+        for number, segment in enumerate(segments if isinstance(segments, list) else [], start=1):
+            if isinstance(segment, dict):
+                # These ids are colours in a picture, not the ids of annotations.
+                where = f"segment {number} of annotation {position}"
+                _add_annotation({**segment, "id": None}, where, image, names)
+        if not isinstance(segments, list):
+            _add_annotation(entry, f"annotation {position}", image, names)
     results = tuple(image.result() for image in images.values())
     sizes = {image.image: image.size for image in images.values() if image.size is not None}
-    return SharedLabels(results, sizes, names, log.entries())
+    return SharedLabels(
+        results, sizes, names, log.entries(), has_pixels=True, is_panoptic=is_panoptic
+    )
+
+
+def _is_caption(entry: object) -> bool:
+    """Whether an annotation is a sentence about the image."""
+    return isinstance(entry, dict) and "caption" in entry and "category_id" not in entry
+
+
+def _key_of_image(value: object) -> str | None:
+    """The id of an image (or an annotation) as text: 2, 2.0 and "2" are the same; else None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    # Python refuses to write enormous integers.
+    return value if isinstance(value, str) else f"{value:x}" if abs(value) > 1 << 64 else str(value)
 
 
 def _names_of_categories(value: object, log: ProblemLog) -> dict[int, str]:
@@ -81,16 +115,17 @@ def _names_of_categories(value: object, log: ProblemLog) -> dict[int, str]:
 
 def _images_by_id(
     entries: list[object], source: PurePosixPath, log: ProblemLog
-) -> dict[int | str, ImageObjects]:
+) -> dict[str, ImageObjects]:
     """Read the list of images; ids are whole numbers, or texts in some exports."""
-    images: dict[int | str, ImageObjects] = {}
+    images: dict[str, ImageObjects] = {}
     for position, entry in enumerate(entries, start=1):
         name = entry.get("file_name") if isinstance(entry, dict) else None
-        image_id = entry.get("id") if isinstance(entry, dict) else None
+        written = entry.get("id") if isinstance(entry, dict) else None
+        image_id = _key_of_image(written)
         if not isinstance(entry, dict) or not isinstance(name, str) or not name.strip():
             log.add(ProblemCode.OBJECT_MALFORMED, f"image {position} has no file_name")
-        elif not isinstance(image_id, (int, str)):
-            log.add(ProblemCode.OBJECT_MALFORMED, f"image {position} has the id {quoted(image_id)}")
+        elif image_id is None:
+            log.add(ProblemCode.OBJECT_MALFORMED, f"image {position} has the id {quoted(written)}")
         elif image_id in images:
             log.add(ProblemCode.OBJECT_MALFORMED, f"the image id {quoted(image_id)} occurs twice")
         else:
@@ -122,7 +157,8 @@ def _add_annotation(
         _geometries_of_annotation(entry, where, image.size, log),
         where,
         class_id=class_id,
-        is_crowd=entry.get("iscrowd") in (1, True),
+        is_crowd=class_id_of(entry.get("iscrowd")) == 1 or entry.get("iscrowd") is True,
+        annotation_id=_key_of_image(entry.get("id")),
     )
 
 
@@ -130,20 +166,9 @@ def _geometries_of_annotation(
     entry: Mapping[str, object], where: str, size: ImageSize, log: ProblemLog
 ) -> list[Geometry]:
     """Return the most detailed geometry of an annotation, in its parts."""
-    keypoints, segmentation, edges = (
-        entry.get("keypoints"),
-        entry.get("segmentation"),
-        entry.get("bbox"),
-    )
-    box = None
-    if edges is not None:
-        numbers = [finite_number(edge) for edge in edges] if isinstance(edges, list) else []
-        checked = [number for number in numbers if number is not None]
-        if len(numbers) == len(checked) == 4:
-            left, top, width, height = checked
-            box = size.normalised_box(left, top, left + width, top + height)
-        elif numbers or not isinstance(edges, list):
-            log.add(ProblemCode.COORD_NOT_NUMBER, f"the bbox of {where} is not four numbers")
+    box = _box_of_annotation(entry.get("bbox"), where, size, log)
+    outlines = _outlines_of_annotation(entry.get("segmentation"), where, size, log, box)
+    keypoints = entry.get("keypoints")
     if isinstance(keypoints, list) and any(keypoints):
         values = [finite_number(value) for value in keypoints]
         checked = [value for value in values if value is not None]
@@ -151,18 +176,51 @@ def _geometries_of_annotation(
             for start in range(0, len(checked), 3):
                 x, y = size.normalised_point(checked[start], checked[start + 1])
                 checked[start : start + 2] = (x, y)
-            return [KeypointsGeometry(box, keypoints_of(checked, 3, log, where))]
+            return [KeypointsGeometry(box, keypoints_of(checked, 3, log, where), outlines)]
         log.add(
             ProblemCode.OBJECT_MALFORMED, f"the keypoints of {where} are not triples with a bbox"
         )
-    if isinstance(segmentation, dict):
-        return list(_polygons_of_mask(segmentation, where, log))
-    if isinstance(segmentation, list) and segmentation:
-        return list(_polygons_of_parts(segmentation, where, size, log))
+    if outlines:
+        return list(outlines)
     if box is None:
-        log.add(ProblemCode.OBJECT_MALFORMED, f"{where} has no bbox and no segmentation")
+        if not entry.get("segmentation"):
+            log.add(ProblemCode.OBJECT_MALFORMED, f"{where} has no bbox and no segmentation")
+        return []
+    if -SIZE_TOLERANCE <= min(box.width, box.height) <= 0:
+        log.add(ProblemCode.BOX_ZERO_AREA, f"{where} has no area; it is left out")
         return []
     return [box]
+
+
+def _box_of_annotation(edges: object, where: str, size: ImageSize, log: ProblemLog) -> Box | None:
+    """Read `bbox`: left, top, width and height in pixels; an empty list is as good as none."""
+    if edges is None or edges == []:
+        return None
+    numbers = [finite_number(edge) for edge in edges] if isinstance(edges, list) else []
+    checked = [number for number in numbers if number is not None]
+    if not len(numbers) == len(checked) == 4:
+        log.add(ProblemCode.COORD_NOT_NUMBER, f"the bbox of {where} is not four numbers")
+        return None
+    left, top, width, height = checked
+    return size.normalised_box(left, top, left + width, top + height)
+
+
+def _outlines_of_annotation(
+    segmentation: object, where: str, size: ImageSize, log: ProblemLog, box: Box | None
+) -> tuple[Polygon, ...]:
+    """Read `segmentation`; where nothing of it can be used, this is said once."""
+    own = label_log(log.place)
+    polygons: list[Polygon] = []
+    if isinstance(segmentation, dict):
+        polygons = _polygons_of_mask(segmentation, where, own)
+    elif isinstance(segmentation, list) and segmentation:
+        polygons = _polygons_of_parts(segmentation, where, size, own)
+    if box is None or polygons or not own.entries():
+        log.extend(own)
+    else:
+        reason = f"the outline of {where} cannot be used ({own.entries()[0].reason}): its bbox is"
+        log.add(ProblemCode.OUTLINE_UNUSABLE, reason)
+    return tuple(polygons)
 
 
 def _polygons_of_parts(
@@ -170,7 +228,7 @@ def _polygons_of_parts(
 ) -> list[Polygon]:
     """Make the polygons of a segmentation, each [x1, y1, x2, y2, ...] in pixels."""
     # One flat list instead of a list of lists is a common mistake of exporters.
-    if all(isinstance(part, (int, float)) for part in parts):
+    if not any(isinstance(part, (list, dict)) for part in parts):
         parts = [parts]
     polygons = []
     for part in parts:

@@ -85,10 +85,7 @@ def _annotation_of_parts(parts: list[Label], size: ImageSize) -> dict[str, objec
             raise InvalidInputError("the parts of one object must be polygons of one class")
         box = box_around(point for polygon in polygons for point in polygon.points)
         area = sum(polygon_area(polygon.points) for polygon in polygons) * size.width * size.height
-        annotation["segmentation"] = [
-            [value for point in polygon.points for value in size.pixel_point(point)]
-            for polygon in polygons
-        ]
+        annotation["segmentation"] = _segmentation(polygons, size)
         return {**annotation, **_box_values(box, size), "area": round(area, PIXEL_DECIMALS)}
     if len(parts) > 1:
         raise InvalidInputError("only polygons can be the parts of one object in a COCO file")
@@ -103,9 +100,20 @@ def _annotation_of_parts(parts: list[Label], size: ImageSize) -> dict[str, objec
             values += (*size.pixel_point((point.x, point.y)), visibility)
         labelled = sum(value > 0 for value in values[2::3])
         box_values = _box_values(geometry.box, size)
-        return {**annotation, **box_values, "keypoints": values, "num_keypoints": labelled}
+        annotation |= {**box_values, "keypoints": values, "num_keypoints": labelled}
+        if geometry.outlines:
+            annotation["segmentation"] = _segmentation(geometry.outlines, size)
+        return annotation
     assert isinstance(geometry, OrientedBox)
     raise InvalidInputError("COCO files cannot hold oriented boxes; convert them to polygons first")
+
+
+def _segmentation(polygons: Iterable[Polygon], size: ImageSize) -> list[list[float]]:
+    """Describe outlines in pixels."""
+    return [
+        [value for point in polygon.points for value in size.pixel_point(point)]
+        for polygon in polygons
+    ]
 
 
 def _box_values(box: Box, size: ImageSize) -> dict[str, object]:

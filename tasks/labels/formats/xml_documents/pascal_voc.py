@@ -26,6 +26,7 @@ from tasks.labels.geometry import (
     polygon_of,
     whole_number,
 )
+from tasks.labels.picture_sizes import choose_size
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog, quoted
 
@@ -48,8 +49,9 @@ def read_pascal_voc(file: LabelFile, context: ImageContext) -> ImageLabels:
     A document type is refused, and with it entities and everything external. An object may have a
     `polygon` of x1, y1, x2, y2, ... beside its box, as some exporters write it; these are plain
     pixel positions from 0, and the polygon counts. `difficult`, `truncated` and parts are not read.
-    The size of the context is used where the file has no usable `size`. A box that begins at 0
-    shows that pixels do not count from one, and is noted.
+    The size of the picture is used where the file has no usable `size`, or another one that its
+    boxes do not need; that is noted. A box that begins at 0 shows that pixels do not count from
+    one, and is noted.
     """
     source, image = file.path, context.image
     log = label_log(source)
@@ -66,7 +68,14 @@ def read_pascal_voc(file: LabelFile, context: ImageContext) -> ImageLabels:
         image = PurePosixPath(name) if name else source.with_suffix("")
     objects = root.findall("object")
     width, height = (number_of(text_of(root, f"size/{side}")) for side in ("width", "height"))
-    size = image_size_of(width, height) or context.find_size()
+    size = image_size_of(width, height)
+    if objects:
+        picture = context.find_size()
+        size = (
+            choose_size(size, picture, _furthest(root), log, trusts_written=False)
+            if size
+            else picture
+        )
     labels = []
     if size is None and objects:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable size/width and size/height")
@@ -77,6 +86,15 @@ def read_pascal_voc(file: LabelFile, context: ImageContext) -> ImageLabels:
             if label is not None:
                 labels.append(label)
     return ImageLabels(image, source, tuple(labels), log.entries())
+
+
+def _furthest(root: Element) -> Point:
+    """The largest x and y of all boxes in pixels."""
+    found = [
+        [number_of(text_of(box, side)) or 0.0 for side in ("xmax", "ymax")]
+        for box in root.iterfind("object/bndbox")
+    ]
+    return max((x for x, _ in found), default=0.0), max((y for _, y in found), default=0.0)
 
 
 def begins_at_pixel_zero(content: bytes) -> bool:

@@ -202,7 +202,8 @@ def write_yolo(
     """Write the label file of one image; `instance`, `is_crowd` and the class names are lost.
 
     Labels have a class id and the geometry of the dataset; polygons may have boxes among them, in
-    rows of five values, as datasets that several people labeled have. Values are rounded to
+    rows of five values, as datasets that several people labeled have. Among oriented boxes may be
+    outlines, as of boxes that the edge of the image cuts. Values are rounded to
     `decimals`; by default they have all digits, and reading gives exactly the same labels.
 
     Raises:
@@ -235,7 +236,7 @@ def _numbers_of_geometry(shape: Geometry, geometry: YoloGeometry) -> list[float]
     match shape, geometry.kind:
         case Box(), GeometryKind.BOX | GeometryKind.POLYGON:
             return _numbers_of_box(shape)
-        case Polygon(), GeometryKind.POLYGON:
+        case Polygon(), GeometryKind.POLYGON | GeometryKind.ORIENTED_BOX:
             return [value for point in shape.points for value in point]
         case OrientedBox(), GeometryKind.ORIENTED_BOX:
             return [value for point in shape.corners for value in point]

@@ -70,10 +70,10 @@ def geometries_of_counts(counts: Integers, geometry: YoloGeometry) -> NDArray[np
             by_count[geometry.keypoint_values : geometry.keypoint_values + 2] = KEYPOINTS
         return by_count[counts]
     by_count[BOX_VALUES + 1] = BOX
+    by_count[SMALLEST_POLYGON_VALUES::2] = POLYGON
     if geometry.kind is GeometryKind.ORIENTED_BOX:
+        # Other outlines among them are of boxes that an edge cuts; trainers take their rectangle.
         by_count[ORIENTED_BOX_VALUES : ORIENTED_BOX_VALUES + 2] = ORIENTED
-    else:
-        by_count[SMALLEST_POLYGON_VALUES::2] = POLYGON
     return by_count[counts]
 
 
@@ -156,7 +156,7 @@ class _Judge:
         elif self.geometry.kind is GeometryKind.ORIENTED_BOX:
             self.note(
                 ProblemCode.ROW_LENGTH, unknown,
-                lambda row: f"{counts[row]} values, not 9 as oriented boxes have",
+                lambda row: f"{counts[row]} values, not 9 as oriented boxes have, and no outline",
             )  # fmt: skip
         else:
             self.note(

@@ -79,7 +79,7 @@ LISTS_YAML = b"train: train.txt\nval: val.txt\ntest: test.txt\nnames: [a, b]"
         ({path: data for path, data in sound_dataset().items() if path != "data.yaml"}, set()),
         ({**{path.replace("images/train", "p").replace("labels/train", "p"): content
              for path, content in sound_dataset().items()}, "data.yaml": LISTS_YAML,
-          "train.txt": b"p/a.jpg\np/b.jpg", "val.txt": b"images/val/c.jpg", "test.txt": b""},
+          "train.txt": b"./p/a.jpg\n./p/b.jpg", "val.txt": b"./images/val/c.jpg", "test.txt": b""},
          set()),
     ],
 )  # fmt: skip

@@ -36,6 +36,7 @@ from tests.tasks.labels.label_samples import (
     assert_same_labels,
     boxes,
     codes,
+    has_area,
     labels_of,
     polygons,
     read_files,
@@ -82,7 +83,8 @@ def write_dataset(all_labels, label_format, kind) -> dict[str, bytes]:
 @settings(max_examples=30)
 @given(data=st.data())
 def test_one_dataset_gives_the_same_labels_from_every_format(kind, data):
-    shapes = boxes() if kind is GeometryKind.BOX else polygons()
+    # COCO has no boxes without area.
+    shapes = boxes().filter(has_area) if kind is GeometryKind.BOX else polygons()
     all_labels = data.draw(st.lists(labels_of(shapes, NAMES), min_size=1, max_size=4))
     for label_format in ("yolo", "json", "toon", "labelme", "voc", "coco"):
         found = read_files(write_dataset(all_labels, label_format, kind))
@@ -310,7 +312,7 @@ def test_one_voc_box_at_pixel_zero_shifts_all_of_them():
         {"data.yaml": "path: .\ntrain: one\nval: two\nnames: [a]"},
         {"data.yaml": "train: ../one/\nvalid: /content/x/two\nnames: [a]"},
         {"data.yaml": "train: lists/train.txt\nval: val.txt\nnames: [a]",
-         "lists/train.txt": "./one/a.jpg\n", "val.txt": "/x/two/a.jpg\n"},
+         "lists/train.txt": "./../one/a.jpg\n", "val.txt": "/x/two/a.jpg\n"},
         {"train.txt": "one/a.jpg\n", "val.txt": "two/a.jpg"},
     ],
 )  # fmt: skip

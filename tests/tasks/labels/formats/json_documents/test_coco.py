@@ -31,6 +31,7 @@ from tests.tasks.labels.label_samples import (
     assert_same_labels,
     boxes,
     codes,
+    has_area,
     keypoints,
     polygons,
     sizes,
@@ -49,7 +50,9 @@ def image_labels(draw):
         is_crowd = draw(st.booleans())
         parts = draw(st.integers(1, 3))
         if parts == 1:
-            shapes = [draw(boxes() | polygons() | keypoints(3, 3).filter(any_seen))]
+            shapes = [
+                draw(boxes().filter(has_area) | polygons() | keypoints(3, 3).filter(any_seen))
+            ]
             number = None
         else:
             shapes = [draw(polygons()) for _ in range(parts)]
@@ -143,8 +146,107 @@ def test_keypoints_count_more_than_the_outline_unless_none_is_labelled():
     assert labels[0].geometry == Keypoints(
         Box(0.25, 0.25, 0.5, 0.5),
         (Keypoint(0.05, 0.1, 2), Keypoint(0, 0, 0), Keypoint(0.1, 0.3, 1)),
+        (Polygon(((0, 0), (0.5, 0), (0.5, 0.5))),),
     )
     assert isinstance(labels[1].geometry, Polygon)
+
+
+def test_keypoints_with_an_outline_are_written_with_both():
+    shape = Keypoints(
+        Box(0.25, 0.25, 0.5, 0.5),
+        (Keypoint(0.05, 0.1, 2),),
+        (Polygon(((0, 0), (0.5, 0), (0.5, 0.5))),),
+    )
+    image = ImageLabels(PurePosixPath("a"), SOURCE, (Label("cat", shape, 1),))
+    content = write_coco([image], sizes={image.image: ImageSize(200, 100)}, names=NAMES)
+    assert read_coco(LabelFile(SOURCE, content)).images[0].labels == image.labels
+
+
+SQUARE = [20, 10, 100, 10, 100, 50, 20, 50]
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        [str(value) for value in SQUARE],
+        [[str(value) for value in SQUARE]],
+        [[20, 10, 100, 50]],
+        [[20, 10, 100]],
+        [[]],
+        [None, None],
+        {"size": [100, 200], "counts": [1]},
+        {"size": [100, 200], "counts": [20000]},
+        {"counts": [1]},
+    ],
+)
+def test_an_outline_that_cannot_be_used_gives_way_to_the_box_and_this_is_said_once(outline):
+    labels, problems = labels_of({"segmentation": outline, "bbox": [20, 10, 80, 40]})
+    assert labels == (Label("dog", Box(0.3, 0.3, 0.4, 0.4), 3),)
+    assert problems == ["outline_unusable"]
+
+
+def test_a_readable_part_of_an_outline_is_kept_without_the_others():
+    labels, problems = labels_of({"segmentation": [TRIANGLE, [1, 1, 2, 2]], "bbox": [0, 0, 9, 9]})
+    assert [type(label.geometry) for label in labels] == [Polygon]
+    assert problems == ["polygon_too_few_points"]
+
+
+@pytest.mark.parametrize("box", [[10, 10, 0, 20], [10, 10, 20, 0], [10, 10, 0, 0]])
+def test_a_box_without_area_is_left_out(box):
+    assert labels_of({"bbox": box}) == ((), ["box_zero_area"])
+    labels, problems = labels_of({"bbox": box, "segmentation": [TRIANGLE]})
+    assert (len(labels), problems) == (1, [])
+
+
+@pytest.mark.parametrize("listed", [2, 2.0, "2"])
+@pytest.mark.parametrize("named", [2, 2.0, "2"])
+def test_ids_of_images_are_numbers_however_they_are_written(listed, named):
+    images = [{"id": listed, "file_name": "a.jpg", "width": 200, "height": 100}]
+    found = read(document({"image_id": named, "bbox": [20, 10, 160, 80]}, images=images))
+    assert found.problems == ()
+    assert len(found.images[0].labels) == 1
+
+
+@pytest.mark.parametrize("value", [True, None, [2], 2.5])
+def test_ids_that_are_no_numbers_are_problems(value):
+    found = read(document({"image_id": value, "bbox": [20, 10, 160, 80]}))
+    assert codes(found.problems) == ["image_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_crowd"), [(1, True), (True, True), ("1", True), (0, False), ("0", False)]
+)
+def test_crowds_are_marked_and_are_no_objects(value, is_crowd):
+    found = read(document({"bbox": [20, 10, 160, 80], "iscrowd": value}))
+    (image,) = found.images
+    assert [label.is_crowd for label in image.labels] == [is_crowd]
+    assert image.object_count == 1 - is_crowd
+
+
+def test_captions_and_lists_of_images_label_nothing():
+    caption = {"id": 1, "image_id": 7, "caption": "a dog"}
+    images = document()["images"]
+    for content in ({"annotations": [caption, caption]}, {"categories": []}):
+        found = read({"images": images, **content})
+        assert (found.images, found.problems) == ((), ())
+    box = {"image_id": 7, "category_id": 3, "bbox": [20, 10, 160, 80]}
+    among_others = read({**document(), "annotations": [box, caption]})
+    (image,) = among_others.images
+    assert (len(image.labels), image.problems, among_others.problems) == (1, (), ())
+
+
+def test_the_segments_of_a_panoptic_file_are_boxes():
+    segments = [
+        {"id": 9, "category_id": 3, "bbox": [20, 10, 160, 80], "area": 9, "iscrowd": 0},
+        {"id": 8, "category_id": 1, "bbox": [0, 0, 20, 10], "area": 9, "iscrowd": 1},
+    ]
+    entry = {"image_id": 7, "file_name": "a.png", "segments_info": segments}
+    found = read({**document(), "annotations": [entry]})
+    assert found.images[0].labels == (
+        Label("dog", Box(0.5, 0.5, 0.8, 0.8), 3),
+        Label("cat", Box(0.05, 0.05, 0.1, 0.1), 1, is_crowd=True),
+    )
+    assert (found.is_panoptic, found.problems) == (True, ())
 
 
 @pytest.mark.parametrize(

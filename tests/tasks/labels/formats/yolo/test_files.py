@@ -178,10 +178,11 @@ def test_boxes_and_polygons_in_one_file_are_both_read():
     assert [type(label.geometry) for label in found.labels] == [Box, Polygon]
 
 
-def test_oriented_boxes_of_another_length_are_left_out():
-    found = read("0 0 0 1 0 1 1\n0 0 0 1 0 1 1 0 1 0.9", ORIENTED)
+def test_oriented_boxes_of_another_length_are_outlines_or_left_out():
+    found = read("0 0 0 1 0 1 1 0\n0 0 0 1 0 1 1 0 1 0.9\n0 0 0 1 0 1 1", ORIENTED)
     assert codes(found.problems) == ["row_length", "extra_column"]
-    assert [label.line for label in found.labels] == [2]
+    assert [label.line for label in found.labels] == [2, 3]
+    assert [type(label.geometry) for label in found.labels] == [OrientedBox, Polygon]
 
 
 def test_keypoints_of_another_length_or_visibility_are_noted():

@@ -151,9 +151,10 @@ def take_shape(values, geometry):
     if count == 6:
         return ["extra_column"], Box(*values[:4]), 4
     if geometry.kind is GeometryKind.ORIENTED_BOX:
-        if count not in (9, 10):
+        if count in (9, 10):
+            return ["extra_column"] * (count == 10), OrientedBox(tuple(pairs[:4])), 8
+        if count % 2 == 0:
             return ["row_length"], None, 0
-        return ["extra_column"] * (count == 10), OrientedBox(tuple(pairs[:4])), 8
     if count % 2 == 0:
         return ["polygon_odd"], None, 0
     if pairs[0] == pairs[-1]:
