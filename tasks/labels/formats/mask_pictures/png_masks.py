@@ -33,10 +33,13 @@ def read_mask_picture(content: bytes) -> MaskPicture:
     if not is_png(content):
         raise MaskError("it is not a PNG")
     try:
-        picture = decode_image(content).picture
+        decoded = decode_image(content)
     except ImageError as error:
         raise MaskError(error.reason) from error
+    picture = decoded.picture
     assert picture is not None, "only JPEG has another form"
+    if decoded.scale is not None:
+        raise MaskError("its values are scaled from more than 8 bits; numbers of classes are not")
     if picture.mode == "P":
         colours = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         return MaskPicture(np.asarray(picture), colours)
