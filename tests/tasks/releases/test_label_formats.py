@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
 from tasks.labels.annotations import Box, Keypoints, OrientedBox, Polygon
+from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import ImageSize
 from tasks.releases.scan import scan_release
+from tests.flows.labeled_projects import make_river, make_sea, make_yolo
+from tests.places import DATA
 from tests.tasks.labels.dataset.format_samples import KITTI, TABLE, cvat, png
 from tests.tasks.labels.label_samples import read_files
 from tests.tasks.releases.archives import sound_dataset, write_zip
 
+DAVIS = DATA / "davis-frames/examples/label-transformers/bounding-boxes/data"
 PICTURE = png(np.zeros((100, 200), np.uint8))
 GEOMETRIES = {Box: "box", Polygon: "polygon", OrientedBox: "oriented_box", Keypoints: "keypoints"}
 
@@ -44,6 +50,48 @@ def test_the_archive_and_the_folder_give_the_same_statistics(tmp_path, entry, to
     assert found.shapes.geometry == GEOMETRIES[type(labels[0].geometry)]
     assert sum(one.images_without_label for one in found.shapes.splits) == 0
     assert set(found.problem_totals) == {problem.code for problem in folder.all_problems()}
+
+
+ORIENTED = "0 0.5 0.2 0.7 0.5 0.5 0.8 0.3 0.5"
+POSE = "0 0.5 0.5 0.4 0.4 0.4 0.4 2 0.6 0.6 1"
+SETS = {
+    "yolo with mistakes": make_sea,
+    "labelme": make_river,
+    "oriented": lambda to: make_yolo(to, [ORIENTED] * 2, "names: [boat]\ntask: obb\n"),
+    "poses": lambda to: make_yolo(to, [POSE] * 3, "names: [fish]\nkpt_shape: [2, 3]\n"),
+    "roboflow": lambda to: shutil.copytree(DATA / "roboflow-empire", to),
+    "of no known format": lambda to: shutil.copytree(DAVIS, to),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_whole_sets_are_the_same_in_an_archive_and_in_a_folder(tmp_path, name):
+    folder = tmp_path / "set"
+    SETS[name](folder)
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    files = {name: path for name, path in paths.items() if path.is_file()}
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    found = scan_release(write_zip(tmp_path / "set.zip", contents))
+
+    def size_of_image(path):
+        height, width = cv2.imread(str(folder / path)).shape[:2]
+        return ImageSize(width, height)
+
+    labels = read_dataset_labels(list(files), contents.__getitem__, size_of_image=size_of_image)
+    splits = Counter(image.split for image in labels.images)
+    assert found.image_count == len(labels.images) > 0
+    assert {split.split: split.images for split in found.shapes.splits if split.images} == {
+        (split.value if split else "unsplit"): count for split, count in splits.items()
+    }
+    told, read = Counter(), Counter()
+    for row in found.class_rows().to_pylist():
+        told[row["class_name"], row["geometry"]] += row["instances"]
+    for image in labels.images:
+        for label in image.labels.labels if image.labels else ():
+            read[label.class_name, GEOMETRIES[type(label.geometry)]] += 1
+    assert told == read
+    assert (sum(told.values()) > 0) == (name != "of no known format")
+    assert found.classes_json() == list(labels.class_names.values())
 
 
 def test_images_with_yolo_rows_keep_those(tmp_path):
