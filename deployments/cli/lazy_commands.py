@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_group
 
+from deployments.quick_imports import quick_imports
+
 
 class _Loading(Mapping[str, Any]):
     """Commands by their names, each made by Typer of a function or a group when it is asked for."""
@@ -20,7 +22,8 @@ class _Loading(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's own Click
         module, _, attribute = self._places[name].partition(":")
-        found = getattr(import_module(f"{self._package}.{module}"), attribute)
+        with quick_imports():
+            found = getattr(import_module(f"{self._package}.{module}"), attribute)
         if isinstance(found, typer.Typer):
             command: Any = get_group(found)
         else:

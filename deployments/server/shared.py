@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from deployments.quick_imports import quick_imports
 from deployments.server.environment import first_start_alone, prefect_home
 from deployments.server.processes import HOST, end_processes, last_words, start_process
 from deployments.server.state import ProcessIdentity, is_healthy
@@ -284,6 +285,8 @@ def main() -> None:
     files = _Files(prefect_home(settings), sys.argv[2])
     idle_seconds = settings.server_idle_minutes * 60
     threading.Thread(target=_end_when_idle, args=(server, files, idle_seconds), daemon=True).start()
+    with quick_imports():
+        config.load()
     server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
     if idle_seconds == 0:
         files.in_use.unlink(missing_ok=True)

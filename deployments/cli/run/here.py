@@ -18,6 +18,7 @@ from deployments.cli.output.terminal import (
     print_plain,
     print_problem,
 )
+from deployments.quick_imports import quick_imports
 from deployments.server.environment import (
     log_runs_to_file,
     named_server,
@@ -180,15 +181,18 @@ def _run_here(
     # Before Prefect is imported, which takes as long as a server needs to start.
     wait_for_server = begin_serving(get_settings())
 
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    with quick_imports():
+        # The engine would be imported when the run begins.
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from deployments.registry import find_deployed_flow
-    from tasks.running.outcomes import Outcome, error_sentence
+        from deployments.registry import find_deployed_flow
+        from tasks.running.outcomes import Outcome, error_sentence
+
+        flow = find_deployed_flow(name).load()
 
     def first_job() -> UUID | None:
         return next(iter(jobs_held_here()), None)
 
-    flow = find_deployed_flow(name).load()
     wait_for_server()
     bar: AbstractContextManager[None] = nullcontext()
     if with_bar:
