@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from deployments.cli.options import AcceptLossesOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.terminal import print_plain
 from deployments.cli.run.here import absolute, prepare, run_each, run_flow
+from storage.files import require_room
+from storage.settings import get_settings
 
 
 def ingest_project(
@@ -77,7 +79,12 @@ def ingest_project(
     if len(sources) == 1 and not remote:
         from tasks.projects.sources.source import check_is_source
 
-        check_is_source(sources[0].expanduser())
+        source = sources[0].expanduser()
+        check_is_source(source)
+        if mode == "copy" and source.is_file():
+            # An archive of images is about as large as they are; what exactly is written is
+            # compared with the room again when it is known.
+            require_room(get_settings().home, source.stat().st_size)
     database = prepare(verbose=verbose)
     if project is not None and not sources:
         from storage.projects.projects import find_project

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -56,3 +57,5 @@ def check_is_source(path: Path) -> None:
         raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
     if not path.is_dir() and not path.is_file():
         raise InvalidInputError(f"{path} is neither a folder nor a file.")
+    if not os.access(path, os.R_OK):
+        raise InvalidInputError(f"{path} cannot be read: make it readable for this user.")

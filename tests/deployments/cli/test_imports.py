@@ -53,6 +53,22 @@ def test_a_wrong_path_is_told_before_anything_is_imported(tmp_path):
     assert without(modules, (*HEAVY, "sqlalchemy", "sqlmodel", "psycopg")) == []
 
 
+def test_without_room_for_an_archive_nothing_is_begun(tmp_path, monkeypatch):
+    archive = tmp_path / "spring.zip"
+    with archive.open("wb") as file:
+        file.truncate(1 << 42)  # a hole: it takes no room itself
+    monkeypatch.setenv("VISIONFLOWS_HOME", str(tmp_path / "home"))
+    finished = subprocess.run(
+        [sys.executable, "-m", "deployments.cli.main", "run", "ingest-project", str(archive)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "would be written to" in finished.stderr and "Nothing was written." in finished.stderr
+    assert not (tmp_path / "home").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
