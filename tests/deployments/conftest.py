@@ -22,8 +22,8 @@ class Finished:
     output: str
     errors: str
 
-    def json(self) -> Any:
-        assert self.status in (0, 3), self.errors
+    def json(self, status: int = 0) -> Any:
+        assert self.status == status, self.errors
         return json.loads(self.output)
 
     def is_one_sentence(self) -> bool:
