@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect import runtime, unmapped
@@ -30,7 +31,15 @@ _WAITING_PER_WORKER = 4
 _LOOK_SECONDS = 1.0
 
 
-@flow(name="build-release-stats", run_name="build-release-stats {release}{archive}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    if values["archive"]:
+        return f"statistics of {Path(values['archive']).name}"
+    if values["release"]:
+        return f"statistics of {find_release(open_database(), values['release']).name}"
+    return "statistics of all releases that need them"
+
+
+@flow(name="build-release-stats", run_name=_run_name)
 def build_release_stats(
     release: str = "",
     archive: str = "",

@@ -11,7 +11,7 @@ from tasks.releases.steps import queue_outdated_releases
 from tasks.running.decorators import flow
 
 
-@flow(name="check-release-stats", run_name="check-release-stats")
+@flow(name="check-release-stats")
 def check_release_stats() -> State[dict[str, Any]]:
     """Look at all releases, and build the statistics that are missing, failed or outdated.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -9,10 +10,11 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.running.job import FlowJob, Outcome, run_as_job
-from flows.running.progress import Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import InferenceError
+from storage.inference.collections import find_collection
+from storage.inference.models import find_model
 from storage.jobs.stopping import raise_if_stop_was_asked
 from storage.settings import get_settings
 from tasks.inference.collection_steps import refresh_collection
@@ -22,11 +24,19 @@ from tasks.inference.runs.report_steps import publish_run_report, write_run_snap
 from tasks.inference.runs.steps import add_up_run, infer_chunk, load_run_model, plan_run
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
+from tasks.running.progress import Shown
 
 Meaning = Literal["live", "dead"]
 
 
-@flow(name="collection-inference", run_name="collection-inference {collection} {model} {threshold}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    database = open_database()
+    collection = find_collection(database, values["collection"]).name
+    model = find_model(database, values["model"]).name
+    return f"{model} at {values['threshold']:g} on {collection}"
+
+
+@flow(name="collection-inference", run_name=_run_name)
 def collection_inference(
     collection: str,
     model: str,
@@ -91,7 +101,7 @@ def collection_inference(
             "device": order.device,
         },
         shown=Shown(
-            artifact_key("inference-progress", "run", str(order.run_id)),
+            artifact_key("inference-progress", f"{model} on {collection}", str(order.run_id)),
             f"{collection}, {model}, threshold {order.threshold:g}",
         ),
         about={"run_id": str(order.run_id)},

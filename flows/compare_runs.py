@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -17,7 +18,11 @@ from tasks.inference.runs.comparison_steps import (
 from tasks.running.decorators import flow
 
 
-@flow(name="compare-runs", run_name="compare-runs {first} {second}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    return f"runs {values['first'][:8]} and {values['second'][:8]}"
+
+
+@flow(name="compare-runs", run_name=_run_name)
 def compare_runs(first: str, second: str) -> State[dict[str, Any]]:
     """Compare two runs: one model at two thresholds, or two models.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from prefect import runtime
@@ -9,13 +10,14 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.running.job import FlowJob, Outcome, own_parameters, run_as_job
-from flows.running.progress import Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.sessions.root import resolve_sessions_root
 from storage.sessions.sessions import gather_planner_statistics
 from tasks.reports.keys import artifact_key
+from tasks.reports.report import counted
 from tasks.running.decorators import flow
+from tasks.running.progress import Shown
 from tasks.sessions.steps import (
     SessionsChosen,
     compute_chunk,
@@ -26,7 +28,13 @@ from tasks.sessions.steps import (
 )
 
 
-@flow(name="compute-session-stats", run_name="compute-session-stats {sessions_root}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    sessions, root = values["session_ids"], values["sessions_root"]
+    what = "sessions" if sessions is None else counted(len(sessions), "session")
+    return what if root is None else f"{what} in {root}"
+
+
+@flow(name="compute-session-stats", run_name=_run_name)
 def compute_session_stats(
     sessions_root: str | None = None,
     session_ids: list[str] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from flows.build_release_stats import build_releases
 from flows.running.job import FlowJob, Outcome, run_as_job
+from flows.running.project_names import name_of_project
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.projects.projects import find_project
@@ -25,7 +27,11 @@ from tasks.trainer.splitting import SplitRatios
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@flow(name="create-release", run_name="create-release {name}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    return f"release {values['name']} of {name_of_project(values['project'])}"
+
+
+@flow(name="create-release", run_name=_run_name)
 def create_release(
     project: str,
     name: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,8 +14,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.running.job import FlowJob, Outcome, do_job
-from flows.running.progress import Shown
 from flows.running.project_events import emit_project_ingested
+from flows.running.project_names import name_of_project
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
@@ -42,6 +43,7 @@ from tasks.projects.ingest.target_steps import (
 )
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
+from tasks.running.progress import Shown
 
 
 class IngestMode(StrEnum):
@@ -53,7 +55,15 @@ class IngestMode(StrEnum):
     """They stay where they are: the folder itself becomes the project's."""
 
 
-@flow(name="ingest-project", run_name="ingest-project {project} {source}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    source, project = values["source"], values["project"]
+    if source is None:
+        return "ingest all projects" if project is None else f"ingest {name_of_project(project)}"
+    into = "" if project is None else f" into {name_of_project(project)}"
+    return f"ingest {Path(source).name}{into}"
+
+
+@flow(name="ingest-project", run_name=_run_name)
 def ingest_project(
     source: str | None = None,
     project: str | None = None,
@@ -210,14 +220,14 @@ def _stage_and_commit(
     report = finish_broken_commit(target.project_id)
     target = target_as_it_is_now(database, target)
     if not target.is_new:
-        report = bring_up_to_date(target, accept_losses=accept_losses).after(report)
+        report = bring_up_to_date(job.reference, target, accept_losses=accept_losses).after(report)
     plan = plan_ingest(job.reference, target)
     staged = job.map(stage_chunk, plan.chunks, target=target) if plan.chunks else []
     job.raise_if_stopped()
     if plan.has_files:
         report = commit_ingest(job.reference, target).after(report)
     elif report is None:
-        report = bring_up_to_date(target, accept_losses=accept_losses)
+        report = bring_up_to_date(job.reference, target, accept_losses=accept_losses)
     removed = remove_generated_images(target) if remove_generated else 0
     found = find_project(database, str(target.project_id))
     unchanged = plan.unchanged

@@ -16,7 +16,7 @@ from tasks.running.decorators import flow
 _QUALITY_METRICS = "quality-metrics/quality-metrics"
 
 
-@flow(name="measure-projects", run_name="measure-projects")
+@flow(name="measure-projects")
 def measure_projects() -> State[list[str]]:
     """Start quality-metrics for every project that has images.
 

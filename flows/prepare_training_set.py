@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.running.job import FlowJob, Outcome, own_parameters, run_as_job
-from flows.running.progress import Shown
+from flows.running.project_names import name_of_project
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind
@@ -18,6 +19,7 @@ from storage.errors import InvalidInputError
 from storage.projects.projects import ProjectRecord, find_project
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
+from tasks.running.progress import Shown
 from tasks.trainer.geometry import TrainingTask
 from tasks.trainer.splitting import SplitRatios
 from tasks.training_sets.plan import TrainingSetOptions
@@ -36,7 +38,11 @@ from tasks.training_sets.steps import (
 )
 
 
-@flow(name="prepare-training-set", run_name="prepare-training-set {projects}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    return f"training set of {', '.join(map(name_of_project, values['projects']))}"
+
+
+@flow(name="prepare-training-set", run_name=_run_name)
 def prepare_training_set(
     projects: Annotated[list[str], Field(min_length=1)],
     output: str | None = None,

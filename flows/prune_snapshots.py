@@ -14,7 +14,7 @@ from tasks.running.decorators import flow
 from tasks.snapshots import prune_all_snapshots
 
 
-@flow(name="prune-snapshots", run_name="prune-snapshots")
+@flow(name="prune-snapshots")
 def prune_snapshots(
     keep: Annotated[int, Field(ge=1, le=10_000)] | None = None,
     older_than_days: Annotated[int, Field(ge=0, le=36_500)] = 30,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.running.job import FlowJob, Outcome, run_as_job
-from flows.running.progress import Shown
+from flows.running.project_names import name_of_project
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind
 from storage.projects.projects import find_project
@@ -23,9 +24,14 @@ from tasks.quality.steps import (
 )
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
+from tasks.running.progress import Shown
 
 
-@flow(name="quality-metrics", run_name="quality-metrics {project}")
+def _run_name(values: Mapping[str, Any]) -> str:
+    return f"quality of {name_of_project(values['project'])}"
+
+
+@flow(name="quality-metrics", run_name=_run_name)
 def quality_metrics(
     project: str,
     batch_size: Annotated[int, Field(ge=1, le=200)] = 50,

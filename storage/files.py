@@ -36,9 +36,10 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             flush(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        _name_place(error, path)
         raise
     if durable:
         flush(path.parent)
@@ -65,12 +66,19 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
             list(pool.map(flush, temporary.values()))
         for name, path in temporary.items():
             path.replace(folder / name)
-    except BaseException:
+    except BaseException as error:
         for path in temporary.values():
             with suppress(OSError):
                 path.unlink()
+        _name_place(error, folder)
         raise
     flush(folder)
+
+
+def _name_place(error: BaseException, place: Path) -> None:
+    """Let an error of the system say where, if it does not: that of an open file has no name."""
+    if isinstance(error, OSError) and (error.filename is None or ".tmp" in str(error.filename)):
+        error.filename = str(place)
 
 
 def _write_all(file: RawIOBase, content: bytes) -> None:

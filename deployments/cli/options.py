@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+CsvOption = Annotated[
+    bool, typer.Option("--csv", help="Print CSV: a line for each, with all that --json has.")
+]
 RemoteOption = Annotated[
     bool, typer.Option("--remote", help="Run it on a worker of the stack (PREFECT_API_URL).")
 ]

@@ -12,7 +12,6 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
 from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress, Shown
 from storage.database.connection import open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobCancelledError
@@ -20,6 +19,7 @@ from storage.jobs.held import HeldJob, start_job
 from storage.jobs.locks import JobReference
 from storage.jobs.records import JobRecord, find_job
 from storage.settings import get_settings
+from tasks.running.progress import JobProgress, Shown
 
 R = TypeVar("R")
 
@@ -57,7 +57,7 @@ class FlowJob:
         self.id: UUID = held.id
         self.reference: JobReference = held.reference
         self._held = held
-        self._shown = shown
+        self._progress = None if shown is None else JobProgress(open_database(), held.id, shown)
 
     def map(self, task: Task[..., R], numbers: Sequence[int], **constants: object) -> list[R]:
         """Run `task(job, number, **constants)` for each of these chunks; the results, in no order.
@@ -67,8 +67,8 @@ class FlowJob:
             JobTakenOverError: the job was closed by another run.
             Exception: whatever a chunk failed with after its retries.
         """
-        assert self._shown is not None, "a job with chunks shows its progress"
-        progress = JobProgress(open_database(), self.id, self._shown)
+        progress = self._progress
+        assert progress is not None, "a job with chunks shows its progress"
         progress.show(at_once=True)
         same: dict[str, Any] = {name: unmapped(value) for name, value in constants.items()}
         results = map_chunks(
@@ -80,6 +80,11 @@ class FlowJob:
         )
         progress.show(at_once=True)
         return results
+
+    def show_end(self) -> None:
+        """Let the progress in Prefect say how the job has ended."""
+        if self._progress is not None:
+            self._progress.show_end()
 
     def raise_if_stopped(self) -> None:
         """End the flow when its job was cancelled or taken over, see `HeldJob`."""
@@ -115,13 +120,15 @@ def do_job(
     )
     if isinstance(started, JobRecord):
         return JobRun(started.id, None)
-    outcome = None
+    outcome, job = None, FlowJob(started, shown)
     try:
         with started:
-            outcome = work(FlowJob(started, shown))
+            outcome = work(job)
             status = started.finish(outcome.result, with_errors=outcome.with_errors)
     except JobCancelledError:
         status = JobStatus.CANCELLED
+    finally:
+        job.show_end()
     return JobRun(started.id, status, outcome)
 
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from prefect.futures import PrefectFuture, PrefectFutureList, wait
 
-from flows.running.progress import JobProgress
 from storage.jobs.held import HeldJob
+from tasks.running.progress import JobProgress
 
 R = TypeVar("R")
 

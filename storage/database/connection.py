@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, CursorResult, Engine, Row, create_engine, text
+from sqlalchemy import Connection, CursorResult, Engine, Row, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
@@ -27,11 +28,19 @@ _EMBEDDED_DATABASE = "visionflows"
 _MIGRATION_LOCK = 0x76697366_6C6F7773
 
 
+def _nothing_to_start() -> None:
+    """A server of somebody else's is theirs to start."""
+
+
 @dataclass(frozen=True)
 class Database:
-    """An open database whose tables are up to date."""
+    """An open database whose tables are up to date.
+
+    `start_again` starts a server of our own that was killed.
+    """
 
     engine: Engine
+    start_again: Callable[[], None] = _nothing_to_start
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -88,7 +97,7 @@ def open_database(settings: Settings | None = None) -> Database:
     key = settings.database_url or str(_embedded_folder(settings))
     with _opening:
         if key not in _open_databases:
-            url = _server_url(settings)
+            url, start_again = _server_url(settings)
             engine = create_engine(
                 url,
                 pool_size=settings.workers + 4,
@@ -98,8 +107,9 @@ def open_database(settings: Settings | None = None) -> Database:
                 isolation_level="READ COMMITTED",
                 connect_args={"connect_timeout": 10, "application_name": "visionflows"},
             )
+            event.listen(engine, "do_connect", partial(_connect_for_pool, start_again))
             upgrade_schema(engine)
-            _open_databases[key] = Database(engine)
+            _open_databases[key] = Database(engine, start_again)
         return _open_databases[key]
 
 
@@ -107,9 +117,29 @@ def _embedded_folder(settings: Settings) -> Path:
     return settings.postgresql_folder or default_folder(settings.home)
 
 
-def _server_url(settings: Settings) -> URL:
+def connect(start_again: Callable[[], None], options: Mapping[str, Any]) -> psycopg.Connection[Any]:
+    """Connect; a server of our own that was killed is started again by whoever needs it first."""
+    try:
+        return psycopg.connect(**options)
+    except psycopg.OperationalError:
+        start_again()
+        return psycopg.connect(**options)
+
+
+def _connect_for_pool(
+    start_again: Callable[[], None],
+    _dialect: object,
+    _record: object,
+    _arguments: Sequence[Any],
+    options: Mapping[str, Any],
+) -> psycopg.Connection[Any]:
+    return connect(start_again, options)
+
+
+def _server_url(settings: Settings) -> tuple[URL, Callable[[], None]]:
+    """The address of the database, and what starts its server again."""
     if settings.database_url is not None:
-        return parse_database_url(settings.database_url)
+        return parse_database_url(settings.database_url), _nothing_to_start
     server = EmbeddedPostgreSQL(_embedded_folder(settings))
     server.acquire()
     try:
@@ -126,7 +156,7 @@ def _server_url(settings: Settings) -> URL:
             f"The embedded PostgreSQL in {_embedded_folder(settings)} cannot be used: "
             f"{_first_line(error)}."
         ) from error
-    return parse_database_url(server.url(_EMBEDDED_DATABASE))
+    return parse_database_url(server.url(_EMBEDDED_DATABASE)), server.start_again
 
 
 def parse_database_url(value: str) -> URL:

@@ -97,10 +97,27 @@ class EmbeddedPostgreSQL:
                     self._close_in_use()
                     raise
         except OSError as error:
-            raise DatabaseError(
-                f"The embedded PostgreSQL in {self._folder} cannot be started: {error}."
-            ) from error
+            raise self._cannot_be_started(error) from error
         atexit.register(self.release)
+
+    def start_again(self) -> None:
+        """Start the server if it was killed while this process uses it.
+
+        Raises:
+            DatabaseError: it cannot be started.
+        """
+        if self._in_use is None or not self._folder.exists():
+            return
+        try:
+            with file_lock(self._folder / "starting.lock") as lock:
+                self._ensure_running(lock)
+        except OSError as error:
+            raise self._cannot_be_started(error) from error
+
+    def _cannot_be_started(self, error: OSError) -> DatabaseError:
+        return DatabaseError(
+            f"The embedded PostgreSQL in {self._folder} cannot be started: {error}."
+        )
 
     def release(self) -> None:
         """Give up this process's use; the last user stops the server."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -25,6 +27,11 @@ _LASTING = (
 )
 
 
+def is_full_disk(error: object) -> bool:
+    """Whether there was no room to write, on our side of the database."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help; bad input is never transient.
 
@@ -32,6 +39,9 @@ def is_transient(error: BaseException) -> bool:
     """
     if isinstance(error, VisionflowsError):
         return isinstance(error, TransientError)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.errors.DiskFull) or is_full_disk(cause):
+        return False  # nobody makes room within seconds
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(error.orig, _CONNECTIONS_AND_LOCKS)
     return isinstance(error, _OF_OTHERS) and not isinstance(error, _LASTING)

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, driver_connection, execute
+from storage.database.failure_sentences import error_in_words
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.transient import is_transient
@@ -161,7 +162,7 @@ class HeldJob:
                 self._close(JobStatus.CANCELLED, None)
             elif error is not None:
                 # Changes nothing when the job was taken over: its token is another then.
-                self._close(JobStatus.FAILED, f"{type(error).__name__}: {error}")
+                self._close(JobStatus.FAILED, _reason(error))
             elif error is None:
                 self._close(JobStatus.FAILED, "the flow ended without finishing its job")
         finally:
@@ -351,6 +352,12 @@ class HeldJob:
                 pass
             connection.close()
         return False
+
+
+def _reason(error: BaseException) -> str:
+    said = error_in_words(error)
+    # Whatever is said in words needs no name of a class before it.
+    return str(said) if said is not error else f"{type(error).__name__}: {error}"
 
 
 def _patiently(write: Callable[[], R]) -> R:

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import Connection
 
-from storage.database.connection import Database, execute
+from storage.database.connection import Database, connect, execute
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobTakenOverError
 
@@ -70,7 +70,7 @@ def connect_alone(database: Database) -> psycopg.Connection[Any]:
         "connect_timeout": 10,
         "application_name": "visionflows job",
     }
-    return psycopg.connect(autocommit=True, **options)
+    return connect(database.start_again, {"autocommit": True, **options})
 
 
 def try_lock_subject(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:

@@ -147,12 +147,14 @@ def reconcile_folder(
     changed = [file for file in scan.files if not _is_known(file, known)]
     files = [hashed[file.relative_path] for file in changed if _is_hashed(file, hashed)]
     to_read = [file for file in changed if not _is_hashed(file, hashed)]
-    for done, result in enumerate(read_files(root, to_read, workers), start=1):
+    known_as_they_are = len(scan.files) - len(to_read)
+    progress(known_as_they_are, len(scan.files))
+    for done, result in enumerate(read_files(root, to_read, workers), start=1 + known_as_they_are):
         if isinstance(result, RegisteredFile):
             files.append(result)
         else:
             scan.problems.append(result)
-        progress(done, len(to_read))
+        progress(done, len(scan.files))
     if losses is Losses.REFUSE:
         # What was taken for an image and is known to be a mask by now is not gone.
         masks = {file.relative_path for file in scan.label_files}

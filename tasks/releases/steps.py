@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,11 +12,12 @@ from uuid import UUID
 import pyarrow as pa
 
 from storage.database.connection import Database, open_database
+from storage.database.failure_sentences import error_in_words
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.database.transient import is_transient
 from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
-from storage.jobs.counted import begin_counted_job, record_count
+from storage.jobs.counted import JobCount, begin_counted_job
 from storage.jobs.held import HeldJob, start_job
 from storage.jobs.locks import lock_own_job
 from storage.jobs.records import JobRecord
@@ -52,11 +52,11 @@ from tasks.releases.statistics import (
 )
 from tasks.releases.verification import compare_statistics
 from tasks.reports.keys import artifact_key
-from tasks.reports.markdown import escape
 from tasks.reports.problem_log import Problem
 from tasks.reports.steps import publish_report
 from tasks.running.decorators import task
-from tasks.running.progress import ProgressArtifact
+from tasks.running.progress import JobProgress, Shown
+from tasks.running.trying_again import try_again
 from tasks.snapshots import keep_snapshot
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,6 @@ _log = logging.getLogger(__name__)
 METADATA_DIFFERS = "metadata_differs"
 """The code of problems that `verify` finds."""
 
-_RECORD_SECONDS = 1.0
 _SHOW_SECONDS = 2.0
 
 
@@ -126,19 +125,21 @@ def build_release(release_id: UUID, name: str, options: BuildOptions) -> BuildRe
         return BuildReport(release_id, name, BuildOutcome.CANCELLED)
     if isinstance(job, JobRecord):
         return BuildReport(release_id, name, BuildOutcome.ALREADY_RUNNING, job.id)
+    progress = _Progress(database, job, release_id, name)
     try:
         with job:
             # Only now: what an earlier holder of the job has just stored is seen.
             release = find_release(database, str(release_id))
-            outcome = _build_or_note_failure(database, job, release, options)
+            outcome = _build_or_note_failure(database, job, release, options, progress)
     except JobCancelledError:
         outcome = BuildOutcome.CANCELLED
     except Exception as error:
-        if is_transient(error):
-            raise
-        if not isinstance(error, VisionflowsError):
+        # Whatever may pass was tried again within the job: another attempt would be another job.
+        if not isinstance(error, VisionflowsError) and not is_transient(error):
             _log.exception("Building the statistics of release %s failed.", name)
         return BuildReport(release_id, name, BuildOutcome.FAILED, job.id, _message(error))
+    finally:
+        progress.show_end()
     if outcome is BuildOutcome.CANCELLED and options.flow_run_id is not None:
         _cancelled_runs.add(options.flow_run_id)
     page: str | None = None
@@ -154,15 +155,20 @@ _cancelled_runs: set[UUID] = set()
 
 
 def _message(error: Exception) -> str:
-    return str(error) if isinstance(error, VisionflowsError) else f"{type(error).__name__}: {error}"
+    said = error_in_words(error)
+    return str(said) if isinstance(said, VisionflowsError) else f"{type(said).__name__}: {said}"
 
 
 def _build_or_note_failure(
-    database: Database, job: HeldJob, release: ReleaseRecord, options: BuildOptions
+    database: Database,
+    job: HeldJob,
+    release: ReleaseRecord,
+    options: BuildOptions,
+    progress: _Progress,
 ) -> BuildOutcome:
     """Build; a failure is written beside the earlier statistics, as long as the job is ours."""
     try:
-        return _build(database, job, release, options)
+        return try_again(lambda: _build(database, job, release, options, progress))
     except (JobCancelledError, JobTakenOverError):
         raise
     except Exception as error:
@@ -174,7 +180,11 @@ def _build_or_note_failure(
 
 
 def _build(
-    database: Database, job: HeldJob, release: ReleaseRecord, options: BuildOptions
+    database: Database,
+    job: HeldJob,
+    release: ReleaseRecord,
+    options: BuildOptions,
+    progress: _Progress,
 ) -> BuildOutcome:
     facts = _look_at(release)
     if _is_known(release, content_key(release.model_path), options):
@@ -183,7 +193,6 @@ def _build(
             lock_own_job(connection, job.reference)
             confirm_statistics(connection, release.id, facts)
         return _finish(job, BuildOutcome.UNCHANGED, {})
-    progress = _Progress(database, job, release)
     statistics = _compute(job, release, options, progress)
     if statistics.source is ReleaseStatsSource.SCAN:
         statistics = statistics.with_problems(_near_leaks(database, release, statistics))
@@ -308,40 +317,32 @@ class _Progress:
     What is counted are the label files, and one more for the release itself.
     """
 
-    def __init__(self, database: Database, job: HeldJob, release: ReleaseRecord) -> None:
-        self._database = database
-        self._job = job.reference
-        self._name = release.name
-        self._total: int | None = None
-        self._next_record = 0.0
-        key = artifact_key("release-progress", release.name, str(release.id))
-        self._artifact = ProgressArtifact(key, first_after_seconds=_SHOW_SECONDS)
+    def __init__(self, database: Database, job: HeldJob, release_id: UUID, name: str) -> None:
+        self._count = JobCount(database, job.reference)
+        shown = Shown(
+            artifact_key("release-progress", name, str(release_id)),
+            f"Statistics of {name}",
+            done="counted",
+            items="label files",
+        )
+        self._artifact = JobProgress(database, job.id, shown, first_after_seconds=_SHOW_SECONDS)
 
     def __call__(self, done: int, total: int) -> None:
         self.begin(total)
-        now = time.monotonic()
-        if now >= self._next_record:
-            record_count(self._database, self._job, min(done, total))
-            self._next_record = now + _RECORD_SECONDS
-        self._artifact.show(lambda: self._look(done, total))
+        self._count.show(done)
+        self._artifact.show()
 
     def begin(self, label_files: int) -> None:
         """Fix the total; only the first call counts."""
-        if self._total is None:
-            self._total = label_files + 1
-            begin_counted_job(self._database, self._job, self._total)
+        self._count.begin(label_files + 1)
 
     def end(self) -> None:
         """All is done and stored."""
-        assert self._total is not None
-        total = self._total
-        record_count(self._database, self._job, total)
-        if self._artifact.is_shown:
-            self._artifact.show(lambda: self._look(total, total), at_once=True)
+        self._count.end()
 
-    def _look(self, done: int, total: int) -> tuple[float, str]:
-        text = f"Statistics of {escape(self._name)}: {done} of {total} label files"
-        return 100.0 * done / max(total, 1), text
+    def show_end(self) -> None:
+        """Let the artifact say how the job has ended."""
+        self._artifact.show_end()
 
 
 @task(run_name="queue outdated releases")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from importlib.metadata import version
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar, cast
 
 import prefect
-from prefect import Flow, Task
+from prefect import Flow, Task, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Cancelled
 from prefect.tasks import exponential_backoff
 
+from storage.database.failure_sentences import error_in_words
 from storage.database.transient import is_transient
 from storage.errors import JobCancelledError
 from storage.jobs.stopping import stopping_at_signals
@@ -26,6 +28,7 @@ from tasks.running.runners import make_task_runner
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_log = logging.getLogger(__name__)
 _RETRIES = 3
 _FIRST_DELAY_SECONDS = 2.0
 
@@ -59,7 +62,9 @@ def _is_worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) 
     return False  # a state that failed without an exception: nothing says that it may pass
 
 
-def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
+def flow(
+    *, name: str, run_name: Callable[[Mapping[str, Any]], str] | None = None
+) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """A flow of the project.
 
     Where Prefect's engine throws an exception at SIGTERM, also that of a worker which was told to
@@ -68,8 +73,8 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
 
     A deployment stores only where the function is, so the task runner is chosen here, when the
     module is imported, from the settings. Prefect's own default would start a thread per task. What
-    a run on a worker has returned is kept on the server for whoever follows it. A `run_name` has
-    the parameters in braces.
+    a run on a worker has returned is kept on the server for whoever follows it. `run_name` gets the
+    parameters, and tells a person what the run is about; left out, the name of the flow does.
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
@@ -80,6 +85,11 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
                     returned = function(*values, **named_values)
                 except JobCancelledError as error:
                     returned = cast(R, Cancelled(message=str(error)))
+                except Exception as error:
+                    said = error_in_words(error)
+                    if said is error:
+                        raise
+                    raise said from error
                 keep(returned)
             return returned
 
@@ -87,7 +97,7 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
         cast(Any, run).__signature__ = signature(function, eval_str=True)
         return prefect.flow(
             name=name,
-            flow_run_name=run_name,
+            flow_run_name=partial(_shown_name, name, run_name),
             # Prefect's own is a digest of this file.
             version=version("visionflows"),
             task_runner=make_task_runner(get_settings()),
@@ -95,3 +105,14 @@ def flow(*, name: str, run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
         )(run)
 
     return decorate
+
+
+def _shown_name(name: str, run_name: Callable[[Mapping[str, Any]], str] | None) -> str:
+    if run_name is None:
+        return name
+    try:
+        return run_name(runtime.flow_run.parameters)
+    except Exception as error:
+        # What is wrong with the parameters is said by the run itself.
+        _log.info("The run of %s has no name of its own: %s", name, error)
+        return name

@@ -8,10 +8,16 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import CsvOption, JsonOption
 from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.tables import print_list
-from deployments.cli.output.terminal import console, print_json, print_plain, print_problems
+from deployments.cli.output.terminal import (
+    console,
+    print_json,
+    print_plain,
+    print_problems,
+    print_records,
+)
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.inference.collections import find_collection, list_collections, remove_collection
@@ -109,7 +115,7 @@ def _gather(
     from tasks.inference.collection_steps import gather_collection, refresh_collection
 
     workers = get_settings().workers
-    with reading_bar(f"Reading {name}", is_shown=not json_output) as show:
+    with reading_bar(f"Reading {name}") as show:
         if source is None:
             gathered = refresh_collection(database, name, workers=workers, progress=show)
         else:
@@ -128,7 +134,7 @@ def _gather(
 
 
 @app.command("list")
-def list_(json_output: JsonOption = False) -> None:
+def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> None:
     """List the collections.
 
     For example:
@@ -137,8 +143,8 @@ def list_(json_output: JsonOption = False) -> None:
     """
     database = open_database()
     collections = list_collections(database)
-    if json_output:
-        print_json([asdict(collection) for collection in collections])
+    if json_output or csv_output:
+        print_records([asdict(collection) for collection in collections], as_csv=csv_output)
         return
     if not collections:
         console.print("There is no collection; `visionflows collections add` makes one.")

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import CsvOption, JsonOption
 from deployments.cli.output.jobs import job_as_json, jobs_at_a_glance, print_jobs
-from deployments.cli.output.terminal import console, print_json, print_plain
+from deployments.cli.output.terminal import console, print_json, print_plain, print_records
 from deployments.server.shared import describe_shared_server
 from deployments.server.state import read_stack_state, running_stack, stack_folder
 from storage.database.connection import Database, open_database
@@ -44,6 +44,7 @@ def status(
     ] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs.")] = 20,
     json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """Show jobs and how far they are.
 
@@ -67,7 +68,7 @@ def status(
     names = _subject_names(database)
     if watch and jobs:
         # For programs it waits as well, and prints once, at the end.
-        is_live = console.is_terminal and not json_output
+        is_live = console.is_terminal and not (json_output or csv_output)
         shown = jobs_at_a_glance(jobs, names, console.width)
         table = Live(shown, console=console, auto_refresh=False)
         with table if is_live else nullcontext():
@@ -77,13 +78,13 @@ def status(
                 if is_live:
                     shown = jobs_at_a_glance(jobs, names, console.width)
                     table.update(shown, refresh=True)
-    if json_output:
-        print_json([job_as_json(found) for found in jobs])
+    if json_output or csv_output:
+        print_records([job_as_json(found) for found in jobs], as_csv=csv_output)
     elif not jobs:
         console.print("There are no jobs.")
     elif not (watch and console.is_terminal):
         print_jobs(jobs, names)
-    if not json_output:
+    if not (json_output or csv_output):
         print_plain(_stack_sentence())
         if shared := describe_shared_server(get_settings()):
             print_plain(shared)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import CsvOption, JsonOption
 from deployments.cli.output.tables import print_list
-from deployments.cli.output.terminal import console, print_json, print_plain
+from deployments.cli.output.terminal import console, print_json, print_plain, print_records
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.inference.models import add_model, list_models
@@ -53,7 +53,7 @@ def add(
 
 
 @app.command("list")
-def list_(json_output: JsonOption = False) -> None:
+def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> None:
     """List the registered models.
 
     For example:
@@ -61,8 +61,8 @@ def list_(json_output: JsonOption = False) -> None:
       visionflows models list
     """
     models = list_models(open_database())
-    if json_output:
-        print_json([asdict(model) for model in models])
+    if json_output or csv_output:
+        print_records([asdict(model) for model in models], as_csv=csv_output)
         return
     if not models:
         console.print("No model is registered; `visionflows models add PATH` does so.")

@@ -8,10 +8,16 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import AcceptLossesOption, JsonOption
+from deployments.cli.options import AcceptLossesOption, CsvOption, JsonOption
 from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.tables import print_list
-from deployments.cli.output.terminal import console, print_json, print_plain, print_problems
+from deployments.cli.output.terminal import (
+    console,
+    print_json,
+    print_plain,
+    print_problems,
+    print_records,
+)
 from storage.database.connection import open_database
 from storage.projects.projects import list_projects
 from storage.settings import get_settings
@@ -38,7 +44,7 @@ def add(
 
     settings = get_settings()
     database = open_database(settings)
-    with reading_bar(f"Reading {name}", is_shown=not json_output) as show:
+    with reading_bar(f"Reading {name}") as show:
         registration = register_project(
             database,
             name,
@@ -73,7 +79,7 @@ def add(
 
 
 @app.command("list")
-def list_(json_output: JsonOption = False) -> None:
+def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> None:
     """List the registered projects.
 
     For example:
@@ -81,8 +87,8 @@ def list_(json_output: JsonOption = False) -> None:
       visionflows projects list --json
     """
     projects = list_projects(open_database())
-    if json_output:
-        print_json([asdict(project) for project in projects])
+    if json_output or csv_output:
+        print_records([asdict(project) for project in projects], as_csv=csv_output)
         return
     if not projects:
         console.print(

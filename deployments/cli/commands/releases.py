@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import CsvOption, JsonOption
 from deployments.cli.output.releases import print_release, print_releases
-from deployments.cli.output.terminal import console, print_json
+from deployments.cli.output.terminal import console, print_json, print_records
 from storage.database.connection import open_database
 from storage.projects.projects import find_project
 from storage.releases import describe_release, find_release, list_releases
@@ -23,6 +23,7 @@ def list_(
         str | None, typer.Option(help="Only releases made from this project (name or id).")
     ] = None,
     json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """List the registered releases.
 
@@ -33,8 +34,8 @@ def list_(
     database = open_database()
     project_id = None if project is None else find_project(database, project).id
     releases = list_releases(database, project_id=project_id)
-    if json_output:
-        print_json([asdict(one) for one in releases])
+    if json_output or csv_output:
+        print_records([asdict(one) for one in releases], as_csv=csv_output)
     elif not releases:
         console.print(
             "No release is registered; `visionflows run build-release-stats PATH.zip` adds one."

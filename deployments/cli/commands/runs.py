@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import CsvOption, JsonOption
 from deployments.cli.output.runs import print_run, print_runs
-from deployments.cli.output.terminal import console, print_json
+from deployments.cli.output.terminal import console, print_json, print_records
 from deployments.cli.run.compare_runs import compare_runs
 from storage.database.connection import open_database
 from storage.inference.collections import find_collection
@@ -30,6 +30,7 @@ def list_(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs.")] = 20,
     json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """List the runs, the newest first.
 
@@ -40,8 +41,8 @@ def list_(
     database = open_database()
     collection_id = None if collection is None else find_collection(database, collection).id
     runs = list_runs(database, collection_id=collection_id, limit=limit)
-    if json_output:
-        print_json([asdict(run) for run in runs])
+    if json_output or csv_output:
+        print_records([asdict(run) for run in runs], as_csv=csv_output)
     elif not runs:
         console.print("There is no run; `visionflows run collection-inference` makes one.")
     else:

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import CsvOption, JsonOption
 from deployments.cli.output.sessions import print_session, print_sessions
 from deployments.cli.output.tables import print_table
-from deployments.cli.output.terminal import print_json, print_plain
+from deployments.cli.output.terminal import print_json, print_plain, print_records
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.sessions.queries import (
@@ -65,11 +65,12 @@ def list_(
         typer.Option(
             min=0,
             help=f"At most so many, the newest first; 0 for all. Left out, {_TABLE_ROWS} in tables "
-            "and all in JSON.",
+            "and all in JSON and CSV.",
             show_default=False,
         ),
     ] = None,
     json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """List sessions, the newest first.
 
@@ -88,11 +89,11 @@ def list_(
         root=_resolved(root),
         include_missing=missing,
     )
-    if limit is None and not json_output:
+    if limit is None and not (json_output or csv_output):
         limit = _TABLE_ROWS
     found = list_sessions(database, chosen, limit=limit or None)
-    if json_output:
-        print_json(found)
+    if json_output or csv_output:
+        print_records(found, as_csv=csv_output)
         return
     if not found:
         _say_why_nothing(database, chosen)
@@ -134,7 +135,9 @@ def show(session: SessionArgument, json_output: JsonOption = False) -> None:
 
 
 @app.command()
-def models(root: RootOption = None, json_output: JsonOption = False) -> None:
+def models(
+    root: RootOption = None, json_output: JsonOption = False, csv_output: CsvOption = False
+) -> None:
     """Show sessions, images and mean completion of every model.
 
     For example:
@@ -142,8 +145,8 @@ def models(root: RootOption = None, json_output: JsonOption = False) -> None:
       visionflows sessions models
     """
     found = list_models(open_database(), root=_resolved(root))
-    if json_output:
-        print_json([asdict(model) for model in found])
+    if json_output or csv_output:
+        print_records([asdict(model) for model in found], as_csv=csv_output)
     elif found:
         print_table(model_table([asdict(model) for model in found]))
     else:

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.output.terminal import print_json, print_plain, print_problem
-from deployments.cli.run.here import exit_where_items_failed
+from deployments.cli.options import JsonOption
+from deployments.cli.output.terminal import print_plain, print_problem
+from deployments.cli.run.here import give_outcome
 from deployments.server.environment import named_server, prepare_prefect_environment
 from deployments.server.processes import (
     HOST,
@@ -167,8 +168,9 @@ def trigger(
     detach: Annotated[
         bool, typer.Option("--detach", help="Start it and come back; print the id of the run.")
     ] = False,
+    json_output: JsonOption = False,
 ) -> None:
-    """Start a deployed flow on a worker of the stack, and print what it returns as JSON.
+    """Start a deployed flow on a worker of the stack, follow it, and show what it returns.
 
     Ctrl-C cancels the run.
 
@@ -188,12 +190,8 @@ def trigger(
             return
         database = open_database(settings)
         outcome = follow_remote_run(client, database, flow, run_id, flow)
-    if outcome.result is not None:
-        print_json(outcome.result)
-    if outcome.error is not None:
-        raise VisionflowsError(outcome.error)
-    print_problem(f"{flow} is completed. Its run is {run_id}.")
-    exit_where_items_failed(database, outcome.result)
+    print_problem(f"{flow} has ended. Its run is {run_id}.")
+    give_outcome(flow, outcome, database, doing=flow, json_output=json_output)
 
 
 def _up(settings: Settings) -> None:

@@ -10,11 +10,11 @@ from deployments.cli.output.terminal import print_problem
 from tasks.projects.ingest.report import ingest_report, preview_report
 
 
-def print_ingest(report: dict[str, Any], *, is_preview: bool) -> None:
+def print_ingest(report: dict[str, Any]) -> None:
     """What one project gained and lost, or what it would; failed, or at work already."""
     if "error" in report:
         print_problem(f"{report['project']}: {report['error']}")
-    elif is_preview:
+    elif "job_id" not in report:
         print_report(preview_report(report))
     elif report["already_running"]:
         print_at_work(f"Ingesting {report['project']}", report["job_id"])

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from deployments.cli.output.terminal import console, printable
+from deployments.cli.output.terminal import error_console, printable
 from storage.database.connection import Database
 from storage.jobs.records import find_job
 
@@ -27,7 +27,7 @@ _LOOK_SECONDS = 0.5
 
 
 def new_progress_bar() -> Progress:
-    """A bar with count, share and time to go.
+    """A bar with count, share and time to go, on standard error where that is a terminal.
 
     Its descriptions are markup: names in them go through `as_description`.
     """
@@ -37,7 +37,8 @@ def new_progress_bar() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.percentage:>5.1f} %"),
         TimeRemainingColumn(),
-        console=console,
+        console=error_console,
+        disable=not error_console.is_terminal,
     )
 
 
@@ -51,6 +52,9 @@ def live_job_bar(
     database: Database, description: str, find: Callable[[], UUID | None]
 ) -> Iterator[None]:
     """During a block show a bar that follows the job that `find` names (None: not yet)."""
+    if not error_console.is_terminal:
+        yield
+        return
     done = threading.Event()
     bar = new_progress_bar()
     line = bar.add_task(as_description(description), total=None)
@@ -71,7 +75,6 @@ def live_job_bar(
                 completed=job.processed + job.failed,
                 description=as_description(description) + failed,
             )
-            bar.start()
         elif done.is_set():
             bar.update(line, visible=False)  # nothing was to be done
 
@@ -80,8 +83,7 @@ def live_job_bar(
             look()
 
     thread = threading.Thread(target=watch, name="progress bar", daemon=True)
-    if console.is_terminal:
-        bar.start()
+    bar.start()
     thread.start()
     try:
         yield
@@ -93,15 +95,13 @@ def live_job_bar(
 
 
 @contextmanager
-def reading_bar(description: str, *, is_shown: bool) -> Iterator[Callable[[int, int], None]]:
+def reading_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function that shows how many files are read, of how many."""
     bar = new_progress_bar()
     line: TaskID | None = None
 
     def show(done: int, total: int) -> None:
         nonlocal line
-        if not is_shown:
-            return
         if line is None:
             bar.start()
             line = bar.add_task(as_description(description))

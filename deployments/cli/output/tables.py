@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from deployments.cli.output.terminal import (
     console,
-    list_console,
     plain,
     print_plain,
     print_problems,
@@ -34,7 +32,7 @@ def print_report(report: Report, *places: tuple[str, str]) -> None:
         print_plain(f"  {name:<9} {path}")
 
 
-def print_table(table: Table, console: Console = console) -> None:
+def print_table(table: Table) -> None:
     """A table; figures stand below each other, and everything else is folded where it is long."""
     rows, more = table.first(table.brief)
     shown = RichTable(
@@ -62,4 +60,4 @@ def print_table(table: Table, console: Console = console) -> None:
 
 def print_list(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
     """What there is of a kind, one a line; a program that reads it gets whole lines."""
-    print_table(Table("", columns, rows, brief=None), list_console)
+    print_table(Table("", columns, rows, brief=None))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from rich.console import Console
 from rich.text import Text
 
-# Output that goes to a file or another program is not squeezed into 80 columns.
-_WIDTH = None if sys.stdout.isatty() else 120
+# Output that goes to a file or another program is neither wrapped nor cut.
+_WIDTH = None if sys.stdout.isatty() else 10_000
 _MOST_PROBLEMS = 10
 
 # Exit statuses, besides 0 where all is well and 2 where the command is not understood.
 FAILED, PARTLY_FAILED, CANCELLED = 1, 3, 130
 
 console = Console(highlight=False, width=_WIDTH)
-# For lists, one a line: a program that reads them gets whole lines.
-list_console = console if _WIDTH is None else Console(highlight=False, width=10_000)
 error_console = Console(stderr=True, highlight=False)
 
 
@@ -56,8 +56,36 @@ def print_problems(problems: Sequence[str]) -> None:
         print_problem(f"... and {len(problems) - _MOST_PROBLEMS} more.")
 
 
+def print_records(records: Sequence[Mapping[str, object]], *, as_csv: bool) -> None:
+    """Print a list for programs: as JSON, or as CSV with a header line.
+
+    In CSV a cell that nobody knows is empty, and what is more than one value is JSON.
+    """
+    if not as_csv:
+        print_json(records)
+        return
+    columns = dict.fromkeys(name for record in records for name in record)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for record in records:
+        writer.writerow([_csv_cell(record.get(name)) for name in columns])
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, default=_as_text, ensure_ascii=False)
+    return value
+
+
 def print_json(value: object) -> None:
     """Print a value as one JSON document; ids, times and paths as text."""
     # Other encodings lack characters, and JSON has its own way to write those.
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(value, default=str, ensure_ascii=not is_unicode, indent=2))
+    print(json.dumps(value, default=_as_text, ensure_ascii=not is_unicode, indent=2))
+
+
+def _as_text(value: object) -> str:
+    """What JSON has no kind for: ids and paths as they are written, times by ISO 8601."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, cast
-from uuid import UUID
+from typing import Annotated, Literal, cast
 
 import typer
 
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.jobs import job_as_json
-from deployments.cli.output.runs import print_run
 from deployments.cli.run.here import prepare, run_each, run_flow
-from storage.inference.results import describe_run
-from storage.inference.runs import find_run
-from storage.jobs.records import find_job
 
 
 def collection_inference(
@@ -72,11 +66,6 @@ def collection_inference(
             device=device,
         )
 
-        def run_as_json(result: dict[str, Any]) -> dict[str, Any]:
-            run = find_run(database, result["run_id"])
-            job = find_job(database, UUID(result["job_id"]))
-            return {"job": job_as_json(job), "run": describe_run(database, run)}
-
         run_flow(
             "collection-inference",
             {
@@ -94,8 +83,6 @@ def collection_inference(
             doing=f"{model} on {collection}",
             remote=remote,
             json_output=json_output,
-            show=lambda result: print_run(database, find_run(database, result["run_id"]), result),
-            as_json=run_as_json,
             deliver=deliver,
         )
 

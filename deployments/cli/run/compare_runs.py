@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.tables import print_report
 from deployments.cli.run.here import prepare, run_flow
 from storage.inference.runs import find_run
-from tasks.inference.runs.report import comparison_report
 
 
 def compare_runs(
@@ -38,7 +35,4 @@ def compare_runs(
         doing="Comparing two runs",
         remote=remote,
         json_output=json_output,
-        show=lambda result: print_report(
-            comparison_report(result, asdict(one), asdict(other)), ("page", result["page"])
-        ),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -61,14 +60,12 @@ def run_flow(
     doing: str,
     remote: bool,
     json_output: bool,
-    show: Callable[[Any], None],
-    as_json: Callable[[Any], object] = lambda result: result,
     deliver: Callable[[object], None] = print_json,
 ) -> None:
     """Run a flow and show its result; here and on a worker it is the same.
 
-    `parameters` are JSON values, `doing` is what the bar says (e.g. `Measuring gulls`), `show`
-    prints the result for people, and `as_json` makes of it what `deliver` gives to programs.
+    `parameters` are JSON values, `doing` is what the bar says (e.g. `Measuring gulls`), and
+    `deliver` gives the result to programs.
 
     Raises:
         ConfigurationError: no server is named and the stack is not running.
@@ -76,26 +73,41 @@ def run_flow(
         VisionflowsError: the run failed. What it has returned all the same is shown before.
         typer.Exit: the run was cancelled, or its job is completed with errors.
     """
-    from deployments.cli.output.jobs import print_at_work
-
-    with_bar = not json_output
     if remote:
-        outcome = _run_on_worker(database, name, parameters, doing, with_bar=with_bar)
+        outcome = _run_on_worker(database, name, parameters, doing)
     else:
-        outcome = _run_here(database, name, parameters, doing, with_bar=with_bar)
+        outcome = _run_here(database, name, parameters, doing)
+    give_outcome(name, outcome, database, doing=doing, json_output=json_output, deliver=deliver)
+
+
+def give_outcome(
+    name: str,
+    outcome: Outcome,
+    database: Database,
+    *,
+    doing: str,
+    json_output: bool,
+    deliver: Callable[[object], None] = print_json,
+) -> None:
+    """Show what a run of a flow has come to, and end with its exit status.
+
+    Raises:
+        VisionflowsError: the run failed. What it has returned all the same is shown before.
+        typer.Exit: its job is completed with errors.
+    """
+    from deployments.cli.output.results import print_result, result_as_json
+
     result = outcome.result
     if result is not None and json_output:
-        deliver(as_json(result))
-    elif isinstance(result, dict) and result.get("already_running"):
-        print_at_work(doing, result["job_id"])
+        deliver(result_as_json(name, database, result))
     elif result is not None:
-        show(result)
+        print_result(name, database, result, doing=doing)
     if outcome.error is not None:
         raise VisionflowsError(outcome.error)
-    exit_where_items_failed(database, result)
+    _exit_where_items_failed(database, result)
 
 
-def exit_where_items_failed(database: Database, result: object) -> None:
+def _exit_where_items_failed(database: Database, result: object) -> None:
     """End with the exit status of a job that is completed with errors, if one of a run's is.
 
     Raises:
@@ -168,9 +180,7 @@ def run_each(
         raise typer.Exit(FAILED if len(failures) == len(inputs) else PARTLY_FAILED)
 
 
-def _run_here(
-    database: Database, name: str, parameters: Mapping[str, Any], doing: str, *, with_bar: bool
-) -> Outcome:
+def _run_here(database: Database, name: str, parameters: Mapping[str, Any], doing: str) -> Outcome:
     """Run a flow in this process; the first Ctrl-C or SIGTERM cancels it within a batch."""
     from deployments.cli.output.jobs import cancelled
     from deployments.cli.output.progress import live_job_bar
@@ -194,12 +204,9 @@ def _run_here(
         return next(iter(jobs_held_here()), None)
 
     wait_for_server()
-    bar: AbstractContextManager[None] = nullcontext()
-    if with_bar:
-        bar = live_job_bar(database, doing, first_job)
     with (
         stopping_at_signals(print_problem, at_end=console.show_cursor),
-        bar,
+        live_job_bar(database, doing, first_job),
         # The heartbeat is for runs that a server watches over; here it only delays the end by 1 s.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
@@ -215,11 +222,11 @@ def _run_here(
 
 
 def _run_on_worker(
-    database: Database, name: str, parameters: Mapping[str, Any], doing: str, *, with_bar: bool
+    database: Database, name: str, parameters: Mapping[str, Any], doing: str
 ) -> Outcome:
     from deployments.cli.run.remote import follow_remote_run, start_remote_run
     from deployments.server.api import prefect_client
 
     with prefect_client(named_server()) as client:
         run_id = start_remote_run(client, name, parameters)
-        return follow_remote_run(client, database, name, run_id, doing, with_bar=with_bar)
+        return follow_remote_run(client, database, name, run_id, doing)

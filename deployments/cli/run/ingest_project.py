@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
 
 from deployments.cli.options import AcceptLossesOption, JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.terminal import print_plain
 from deployments.cli.run.here import absolute, prepare, run_each, run_flow
 from storage.files import require_room
 from storage.settings import get_settings
@@ -126,17 +125,7 @@ def ingest_project(
             doing=f"Ingesting {project or Path(source).name or 'projects'}",
             remote=remote,
             json_output=json_output,
-            show=lambda reports: _show(reports, is_preview=dry_run),
             deliver=deliver,
         )
 
     run_each([str(source) for source in sources] or [""], run_one, json_output=json_output)
-
-
-def _show(reports: list[dict[str, Any]], *, is_preview: bool) -> None:
-    from deployments.cli.output.ingests import print_ingest
-
-    for report in reports:
-        print_ingest(report, is_preview=is_preview)
-    if not reports:
-        print_plain("There is no project yet; `visionflows run ingest-project FOLDER` makes one.")

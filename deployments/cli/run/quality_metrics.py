@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
 
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.quality import print_quality, quality_as_json
 from deployments.cli.run.here import prepare, run_flow
-from storage.jobs.records import JobRecord, find_job
 from storage.projects.projects import find_project
 
 
@@ -57,9 +54,6 @@ def quality_metrics(
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(f"{option}: {first['msg']}.") from None
 
-    def job_of(result: dict[str, Any]) -> JobRecord:
-        return find_job(database, UUID(result["job_id"]))
-
     run_flow(
         "quality-metrics",
         {
@@ -72,6 +66,4 @@ def quality_metrics(
         doing=f"Measuring {found.name}",
         remote=remote,
         json_output=json_output,
-        show=lambda result: print_quality(database, found, job_of(result), result),
-        as_json=lambda result: quality_as_json(database, found, job_of(result)),
     )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.jobs import print_at_work
-from deployments.cli.output.releases import print_release, print_releases
-from deployments.cli.output.terminal import print_plain, print_problem
 from deployments.cli.run.here import absolute, prepare, run_each, run_flow
 from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database
@@ -21,7 +17,6 @@ from storage.projects.projects import find_project
 from storage.releases import (
     ReleaseRecord,
     choose_archive_path,
-    describe_release,
     find_release,
     register_release,
 )
@@ -70,8 +65,6 @@ def build_release_stats(
             doing="Reading releases" if one is None else f"Reading {one.name}",
             remote=remote,
             json_output=json_output,
-            show=lambda result: _show(database, result["releases"], is_one=one is not None),
-            as_json=lambda result: _as_json(database, result["releases"]),
             deliver=deliver,
         )
 
@@ -97,8 +90,6 @@ def check_release_stats(
         doing="Reading releases",
         remote=remote,
         json_output=json_output,
-        show=lambda result: _show(database, result["releases"], is_one=False),
-        as_json=lambda result: _as_json(database, result["releases"]),
     )
 
 
@@ -141,12 +132,6 @@ def create_release(
     # Before anything starts: a name or path that cannot be used is refused at once.
     choose_archive_path(database, name, path, for_deployment=False)
 
-    def with_release(result: dict[str, Any]) -> dict[str, Any]:
-        if result["already_running"]:
-            return result
-        release = find_release(database, result["release_id"])
-        return {**result, "release": describe_release(database, release)}
-
     run_flow(
         "create-release",
         {
@@ -165,10 +150,6 @@ def create_release(
         doing=f"Writing {name}",
         remote=remote,
         json_output=json_output,
-        show=lambda result: print_release(
-            database, find_release(database, result["release_id"]), result["problems"]
-        ),
-        as_json=with_release,
     )
 
 
@@ -182,31 +163,3 @@ def _choose(database: Database, archive: str, release: str | None) -> ReleaseRec
     if not path.is_file():
         raise InvalidInputError(f"There is no file {path}; name the ZIP archive of a release.")
     return register_release(database, path)
-
-
-def _as_json(database: Database, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            **{name: outcome[name] for name in ("outcome", "job_id", "message", "page")},
-            "release": describe_release(database, find_release(database, outcome["release_id"])),
-        }
-        for outcome in outcomes
-    ]
-
-
-def _show(database: Database, outcomes: list[dict[str, Any]], *, is_one: bool) -> None:
-    """Print what was done; one release whole, several as a list."""
-    releases = [find_release(database, outcome["release_id"]) for outcome in outcomes]
-    for outcome, release in zip(outcomes, releases, strict=True):
-        if outcome["outcome"] == "already_running":
-            print_at_work(f"Reading {outcome['name']}", outcome["job_id"])
-        elif is_one and outcome["outcome"] != "failed":
-            print_release(database, release)
-        elif not is_one and outcome["outcome"] == "failed":
-            print_problem(f"{outcome['name']}: {outcome['message']}")
-    if not is_one:
-        if releases:
-            print_releases(releases)
-        counts = sorted(Counter(outcome["outcome"] for outcome in outcomes).items())
-        shown = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts)
-        print_plain(f"{shown or 'No release was to be built'}.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -96,8 +95,6 @@ def follow_remote_run(
     name: str,
     run_id: UUID,
     doing: str,
-    *,
-    with_bar: bool = True,
 ) -> Outcome:
     """Follow a run to its end, with a bar that shows its job. Ctrl-C or SIGTERM cancels the run.
 
@@ -117,7 +114,7 @@ def follow_remote_run(
                 f"No worker of the pool {WORK_POOL!r} has reported lately: the run waits for one "
                 "(`visionflows up` or `visionflows worker`)."
             )
-        with live_job_bar(database, doing, job_of_run) if with_bar else nullcontext():
+        with live_job_bar(database, doing, job_of_run):
             state = client.read_flow_run(run_id).state
             while state is None or not state.is_final():
                 if stop_was_asked() and not is_cancelling:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
 import typer
 
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.sessions import print_sessions_run, sessions_run_as_json
 from deployments.cli.run.here import prepare, run_flow
-from storage.jobs.records import JobRecord, find_job
 from storage.sessions.root import resolve_sessions_root
 
 RootOption = Annotated[
@@ -108,9 +105,6 @@ def compute_session_stats(
         None if root is None else str(root), session or None, for_deployment=False
     )
 
-    def job_of(result: dict[str, Any]) -> JobRecord:
-        return find_job(database, UUID(result["job_id"]))
-
     run_flow(
         "compute-session-stats",
         {
@@ -125,6 +119,4 @@ def compute_session_stats(
         doing=f"Sessions in {sessions_root}",
         remote=remote,
         json_output=json_output,
-        show=lambda result: print_sessions_run(database, sessions_root, job_of(result), result),
-        as_json=lambda result: sessions_run_as_json(database, sessions_root, job_of(result)),
     )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
 import typer
 
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
-from deployments.cli.output.jobs import job_as_json
-from deployments.cli.output.tables import print_report
 from deployments.cli.run.here import absolute, prepare, run_flow
-from storage.jobs.records import find_job
 from storage.projects.projects import find_project
 
 
@@ -91,16 +87,4 @@ def prepare_training_set(
         doing="Preparing the training set",
         remote=remote,
         json_output=json_output,
-        show=_print,
-        as_json=lambda result: {
-            "job": job_as_json(find_job(database, UUID(result["job_id"]))),
-            **result,
-        },
     )
-
-
-def _print(result: dict[str, Any]) -> None:
-    # With it come the libraries that find near-duplicates, which no other command needs.
-    from tasks.training_sets.report import training_set_report
-
-    print_report(training_set_report(result), ("page", result["page"]))

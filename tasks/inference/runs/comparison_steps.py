@@ -124,7 +124,11 @@ def publish_comparison(first: RunRecord, second: RunRecord, found: RunComparison
         comparison_report(comparison_as_json(found), asdict(first), asdict(second), pictures),
         "compare-runs",
         subject_id,
-        key=artifact_key("inference-comparison", "runs", str(subject_id)),
+        key=artifact_key(
+            "inference-comparison",
+            f"{first.model} and {second.model} on {first.collection}",
+            str(subject_id),
+        ),
     )
 
 

@@ -116,7 +116,9 @@ def publish_run_report(order: RunOrder, snapshot: str, counts: tuple[int, int]) 
         replace(report, places=[*report.places, ("snapshot", snapshot)]),
         "collection-inference",
         order.run_id,
-        key=artifact_key("inference-summary", "run", str(order.run_id)),
+        key=artifact_key(
+            "inference-summary", f"{run['model']} on {run['collection']}", str(order.run_id)
+        ),
     )
 
 

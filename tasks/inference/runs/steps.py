@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from sqlalchemy import Connection
 
 from storage.database.connection import open_database
 from storage.database.stored_values import storable_text
-from storage.errors import DiskFullError, ImageError, JobTakenOverError, VisionflowsError
+from storage.errors import ImageError, JobTakenOverError, VisionflowsError
 from storage.files import remove_leftovers, write_files
 from storage.inference.models import NewModel
 from storage.inference.results import (
@@ -63,7 +62,6 @@ _STORED_TOGETHER = 32
 _ANSWERED_TOGETHER = 128
 _MOST_MODELS = 2
 _LEFTOVER_SECONDS = 24 * 3600.0
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -359,16 +357,7 @@ def write_polygons(run_id: UUID, documents: dict[str, bytes]) -> None:
     """
     if not documents:
         return
-    folder = polygons_folder(run_id)
-    try:
-        write_files(folder, documents)
-    except OSError as error:
-        if error.errno not in _FULL_DISK:
-            raise
-        raise DiskFullError(
-            f"The disk is full: polygons cannot be written to {folder} ({error.strerror}). What "
-            "is done stays; make room and start the run again."
-        ) from error
+    write_files(polygons_folder(run_id), documents)
 
 
 @task(run_name="add up")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, VisionflowsError
 from storage.files import atomic_file
+from storage.jobs.counted import JobCount
 from storage.jobs.locks import JobReference
 from storage.projects.images import RegisteredFile
 from storage.projects.ingests import (
@@ -63,13 +64,17 @@ def finish_broken_commit(project_id: UUID) -> IngestReport | None:
 
 
 @task(run_name="bring up to date")
-def bring_up_to_date(target: IngestTarget, *, accept_losses: bool) -> IngestReport:
+def bring_up_to_date(
+    job: JobReference, target: IngestTarget, *, accept_losses: bool
+) -> IngestReport:
     """Bring the rows of a project up to date with its folder; nothing is written to the folder.
 
     A folder among the projects, or one that is linked, becomes a project by this. To
-    `accept_losses` is to go on although more than a tenth of the images is gone.
+    `accept_losses` is to go on although more than a tenth of the images is gone. Where nothing is
+    staged afterwards, the images of the folder are what the job counts.
 
     Raises:
+        JobCancelledError: the job was cancelled; nothing was changed.
         InvalidInputError: too many images are gone, or there are none; nothing was changed.
     """
 
@@ -77,14 +82,31 @@ def bring_up_to_date(target: IngestTarget, *, accept_losses: bool) -> IngestRepo
         if target.is_new:
             add_ingested_project(connection, target.as_ingest())
 
+    database = open_database()
+    count = JobCount(database, job)
+    is_all = (
+        target.source is None
+        and not target.generate.wanted_keys()
+        # A new one is only looked at where nothing is staged; of others that is not known yet.
+        and (target.is_new or not list_staged_files(database, target.project_id))
+    )
+
+    def show(done: int, total: int) -> None:
+        if is_all:
+            count.begin(total)
+        count.show(done)
+
     registration = reconcile_folder(
-        open_database(),
+        database,
         ProjectRecord(target.project_id, target.name, target.path, 0, 0, 0, {}),
         _scan(target, accept_losses=accept_losses),
         workers=get_settings().workers,
         losses=Losses.ACCEPT if accept_losses else Losses.REFUSE,
         before=add,
+        progress=show,
     )
+    if is_all:
+        count.end()
     return _report(registration)
 
 
@@ -120,7 +142,7 @@ def commit_ingest(job: JobReference, target: IngestTarget) -> IngestReport:
     ingest = find_ingest(database, target.project_id)
     if ingest is None:
         # An attempt whose answer was lost has done everything.
-        return bring_up_to_date.fn(target, accept_losses=False)
+        return bring_up_to_date.fn(job, target, accept_losses=False)
     staged = list_staged_files(database, target.project_id)
     if any(row.sha256 is None and row.error_message is None for row in staged):
         raise VisionflowsError(f"Not every file for {target.name!r} was staged; run it again.")

@@ -13,7 +13,8 @@ from uuid import UUID
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.files import require_room
-from storage.jobs.chunks import list_open_chunks, plan_job
+from storage.jobs.chunks import list_open_chunks
+from storage.jobs.counted import JobCount
 from storage.jobs.locks import JobReference
 from storage.projects.images import known_files, known_labels_fingerprint, known_sizes
 from storage.projects.ingests import (
@@ -372,7 +373,11 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
         return PlannedIngest(open_chunks, True, 0, [])
     plan = make_plan(database, target, list_staged_files(database, target.project_id))
     if plan.is_empty:
-        plan_job(database, job, [])
+        if not target.is_new:
+            # Nothing is done, and that is counted; images of a new folder are when it is read.
+            count = JobCount(database, job)
+            count.begin(plan.unchanged)
+            count.end()
         return PlannedIngest([], False, plan.unchanged, plan.problems)
     # Staged files are renamed into their project: on the same disk, and not written twice.
     largest = get_settings().max_image_bytes

@@ -223,7 +223,8 @@ def test_a_full_disk_leaves_the_project_as_it_was(
 
     with monkeypatch.context() as patched:
         patched.setattr(copying.os, "utime", full)
-        assert "No space left on device" in refused(second, "p")
+        said = refused(second, "p")
+        assert said.startswith("The disk of ") and "is full" in said and "make room" in said
     assert (image_rows("p"), tree(held)) == before
     assert list_jobs(database)[0].status is JobStatus.FAILED
     assert ingested(second, "p")["added"] == 2

@@ -13,13 +13,13 @@ import pytest
 from prefect import unmapped
 
 from flows.running.mapped_chunks import map_chunks
-from flows.running.progress import JobProgress, Shown
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import JobTakenOverError
 from storage.jobs.chunks import claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.held import start_job
 from storage.jobs.records import cancel_job, find_job, list_jobs
 from tasks.running.decorators import flow, task
+from tasks.running.progress import JobProgress, Shown
 from tests.flows.artifacts import artifacts_of
 
 WORKERS = 2

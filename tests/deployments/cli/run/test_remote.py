@@ -63,7 +63,7 @@ def test_a_signal_cancels_the_run_that_is_followed(number, prefect_client, datab
         timer = threading.Timer(1.5, os.kill, [os.getpid(), number])
         timer.start()
         with pytest.raises(typer.Exit) as ended:
-            follow_remote_run(client, database, "prune-snapshots", run.id, "x", with_bar=False)
+            follow_remote_run(client, database, "prune-snapshots", run.id, "x")
         timer.join()
         assert ended.value.exit_code == 130
         state = client.read_flow_run(run.id).state
