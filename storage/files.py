@@ -15,6 +15,8 @@ from pathlib import Path
 from storage.errors import DiskFullError
 
 _FLUSHES_TOGETHER = 8
+# Logs, rows of servers and pages of a run that has found nothing new.
+LEAST_ROOM = 8 << 20
 
 
 @contextmanager
@@ -132,13 +134,22 @@ def require_room(folder: Path, needed: int) -> None:
     Raises:
         DiskFullError: there is less; the message names the folder, what is needed and what is free.
     """
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    free = shutil.disk_usage(there).free
+    free = _free_bytes(folder)
     if needed > free:
         raise DiskFullError(
             f"{needed:,} bytes would be written to {folder}, where {free:,} are free; make room "
             "or choose a folder on another disk. Nothing was written."
         )
+
+
+def has_room(folder: Path, needed: int) -> bool:
+    """Whether so many bytes can be written to a folder, which may be missing."""
+    return _free_bytes(folder) >= needed
+
+
+def _free_bytes(folder: Path) -> int:
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return shutil.disk_usage(there).free
 
 
 def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> int:

@@ -13,6 +13,8 @@ import typer
 from deployments.cli.lazy_commands import lazy_group
 from deployments.cli.output.terminal import print_plain, print_problem
 from storage.errors import VisionflowsError
+from storage.files import LEAST_ROOM, has_room
+from storage.settings import get_settings
 
 # The line that `visionflows --help` has for each, and where it is.
 COMMANDS = {
@@ -80,25 +82,40 @@ def main() -> None:
         app(prog_name="visionflows")
     except VisionflowsError as error:
         _fail(str(error), getattr(error, "__notes__", []))
-    except OSError as error:
-        place = "" if error.filename is None else f"{error.filename}: "
-        _fail(f"{place}{error.strerror or error}.")
-    except ImportError as error:
-        if "libGL" not in str(error) and "libgthread" not in str(error):
+    except Exception as error:
+        told = _in_words(error)
+        if told is None:
             raise
-        _fail(
+        _fail(told)
+
+
+def _in_words(error: Exception) -> str | None:
+    """What is said of an error of the system or a library; None for what nobody has foreseen."""
+    is_of_database = _is_of(error, "sqlalchemy.exc", "SQLAlchemyError")
+    if is_of_database or _is_of(error, "psycopg", "Error") or isinstance(error, OSError):
+        from storage.database.failure_sentences import error_in_words
+
+        said = error_in_words(error)
+        if isinstance(said, VisionflowsError):
+            return str(said)
+        if isinstance(error, OSError):
+            place = "" if error.filename is None else f"{error.filename}: "
+            return f"{place}{error.strerror or error}."
+        first_line = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+        return f"the database failed: {first_line}"
+    if isinstance(error, ImportError) and ("libGL" in str(error) or "libgthread" in str(error)):
+        return (
             f"OpenCV lacks a library of the system ({error}). Install it (Debian: apt-get install "
             "libgl1 libglib2.0-0), or use OpenCV without windows: "
             "pip install --force-reinstall --no-deps opencv-python-headless"
         )
-    except Exception as error:
-        if _is_of(error, "sqlalchemy.exc", "SQLAlchemyError") or _is_of(error, "psycopg", "Error"):
-            first_line = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-            _fail(f"the database failed: {first_line}")
-        if not _is_of(error, "httpx", "HTTPError"):
-            raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        _fail(f"Prefect's server failed: {reason}. PREFECT_API_URL names another one.")
+    if not _is_of(error, "httpx", "HTTPError"):
+        return None
+    # The server's own database lies under the home, and fails before anything of ours does.
+    if not has_room(get_settings().home, LEAST_ROOM):
+        return f"The disk of {get_settings().home} is full; make room, and start it again."
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+    return f"Prefect's server failed: {reason}. PREFECT_API_URL names another one."
 
 
 def _is_of(error: Exception, module: str, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,6 +68,8 @@ def log_runs_to_file(settings: Settings, *, verbose: bool) -> Path:
     To be called before Prefect is imported. A person's own configuration of its log stays.
     """
     log = settings.home / "logs" / "runs.log"
+    # A log that cannot be written is no reason for tracebacks between the lines of a result.
+    logging.raiseExceptions = False
     log.parent.mkdir(parents=True, exist_ok=True)
     keep_log_short(log)
     os.environ.setdefault("PREFECT_LOGGING_SETTINGS_PATH", str(_RUN_LOGGING))

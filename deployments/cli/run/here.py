@@ -24,6 +24,7 @@ from deployments.server.environment import (
     prepare_prefect_environment,
 )
 from storage.errors import VisionflowsError
+from storage.files import LEAST_ROOM, require_room
 from storage.settings import get_settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def prepare(*, verbose: bool) -> Database:
     from storage.database.connection import open_database
 
     settings = get_settings()
+    # On a full disk Prefect's own database fails first, with nothing that says so.
+    require_room(settings.home, LEAST_ROOM)
     prepare_prefect_environment(settings, log_level="INFO")
     log = log_runs_to_file(settings, verbose=verbose)
     if verbose:
