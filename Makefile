@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export VISIONFLOWS_HOME ?= $(CURDIR)/.visionflows
+# Images of Python set it; the many processes of a demo or a test run would compile all again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A machine without a screen often lacks libGL; OpenCV has a build without windows for it.
 OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \

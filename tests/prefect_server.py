@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from deployments.server.environment import PREFECT_DEFAULTS
 from tests.watchdog import watch
 
 _START_SECONDS = 180
@@ -38,6 +39,7 @@ def running_prefect_server(folder: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     environment = {
+        **PREFECT_DEFAULTS,  # its recorder takes batches, as that of the product does
         **os.environ,
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",

@@ -19,7 +19,7 @@ _RUN_LOGGING = Path(__file__).with_name("run_logging.yaml")
 
 # Measured: without batches the server's recorder takes six times the CPU per task run and drops
 # states in bursts; a busy machine needs more than the default 20 s to start a temporary server.
-_DEFAULTS = {
+PREFECT_DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -51,7 +51,7 @@ def prepare_prefect_environment(
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         if not os.environ[name]:
             del os.environ[name]  # as with our own: an empty variable is one that is not set
-    for name, value in _DEFAULTS.items():
+    for name, value in PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(settings.prefect_home))
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", log_level)

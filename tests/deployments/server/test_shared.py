@@ -93,6 +93,25 @@ def ends(pid, seconds=30.0):
     return False
 
 
+def assert_log_is_in_a_file_and_the_terminal_is_clean(environment, settings):
+    def run(*options):
+        return subprocess.run(
+            [sys.executable, "-m", "deployments.cli.main", "run", "check-release-stats", *options],
+            env=environment,
+            cwd=settings.home,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    assert run().stderr == ""
+    log = settings.home / "logs" / "runs.log"
+    assert "Finished in state Completed" in log.read_text()
+    shown = run("--verbose").stderr
+    assert shown.startswith(f"Prefect's log is kept in {log}.")
+    assert "Finished in state Completed" in shown
+
+
 def test_commands_that_start_at_once_share_one_server_with_a_password(places):
     environment, settings = places(10)
     commands = [start(environment) for _ in range(3)]
@@ -109,6 +128,7 @@ def test_commands_that_start_at_once_share_one_server_with_a_password(places):
     for command in commands:
         end(command)
     assert "in use" not in describe_shared_server(settings)
+    assert_log_is_in_a_file_and_the_terminal_is_clean(environment, settings)
     later = start(environment)
     assert later.stdout.readline().strip() == url
     # Ctrl-C in a terminal and a kill reach the command, not the server.
@@ -192,24 +212,3 @@ def test_a_server_that_cannot_start_is_one_sentence_with_its_last_words(places):
     assert command.returncode == 1
     assert command.stderr.startswith("Error: The Prefect server of this command ended at its start")
     assert "Traceback" not in command.stderr.splitlines()[0]
-
-
-def test_the_log_is_in_a_file_and_the_terminal_is_clean(places):
-    environment, settings = places(10)
-
-    def run(*options):
-        return subprocess.run(
-            [sys.executable, "-m", "deployments.cli.main", "run", "check-release-stats", *options],
-            env=environment,
-            cwd=settings.home,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-
-    assert run().stderr == ""
-    log = settings.home / "logs" / "runs.log"
-    assert "Finished in state Completed" in log.read_text()
-    shown = run("--verbose").stderr
-    assert shown.startswith(f"Prefect's log is kept in {log}.")
-    assert "Finished in state Completed" in shown
