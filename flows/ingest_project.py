@@ -15,11 +15,11 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.running.job import FlowJob, Outcome, do_job
 from flows.running.progress import Shown
 from flows.running.project_events import emit_project_ingested
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
 from storage.projects.projects import find_project
+from storage.settings import check_within_data_roots
 from tasks.projects.generated.options import GenerationOptions
 from tasks.projects.index_steps import write_image_index
 from tasks.projects.ingest.commit_steps import (

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.errors import ConfigurationError, InvalidInputError
 from storage.sessions.sessions import find_sessions_root
-from storage.settings import get_settings
+from storage.settings import check_within_data_roots, get_settings
 
 
 def resolve_sessions_root(

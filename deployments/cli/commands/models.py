@@ -11,9 +11,9 @@ import typer
 from deployments.cli.options import JsonOption
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import console, print_json, print_plain
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.inference.models import add_model, list_models
+from storage.settings import check_within_data_roots
 
 app = typer.Typer(no_args_is_help=True, help="Register weights of this machine, and list them.")
 

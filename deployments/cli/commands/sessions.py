@@ -13,7 +13,6 @@ from deployments.cli.options import JsonOption
 from deployments.cli.output.sessions import print_session, print_sessions
 from deployments.cli.output.tables import print_table
 from deployments.cli.output.terminal import print_json, print_plain
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.sessions.queries import (
     SessionFilter,
@@ -23,6 +22,7 @@ from storage.sessions.queries import (
     model_files,
 )
 from storage.sessions.sessions import edit_session
+from storage.settings import check_within_data_roots
 from tasks.sessions.report import model_table
 
 app = typer.Typer(no_args_is_help=True, help="List generation sessions, and say something of them.")

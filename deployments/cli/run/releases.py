@@ -14,7 +14,6 @@ from deployments.cli.output.jobs import print_at_work
 from deployments.cli.output.releases import print_release, print_releases
 from deployments.cli.output.terminal import print_plain, print_problem
 from deployments.cli.run.here import absolute, prepare, run_each, run_flow
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
 from storage.projects.projects import find_project
@@ -25,6 +24,7 @@ from storage.releases import (
     find_release,
     register_release,
 )
+from storage.settings import check_within_data_roots
 
 
 def build_release_stats(

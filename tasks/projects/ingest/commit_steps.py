@@ -14,6 +14,7 @@ from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, VisionflowsError
 from storage.files import atomic_file
 from storage.jobs.locks import JobReference
+from storage.projects.generated_files import is_untouched, remove_generated_file
 from storage.projects.images import RegisteredFile
 from storage.projects.ingests import (
     GenerationRecord,
@@ -33,7 +34,6 @@ from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.projects.generated.options import kind_of_key
-from tasks.projects.generated.record_steps import is_untouched, remove_generated_file
 from tasks.projects.ingest.moving import bring_to_disk, move_staged_files
 from tasks.projects.ingest.project_folders import meta_document
 from tasks.projects.ingest.report import IngestReport

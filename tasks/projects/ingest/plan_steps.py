@@ -15,6 +15,7 @@ from storage.errors import InvalidInputError
 from storage.files import require_room
 from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference
+from storage.projects.generated_files import has_edited_label
 from storage.projects.images import known_files, known_labels_fingerprint, known_sizes
 from storage.projects.ingests import (
     PlannedFile,
@@ -36,7 +37,6 @@ from tasks.labels.limits import FileTooLargeError
 from tasks.projects.generated.generation import labels_of, wanted_keys
 from tasks.projects.generated.images import KnownGeneration
 from tasks.projects.generated.merged_dataset import MergedDataset, read_merged_dataset
-from tasks.projects.generated.record_steps import has_edited_label
 from tasks.projects.ingest.kept_labels import without_labels_changed_since
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
 from tasks.projects.registration_steps import labels_fingerprint, no_image_error

@@ -55,7 +55,7 @@ class IngestTarget:
 
 def project_folders() -> ProjectFolders:
     """The folders of projects under the home of visionflows."""
-    return ProjectFolders(get_settings().home / "projects")
+    return ProjectFolders(get_settings().projects_folder)
 
 
 def find_target(
