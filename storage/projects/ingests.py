@@ -357,7 +357,14 @@ class GenerationRecord:
 
 def list_generated_images(database: Database, project_id: UUID) -> list[GenerationRecord]:
     """All generated images of a project by relative path."""
-    rows = database.rows(
+    with database.reading() as connection:
+        return read_generated_images(connection, project_id)
+
+
+def read_generated_images(connection: Connection, project_id: UUID) -> list[GenerationRecord]:
+    """As `list_generated_images`, in a transaction."""
+    rows = execute(
+        connection,
         "SELECT i.id, i.relative_path, s.relative_path, i.generation, c.sha256, "
         "i.file_size, i.modified_at_ns, i.state = 'missing' "
         "FROM project_images i JOIN project_images s ON s.id = i.generated_from_id "

@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import AcceptLossesOption, JsonOption
+from deployments.cli.options import AcceptLossesOption, JsonOption, YesOption
 from deployments.cli.output.progress import reading_bar
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import console, print_json, print_plain, print_problems
 from storage.database.connection import open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.projects.projects import list_projects
 from storage.settings import get_settings
 
@@ -102,3 +104,20 @@ def list_(json_output: JsonOption = False) -> None:
             for project in projects
         ],
     )
+
+
+@app.command()
+def remove(
+    project: Annotated[str, typer.Argument(help="Name or id of the project.")],
+    yes: YesOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Remove a project: its rows and, where visionflows keeps its files, these too.
+
+    A linked folder is never touched. Releases and training sets that were made of it stay.
+
+    For example:
+
+      visionflows projects remove mussels
+    """
+    remove_thing(RemovalNoun.PROJECT, project, yes=yes, json_output=json_output)

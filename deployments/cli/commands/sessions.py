@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import JsonOption, YesOption
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.sessions import print_session, print_sessions
 from deployments.cli.output.tables import print_table
 from deployments.cli.output.terminal import print_json, print_plain
 from storage.database.connection import Database, open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.sessions.queries import (
     SessionFilter,
     find_session,
@@ -197,6 +199,19 @@ def note(
       visionflows sessions note 20251014_173320-portraits "hands look wrong"
     """
     edit_session(open_database(), session, note=text)
+
+
+@app.command()
+def remove(
+    session: SessionArgument, yes: YesOption = False, json_output: JsonOption = False
+) -> None:
+    """Remove what is known of a session, tags, rating and note too; its folder stays.
+
+    For example:
+
+      visionflows sessions remove 20251014_173320-portraits
+    """
+    remove_thing(RemovalNoun.SESSION, session, yes=yes, json_output=json_output)
 
 
 def _resolved(root: Path | None) -> str | None:

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from storage.database.connection import Database, open_database
-from storage.errors import JobCancelledError
+from storage.database.connection import open_database
 from storage.files import atomic_file, remove_leftovers, require_room
 from storage.jobs.counted import begin_counted_job, record_count
 from storage.jobs.locks import JobReference, lock_own_job
-from storage.jobs.records import find_job
 from storage.projects.projects import ProjectRecord
 from storage.releases import register_release
 from storage.settings import get_settings
 from tasks.releases.making.members import MakingProblem, ReleaseOptions, plan_release
 from tasks.releases.making.writer import write_archive
 from tasks.running.decorators import task
+from tasks.running.job_look import JobLook
 from tasks.trainer.offer_steps import offer_project
 
-_LOOK_SECONDS = 1.0
 _LEFTOVER_SECONDS = 24 * 3600.0
 
 
@@ -49,7 +47,7 @@ def write_release(
         JobCancelledError: the job was cancelled.
     """
     database = open_database()
-    look = _Look(database, job)
+    look = JobLook(database, job)
     # The writer compares the contents: that of a file which was only touched is still the same.
     offer = offer_project(
         database,
@@ -70,30 +68,3 @@ def write_release(
         release = register_release(database, path, name=options.name, project_id=project.id)
     record_count(database, job, plan.image_count)
     return CreatedArchive(release.id, path, plan.split_counts, plan.class_counts, plan.problems)
-
-
-class _Look:
-    """Looks once a second whether the job was cancelled, and tells how far it is."""
-
-    def __init__(self, database: Database, job: JobReference) -> None:
-        self._database = database
-        self._job = job
-        self._next = 0.0
-
-    def __call__(self) -> None:
-        """End the work when somebody has asked for it.
-
-        Raises:
-            JobCancelledError: the job was cancelled.
-        """
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + _LOOK_SECONDS
-        if find_job(self._database, self._job.id).cancel_requested:
-            raise JobCancelledError(f"Job {self._job.id} was cancelled.")
-
-    def at_image(self, written: int) -> None:
-        """As above, and the number of images goes into the job's row."""
-        if time.monotonic() >= self._next:
-            record_count(self._database, self._job, written)
-        self()

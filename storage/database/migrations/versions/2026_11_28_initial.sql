@@ -2,7 +2,10 @@
 -- The classes in storage/database/tables describe the same tables; a test compares the two.
 
 CREATE TYPE job_kind AS ENUM ('ingest-project', 'create-release', 'build-release-stats',
-    'compute-session-stats', 'quality-metrics', 'collection-inference', 'prepare-training-set');
+    'compute-session-stats', 'quality-metrics', 'collection-inference', 'prepare-training-set',
+    'compare-runs');
+CREATE TYPE removal_noun AS ENUM ('project', 'release', 'session', 'collection', 'model', 'run',
+    'training set');
 CREATE TYPE job_status AS ENUM ('pending', 'processing', 'completed', 'completed_with_errors',
     'failed', 'cancelled');
 CREATE TYPE measurement_status AS ENUM ('pending', 'processing', 'completed', 'failed');
@@ -275,6 +278,17 @@ CREATE TABLE releases (
     UNIQUE (model_path)
 );
 CREATE INDEX ix_releases_project_id ON releases (project_id);
+
+CREATE TABLE removals (
+    id UUID NOT NULL,
+    noun removal_noun NOT NULL,
+    subject TEXT NOT NULL,
+    name TEXT NOT NULL,
+    places TEXT[] NOT NULL,
+    created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (noun, subject)
+);
 
 CREATE TABLE runs (
     id UUID NOT NULL,

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from flows.prune_snapshots import prune_snapshots
+from flows.prune import prune
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject, list_snapshots, list_subjects, write_snapshot
 
+NOTHING_ELSE = {"finished": [], "images": 0, "leftovers": 0}
+NOTHING = {"removed": 0, "bytes": 0, **NOTHING_ELSE}
 SCHEMA = pa.schema([("value", pa.int64())])
 
 
@@ -48,18 +50,18 @@ def test_old_snapshots_go_and_the_newest_stay(prefect_client, subjects):
         return [(now - found.taken_at).days for found in list_snapshots(root, subjects[name])]
 
     before = sum(path.stat().st_size for path in root.rglob("*.parquet"))
-    state = prune_snapshots(keep=1, older_than_days=30, return_state=True)
+    state = prune(keep=1, older_than_days=30, return_state=True)
     assert (ages("old"), ages("mixed")) == ([100], [20, 10])
     after = sum(path.stat().st_size for path in root.rglob("*.parquet"))
-    assert state.result() == {"removed": 5, "bytes": before - after}
+    assert state.result() == {"removed": 5, "bytes": before - after, **NOTHING_ELSE}
     assert (root / "image_quality" / "project=mine" / "notes.parquet").exists()
-    assert prune_snapshots(keep=1, older_than_days=30) == {"removed": 0, "bytes": 0}
+    assert prune(keep=1, older_than_days=30) == NOTHING
 
 
 def test_left_out_as_many_stay_as_the_setting_says(prefect_client, subjects, monkeypatch):
     root = get_settings().snapshots_folder
-    assert prune_snapshots() == {"removed": 0, "bytes": 0}
+    assert prune() == NOTHING
     monkeypatch.setenv("VISIONFLOWS_SNAPSHOTS_KEPT", "3")
     get_settings.cache_clear()
-    assert prune_snapshots()["removed"] == 2
+    assert prune()["removed"] == 2
     assert [len(list_snapshots(root, subject)) for subject in subjects.values()] == [3, 3]
