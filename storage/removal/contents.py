@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def _run(connection: Connection, subject: str) -> Contents | None:
         rows,
         places,
         jobs,
-        _comparisons_at_work([row.id for row in runs]),
+        _comparing_jobs([row.id for row in runs]),
         stays=[
             "the images",
             f"what {runs[0].model} has found: another run with it needs no inference",
@@ -110,7 +111,7 @@ def _collection(connection: Connection, subject: str) -> Contents | None:
         ],
         places,
         jobs,
-        _comparisons_at_work([row.id for row in runs]),
+        _comparing_jobs([row.id for row in runs]),
         runs=[_run_name(row) for row in runs],
         stays=["the images, where they are", "what models have found on them, until it is pruned"],
     )
@@ -136,7 +137,7 @@ def _model(connection: Connection, subject: str) -> Contents | None:
         ],
         [*places, get_settings().exports_folder / "exports" / found.sha256],
         jobs,
-        _comparisons_at_work([row.id for row in runs]),
+        _comparing_jobs([row.id for row in runs]),
         runs=[_run_name(row) for row in runs],
         stays=[f"the weights {found.weights_path}", "the collections"],
     )
@@ -191,15 +192,19 @@ def _comparisons(connection: Connection, run_ids: list[UUID]) -> list[UUID]:
         path.name.partition("=")[2]
         for path in settings.snapshots_folder.glob("run_comparisons/comparison=*")
     } | {path.stem for path in (settings.reports_folder / "compare-runs").glob("*.html")}
-    if not kept:
-        return []
-    everyone = list(execute(connection, "SELECT id FROM runs").scalars())
-    pairs = ((one, other) for one in run_ids for other in everyone)
-    both = (comparison_id(*pair) for one, other in pairs for pair in ((one, other), (other, one)))
-    return sorted({found for found in both if str(found) in kept}, key=str)
+    # Where files are hidden already the jobs still tell.
+    jobs = _comparing_jobs(run_ids)
+    told = execute(connection, f"SELECT subject FROM jobs WHERE {jobs.where}", **jobs.values)
+    found = {UUID(subject) for subject in told.scalars()}
+    if kept:
+        everyone = list(execute(connection, "SELECT id FROM runs").scalars())
+        for one, other in itertools.product(run_ids, everyone):
+            both = (comparison_id(one, other), comparison_id(other, one))
+            found.update(id_ for id_ in both if str(id_) in kept)
+    return sorted(found, key=str)
 
 
-def _comparisons_at_work(run_ids: list[UUID]) -> Rows:
+def _comparing_jobs(run_ids: list[UUID]) -> Rows:
     return Rows(
         "jobs",
         "kind = 'compare-runs' AND (parameters->>'first' = ANY(CAST(:runs AS text[])) "
