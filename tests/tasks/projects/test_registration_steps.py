@@ -41,13 +41,14 @@ def folder(tmp_path):
 @pytest.fixture
 def socket_for_all(public_folder):
     """An ordinary user may connect as well: a registration has a connection of its own."""
-    folders = [public_folder / "postgresql", public_folder / "postgresql" / "socket"]
-    modes = [folder.stat().st_mode for folder in folders]
-    for folder in folders:
-        folder.chmod(0o755)
+    own = public_folder / "postgresql"
+    places = [own, own / "socket", *(own / "socket").glob(".s.PGSQL.*[0-9]")]
+    modes = [place.stat().st_mode for place in places]
+    for place in places:
+        place.chmod(0o777)
     yield
-    for folder, mode in zip(folders, modes, strict=True):
-        folder.chmod(mode)
+    for place, mode in zip(places, modes, strict=True):
+        place.chmod(mode)
 
 
 @pytest.fixture
