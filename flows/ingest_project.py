@@ -61,6 +61,7 @@ def ingest_project(
     generate: GenerationOptions = GenerationOptions(),  # noqa: B008 - frozen
     remove_generated: bool = False,
     accept_losses: bool = False,
+    overwrite: bool = False,
     dry_run: bool = False,
 ) -> State[Any]:
     """Bring images and labels of a folder or ZIP into a project, or projects up to date.
@@ -77,6 +78,8 @@ def ingest_project(
         generate: Augmented copies, tiles and smaller copies to make of every image.
         remove_generated: Remove all images that were generated earlier.
         accept_losses: Go on although more than a tenth of the known images is gone.
+        overwrite: Take images of the source also in the place of those that were edited in the
+            project since they were ingested; left out, these stay and are said.
         dry_run: Only say what would be done.
 
     Returns:
@@ -84,6 +87,7 @@ def ingest_project(
     """
     database = open_database()
     targets, folder = _targets(database, source, project, mode, generate), source is None
+    targets = [replace(target, overwrite=overwrite) for target in targets]
     if dry_run:
         return _previewed(database, targets, remove_generated)
     if folder and project is None:

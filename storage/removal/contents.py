@@ -296,6 +296,7 @@ def _project(connection: Connection, subject: str) -> Contents | None:
             *job_rows(jobs),
             Rows("staged_files", "project_id = :id", own),
             Rows("project_ingests", "project_id = :id", own),
+            Rows("project_image_failures", f"project_image_id IN ({images})", own),
             Rows("project_image_quality", f"project_image_id IN ({images})", own),
             Rows("project_images", "project_id = :id", own),
             Rows("projects", "id = :id", own),

@@ -28,6 +28,7 @@ from storage.projects.ingests import (
     list_staged_files,
     mark_committing,
     record_generated_images,
+    record_ingested_images,
     remove_image_rows,
 )
 from storage.projects.projects import ProjectRecord
@@ -160,6 +161,7 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
     bring_to_disk()
 
     def finish(connection: Connection) -> None:
+        record_ingested_images(connection, ingest.project_id)
         record_generated_images(connection, ingest.project_id)
         forget_ingest(connection, ingest.project_id)
 
