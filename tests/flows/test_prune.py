@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -65,3 +67,27 @@ def test_left_out_as_many_stay_as_the_setting_says(prefect_client, subjects, mon
     get_settings.cache_clear()
     assert prune()["removed"] == 2
     assert [len(list_snapshots(root, subject)) for subject in subjects.values()] == [3, 3]
+
+
+def test_what_was_broken_off_or_left_or_is_held_by_nothing_goes(prefect_client, database, home):
+    subject, old = str(uuid.uuid4()), time.time() - 25 * 3600
+    polygons = home / "runs" / subject
+    leftover = home / "releases" / f".{uuid.uuid4().hex}.tmp"
+    for path in (polygons / "1.json", leftover):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+        os.utime(path, (old, old))
+    database.rows(
+        "INSERT INTO removals (id, noun, subject, name, places) VALUES (gen_random_uuid(), 'run', "
+        ":subject, 'bay', ARRAY[:place]) RETURNING id",
+        subject=subject,
+        place=str(polygons),
+    )
+    database.rows(
+        "INSERT INTO shared_images (id, sha256, file_path, file_size) "
+        "VALUES (gen_random_uuid(), 'abc', '/x.jpg', 1) RETURNING id"
+    )
+    found = prune()
+    assert (found["finished"], found["images"], found["leftovers"]) == (["run bay"], 1, 1)
+    assert not polygons.exists() and not leftover.exists()
+    assert prune() == NOTHING
