@@ -327,13 +327,20 @@ def record_ingested_images(connection: Connection, project_id: UUID) -> None:
 
 def list_own_images(database: Database, project_id: UUID) -> set[str]:
     """The images of a project that somebody has put or edited there, by relative path."""
-    rows = database.rows(
+    with database.reading() as connection:
+        return read_own_images(connection, project_id)
+
+
+def read_own_images(connection: Connection, project_id: UUID) -> set[str]:
+    """As `list_own_images`, in a transaction."""
+    rows = execute(
+        connection,
         "SELECT i.relative_path FROM project_images i JOIN shared_images s "
         "ON s.id = i.shared_image_id WHERE i.project_id = :id AND i.generated_from_id IS NULL "
         "AND i.ingested_sha256 IS DISTINCT FROM s.sha256",
         id=project_id,
     )
-    return {row[0] for row in rows}
+    return set(rows.scalars())
 
 
 def record_generated_images(connection: Connection, project_id: UUID) -> None:

@@ -16,11 +16,13 @@ from storage.database.tables.jobs import JobKind
 from storage.database.tables.removals import RemovalNoun
 from storage.inference.run_pairs import comparison_id
 from storage.projects.generated_files import is_untouched
-from storage.projects.ingests import read_generated_images
+from storage.projects.ingests import read_generated_images, read_own_images
 from storage.sessions.root import sessions_root_id
 from storage.settings import get_settings
 
 JobSubject = tuple[JobKind, str]
+# What prepare-training-set puts into the folder of a set.
+_OF_A_SET = {"images", "labels", "data.yaml", "classes.txt", "manifest.parquet"}
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,9 @@ def _project(connection: Connection, subject: str) -> Contents | None:
         places.append(own_folder)
         for name, count in _collections_in(connection, folder):
             warnings.append(f"{count} images of the collection {name} lie in its folder and go")
+        own_images = len(read_own_images(connection, UUID(subject)))
+        if own_images:
+            warnings.append(f"{own_images} images that somebody has put or edited there go, too")
     elif folder.is_relative_to(root):
         for one in read_generated_images(connection, UUID(subject)):
             if is_untouched(folder, one):
@@ -382,6 +387,11 @@ def _training_set(connection: Connection, subject: str) -> Contents | None:
         subject=subject,
     ).scalars()
     folder = Path(subject)
+    others = [
+        path.name
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        if path.name not in _OF_A_SET
+    ]
     rows = job_rows(jobs)
     return Contents(
         RemovalNoun.TRAINING_SET,
@@ -394,6 +404,9 @@ def _training_set(connection: Connection, subject: str) -> Contents | None:
         ],
         jobs,
         stays=["the images of the projects, which it shares or has copied"],
+        warnings=[f"somebody has put into its folder, and goes too: {', '.join(others)}"]
+        if others
+        else [],
     )
 
 

@@ -149,7 +149,10 @@ def test_a_copied_project_goes_with_its_folder(things, database):
     things.collection("bay", [things.image("in it")], folder=str(own / "raw_data"))
     plan = plan_removal(database, RemovalNoun.PROJECT, "sea")
     assert plan.rows == PROJECT_ROWS and plan.file_count == 4 + 2
-    assert plan.warnings == ["1 images of the collection bay lie in its folder and go"]
+    assert plan.warnings == [
+        "1 images of the collection bay lie in its folder and go",
+        "2 images that somebody has put or edited there go, too",
+    ]
     remove(database, plan)
     assert things.files() == set() and things.count("collection_images") == 1
 
@@ -193,6 +196,10 @@ def test_a_training_set_goes_and_one_of_the_same_content_keeps_its_snapshot(thin
     assert [one.path for one in list_training_sets(database)] == folders
     plan = plan_removal(database, RemovalNoun.TRAINING_SET, "a")
     assert plan.rows == {"job_chunks": 1, "jobs": 1} and plan.file_count == 2
+    assert plan.warnings == []
+    things.file("training_sets/a/best.pt")
+    plan = plan_removal(database, RemovalNoun.TRAINING_SET, "a")
+    assert plan.warnings == ["somebody has put into its folder, and goes too: best.pt"]
     remove(database, plan)
     assert [one.path for one in list_training_sets(database)] == folders[1:]
     assert plan_removal(database, RemovalNoun.TRAINING_SET, str(folders[1])).file_count == 3
