@@ -156,12 +156,14 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
         schedule=Schedule(slug="session-stats", cron="*/15 * * * *", needs="sessions_root"),
     ),
     DeployedFlow(
-        name="prune-snapshots",
+        name="prune",
         description=(
-            "Removes old Parquet snapshots by count and age. The newest of each subject stays."
+            "Removes old Parquet snapshots by count and age; the newest of each subject stays. "
+            "Ends removals that were broken off, forgets images that nothing holds any more, and "
+            "removes what killed processes have left."
         ),
         tags=("visionflows", "maintenance"),
-        schedule=Schedule(slug="snapshots-nightly", cron="0 4 * * *"),
+        schedule=Schedule(slug="prune-nightly", cron="0 4 * * *"),
         concurrency=1,
     ),
 )

@@ -12,7 +12,6 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.running.job import flow_run_id
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.jobs.stopping import stop_was_asked
@@ -22,7 +21,7 @@ from storage.releases import (
     list_releases_to_build,
     register_release,
 )
-from storage.settings import get_settings
+from storage.settings import check_within_data_roots, get_settings
 from tasks.releases.steps import BuildOptions, BuildOutcome, BuildReport, build_release
 from tasks.running.decorators import flow
 

@@ -15,7 +15,7 @@ from storage.database.tables.jobs import JobKind
 from storage.errors import InferenceError
 from storage.inference.collections import find_collection
 from storage.inference.models import find_model
-from storage.jobs.stopping import raise_if_stop_was_asked
+from storage.jobs.counted import JobCount
 from storage.settings import get_settings
 from tasks.inference.collection_steps import refresh_collection
 from tasks.inference.runs.order import RunOrder
@@ -81,17 +81,10 @@ def collection_inference(
         class_mapping=class_mapping,
         device=device,
     )
-    if refresh:
-        refresh_collection(
-            database,
-            str(order.collection_id),
-            workers=get_settings().workers,
-            progress=lambda _done, _total: raise_if_stop_was_asked(),
-        )
     return run_as_job(
         JobKind.COLLECTION_INFERENCE,
         str(order.run_id),
-        lambda job: _run(job, order),
+        lambda job: _run(job, order, refresh),
         parameters={
             "collection": collection,
             "model": model,
@@ -108,12 +101,21 @@ def collection_inference(
     )
 
 
-def _run(job: FlowJob, order: RunOrder) -> Outcome:
-    """Plan, find in mapped chunks, add up, write a snapshot, report.
+def _run(job: FlowJob, order: RunOrder, refresh: bool) -> Outcome:
+    """Gather if that is wanted, plan, find in mapped chunks, add up, write a snapshot, report.
 
     Raises:
         InferenceError: no image of the collection could be done.
     """
+    if refresh:
+        # In the job: where the folder is gone, the run has failed and says why.
+        count = JobCount(open_database(), job.reference)
+        refresh_collection(
+            open_database(),
+            str(order.collection_id),
+            workers=get_settings().workers,
+            progress=lambda _done, _total: count.show(),
+        )
     plan = plan_run(job.reference, order)
     # Where all is kept the weights may even be gone.
     model_runtime = load_run_model(job.reference, order) if plan.to_detect else None

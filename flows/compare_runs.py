@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
+from flows.running.job import FlowJob, Outcome, run_as_job
 from storage.database.connection import open_database
+from storage.database.tables.jobs import JobKind
+from storage.inference.run_pairs import comparison_id
 from storage.inference.runs import find_run
 from tasks.inference.runs.comparison_steps import (
     compare_run_pair,
@@ -34,18 +36,21 @@ def compare_runs(first: str, second: str) -> State[dict[str, Any]]:
         second: Id of the other run, or its beginning.
 
     Returns:
-        A state that carries counts, agreement by class, and the worst disagreements.
+        A state that carries counts, agreement by class, and the worst disagreements; Cancelled when
+        the job was cancelled.
     """
     database = open_database()
     one, other = find_run(database, first), find_run(database, second)
-    found = compare_run_pair(one, other)
-    page = publish_comparison(one, other, found)
-    return Completed(
-        message=f"{found.images} images, agreement {found.total.agreement:.3f}",
-        data={
-            "first_run_id": str(one.id),
-            "second_run_id": str(other.id),
-            **comparison_as_json(found),
-            "page": page,
-        },
+
+    def work(job: FlowJob) -> Outcome:
+        found = compare_run_pair(job.reference, one, other)
+        result = {**comparison_as_json(found), "page": publish_comparison(one, other, found)}
+        return Outcome(result, f"{found.images} images, agreement {found.total.agreement:.3f}")
+
+    return run_as_job(
+        JobKind.COMPARE_RUNS,
+        str(comparison_id(one.id, other.id)),
+        work,
+        parameters={"first": str(one.id), "second": str(other.id)},
+        about={"first_run_id": str(one.id), "second_run_id": str(other.id)},
     )

@@ -16,11 +16,11 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.running.job import FlowJob, Outcome, do_job
 from flows.running.project_events import emit_project_ingested
 from flows.running.project_names import name_of_project
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
 from storage.projects.projects import find_project
+from storage.settings import check_within_data_roots
 from tasks.projects.generated.options import GenerationOptions
 from tasks.projects.index_steps import write_image_index
 from tasks.projects.ingest.commit_steps import (
@@ -71,6 +71,7 @@ def ingest_project(
     generate: GenerationOptions = GenerationOptions(),  # noqa: B008 - frozen
     remove_generated: bool = False,
     accept_losses: bool = False,
+    overwrite: bool = False,
     dry_run: bool = False,
 ) -> State[Any]:
     """Bring images and labels of a folder or ZIP into a project, or projects up to date.
@@ -87,6 +88,8 @@ def ingest_project(
         generate: Augmented copies, tiles and smaller copies to make of every image.
         remove_generated: Remove all images that were generated earlier.
         accept_losses: Go on although more than a tenth of the known images is gone.
+        overwrite: Take images of the source also in the place of those that were edited in the
+            project since they were ingested; left out, these stay and are said.
         dry_run: Only say what would be done.
 
     Returns:
@@ -94,6 +97,7 @@ def ingest_project(
     """
     database = open_database()
     targets, folder = _targets(database, source, project, mode, generate), source is None
+    targets = [replace(target, overwrite=overwrite) for target in targets]
     if dry_run:
         return _previewed(database, targets, remove_generated)
     if folder and project is None:

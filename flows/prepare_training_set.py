@@ -12,11 +12,11 @@ from pydantic import Field
 
 from flows.running.job import FlowJob, Outcome, own_parameters, run_as_job
 from flows.running.project_names import name_of_project
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind
 from storage.errors import InvalidInputError
 from storage.projects.projects import ProjectRecord, find_project
+from storage.settings import check_within_data_roots
 from tasks.reports.keys import artifact_key
 from tasks.running.decorators import flow
 from tasks.running.progress import Shown

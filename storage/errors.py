@@ -44,6 +44,10 @@ class JobTakenOverError(VisionflowsError):
     """The job is no longer held by this run: it was finished, cancelled, or taken over."""
 
 
+class JobAtWorkError(VisionflowsError):
+    """A job is at work on what is to be changed; the message says how it is cancelled."""
+
+
 class InferenceError(VisionflowsError):
     """A run of a model over a collection gave nothing; the message says why."""
 

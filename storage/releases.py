@@ -17,14 +17,13 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, RowMapping
 
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, execute
 from storage.database.names import check_name, id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.errors import InvalidInputError
 from storage.records import ReleaseStatsSource
-from storage.settings import get_settings
+from storage.settings import check_within_data_roots, get_settings
 
 _LONGEST_NAME = 150
 _LONGEST_MESSAGE = 500

@@ -19,7 +19,8 @@ from storage.errors import InvalidInputError
 from storage.files import atomic_file, remove_leftovers
 
 _TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
-_LEFTOVER_SECONDS = 24 * 3600.0
+# Longer than any pause between two batches of rows of a writer that is at work.
+_LEFTOVER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,7 @@ def write_snapshot(
     """
     taken_at = taken_at or datetime.now(UTC)
     folder = subject.folder(root)
-    remove_leftovers(
-        folder, older_than_seconds=_LEFTOVER_SECONDS, now=datetime.now(UTC).timestamp()
-    )
+    remove_unfinished(root, subject)
     path = folder / f"{taken_at.astimezone(UTC).strftime(_TIME_FORMAT)}_{run_id}.parquet"
     rows = 0
     with (
@@ -77,6 +76,15 @@ def write_snapshot(
             | {"visionflows.row_count": str(rows)}
         )
     return path
+
+
+def remove_unfinished(root: Path, subject: SnapshotSubject) -> None:
+    """Remove what writers of snapshots of this subject have left that were killed an hour ago."""
+    remove_leftovers(
+        subject.folder(root),
+        older_than_seconds=_LEFTOVER_SECONDS,
+        now=datetime.now(UTC).timestamp(),
+    )
 
 
 def list_snapshots(root: Path, subject: SnapshotSubject) -> list[Snapshot]:

@@ -1,15 +1,19 @@
-"""Keeping what flows have found as snapshots, and removing old ones."""
+"""Keeping what flows have found as snapshots, and removing what nobody needs any more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from uuid import UUID
 
 import pyarrow as pa
 
+from storage.database.connection import open_database
+from storage.removal.leftovers import prune_unheld_images, sweep_leftovers
+from storage.removal.removing import finish_removals
 from storage.settings import get_settings
 from storage.snapshots import (
     SnapshotSubject,
@@ -17,6 +21,7 @@ from storage.snapshots import (
     list_snapshots,
     list_subjects,
     prune_snapshots,
+    remove_unfinished,
     snapshot_metadata,
     write_snapshot,
 )
@@ -42,6 +47,8 @@ def keep_snapshot(
     """
     settings = get_settings()
     root = settings.snapshots_folder
+    # Also where nothing is written: the next start cleans up after one that was killed.
+    remove_unfinished(root, subject)
     newest = latest_snapshot(root, subject)
     if content is not None:
         if newest is not None and snapshot_metadata(newest).get("content") == content:
@@ -74,3 +81,37 @@ def prune_all_snapshots(keep: int, older_than: datetime) -> tuple[int, int]:
             removed += 1
             size += sizes.get(path, 0)
     return removed, size
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What was cleaned up.
+
+    Attributes:
+        finished: removals that had been broken off, as "run bay: mussels at 0.5".
+        images: contents that nothing held any more.
+        leftovers: temporary files and folders of processes that were killed.
+    """
+
+    finished: list[str]
+    images: int
+    leftovers: int
+
+
+@task(run_name="clean up")
+def clean_up(leftover_hours: float) -> Cleaning:
+    """End broken removals, forget contents that nothing holds, remove what killed processes left.
+
+    Args:
+        leftover_hours: younger temporary files may belong to a writer at work.
+    """
+    database = open_database()
+    return Cleaning(
+        finish_removals(database),
+        prune_unheld_images(database),
+        sweep_leftovers(
+            database,
+            older_than_seconds=leftover_hours * 3600,
+            now=datetime.now(UTC).timestamp(),
+        ),
+    )

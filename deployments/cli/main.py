@@ -19,12 +19,13 @@ from storage.settings import get_settings
 # The line that `visionflows --help` has for each, and where it is.
 COMMANDS = {
     "run": ("run.app:app", "Run a flow in this process, or on a worker."),
-    "projects": ("commands.projects:app", "Register folders of images, and list them."),
-    "releases": ("commands.releases:app", "List releases, and show what is in them."),
+    "projects": ("commands.projects:app", "Register folders of images, list and remove them."),
+    "releases": ("commands.releases:app", "List, show and remove releases."),
     "sessions": ("commands.sessions:app", "List generation sessions, and say something of them."),
     "collections": ("commands.collections:app", "Gather images for models to run over."),
     "models": ("commands.models:app", "Register weights of this machine, and list them."),
     "runs": ("commands.runs:app", "Look at runs of models over collections, and compare them."),
+    "training-sets": ("commands.training_sets:app", "List training sets, and remove them."),
     "status": ("commands.jobs:status", "Show jobs and how far they are."),
     "cancel": ("commands.jobs:cancel", "Cancel a job, or all active jobs of a project."),
     "compute-stats": ("run.session_stats:compute_stats", "As `run compute-session-stats`."),

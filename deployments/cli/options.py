@@ -20,3 +20,4 @@ AcceptLossesOption = Annotated[
     bool,
     typer.Option("--accept-losses", help="Go on although more than a tenth of the images is gone."),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]

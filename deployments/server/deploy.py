@@ -26,6 +26,8 @@ from storage.errors import ConfigurationError
 from storage.settings import Settings
 
 SCHEDULE_OFF = "off"
+# What earlier versions deployed under another name: their schedules would start what is gone.
+_RENAMED = ("prune-snapshots/prune-snapshots",)
 
 
 def apply_everything(client: SyncPrefectClient, settings: Settings) -> None:
@@ -38,6 +40,9 @@ def apply_everything(client: SyncPrefectClient, settings: Settings) -> None:
     """
     schedules = chosen_schedules(settings)
     _apply_work_pool(client)
+    for name in _RENAMED:
+        with suppress(ObjectNotFound):
+            client.delete_deployment(client.read_deployment_by_name(name).id)
     for deployed in DEPLOYED_FLOWS:
         deployment_id = _apply_deployment(client, deployed)
         _apply_schedule(client, deployment_id, deployed, schedules)

@@ -107,12 +107,6 @@ def add_collection(
     return UUID(str(row[0]))
 
 
-def remove_collection(database: Database, collection_id: UUID) -> None:
-    """Remove a collection with its runs; the images stay where they are."""
-    with database.transaction() as connection:
-        execute(connection, "DELETE FROM collections WHERE id = :id", id=collection_id)
-
-
 def known_places(database: Database, collection_id: UUID) -> dict[str, KnownPlace]:
     """The files of a collection by their absolute paths, as they were when it was gathered."""
     rows = database.rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, text
 
@@ -49,6 +49,11 @@ _SELECT_PAIRS = f"""
 SELECT c.position, c.shared_image_id, c.name, d.width, d.height, d.limit_reached,
        d.detections::text, e.width, e.height, e.limit_reached, e.detections::text {_PAIRS}
 """
+
+
+def comparison_id(first: UUID, second: UUID) -> UUID:
+    """The same id for the same two runs in this order."""
+    return uuid5(first, str(second))
 
 
 def count_pairs(connection: Connection, first: UUID, second: UUID) -> PairCounts:

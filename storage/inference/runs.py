@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from storage.database.connection import Database, execute
 from storage.database.names import id_beginning, only_one
 from storage.database.tables.jobs import JobKind, JobStatus
+from storage.errors import NotFoundError
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import list_jobs
 
@@ -21,8 +22,8 @@ from storage.jobs.records import list_jobs
 class RunRecord:
     """A run as its row tells it, with the names of its collection and model.
 
-    While a run is at work, `live_count` and the like are those of its beginning. It is interrupted
-    if it looks active while nobody is at work on it.
+    The counts of a run that is at work are sums over what is stored by now. It is interrupted if it
+    looks active while nobody is at work on it.
     """
 
     id: UUID
@@ -70,10 +71,14 @@ class RunTotals:
 
 _RUN = """
 SELECT r.id, r.collection_id, c.name, r.model_id, m.name, m.class_names, r.threshold, r.image_size,
-       r.class_mapping, r.status, r.total, r.processed_count, r.failed_count,
-       r.live_mussel_count, r.dead_mussel_count, r.class_counts, r.runtime, r.error_msg,
+       r.class_mapping, r.status, coalesce(t.total, r.total),
+       coalesce(t.processed_count, r.processed_count), coalesce(t.failed_count, r.failed_count),
+       coalesce(t.live_count, r.live_mussel_count), coalesce(t.dead_count, r.dead_mussel_count),
+       coalesce(t.class_counts, r.class_counts), r.runtime, r.error_msg,
        r.started_at, r.completed_at, r.created_at
 FROM runs r JOIN collections c ON c.id = r.collection_id JOIN models m ON m.id = r.model_id
+-- What the row has is stored when a job begins and ends, and when the collection changes.
+LEFT JOIN LATERAL run_totals(r.id) t ON r.status IN ('pending', 'processing')
 """
 
 
@@ -85,14 +90,19 @@ def find_or_add_run(
     threshold: float,
     image_size: int,
 ) -> UUID:
-    """The run of these, made if it does not exist; thresholds count in thousandths."""
+    """The run of these, made if it does not exist; thresholds count in thousandths.
+
+    Raises:
+        NotFoundError: the collection or the model is not there any more.
+    """
     with database.transaction() as connection:
         found = execute(
             connection,
             "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, status, "
             "total, processed_count, failed_count, live_mussel_count, dead_mussel_count, "
-            "class_counts) VALUES (gen_random_uuid(), :collection_id, :model_id, :threshold, "
-            ":image_size, 'pending', 0, 0, 0, 0, 0, '{}') "
+            "class_counts) SELECT gen_random_uuid(), c.id, m.id, :threshold, :image_size, "
+            "'pending', 0, 0, 0, 0, 0, '{}' FROM collections c, models m "
+            "WHERE c.id = :collection_id AND m.id = :model_id "
             "ON CONFLICT ON CONSTRAINT uq_runs_collection_model_threshold_size "
             "DO UPDATE SET updated_at = now() RETURNING id",
             collection_id=collection_id,
@@ -100,6 +110,8 @@ def find_or_add_run(
             threshold=threshold,
             image_size=image_size,
         ).scalar()
+    if found is None:
+        raise NotFoundError("The collection or the model was removed right now; nothing was done.")
     return UUID(str(found))
 
 
@@ -143,7 +155,7 @@ def _records(database: Database, rows: Any) -> list[RunRecord]:  # noqa: ANN401 
             active_only=True,
             limit=1,
         )
-        values.append(bool(active and not active[0].is_held))
+        values.append(values[9].is_active and not (active and active[0].is_held))
         records.append(RunRecord(*values))
     return records
 
@@ -160,6 +172,9 @@ def begin_run(
 
     Results that were counted with other classes as live and dead count no more from here on: a
     start that ends early must not leave sums of both, nor files of one beside rows of the other.
+
+    Raises:
+        NotFoundError: the run was removed.
     """
     with database.transaction() as connection:
         begun = execute(
@@ -172,6 +187,7 @@ def begin_run(
             job_id=job.id,
             token=job.fencing_token,
         )
+        require_run(connection, run_id)
         if begun.rowcount:
             execute(
                 connection,
@@ -180,6 +196,20 @@ def begin_run(
                 id=run_id,
                 classes=counted_classes,
             )
+
+
+def require_run(connection: Connection, run_id: UUID) -> None:
+    """Keep a run from being removed for the rest of a transaction that writes for it.
+
+    Raises:
+        NotFoundError: it was removed.
+    """
+    own = {"id": run_id}
+    if not execute(connection, "SELECT 1 FROM runs WHERE id = :id FOR KEY SHARE", **own).first():
+        raise NotFoundError(
+            f"The run {str(run_id)[:8]} was removed while it was at work, with its collection or "
+            "its model maybe; nothing more of it is stored. Start it again to have it anew."
+        )
 
 
 def sum_up_run(connection: Connection, run_id: UUID) -> RunTotals:

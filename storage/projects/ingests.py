@@ -314,6 +314,35 @@ def add_ingested_project(connection: Connection, ingest: IngestRecord) -> None:
     )
 
 
+def record_ingested_images(connection: Connection, project_id: UUID) -> None:
+    """Note which content an ingest has put where, so that what people put there is told from it."""
+    execute(
+        connection,
+        "UPDATE project_images i SET ingested_sha256 = f.sha256 FROM staged_files f "
+        "WHERE f.project_id = :id AND f.is_image AND NOT f.is_known AND f.generated_from IS NULL "
+        "AND f.sha256 IS NOT NULL AND i.project_id = :id AND i.relative_path = f.relative_path",
+        id=project_id,
+    )
+
+
+def list_own_images(database: Database, project_id: UUID) -> set[str]:
+    """The images of a project that somebody has put or edited there, by relative path."""
+    with database.reading() as connection:
+        return read_own_images(connection, project_id)
+
+
+def read_own_images(connection: Connection, project_id: UUID) -> set[str]:
+    """As `list_own_images`, in a transaction."""
+    rows = execute(
+        connection,
+        "SELECT i.relative_path FROM project_images i JOIN shared_images s "
+        "ON s.id = i.shared_image_id WHERE i.project_id = :id AND i.generated_from_id IS NULL "
+        "AND i.ingested_sha256 IS DISTINCT FROM s.sha256",
+        id=project_id,
+    )
+    return set(rows.scalars())
+
+
 def record_generated_images(connection: Connection, project_id: UUID) -> None:
     """Note which of the images just registered were generated, and from which."""
     execute(
@@ -357,7 +386,14 @@ class GenerationRecord:
 
 def list_generated_images(database: Database, project_id: UUID) -> list[GenerationRecord]:
     """All generated images of a project by relative path."""
-    rows = database.rows(
+    with database.reading() as connection:
+        return read_generated_images(connection, project_id)
+
+
+def read_generated_images(connection: Connection, project_id: UUID) -> list[GenerationRecord]:
+    """As `list_generated_images`, in a transaction."""
+    rows = execute(
+        connection,
         "SELECT i.id, i.relative_path, s.relative_path, i.generation, c.sha256, "
         "i.file_size, i.modified_at_ns, i.state = 'missing' "
         "FROM project_images i JOIN project_images s ON s.id = i.generated_from_id "

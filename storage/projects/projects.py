@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,12 @@ from uuid import UUID
 from storage.database.connection import Database, execute
 from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_text
-from storage.errors import InvalidInputError
+from storage.database.tables.jobs import JobKind
+from storage.errors import InvalidInputError, JobAtWorkError
+from storage.jobs.locks import connect_alone, try_lock_subject
+from storage.jobs.records import list_jobs
+
+_WAIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,37 @@ def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:
             f"The project {name!r} is registered with the folder {row.path}; choose another name."
         )
     return find_project(database, name)
+
+
+@contextmanager
+def registering(database: Database, name: str, folder: Path) -> Iterator[ProjectRecord]:
+    """As `add_project`, and for the length of the block nobody else brings the project up to date.
+
+    Waits for another registration of it to end.
+
+    Raises:
+        InvalidInputError: as `add_project`.
+        JobAtWorkError: a job is at work on the project.
+    """
+    while True:
+        project = add_project(database, name, folder)
+        subject = str(project.id)
+        with closing(connect_alone(database)) as connection:
+            if try_lock_subject(connection, JobKind.INGEST_PROJECT, subject):
+                # Another that was broken off may have taken its empty project away.
+                if add_project(database, name, folder).id == project.id:
+                    yield project
+                    return
+                continue
+        active = list_jobs(
+            database, kind=JobKind.INGEST_PROJECT, subject=subject, active_only=True, limit=1
+        )
+        if active and active[0].is_held:
+            raise JobAtWorkError(
+                f"Job {active[0].id} (ingest-project) is at work on the project {name!r}: wait for "
+                "it, `visionflows status` shows how far it is. Nothing was changed."
+            )
+        time.sleep(_WAIT_SECONDS)
 
 
 def remove_project_without_images(database: Database, project_id: UUID) -> bool:

@@ -87,7 +87,8 @@ def list_unmeasured_images(
 
     Left out are those measured with the present version of the metrics, and those that failed for a
     reason in their content (`final_error_codes`) with the present decoders. The same
-    bytes and decoders must give those codes again.
+    bytes and decoders must give those codes again. Left out are also files that could not be
+    measured again although their content was, until they change.
     """
     query = text(
         """
@@ -96,7 +97,12 @@ def list_unmeasured_images(
         LEFT JOIN image_quality_metrics m ON m.shared_image_id = i.shared_image_id
         WHERE i.project_id = :project_id AND i.state = 'present'
           AND (
-            :force OR m.shared_image_id IS NULL OR m.metrics_version <> :metrics
+            :force OR m.shared_image_id IS NULL
+            OR (m.metrics_version <> :metrics AND NOT (m.status = 'completed' AND EXISTS (
+                SELECT 1 FROM project_image_failures f WHERE f.project_image_id = i.id
+                AND f.metrics_version = :metrics
+                AND (f.file_size, f.modified_at_ns) = (i.file_size, i.modified_at_ns)
+            )))
             OR (m.status = 'failed' AND NOT COALESCE(
                 m.error_code = ANY(:final_error_codes)
                 AND m.pillow_version = :pillow AND m.opencv_version = :opencv, false
@@ -159,6 +165,36 @@ def store_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]
         ),
     )
     connection.execute(statement, [dict(row) for row in ordered])
+
+
+def store_file_failures(
+    connection: Connection, measured: Sequence[UUID], failed: Sequence[Mapping[str, Any]]
+) -> None:
+    """Keep which files failed although their content has a good measurement, and which did not.
+
+    `failed` have the columns of `project_image_failures`, but the time; `measured` are ids of
+    project images. To be called after `store_measurements`.
+    """
+    execute(
+        connection,
+        "DELETE FROM project_image_failures WHERE project_image_id = ANY(CAST(:ids AS uuid[]))",
+        ids=list(measured),
+    )
+    if failed:
+        connection.execute(text(_STORE_FAILURE), [dict(row) for row in failed])
+
+
+_STORE_FAILURE = """
+INSERT INTO project_image_failures AS known (project_image_id, file_size, modified_at_ns,
+    metrics_version, error_code, error_message)
+SELECT i.id, :file_size, :modified_at_ns, :metrics_version, :error_code, :error_message
+FROM project_images i JOIN image_quality_metrics m USING (shared_image_id)
+WHERE i.id = :project_image_id AND m.status = 'completed'
+ON CONFLICT (project_image_id) DO UPDATE SET
+    (file_size, modified_at_ns, metrics_version, error_code, error_message, failed_at) =
+    (excluded.file_size, excluded.modified_at_ns, excluded.metrics_version, excluded.error_code,
+     excluded.error_message, now())
+"""
 
 
 def fill_image_facts(connection: Connection, facts: Sequence[Mapping[str, Any]]) -> None:
@@ -242,6 +278,8 @@ class QualityOverview:
         histograms: for each measure ten counts, of 0..0.1, 0.1..0.2, ... 0.9..1.
         duplicate_groups: paths of each group's images, by group number; the first ones.
         failures: path and reason of images that could not be measured; the first ones.
+        kept: path and reason of images that keep an earlier measurement, because their files could
+            not be measured again; the first ones of `kept_count`.
     """
 
     images: int
@@ -254,6 +292,8 @@ class QualityOverview:
     duplicate_groups: dict[int, list[str]]
     duplicate_group_count: int
     failures: list[tuple[str, str]]
+    kept_count: int
+    kept: list[tuple[str, str]]
 
 
 _HISTOGRAM_MEASURES = ("overall_quality", "sharpness", "brightness", "contrast", "uniqueness")
@@ -308,6 +348,14 @@ def load_quality_overview(
             f"SELECT relative_path, error_message {present} AND status = 'failed' "
             'ORDER BY relative_path COLLATE "C" LIMIT :most_rows'
         )
+        kept = rows(
+            "SELECT i.relative_path, f.error_message, count(*) OVER () "
+            "FROM project_image_failures f JOIN project_images i ON i.id = f.project_image_id "
+            "JOIN image_quality_metrics m USING (shared_image_id) "
+            "WHERE i.project_id = :project_id AND i.state = 'present' AND m.status = 'completed' "
+            "AND (f.file_size, f.modified_at_ns) = (i.file_size, i.modified_at_ns) "
+            'ORDER BY i.relative_path COLLATE "C" LIMIT :most_rows'
+        )
     return QualityOverview(
         images=counts[0],
         completed=counts[1],
@@ -319,4 +367,6 @@ def load_quality_overview(
         duplicate_groups=groups,
         duplicate_group_count=group_count,
         failures=[(row[0], row[1]) for row in failures],
+        kept_count=kept[0][2] if kept else 0,
+        kept=[(row[0], row[1]) for row in kept],
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import NAMESPACE_URL, UUID, uuid5
 
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
 from storage.errors import ConfigurationError, InvalidInputError
 from storage.sessions.sessions import find_sessions_root
-from storage.settings import get_settings
+from storage.settings import check_within_data_roots, get_settings
 
 
 def resolve_sessions_root(
@@ -38,3 +38,8 @@ def resolve_sessions_root(
     if not resolved.is_dir():
         raise InvalidInputError(f"{resolved} is not a folder.")
     return str(resolved)
+
+
+def sessions_root_id(root: str) -> UUID:
+    """What snapshots and pages of a folder of sessions are kept under."""
+    return uuid5(NAMESPACE_URL, Path(root).as_uri())

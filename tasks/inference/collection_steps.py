@@ -10,7 +10,6 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database
 from storage.database.names import check_name
 from storage.errors import InvalidInputError
@@ -24,6 +23,7 @@ from storage.inference.collections import (
     known_places,
 )
 from storage.projects.images import RegisteredFile
+from storage.settings import check_within_data_roots
 from tasks.images.folder_scan import FoundFile, scan_image_folder
 from tasks.inference.collection_sources import (
     FolderSource,

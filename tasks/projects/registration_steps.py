@@ -31,9 +31,8 @@ from storage.projects.images import (
 )
 from storage.projects.projects import (
     ProjectRecord,
-    add_project,
     find_project,
-    list_projects,
+    registering,
     remove_project_without_images,
 )
 from tasks.images.decoding import read_image_facts, read_shown_size
@@ -92,27 +91,35 @@ def register_project(
     """Register the images of a folder, or bring a registered project up to date with its folder.
 
     Known files are recognised by size and time of change; only new and changed ones are read. A
-    file that has gone is marked missing and found again when it returns.
+    file that has gone is marked missing and found again when it returns. Of two at once for one
+    project the second waits.
 
     Raises:
         InvalidInputError: there is no such folder, it has no images, the name or folder is taken,
             or too many known images are gone.
+        JobAtWorkError: an ingest is at work on the project.
     """
     check_name(name)
     root = resolved_folder(folder)
-    scan = scan_image_folder(root)
-    if not scan.files and not (accept_losses and _is_registered(database, name, root)):
-        raise no_image_error(root, scan.problems)
-    project = add_project(database, name, root)
     losses = Losses.ACCEPT if accept_losses else Losses.REFUSE
-    try:
-        return reconcile_folder(
-            database, project, scan, workers=workers, losses=losses, progress=progress
-        )
-    except BaseException:
-        # A first registration that was refused or broken off leaves no empty project behind.
-        remove_project_without_images(database, project.id)
-        raise
+    with registering(database, name, root) as project:
+        try:
+            scan = scan_image_folder(root)
+            is_known = project.image_count + project.missing_count > 0
+            if not scan.files and not (accept_losses and is_known):
+                raise no_image_error(root, scan.problems)
+            return reconcile_folder(
+                database,
+                project,
+                scan,
+                workers=workers,
+                losses=losses,
+                progress=progress,
+            )
+        except BaseException:
+            # A first registration that was refused or broken off leaves no empty project behind.
+            remove_project_without_images(database, project.id)
+            raise
 
 
 def reconcile_folder(
@@ -331,10 +338,6 @@ def resolved_folder(folder: Path) -> Path:
     except (OSError, RuntimeError) as error:
         raise InvalidInputError(f"{folder} is not a folder: {error}.") from error
     return root
-
-
-def _is_registered(database: Database, name: str, root: Path) -> bool:
-    return any((found.name, found.path) == (name, root) for found in list_projects(database))
 
 
 def _is_hashed(found: FoundFile, hashed: Mapping[str, RegisteredFile]) -> bool:

@@ -19,6 +19,7 @@ def quality_report(
     """
     mean = overview["mean_overall_quality"]
     groups, failures = overview["duplicate_groups"], overview["failures"]
+    kept, kept_count = overview["kept"], overview["kept_count"]
     return Report(
         title=f"Quality of {project}",
         sentences=[
@@ -26,6 +27,14 @@ def quality_report(
             f"{overview['images']} images, {overview['completed']} measured, "
             f"{overview['failed']} failed; mean overall quality {figure(mean, '.3f')}.",
             *([] if overview["issues"] else ["No issue was found."]),
+            *(
+                [
+                    f"{kept_count} of these keep an earlier measurement: their files could not be "
+                    "measured again, and are looked at again when they change, or with --force."
+                ]
+                if kept_count
+                else []
+            ),
         ],
         tables=[
             Table(
@@ -54,6 +63,12 @@ def quality_report(
                 ("image", "reason"),
                 failures,
                 more=overview["failed"] - len(failures),
+            ),
+            Table(
+                "Kept from an earlier measurement",
+                ("image", "why not measured again"),
+                kept,
+                more=kept_count - len(kept),
             ),
         ],
         places=[("snapshot", snapshot)],

@@ -34,6 +34,7 @@ from storage.projects.quality import (
     load_measured_images,
     load_quality_overview,
     store_comparisons,
+    store_file_failures,
     store_measurements,
 )
 from storage.settings import get_settings
@@ -131,34 +132,48 @@ class _Measuring(ChunkWork):
     def __init__(self, batch_size: int, files: Iterable[ImageFile]) -> None:
         super().__init__(batch_size)
         self._files = {file.project_image_id: file for file in files}
-        self._succeeded: dict[UUID, bool] = {}
+        self._decided: dict[UUID, dict[str, Any]] = {}
+        self._measured: list[UUID] = []
+        self._failed: list[dict[str, Any]] = []
         self._rows: list[dict[str, Any]] = []
         settings = get_settings()
         self._limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
         prepare_worker_thread()
 
     def do(self, items: Sequence[UUID], should_stop: Callable[[], bool]) -> list[bool]:
-        self._rows = []
+        self._rows, self._measured, self._failed = [], [], []
         return [self._has_measured(item) for item in until(should_stop, items)]
 
     def _has_measured(self, item: UUID) -> bool:
         file = self._files.get(item)
         if file is None:
             return True  # it has left the project since, so nothing is to be done
-        if file.shared_image_id in self._succeeded:
-            return self._succeeded[file.shared_image_id]
-        row = self._measure(file)
-        self._rows.append(row)
+        row = self._decided.get(file.shared_image_id)
+        if row is None:
+            row = self._measure(file)
+            self._rows.append(row)
         succeeded = row["status"] is MeasurementStatus.COMPLETED
         if succeeded or row["error_code"] in _FINAL_ERROR_CODES:
             # The same bytes give the same again; a missing file says nothing of its copy.
-            self._succeeded[file.shared_image_id] = succeeded
+            self._decided[file.shared_image_id] = row
+        if succeeded:
+            self._measured.append(item)
+        else:
+            self._failed.append(
+                {
+                    "project_image_id": item,
+                    "file_size": file.size,
+                    "modified_at_ns": file.modified_at_ns,
+                    **{name: row[name] for name in _FAILURE},
+                }
+            )
         return succeeded
 
     def store(self, connection: Connection) -> None:
         store_measurements(
             connection, [{name: row.get(name) for name in _METRICS_COLUMNS} for row in self._rows]
         )
+        store_file_failures(connection, self._measured, self._failed)
         measured = [row for row in self._rows if row["status"] is MeasurementStatus.COMPLETED]
         fill_image_facts(connection, [{name: row[name] for name in _FACTS} for row in measured])
 
@@ -188,6 +203,7 @@ class _Measuring(ChunkWork):
         return row | {"status": MeasurementStatus.COMPLETED} | _as_row(measurement)
 
 
+_FAILURE = ("metrics_version", "error_code", "error_message")
 _FACTS = ("shared_image_id", "width", "height", "format")
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,7 @@ from storage.errors import InvalidInputError
 from storage.jobs.locks import JobReference
 from storage.jobs.records import find_job
 from storage.sessions.queries import load_session_overview
+from storage.sessions.root import sessions_root_id
 from storage.sessions.sessions import (
     FolderRegistration,
     KnownSession,
@@ -288,7 +289,7 @@ def _stats_columns(statistics: SessionStatistics) -> dict[str, Any]:
 
 def snapshot_subject(root: str) -> SnapshotSubject:
     """What the snapshots of a sessions' root are about; the same id for the same root."""
-    return SnapshotSubject("session_stats", "root", uuid5(NAMESPACE_URL, Path(root).as_uri()))
+    return SnapshotSubject("session_stats", "root", sessions_root_id(root))
 
 
 @task(run_name="write snapshot")

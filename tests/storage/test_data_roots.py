@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.data_roots import check_within_data_roots
 from storage.errors import InvalidInputError
-from storage.settings import Settings
+from storage.settings import Settings, check_within_data_roots
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption
+from deployments.cli.options import CsvOption, JsonOption, YesOption
 from deployments.cli.output.progress import reading_bar
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import (
     console,
@@ -19,8 +20,9 @@ from deployments.cli.output.terminal import (
     print_records,
 )
 from storage.database.connection import Database, open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.errors import InvalidInputError
-from storage.inference.collections import find_collection, list_collections, remove_collection
+from storage.inference.collections import list_collections
 from storage.projects.projects import find_project, list_projects
 from storage.settings import get_settings
 from tasks.inference.collection_sources import (
@@ -164,17 +166,11 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
 
 
 @app.command()
-def remove(name: NameArgument, json_output: JsonOption = False) -> None:
-    """Remove a collection and its runs from the database; images and polygon files stay.
+def remove(name: NameArgument, yes: YesOption = False, json_output: JsonOption = False) -> None:
+    """Remove a collection with its runs: rows, polygons, snapshots, pages. The images stay.
 
     For example:
 
       visionflows collections remove bay
     """
-    database = open_database()
-    collection = find_collection(database, name)
-    remove_collection(database, collection.id)
-    if json_output:
-        print_json(asdict(collection))
-    else:
-        print_plain(f"{collection.name} is removed; its images stay where they are.")
+    remove_thing(RemovalNoun.COLLECTION, name, yes=yes, json_output=json_output)

@@ -15,6 +15,7 @@ from deployments.cli.output.terminal import console, print_json, print_plain, pr
 from deployments.server.shared import describe_shared_server
 from deployments.server.state import read_stack_state, running_stack, stack_folder
 from storage.database.connection import Database, open_database
+from storage.database.tables.jobs import JobKind
 from storage.errors import InvalidInputError, NotFoundError
 from storage.inference.runs import list_runs
 from storage.jobs.records import JobRecord, cancel_job, find_job_by_beginning, list_jobs
@@ -144,6 +145,10 @@ def _subject_names(database: Database) -> dict[str, str]:
     names = {str(project.id): project.name for project in list_projects(database)}
     names |= {str(release.id): release.name for release in list_releases(database)}
     runs = list_runs(database, limit=_MOST_RUNS)
+    names |= {str(run.id): f"{run.model} at {run.threshold:g} on {run.collection}" for run in runs}
     return names | {
-        str(run.id): f"{run.model} at {run.threshold:g} on {run.collection}" for run in runs
+        job.subject: " and ".join(
+            names.get(str(job.parameters.get(place)), "a run") for place in ("first", "second")
+        )
+        for job in list_jobs(database, kind=JobKind.COMPARE_RUNS, limit=_MOST_RUNS)
     }

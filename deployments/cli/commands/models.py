@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption
+from deployments.cli.options import CsvOption, JsonOption, YesOption
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import console, print_json, print_plain, print_records
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.inference.models import add_model, list_models
+from storage.settings import check_within_data_roots
 
 app = typer.Typer(no_args_is_help=True, help="Register weights of this machine, and list them.")
 
@@ -81,6 +83,21 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
             for model in models
         ],
     )
+
+
+@app.command()
+def remove(
+    model: Annotated[str, typer.Argument(help="Name or id of the model.")],
+    yes: YesOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Remove a model with its runs and all that it has found; its weights stay where they are.
+
+    For example:
+
+      visionflows models remove mussels
+    """
+    remove_thing(RemovalNoun.MODEL, model, yes=yes, json_output=json_output)
 
 
 def _some(names: tuple[str, ...], most: int = 4) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import AcceptLossesOption, CsvOption, JsonOption
+from deployments.cli.options import AcceptLossesOption, CsvOption, JsonOption, YesOption
 from deployments.cli.output.progress import reading_bar
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import (
     console,
@@ -19,6 +20,7 @@ from deployments.cli.output.terminal import (
     print_records,
 )
 from storage.database.connection import open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.projects.projects import list_projects
 from storage.settings import get_settings
 
@@ -108,3 +110,20 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
             for project in projects
         ],
     )
+
+
+@app.command()
+def remove(
+    project: Annotated[str, typer.Argument(help="Name or id of the project.")],
+    yes: YesOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Remove a project: its rows and, where visionflows keeps its files, these too.
+
+    A linked folder is never touched. Releases and training sets that were made of it stay.
+
+    For example:
+
+      visionflows projects remove mussels
+    """
+    remove_thing(RemovalNoun.PROJECT, project, yes=yes, json_output=json_output)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption
+from deployments.cli.options import CsvOption, JsonOption, YesOption
 from deployments.cli.output.releases import print_release, print_releases
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.terminal import console, print_json, print_records
 from storage.database.connection import open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.projects.projects import find_project
 from storage.releases import describe_release, find_release, list_releases
 
@@ -61,3 +63,18 @@ def show(
         print_json(describe_release(database, found))
     else:
         print_release(database, found)
+
+
+@app.command()
+def remove(
+    release: Annotated[str, typer.Argument(help="Name or id of the release.")],
+    yes: YesOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Remove a release: its row, statistics and pages, and its archive if it was made here.
+
+    For example:
+
+      visionflows releases remove mussels-2026-05
+    """
+    remove_thing(RemovalNoun.RELEASE, release, yes=yes, json_output=json_output)

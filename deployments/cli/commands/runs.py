@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption
+from deployments.cli.options import CsvOption, JsonOption, YesOption
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.runs import print_run, print_runs
 from deployments.cli.output.terminal import console, print_json, print_records
 from deployments.cli.run.compare_runs import compare_runs
 from storage.database.connection import open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.inference.collections import find_collection
 from storage.inference.results import describe_run
 from storage.inference.runs import find_run, list_runs
@@ -63,3 +65,14 @@ def show(run: RunArgument, json_output: JsonOption = False) -> None:
         print_json(describe_run(database, found))
     else:
         print_run(database, found)
+
+
+@app.command()
+def remove(run: RunArgument, yes: YesOption = False, json_output: JsonOption = False) -> None:
+    """Remove a run: its results, polygons, snapshots, pages, and comparisons with it.
+
+    For example:
+
+      visionflows runs remove 3f2a
+    """
+    remove_thing(RemovalNoun.RUN, run, yes=yes, json_output=json_output)

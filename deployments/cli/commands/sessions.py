@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption
+from deployments.cli.options import CsvOption, JsonOption, YesOption
+from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.sessions import print_session, print_sessions
 from deployments.cli.output.tables import print_table
 from deployments.cli.output.terminal import print_json, print_plain, print_records
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database, open_database
+from storage.database.tables.removals import RemovalNoun
 from storage.sessions.queries import (
     SessionFilter,
     find_session,
@@ -23,6 +24,7 @@ from storage.sessions.queries import (
     model_files,
 )
 from storage.sessions.sessions import edit_session
+from storage.settings import check_within_data_roots
 from tasks.sessions.report import model_table
 
 app = typer.Typer(no_args_is_help=True, help="List generation sessions, and say something of them.")
@@ -200,6 +202,19 @@ def note(
       visionflows sessions note 20251014_173320-portraits "hands look wrong"
     """
     edit_session(open_database(), session, note=text)
+
+
+@app.command()
+def remove(
+    session: SessionArgument, yes: YesOption = False, json_output: JsonOption = False
+) -> None:
+    """Remove what is known of a session, tags, rating and note too; its folder stays.
+
+    For example:
+
+      visionflows sessions remove 20251014_173320-portraits
+    """
+    remove_thing(RemovalNoun.SESSION, session, yes=yes, json_output=json_output)
 
 
 def _resolved(root: Path | None) -> str | None:

@@ -53,6 +53,13 @@ def ingest_project(
         bool, typer.Option("--remove-generated", help="Remove all images generated earlier.")
     ] = False,
     accept_losses: AcceptLossesOption = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Take images of the source also in the place of those edited in the project.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
@@ -119,6 +126,7 @@ def ingest_project(
                 "generate": generate.model_dump(mode="json"),
                 "remove_generated": remove_generated,
                 "accept_losses": accept_losses,
+                "overwrite": overwrite,
                 "dry_run": dry_run,
             },
             database,

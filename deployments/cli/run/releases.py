@@ -10,7 +10,6 @@ import typer
 
 from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
 from deployments.cli.run.here import absolute, prepare, run_each, run_flow
-from storage.data_roots import check_within_data_roots
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
 from storage.projects.projects import find_project
@@ -20,6 +19,7 @@ from storage.releases import (
     find_release,
     register_release,
 )
+from storage.settings import check_within_data_roots
 
 
 def build_release_stats(

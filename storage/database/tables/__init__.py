@@ -9,6 +9,7 @@ from storage.database.tables import (
     projects,
     quality,
     releases,
+    removals,
     sessions,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "projects",
     "quality",
     "releases",
+    "removals",
     "sessions",
 ]

@@ -74,6 +74,8 @@ class ProjectImage(SQLModel, table=True):
         generated_from_id: of an image that visionflows has made: from which. This record
             decides what may be removed or made anew, never the name of the file.
         generation: and how it was made.
+        ingested_sha256: of the content that an ingest has put here last; null where none has. What
+            lies here now, if it is another one, is somebody's own and is not written over.
         file_size: in bytes.
         modified_at_ns: nanoseconds since the epoch, as the file system tells them: a float or a
             timestamp would lose the digits that tell a rewritten file from an unchanged one.
@@ -108,6 +110,7 @@ class ProjectImage(SQLModel, table=True):
         default=None, foreign_key="project_images.id", ondelete="CASCADE"
     )
     generation: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    ingested_sha256: str | None = Field(default=None, sa_type=Text)
     file_size: int = Field(sa_type=BigInteger)
     modified_at_ns: int = Field(sa_type=BigInteger)
     state: ProjectImageState = Field(

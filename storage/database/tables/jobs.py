@@ -34,6 +34,7 @@ class JobKind(StrEnum):
     QUALITY_METRICS = "quality-metrics"
     COLLECTION_INFERENCE = "collection-inference"
     TRAINING_SET = "prepare-training-set"
+    COMPARE_RUNS = "compare-runs"
 
 
 class JobStatus(StrEnum):

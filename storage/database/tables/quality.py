@@ -7,7 +7,16 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Column, Float, Index, Integer, SmallInteger, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field, SQLModel
 
@@ -175,3 +184,37 @@ class ProjectImageQuality(SQLModel, table=True):
     sharpness_reference: float = Field(sa_type=Float(53))
     compared_hash: str | None = Field(default=None, sa_type=Text)
     computed_at: datetime = created_at_field()
+
+
+class ProjectImageFailure(SQLModel, table=True):
+    """A file that cannot be measured (again) although its content has a good measurement.
+
+    That measurement stays. The file is looked at again when it has changed.
+
+    Columns:
+        project_image_id: the image.
+        file_size: of the file that was tried, in bytes.
+        modified_at_ns: its time of change.
+        metrics_version: of the formulas that it was to be measured with.
+        error_code: why it could not be measured, as a word.
+        error_message: and as a sentence; at most 500 characters.
+        failed_at: when.
+    """
+
+    __tablename__ = "project_image_failures"
+    __table_args__ = (
+        CheckConstraint(
+            "char_length(error_message) <= 500",
+            name="ck_project_image_failures_error_message_length",
+        ),
+    )
+
+    project_image_id: UUID = Field(
+        foreign_key="project_images.id", ondelete="CASCADE", primary_key=True
+    )
+    file_size: int = Field(sa_type=BigInteger)
+    modified_at_ns: int = Field(sa_type=BigInteger)
+    metrics_version: int = Field(sa_type=Integer)
+    error_code: str = Field(sa_type=Text)
+    error_message: str = Field(sa_type=Text)
+    failed_at: datetime = created_at_field()

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID
 
 import pyarrow as pa
 
 from storage.database.connection import open_database
 from storage.errors import InvalidInputError
 from storage.inference.results import load_run_images
-from storage.inference.run_pairs import ImagePair, PairCounts, count_pairs, find_pairs, read_pairs
+from storage.inference.run_pairs import (
+    ImagePair,
+    PairCounts,
+    comparison_id,
+    count_pairs,
+    find_pairs,
+    read_pairs,
+)
 from storage.inference.runs import RunRecord
-from storage.jobs.stopping import raise_if_stop_was_asked
+from storage.jobs.counted import JobCount
+from storage.jobs.locks import JobReference
 from storage.snapshots import SnapshotSubject
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.image_stream import RegisteredContent
@@ -55,14 +63,17 @@ class RunComparison:
 
 
 @task(run_name="compare")
-def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
+def compare_run_pair(job: JobReference, first: RunRecord, second: RunRecord) -> RunComparison:
     """Compare two runs on every image that both have done, and write it as a snapshot.
 
     Raises:
         InvalidInputError: they have no image in common.
+        JobCancelledError: the job was cancelled.
     """
+    database = open_database()
+    count = JobCount(database, job)
     summary = ComparisonSummary(most=_MOST_WORST)
-    with open_database().reading() as connection:
+    with database.reading() as connection:
         counts = count_pairs(connection, first.id, second.id)
         if counts.both == 0:
             raise InvalidInputError(
@@ -70,25 +81,28 @@ def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
                 "that both have done."
             )
 
+        count.begin(counts.both)
+
         def batches() -> Iterator[pa.RecordBatch]:
             for pairs in read_pairs(connection, first.id, second.id):
-                raise_if_stop_was_asked()
+                count.show(summary.images)
                 images = [_compared(pair, first, second) for pair in pairs]
                 for image in images:
                     summary.add(image)
                 yield comparison_batch(str(first.id), str(second.id), images)
 
         path = keep_snapshot(
-            SnapshotSubject("run_comparisons", "comparison", comparison_id(first, second)),
+            SnapshotSubject("run_comparisons", "comparison", comparison_id(first.id, second.id)),
             COMPARISON_SCHEMA,
             batches,
             None,
             "compare-runs",
-            uuid4(),
+            job.id,
             first=str(first.id),
             second=str(second.id),
             matched_from_iou=str(MATCH_IOU),
         )
+    count.end()
     return RunComparison(
         counts,
         summary.images,
@@ -98,11 +112,6 @@ def compare_run_pair(first: RunRecord, second: RunRecord) -> RunComparison:
         summary.worst,
         path,
     )
-
-
-def comparison_id(first: RunRecord, second: RunRecord) -> UUID:
-    """The same id for the same two runs in this order."""
-    return uuid5(first.id, str(second.id))
 
 
 def _compared(pair: ImagePair, first: RunRecord, second: RunRecord) -> ImageComparison:
@@ -118,7 +127,7 @@ def _above(record: dict[str, Any], run: RunRecord) -> ImageDetections:
 @task(run_name="publish report")
 def publish_comparison(first: RunRecord, second: RunRecord, found: RunComparison) -> str:
     """Show a comparison in Prefect, and keep it as a page; the page's path."""
-    subject_id = comparison_id(first, second)
+    subject_id = comparison_id(first.id, second.id)
     pictures = _pictures(first, second, found)
     return publish_report(
         comparison_report(comparison_as_json(found), asdict(first), asdict(second), pictures),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -16,7 +17,12 @@ from sqlalchemy import Connection
 
 from storage.database.connection import open_database
 from storage.database.stored_values import storable_text
-from storage.errors import ImageError, JobTakenOverError, VisionflowsError
+from storage.errors import (
+    ImageError,
+    JobTakenOverError,
+    NotFoundError,
+    VisionflowsError,
+)
 from storage.files import remove_leftovers, write_files
 from storage.inference.models import NewModel
 from storage.inference.results import (
@@ -30,7 +36,7 @@ from storage.inference.results import (
     store_detections,
     store_results,
 )
-from storage.inference.runs import RunTotals, begin_run, store_runtime, sum_up_run
+from storage.inference.runs import RunTotals, begin_run, require_run, store_runtime, sum_up_run
 from storage.jobs.locks import JobReference
 from storage.settings import get_settings
 from tasks.images.files import ImageLimits
@@ -247,6 +253,17 @@ class _Inferring(ChunkWork):
         return succeeded
 
     def store(self, connection: Connection) -> None:
+        """Store what was found.
+
+        Raises:
+            NotFoundError: the run was removed.
+        """
+        try:
+            require_run(connection, self._order.run_id)
+        except NotFoundError:
+            # Polygons of this batch: nobody would know of them.
+            shutil.rmtree(polygons_folder(self._order.run_id).parent, ignore_errors=True)
+            raise
         store_detections(
             connection,
             _kept_query(self._order),

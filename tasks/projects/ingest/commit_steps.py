@@ -15,6 +15,7 @@ from storage.errors import InvalidInputError, VisionflowsError
 from storage.files import atomic_file
 from storage.jobs.counted import JobCount
 from storage.jobs.locks import JobReference
+from storage.projects.generated_files import is_untouched, remove_generated_file
 from storage.projects.images import RegisteredFile
 from storage.projects.ingests import (
     GenerationRecord,
@@ -28,13 +29,13 @@ from storage.projects.ingests import (
     list_staged_files,
     mark_committing,
     record_generated_images,
+    record_ingested_images,
     remove_image_rows,
 )
 from storage.projects.projects import ProjectRecord
 from storage.settings import get_settings
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.projects.generated.options import kind_of_key
-from tasks.projects.generated.record_steps import is_untouched, remove_generated_file
 from tasks.projects.ingest.moving import bring_to_disk, move_staged_files
 from tasks.projects.ingest.project_folders import meta_document
 from tasks.projects.ingest.report import IngestReport
@@ -182,6 +183,7 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
     bring_to_disk()
 
     def finish(connection: Connection) -> None:
+        record_ingested_images(connection, ingest.project_id)
         record_generated_images(connection, ingest.project_id)
         forget_ingest(connection, ingest.project_id)
 

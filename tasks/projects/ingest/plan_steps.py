@@ -16,6 +16,7 @@ from storage.files import require_room
 from storage.jobs.chunks import list_open_chunks
 from storage.jobs.counted import JobCount
 from storage.jobs.locks import JobReference
+from storage.projects.generated_files import has_edited_label
 from storage.projects.images import known_files, known_labels_fingerprint, known_sizes
 from storage.projects.ingests import (
     PlannedFile,
@@ -23,6 +24,7 @@ from storage.projects.ingests import (
     begin_ingest,
     list_fruitless_generations,
     list_generated_images,
+    list_own_images,
     list_staged_files,
     plan_staged_files,
 )
@@ -37,8 +39,10 @@ from tasks.labels.limits import FileTooLargeError
 from tasks.projects.generated.generation import labels_of, wanted_keys
 from tasks.projects.generated.images import KnownGeneration
 from tasks.projects.generated.merged_dataset import MergedDataset, read_merged_dataset
-from tasks.projects.generated.record_steps import has_edited_label
-from tasks.projects.ingest.kept_labels import without_labels_changed_since
+from tasks.projects.ingest.kept_files import (
+    without_edited_images,
+    without_labels_changed_since,
+)
 from tasks.projects.ingest.target_steps import IngestTarget, project_folders
 from tasks.projects.registration_steps import labels_fingerprint, no_image_error
 from tasks.projects.sources.opening import open_source
@@ -114,6 +118,10 @@ def make_plan(
         if not target.is_new:
             listing = _with_classes_of_project(folder, database, listing, source)
             listing = without_labels_changed_since(listing, source, target.path, folder.there)
+            if not target.overwrite:
+                listing = without_edited_images(
+                    listing, source, target.path, folder.there, folder.is_own
+                )
         return _with_staged(folder, _plan_files(folder, listing, source), staged)
 
 
@@ -199,6 +207,7 @@ class _Folder:
         self.scan = scan_image_folder(target.path) if target.path.is_dir() else FolderScan()
         self.known = known_files(database, target.project_id)
         self.sizes = known_sizes(database, target.project_id)
+        self._own = list_own_images(database, target.project_id)
         is_generating = bool(target.generate.wanted_keys())
         self.generations = self._read_generations(database) if is_generating else []
         self.nothing = (
@@ -227,6 +236,13 @@ class _Folder:
             file.size,
             file.modified_at_ns,
         )
+
+    def is_own(self, file: FoundFile) -> bool:
+        """Whether an image of the folder is not what an ingest has put there, nor generated."""
+        known = self.known.get(file.relative_path)
+        if known is None or known.is_missing:
+            return False
+        return file.relative_path in self._own or self.current_hash(file) is None
 
     def found(self) -> int:
         """How many images of the folder are new or changed."""

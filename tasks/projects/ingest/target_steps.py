@@ -30,7 +30,8 @@ from tasks.projects.registration_steps import resolved_folder
 class IngestTarget:
     """The project that an ingest is for, and where its files come from.
 
-    It need not be registered yet. `source` is None when there is nothing to copy.
+    It need not be registered yet. `source` is None when there is nothing to copy. To `overwrite` is
+    to take images of the source also where somebody has edited those of the project.
     """
 
     project_id: UUID
@@ -39,6 +40,7 @@ class IngestTarget:
     is_new: bool
     source: Path | None
     generate: GenerationOptions = field(default_factory=GenerationOptions)
+    overwrite: bool = False
 
     @property
     def options_key(self) -> str:
@@ -55,7 +57,7 @@ class IngestTarget:
 
 def project_folders() -> ProjectFolders:
     """The folders of projects under the home of visionflows."""
-    return ProjectFolders(get_settings().home / "projects")
+    return ProjectFolders(get_settings().projects_folder)
 
 
 def find_target(

@@ -19,7 +19,6 @@ from tasks.releases.making.writer import write_archive
 from tasks.running.decorators import task
 from tasks.trainer.offer_steps import offer_project
 
-_LOOK_SECONDS = 1.0
 _LEFTOVER_SECONDS = 24 * 3600.0
 
 

@@ -8,6 +8,8 @@ import shutil
 import pytest
 from sqlalchemy import text
 
+from storage.database.tables.jobs import JobStatus
+from storage.errors import NotFoundError
 from storage.inference.results import describe_run
 from storage.inference.runs import list_runs
 from tasks.inference.runs.report import run_report
@@ -171,3 +173,54 @@ def test_images_that_left_before_they_were_looked_at_have_not_failed(
     assert run.failed_count == 0 and run.error_msg is None
     assert_counts_are_sums(database)
     assert [run.total for run in list_runs(database)] == [4]
+
+
+def test_a_run_that_is_removed_under_its_flow_ends_with_a_sentence_and_leaves_nothing(
+    infer, gather, pictures, at_instant, database, the_run, home
+):
+    gather(pictures)
+
+    def remove_rows():
+        # As nobody can by our own commands while a job is at work on it.
+        with database.transaction() as connection:
+            connection.execute(text("DELETE FROM collections"))
+
+    at_instant("write_polygons", 1, True, remove_rows)
+    state = infer()
+    assert state.is_failed()
+    with pytest.raises(NotFoundError, match="was removed while it was at work"):
+        state.result()
+    assert list_runs(database) == []
+    assert not list((home / "runs").iterdir())
+
+
+def test_a_run_whose_collection_cannot_be_gathered_has_failed_and_says_why(
+    infer, gather, pictures, the_run
+):
+    gather(pictures)
+    shutil.rmtree(pictures)
+    state = infer(refresh=True)
+    assert state.is_failed()
+    assert the_run().status is JobStatus.FAILED
+    assert str(pictures) in the_run().error_msg
+
+
+def test_sums_of_a_run_at_work_are_those_of_what_is_stored_by_now(
+    infer, gather, pictures, at_instant, the_run, database, monkeypatch
+):
+    gather(pictures)
+    seen = []
+
+    def look():
+        with database.transaction() as connection:
+            results = connection.execute(
+                text("SELECT count(*), coalesce(sum(live_count), 0) FROM image_results")
+            ).one()
+        run = the_run()
+        seen.append(((run.processed_count, run.live_count), tuple(results), run.total))
+        assert not run.is_interrupted
+
+    at_instant("write_polygons", 3, False, look)
+    assert infer(batch_size=1).is_completed()
+    ((told, stored, total),) = seen
+    assert told == stored and stored[0] >= 1 and total == 6

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
 
+from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError
 from storage.inference.models import add_model, find_model
+from storage.inference.run_pairs import read_pairs
+from storage.jobs.records import cancel_job, find_job, list_jobs
 from tasks.inference.runs.steps import describe_model
 from tests.tasks.inference.conftest import MUSSELS
 
@@ -21,7 +25,7 @@ def compare(prefect_client):
 
 
 def test_a_higher_threshold_keeps_a_part_of_the_same_objects(
-    infer, gather, pictures, compare, the_run, polygon_files, result_rows
+    infer, gather, pictures, compare, the_run, polygon_files, result_rows, database, monkeypatch
 ):
     gather(pictures)
     infer(0.5)
@@ -64,6 +68,21 @@ def test_a_higher_threshold_keeps_a_part_of_the_same_objects(
     page = Path(result["page"]).read_text(encoding="utf-8")
     assert page.count("<img ") == 2 * min(3, len(expected))
 
+    job = find_job(database, UUID(result["job_id"]))
+    assert (job.kind, job.status) == (JobKind.COMPARE_RUNS, JobStatus.COMPLETED)
+    assert (job.total, job.processed, job.result["images"]) == (6, 6, 6)
+
+    # Somebody cancels it while it works.
+    def cancelling(*_arguments):
+        (active,) = list_jobs(database, active_only=True)
+        cancel_job(database, active.id)
+        return read_pairs(*_arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.inference.runs.comparison_steps.read_pairs", cancelling)
+        assert compare(str(high.id), str(low.id)).is_cancelled()
+    (job,) = list_jobs(database, limit=1)
+    assert (job.status, job.total, job.processed) == (JobStatus.CANCELLED, 6, 0)
     same = compare(str(low.id), str(low.id)).result()
     assert same["total"]["agreement"] == 1 and same["equal_images"] == 6
 

@@ -220,6 +220,41 @@ def test_labels_that_were_changed_in_the_project_are_not_written_over(
     assert image_rows("p")[0]["label_count"] == 2
 
 
+def test_images_that_were_edited_in_the_project_are_written_over_only_when_that_is_asked(
+    ingest, ingested, tmp_path, image_rows
+):
+    source = yolo_dataset(tmp_path / "sea")
+    folder = ingested(source)["path"]
+    edited = [Path(folder) / "train" / "images" / f"{name}.png" for name in "ab"]
+    for number, path in enumerate(edited):
+        picture(path, 90 + number)
+    changed = source / "train" / "images"
+    # Newer in the source, too; `c` was not edited, and `d` only touched in the project.
+    for number, name in enumerate("ac"):
+        picture(changed / f"{name}.png", 70 + number)
+    os.utime(Path(folder) / "train" / "images" / "d.png")
+    before = [path.read_bytes() for path in edited]
+    preview = ingest(source, dry_run=True).result()[0]
+    told = (
+        "2 images were changed in the project since the last ingest, and not written over; "
+        "--overwrite takes what the source has: train/images/a.png, train/images/b.png"
+    )
+    assert preview["problems"] == [told] and preview["new_or_changed_images"] == 2
+    report = ingested(source)
+    assert report["problems"] == [told]
+    assert [path.read_bytes() for path in edited] == before
+    assert (Path(folder) / "train/images/c.png").read_bytes() == (changed / "c.png").read_bytes()
+    # Again: it is still somebody's own.
+    assert ingested(source)["problems"] == [told]
+    report = ingested(source, overwrite=True)
+    assert report["problems"] == []
+    assert tree(Path(folder)) == tree(source)
+    # And now it is the source's: its next change is taken.
+    picture(changed / "a.png", 99)
+    assert ingested(source)["problems"] == []
+    assert tree(Path(folder)) == tree(source)
+
+
 def test_a_linked_folder_stays_where_it_is(ingested, refused, image_rows, tmp_path, home):
     source = yolo_dataset(tmp_path / "linked", "abc")
     before = tree(source)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
+from sqlalchemy import text
 
 from storage.jobs.records import list_jobs
+from storage.projects.quality import load_quality_overview
 from tasks.projects.registration_steps import register_project
 from tests.places import DATA
 
@@ -66,3 +70,41 @@ def test_a_lost_copy_does_not_fail_the_other_copies(tmp_path, database, flow_run
     assert (job.processed, job.failed, job.total) == (1, 1, 2)
     # One content has one measurement, and there is a file that gives it.
     assert {row["status"] for row in quality_rows("p")} == {"completed"}
+
+
+def test_a_good_measurement_whose_file_fails_now_is_kept_and_the_file_left_until_it_changes(
+    tmp_path, database, flow_runner, quality_rows
+):
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for number in (1, 6):
+        shutil.copy(DATA / "exif-orientation" / f"Landscape_{number}.jpg", folder)
+    project = register_project(database, "p", folder, workers=1).project
+    flow_runner("p")
+    good = {row["relative_path"]: row["sharpness"] for row in quality_rows("p")}
+    # The formulas get a new version while a disk has gone bad: the same size and time, other bytes.
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE image_quality_metrics SET metrics_version = 0"))
+    file = folder / "Landscape_6.jpg"
+    content, status = file.read_bytes(), file.stat()
+    file.write_bytes(content[:100] + bytes(len(content) - 100))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    done = []
+    for _ in range(3):
+        state = flow_runner("p")
+        job = list_jobs(database)[0]
+        done.append((job.processed, job.failed, job.total))
+    assert done == [(1, 1, 2), (0, 0, 0), (0, 0, 0)], "decided once"
+    assert {row["relative_path"]: row["sharpness"] for row in quality_rows("p")} == good
+    overview = load_quality_overview(database, project.id)
+    assert (overview.completed, overview.failed, overview.kept_count) == (2, 0, 1)
+    ((path, reason),) = overview.kept
+    assert path == "Landscape_6.jpg" and reason.startswith("Landscape_6.jpg: ")
+    assert "1 of these keep" in Path(state.result()["page"]).read_text(encoding="utf-8")
+    # Whole again, and with another time.
+    file.write_bytes(content)
+    register_project(database, "p", folder, workers=1)
+    flow_runner("p")
+    job = list_jobs(database)[0]
+    assert (job.processed, job.failed, job.total) == (1, 0, 1)
+    assert load_quality_overview(database, project.id).kept_count == 0

@@ -5,8 +5,10 @@ import shutil
 import pytest
 from sqlalchemy import text
 
+from storage.database.tables.removals import RemovalNoun
 from storage.errors import InvalidInputError, NotFoundError
-from storage.inference.collections import find_collection, list_collections, remove_collection
+from storage.inference.collections import list_collections
+from storage.removal.removing import plan_removal, remove
 from tasks.inference import collection_steps
 from tasks.inference.collection_sources import FolderSource, QuerySource
 from tasks.inference.collection_steps import gather_collection, refresh_collection
@@ -120,7 +122,7 @@ def test_a_name_stands_for_one_source_until_it_is_replaced(database, folder, nam
     assert len(names()) == 5
     gather_collection(database, "bay", east, workers=1, replace=True)
     assert names() == ["0003.jpg", "0004.jpg"]
-    remove_collection(database, find_collection(database, "bay").id)
+    remove(database, plan_removal(database, RemovalNoun.COLLECTION, "bay"))
     assert list_collections(database) == []
     with pytest.raises(NotFoundError, match="collections add"):
         refresh_collection(database, "bay", workers=1)

@@ -10,7 +10,9 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from storage.errors import InvalidInputError
+from storage.database.tables.jobs import JobKind
+from storage.errors import InvalidInputError, JobAtWorkError
+from storage.jobs.held import start_job
 from storage.projects.images import RegistrationCounts
 from storage.projects.projects import list_projects
 from tasks.projects.registration_steps import register_project
@@ -34,6 +36,19 @@ def folder(tmp_path):
     shutil.copy(PHOTOGRAPH, made / "turned.jpg")
     shutil.copy(DATA / "pillow" / "transparent.gif", made / "animation.gif")
     return made
+
+
+@pytest.fixture
+def socket_for_all(public_folder):
+    """An ordinary user may connect as well: a registration has a connection of its own."""
+    own = public_folder / "postgresql"
+    places = [own, own / "socket", *(own / "socket").glob(".s.PGSQL.*[0-9]")]
+    modes = [place.stat().st_mode for place in places]
+    for place in places:
+        place.chmod(0o777)
+    yield
+    for place, mode in zip(places, modes, strict=True):
+        place.chmod(mode)
 
 
 @pytest.fixture
@@ -195,7 +210,9 @@ def test_a_folder_without_images_becomes_no_project(register, database, tmp_path
     assert list_projects(database) == []
 
 
-def test_images_in_a_folder_that_cannot_be_read_are_not_gone(database, public_folder, rows):
+def test_images_in_a_folder_that_cannot_be_read_are_not_gone(
+    database, public_folder, rows, socket_for_all
+):
     folder = public_folder / "registered"
     put(folder, "a.jpg", "closed/b.jpg", "closed/c.jpg")
     folder.chmod(0o755)
@@ -211,7 +228,9 @@ def test_images_in_a_folder_that_cannot_be_read_are_not_gone(database, public_fo
     assert {row.state for row in rows()} == {"present"}
 
 
-def test_a_file_that_cannot_be_read_is_left_out_with_the_reason(database, public_folder, rows):
+def test_a_file_that_cannot_be_read_is_left_out_with_the_reason(
+    database, public_folder, rows, socket_for_all
+):
     folder = public_folder / "with a closed file"
     put(folder, "a.jpg", "closed.jpg")
     folder.chmod(0o755)
@@ -323,3 +342,50 @@ def test_images_that_are_known_to_be_masks_by_now_are_no_losses(register, rows, 
     assert registration.counts.missing == 9
     assert registration.project.image_count == 12
     assert [problem.code for problem in registration.label_problems] == ["label_file_unread"]
+
+
+def test_of_two_registrations_at_once_the_second_waits_and_sees_what_the_first_has_done(
+    register, folder, rows
+):
+    seen = []
+
+    def second():
+        put(folder, "later.jpg")
+        seen.append(register())
+
+    thread = threading.Thread(target=second)
+
+    def begin(done, total):
+        if done == 1:
+            thread.start()
+            thread.join(0.5)
+            assert thread.is_alive() and seen == []
+
+    assert register(progress=begin).counts == counts(added=10)
+    thread.join(30)
+    assert seen[0].counts == counts(added=1)
+    assert len(rows()) == 11
+
+
+def test_one_that_is_broken_off_takes_nothing_from_the_one_that_waits(register, rows):
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(register()))
+
+    def broken(done, total):
+        thread.start()
+        thread.join(0.3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        register(progress=broken)
+    thread.join(30)
+    assert seen[0].counts == counts(added=10) and len(rows()) == 10
+
+
+def test_while_an_ingest_is_at_work_nothing_is_registered(register, database):
+    project = register().project
+    with (
+        start_job(database, JobKind.INGEST_PROJECT, str(project.id)),
+        pytest.raises(JobAtWorkError, match="ingest-project"),
+    ):
+        register()

@@ -24,6 +24,8 @@ EMPTY = {
     "histograms": {"sharpness": [0] * 10},
     "worst": [],
     "failures": [],
+    "kept_count": 0,
+    "kept": [],
     "duplicate_groups": {},
     "duplicate_group_count": 0,
 }
@@ -130,6 +132,8 @@ def test_the_summary_shows_every_figure_in_its_row():
             }
         ],
         "failures": [("c.jpg", "c.jpg: cut off")],
+        "kept_count": 0,
+        "kept": [],
         "duplicate_groups": {1: ["a.jpg", "b.jpg"], 3: ["c.jpg", "d.jpg"]},
         "duplicate_group_count": 4,
     }

@@ -122,7 +122,10 @@ def test_collections_are_gathered_listed_refreshed_and_removed(invoke, pictures)
     (listed,) = invoke("collections", "list", "--json").json()
     assert (listed["name"], listed["image_count"]) == (NAME, 3)
     assert f"folder {pictures}" in invoke("collections", "list").output.replace("\n", "")
-    assert "stay where they are" in invoke("collections", "remove", NAME).output
+    refused = invoke("collections", "remove", NAME)
+    assert refused.status == 1 and "give --yes to remove all of this" in refused.errors
+    assert "3 rows of collection_images" in refused.output
+    assert "where they are" in invoke("collections", "remove", NAME, "--yes").output
     assert invoke("collections", "list", "--json").json() == []
 
 

@@ -55,7 +55,7 @@ def test_a_pair_without_a_value_is_refused():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cancels_the_run_that_is_followed(number, prefect_client, database, capfd):
     with get_client(sync_client=True) as client:
-        flow = find_deployed_flow("prune-snapshots").load()
+        flow = find_deployed_flow("prune").load()
         deployment = client.create_deployment(
             client.create_flow(flow), name=f"waiting {number.name}", work_pool_name=None
         )
@@ -63,7 +63,7 @@ def test_a_signal_cancels_the_run_that_is_followed(number, prefect_client, datab
         timer = threading.Timer(1.5, os.kill, [os.getpid(), number])
         timer.start()
         with pytest.raises(typer.Exit) as ended:
-            follow_remote_run(client, database, "prune-snapshots", run.id, "x")
+            follow_remote_run(client, database, "prune", run.id, "x")
         timer.join()
         assert ended.value.exit_code == 130
         state = client.read_flow_run(run.id).state

@@ -1,12 +1,53 @@
-"""Label files that people have changed in a project are not written over by older ones."""
+"""What people have changed in a project is not written over by a source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tasks.images.folder_scan import FoundFile
 from tasks.projects.sources.source import FileSource, SourceListing
+
+_MOST_NAMED = 20
+
+
+def without_edited_images(
+    listing: SourceListing,
+    source: FileSource,
+    folder: Path,
+    there: Mapping[str, FoundFile],
+    is_own: Callable[[FoundFile], bool],
+) -> SourceListing:
+    """Leave out images in whose place somebody has put another picture since they were ingested.
+
+    `is_own` tells of a file of the folder whether it is what somebody has put there. The source is
+    opened where sizes do not tell.
+    """
+
+    def stays(file: FoundFile) -> bool:
+        found = there.get(file.relative_path)
+        return (
+            found is not None
+            and found != file
+            and is_own(found)
+            and _has_other_content(found, file, source, folder)
+        )
+
+    kept = sorted(file.relative_path for file in listing.images if stays(file))
+    if not kept:
+        return listing
+    more = len(kept) - _MOST_NAMED
+    names = ", ".join(kept[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    count = "1 image was" if len(kept) == 1 else f"{len(kept)} images were"
+    return SourceListing(
+        [file for file in listing.images if file.relative_path not in set(kept)],
+        listing.label_files,
+        [
+            *listing.problems,
+            f"{count} changed in the project since the last ingest, and not written over; "
+            f"--overwrite takes what the source has: {names}",
+        ],
+    )
 
 
 def without_labels_changed_since(
@@ -56,8 +97,12 @@ def _label_stems(images: Iterable[FoundFile]) -> set[str]:
 
 def _is_newer(found: FoundFile, file: FoundFile, source: FileSource, folder: Path) -> bool:
     """Whether a file of the project has another content than that of the source, and is newer."""
-    if found.modified_at_ns <= file.modified_at_ns:
-        return False
+    return found.modified_at_ns > file.modified_at_ns and _has_other_content(
+        found, file, source, folder
+    )
+
+
+def _has_other_content(found: FoundFile, file: FoundFile, source: FileSource, folder: Path) -> bool:
     if found.size != file.size:
         return True
     try:

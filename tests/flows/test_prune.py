@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
 
-from flows.prune_snapshots import prune_snapshots
+from flows.prune import prune
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject, list_snapshots, list_subjects, write_snapshot
 
+NOTHING_ELSE = {"finished": [], "images": 0, "leftovers": 0}
+NOTHING = {"removed": 0, "bytes": 0, **NOTHING_ELSE}
 SCHEMA = pa.schema([("value", pa.int64())])
 
 
@@ -48,18 +52,42 @@ def test_old_snapshots_go_and_the_newest_stay(prefect_client, subjects):
         return [(now - found.taken_at).days for found in list_snapshots(root, subjects[name])]
 
     before = sum(path.stat().st_size for path in root.rglob("*.parquet"))
-    state = prune_snapshots(keep=1, older_than_days=30, return_state=True)
+    state = prune(keep=1, older_than_days=30, return_state=True)
     assert (ages("old"), ages("mixed")) == ([100], [20, 10])
     after = sum(path.stat().st_size for path in root.rglob("*.parquet"))
-    assert state.result() == {"removed": 5, "bytes": before - after}
+    assert state.result() == {"removed": 5, "bytes": before - after, **NOTHING_ELSE}
     assert (root / "image_quality" / "project=mine" / "notes.parquet").exists()
-    assert prune_snapshots(keep=1, older_than_days=30) == {"removed": 0, "bytes": 0}
+    assert prune(keep=1, older_than_days=30) == NOTHING
 
 
 def test_left_out_as_many_stay_as_the_setting_says(prefect_client, subjects, monkeypatch):
     root = get_settings().snapshots_folder
-    assert prune_snapshots() == {"removed": 0, "bytes": 0}
+    assert prune() == NOTHING
     monkeypatch.setenv("VISIONFLOWS_SNAPSHOTS_KEPT", "3")
     get_settings.cache_clear()
-    assert prune_snapshots()["removed"] == 2
+    assert prune()["removed"] == 2
     assert [len(list_snapshots(root, subject)) for subject in subjects.values()] == [3, 3]
+
+
+def test_what_was_broken_off_or_left_or_is_held_by_nothing_goes(prefect_client, database, home):
+    subject, old = str(uuid.uuid4()), time.time() - 25 * 3600
+    polygons = home / "runs" / subject
+    leftover = home / "releases" / f".{uuid.uuid4().hex}.tmp"
+    for path in (polygons / "1.json", leftover):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+        os.utime(path, (old, old))
+    database.rows(
+        "INSERT INTO removals (id, noun, subject, name, places) VALUES (gen_random_uuid(), 'run', "
+        ":subject, 'bay', ARRAY[:place]) RETURNING id",
+        subject=subject,
+        place=str(polygons),
+    )
+    database.rows(
+        "INSERT INTO shared_images (id, sha256, file_path, file_size) "
+        "VALUES (gen_random_uuid(), 'abc', '/x.jpg', 1) RETURNING id"
+    )
+    found = prune()
+    assert (found["finished"], found["images"], found["leftovers"]) == (["run bay"], 1, 1)
+    assert not polygons.exists() and not leftover.exists()
+    assert prune() == NOTHING

@@ -1,0 +1,1 @@
+"""Removing what visionflows keeps: what would go with a thing, and letting it go."""
