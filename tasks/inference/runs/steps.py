@@ -85,14 +85,14 @@ _models: OrderedDict[tuple[object, ...], _LoadedModel] = OrderedDict()
 _models_lock = threading.Lock()
 
 
-def describe_model(path: Path) -> NewModel:
-    """Read what weights are, to register them. PyTorch weights are unpickled.
+def describe_model(path: Path, *, is_trusted: bool = False) -> NewModel:
+    """Read what weights are, to register them; see `describe_weights`.
 
     Raises:
-        ModelError: they do not exist, cannot be loaded, or find no objects.
+        ModelError: they do not exist, would run something, cannot be loaded, or find no objects.
     """
     sha256 = sha256_of_weights(path)
-    description = describe_weights(path, sha256)
+    description = describe_weights(path, sha256, is_trusted=is_trusted)
     return NewModel(
         weights_path=path,
         sha256=sha256,
