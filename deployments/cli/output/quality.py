@@ -33,7 +33,8 @@ def print_quality(
     counts = job.processed, job.failed
     table = (
         f'{_this_command()} db shell -c "SELECT relative_path, overall_quality, issues FROM '
-        f"image_quality WHERE project_id = '{project.id}' LIMIT 10\""
+        f"image_quality WHERE project_id = '{project.id}' ORDER BY overall_quality, relative_path "
+        'LIMIT 10"'
     )
     print_report(
         quality_report(project.name, overview, counts, result["snapshot"]),
