@@ -1,7 +1,7 @@
 """Parquet snapshots: what a flow found, written once and never changed.
 
-`snapshots/<dataset>/<subject>=<id>/<UTC time>_<run id>.parquet`, and beside them `latest.parquet`, a
-link to the newest. Any Parquet reader takes them, for example DuckDB:
+`snapshots/<dataset>/<subject>=<id>/<UTC time>_<run id>.parquet`, and `latest.parquet` beside them,
+a link to the newest. Any Parquet reader takes them, for example DuckDB:
 `SELECT * FROM 'snapshots/image_quality/*/latest.parquet'` has every project once.
 """
 

@@ -40,7 +40,8 @@ def queries() -> list[tuple[str, str]]:
 OVER_SNAPSHOTS = [one for one in queries() if "snapshots/" in one[1]]
 OVER_TABLES = [one for one in queries() if "snapshots/" not in one[1]]
 
-LABEL = {"class_name": "kite", "geometry": "box"}
+_BOX = dict.fromkeys(("center_x", "center_y", "width", "height"), 0.5)
+LABEL = {"class_name": "kite", "class_id": 0, "geometry": "box", "is_crowd": False, **_BOX}
 POLYGON = {"class": "live", "confidence": 0.95, "coords": [[1.0, 2.0]]}
 # Of each dataset: its schema, a row that the older snapshot has and the newest has twice.
 DATASETS: dict[str, tuple[str, pa.Schema, dict[str, Any]]] = {

@@ -24,6 +24,7 @@ from tasks.inference.collection_sources import (
     source_from_json,
     source_in_words,
 )
+from tasks.reports.report import counted
 
 app = typer.Typer(
     no_args_is_help=True, help="Gather images of folders and projects, for models to run over."
@@ -124,6 +125,11 @@ def _gather(
         f"{collection.name}: {collection.image_count} images ({gathered.added} new, "
         f"{gathered.removed} gone)."
     )
+    if collection.copies:
+        print_plain(
+            f"{counted(collection.copies, 'more file')} with the content of one of these: "
+            "a copy counts once."
+        )
     print_problems([f"Left out: {problem}" for problem in gathered.problems])
 
 
@@ -145,11 +151,12 @@ def list_(json_output: JsonOption = False) -> None:
         return
     names = {str(project.id): project.name for project in list_projects(database)}
     print_list(
-        ("collection", "images", "source"),
+        ("collection", "images", "copies", "source"),
         [
             (
                 collection.name,
                 str(collection.image_count),
+                str(collection.copies),
                 source_in_words(source_from_json(collection.source), names),
             )
             for collection in collections

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from deployments.cli.output.tables import print_list, print_report
@@ -9,7 +10,7 @@ from storage.database.connection import Database
 from storage.inference.results import describe_run
 from storage.inference.runs import RunRecord
 from storage.settings import get_settings
-from tasks.inference.runs.report import run_report
+from tasks.inference.runs.report import found_in_words, run_report
 
 
 def print_run(database: Database, run: RunRecord, result: dict[str, Any] | None = None) -> None:
@@ -28,7 +29,7 @@ def print_runs(runs: list[RunRecord]) -> None:
     print_list(
         (
             *("run", "collection", "model", "threshold", "pixels", "status"),
-            *("done", "failed", "total", "live", "dead"),
+            *("done", "failed", "total", "found"),
         ),
         [
             (
@@ -41,8 +42,7 @@ def print_runs(runs: list[RunRecord]) -> None:
                 str(run.processed_count),
                 str(run.failed_count),
                 str(run.total),
-                str(run.live_count),
-                str(run.dead_count),
+                found_in_words(asdict(run), asdict(run), most=3),
             )
             for run in runs
         ],

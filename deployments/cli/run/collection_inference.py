@@ -34,6 +34,9 @@ def collection_inference(
     image_size: Annotated[
         int | None, typer.Option(help="Longer side that the model sees; left out, its own.")
     ] = None,
+    max_detections: Annotated[
+        int, typer.Option(min=1, max=10_000, help="So many objects of an image are counted.")
+    ] = 300,
     class_mapping: Annotated[
         list[str] | None,
         typer.Option(help="What counts as live and dead, as open=dead,closed=live."),
@@ -68,6 +71,7 @@ def collection_inference(
             model=model,
             threshold=threshold,
             image_size=image_size,
+            max_detections=max_detections,
             class_mapping=mapping,
             device=device,
         )
@@ -86,6 +90,7 @@ def collection_inference(
                 "threshold": threshold,
                 "batch_size": batch_size,
                 "image_size": image_size,
+                "max_detections": max_detections,
                 "class_mapping": mapping,
                 "device": device,
                 "refresh": refresh,

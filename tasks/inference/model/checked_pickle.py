@@ -24,13 +24,19 @@ from tasks.inference.model.weights import VerifiedWeights
 
 Place = tuple[str, str]
 _MOST_NAMED = 5
-_PATHS = [(m, f"{kind}Path") for m in ("pathlib", "pathlib._local") for kind in ("Posix", "Windows")]
+_PATHS = [
+    (m, f"{kind}Path") for m in ("pathlib", "pathlib._local") for kind in ("Posix", "Windows")
+]
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 # Functions and classes that may be called: they build plain values of what they are given.
 _CALLED = frozenset(
     [
         *(("collections", "OrderedDict"), ("torch", "Size"), ("torch", "device")),
-        *((module, kind) for module in ("builtins", "__builtin__") for kind in ("set", "frozenset")),
+        *(
+            (module, kind)
+            for module in ("builtins", "__builtin__")
+            for kind in ("set", "frozenset")
+        ),
         *(("torch._utils", f"_rebuild_{what}") for what in ("tensor", "tensor_v2", "parameter")),
         *((module, name) for module in _ARRAYS for name in ("scalar", "_reconstruct")),
         *(("numpy", "dtype"), ("_codecs", "encode")),
@@ -165,7 +171,7 @@ class _StandIn(type):
             cls.used.attributes.append(arguments)
         else:
             cls.used.parts += [*arguments, named]
-        return object.__new__(cls)
+        return object.__new__(cast("type[Any]", cls))
 
 
 class _Inert:

@@ -323,6 +323,7 @@ class _Inferring(ChunkWork):
             "live_count": document["live_count"],
             "dead_count": document["dead_count"],
             "class_counts": document["class_counts"],
+            "limit_reached": above.limit_reached,
             "polygon_path": f"runs/{order.run_id}/polygons/{name}",
             "settings": order.settings_key,
             "inference_ms": took,
@@ -334,7 +335,7 @@ class _Inferring(ChunkWork):
         return self._row(image.image_id) | {"error_code": code, "error_msg": message}
 
     def _row(self, image_id: UUID) -> dict[str, Any]:
-        names = ("live_count", "dead_count", "class_counts", "polygon_path", "inference_ms")
+        names = ("live_count", "dead_count", "class_counts", "polygon_path", "limit_reached")
         return {
             "run_id": self._order.run_id,
             "image_id": image_id,
@@ -342,6 +343,7 @@ class _Inferring(ChunkWork):
             "settings": None,
             "error_code": None,
             "error_msg": None,
+            "inference_ms": None,
             **dict.fromkeys(names),
         }
 

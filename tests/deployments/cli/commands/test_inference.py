@@ -144,7 +144,7 @@ def test_a_run_a_second_threshold_and_their_comparison(
     run = ("run", "collection-inference", "--model", "mussels", "--collection")
     shown = command.run(*run, NAME, status=3)
     assert "4 images went through the model, 0 were answered from kept detections." in shown
-    assert f"{NAME}, mussels, threshold 0.5\n" in shown
+    assert f"{NAME}, mussels at 320 pixels, threshold 0.5\n" in shown
     assert "3 of 4 images done, 1 failed" in shown and "; completed_with_errors." in shown
     assert "[bold]zero.png: the file is empty (0 bytes)" in shown
     (first,) = list_runs(database)

@@ -151,7 +151,9 @@ def test_methods_of_layers_that_older_releases_wrote_pass(checkpoint, tmp_path):
 
 def test_what_torch_finds_in_an_archive_is_what_is_looked_at(checkpoint, tmp_path):
     """Two members of one name, another folder, other cases: torch decides which one it loads."""
-    attack = members(saved(tmp_path / "evil.pt", Calls(os.mkdir, str(tmp_path / "run"))).read_bytes())
+    attack = members(
+        saved(tmp_path / "evil.pt", Calls(os.mkdir, str(tmp_path / "run"))).read_bytes()
+    )
     evil = next(content for name, content in attack.items() if name.endswith("/data.pkl"))
     good = members(GOOD)
     pickled = good.pop("mussels/data.pkl")
