@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from deployments.cli.output.terminal import show_all_rows
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 RemoteOption = Annotated[
     bool, typer.Option("--remote", help="Run it on a worker of the stack (PREFECT_API_URL).")
@@ -16,4 +18,12 @@ VerboseOption = Annotated[
 AcceptLossesOption = Annotated[
     bool,
     typer.Option("--accept-losses", help="Go on although more than a tenth of the images is gone."),
+]
+_ALL_ROWS = "Print every row of lists that are cut otherwise."
+AllRowsOption = Annotated[
+    bool, typer.Option("--all", "--all-rows", help=_ALL_ROWS, callback=show_all_rows)
+]
+# Where --all has another meaning.
+OnlyAllRowsOption = Annotated[
+    bool, typer.Option("--all-rows", help=_ALL_ROWS, callback=show_all_rows)
 ]

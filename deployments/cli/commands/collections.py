@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import AllRowsOption, JsonOption
 from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import console, print_json, print_plain, print_problems
@@ -61,6 +61,7 @@ def add(
         list[str] | None,
         typer.Option(help="Only measured images without this issue, such as blur or duplicate."),
     ] = None,
+    _all_rows: AllRowsOption = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Give a collection that exists these images.")
     ] = False,
@@ -94,7 +95,9 @@ def add(
 
 
 @app.command()
-def refresh(name: NameArgument, json_output: JsonOption = False) -> None:
+def refresh(
+    name: NameArgument, _all_rows: AllRowsOption = False, json_output: JsonOption = False
+) -> None:
     """Bring a collection up to date with its folder or projects.
 
     For example:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption
+from deployments.cli.options import AllRowsOption, JsonOption
 from deployments.cli.output.releases import print_release, print_releases
 from deployments.cli.output.terminal import console, print_json
 from storage.database.connection import open_database
@@ -46,6 +46,7 @@ def list_(
 @app.command()
 def show(
     release: Annotated[str, typer.Argument(help="Name or id of the release.")],
+    _all_rows: AllRowsOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Show the statistics of a release: images per split, classes, problems.

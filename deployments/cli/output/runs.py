@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from deployments.cli.output.tables import print_list, print_report
+from deployments.cli.output.terminal import rows_to_load
 from storage.database.connection import Database
 from storage.inference.results import describe_run
 from storage.inference.runs import RunRecord
@@ -21,7 +22,9 @@ def print_run(database: Database, run: RunRecord, result: dict[str, Any] | None 
     if result is not None:
         counts = result["detected"], result["answered"]
         places = [("snapshot", result["snapshot"]), ("page", result["page"])]
-    print_report(run_report(describe_run(database, run), counts), *places)
+    print_report(
+        run_report(describe_run(database, run, most_failures=rows_to_load()), counts), *places
+    )
 
 
 def print_runs(runs: list[RunRecord]) -> None:

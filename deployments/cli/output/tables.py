@@ -10,6 +10,8 @@ from rich.table import Table as RichTable
 from deployments.cli.output.terminal import (
     console,
     list_console,
+    more_rows,
+    most_rows,
     plain,
     print_plain,
     print_problems,
@@ -36,7 +38,7 @@ def print_report(report: Report, *places: tuple[str, str]) -> None:
 
 def print_table(table: Table, console: Console = console) -> None:
     """A table; figures stand below each other, and everything else is folded where it is long."""
-    rows, more = table.first(table.brief)
+    rows, more = table.first(most_rows(table.brief))
     shown = RichTable(
         title=table.title or None,
         title_justify="left",
@@ -57,7 +59,7 @@ def print_table(table: Table, console: Console = console) -> None:
         shown.add_row(*map(plain, row))
     console.print(shown)
     if more:
-        console.print(more)
+        console.print(more_rows(more))
 
 
 def print_list(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:

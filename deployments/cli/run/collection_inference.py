@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.jobs import job_as_json
 from deployments.cli.output.runs import print_run
 from deployments.cli.run.here import prepare, run_each, run_flow
@@ -45,6 +45,7 @@ def collection_inference(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Bring the collection up to date first.")
     ] = False,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.tables import print_report
 from deployments.cli.run.here import prepare, run_flow
 from storage.inference.runs import find_run
@@ -17,6 +17,7 @@ from tasks.inference.runs.report import comparison_report
 def compare_runs(
     first: Annotated[str, typer.Argument(help="Id of a run, or its beginning.")],
     second: Annotated[str, typer.Argument(help="Id of the other run, or its beginning.")],
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.jobs import print_at_work
 from deployments.cli.output.releases import print_release, print_releases
 from deployments.cli.output.terminal import print_plain, print_problem
@@ -30,7 +30,7 @@ from storage.releases import (
 def build_release_stats(
     archives: Annotated[
         list[Path] | None,
-        typer.Argument(help="ZIP archives; they are registered.", metavar="[PATH.zip]..."),
+        typer.Argument(help="ZIP archives; they are registered.", metavar="PATH.zip"),
     ] = None,
     release: Annotated[str | None, typer.Option(help="Name or id of a registered release.")] = None,
     force: Annotated[
@@ -42,6 +42,7 @@ def build_release_stats(
             "--verify", help="Count the members also where the archive brings its own figures."
         ),
     ] = False,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -79,6 +80,7 @@ def build_release_stats(
 
 
 def check_release_stats(
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -115,7 +117,10 @@ def create_release(
     unsplit: Annotated[
         Literal["divide", "train"], typer.Option(help="What becomes of images without a split.")
     ] = "divide",
-    train: Annotated[float, typer.Option(min=0, max=1, help="Share of these for train.")] = 0.8,
+    train: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of these for train; left out, the rest."),
+    ] = None,
     val: Annotated[float, typer.Option(min=0, max=1, help="Share of these for val.")] = 0.2,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of these for test.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed divides differently.")] = 0,
@@ -123,6 +128,7 @@ def create_release(
         bool,
         typer.Option("--with-unlabelled", help="Take images without a label file as backgrounds."),
     ] = False,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -140,6 +146,9 @@ def create_release(
     path = absolute(output) or ""
     # Before anything starts: a name or path that cannot be used is refused at once.
     choose_archive_path(database, name, path, for_deployment=False)
+    from tasks.trainer.splitting import SplitRatios
+
+    SplitRatios.of_shares(train, val, test)
 
     def with_release(result: dict[str, Any]) -> dict[str, Any]:
         if result["already_running"]:

@@ -8,7 +8,13 @@ from uuid import UUID
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import (
+    AllRowsOption,
+    JsonOption,
+    OnlyAllRowsOption,
+    RemoteOption,
+    VerboseOption,
+)
 from deployments.cli.output.sessions import print_sessions_run, sessions_run_as_json
 from deployments.cli.run.here import prepare, run_flow
 from storage.jobs.records import JobRecord, find_job
@@ -41,9 +47,7 @@ BatchSizeOption = Annotated[int, typer.Option(min=1, max=1000, help="Sessions st
 def compute_stats(
     sessions: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Ids of sessions, or their paths below the root.", metavar="[SESSION]..."
-        ),
+        typer.Argument(help="Ids of sessions, or their paths below the root.", metavar="SESSION"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All sessions below the root.")] = False,
     root: RootOption = None,
@@ -51,6 +55,7 @@ def compute_stats(
     without_manifest: WithoutManifestOption = True,
     accept_losses: AcceptLossesOption = False,
     batch_size: BatchSizeOption = 50,
+    _all_rows: OnlyAllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -89,6 +94,7 @@ def compute_session_stats(
     without_manifest: WithoutManifestOption = True,
     accept_losses: AcceptLossesOption = False,
     batch_size: BatchSizeOption = 50,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.output.jobs import job_as_json
 from deployments.cli.output.tables import print_report
 from deployments.cli.run.here import absolute, prepare, run_flow
@@ -54,6 +54,7 @@ def prepare_training_set(
     background_ratio: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the images without objects that is kept.")
     ] = 1.0,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

@@ -38,6 +38,7 @@ from tasks.inference.model.onnx_export import (
     load_network,
     prepare_for_inference,
 )
+from tasks.inference.model.runtime_errors import runtime_reason
 from tasks.inference.model.runtimes import (
     OnnxSession,
     OpenVinoSession,
@@ -161,8 +162,7 @@ def _try_out(session: Session, description: ModelDescription, name: str) -> None
     except ModelError as error:
         raise ModelError(f"{name} cannot be used: {error}") from None
     except Exception as error:  # the runtimes have classes of their own
-        cause = " ".join(str(error).split())[:300]
-        raise ModelError(f"{name} fails on a grey picture: {cause}") from error
+        raise ModelError(f"{name} fails on a grey picture: {runtime_reason(error)}") from error
 
 
 def load_model(

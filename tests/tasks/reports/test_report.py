@@ -72,7 +72,7 @@ def test_what_is_not_shown_is_counted():
     assert "... and 23 more." in markdown
     page = report_html(Report("r", [], [table]))
     assert '<td class="number">119</td>' in page and "... and 3 more." in page
-    assert table.first(None)[1] == "... and 3 more." and table.first(10)[1] == "... and 113 more."
+    assert table.first(None)[1] == 3 and table.first(10)[1] == 113
 
 
 def test_bars_are_kept_as_they_are():
