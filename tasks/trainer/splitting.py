@@ -58,7 +58,8 @@ class SplitRatios:
             InvalidInputError: they do not add up to 1.
         """
         given = 1 - val - test if train is None else train
-        if abs(given + val + test - 1) > _SHARE_SLACK or given < -_SHARE_SLACK:
+        # Also where one is no number.
+        if not (abs(given + val + test - 1) <= _SHARE_SLACK and given >= -_SHARE_SLACK):
             shares = "" if train is None else f"train {train:g}, "
             total = val + test + (train or 0)
             raise InvalidInputError(

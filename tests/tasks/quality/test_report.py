@@ -25,6 +25,7 @@ EMPTY = {
     "worst": [],
     "failures": [],
     "duplicate_groups": {},
+    "duplicate_group_sizes": {},
     "duplicate_group_count": 0,
 }
 MEASURES = {
