@@ -86,7 +86,7 @@ def check_pickle(weights: VerifiedWeights) -> None:
             module = _pickle_module(used)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                used.parts.append(
+                used.add_whole(
                     torch.load(copy, map_location="cpu", pickle_module=module, weights_only=False)
                 )
     except ModelError:
@@ -127,6 +127,16 @@ class _Used:
         self.attributes: list[tuple[Any, ...]] = []
         self.parts: list[Any] = []
         self.stand_ins: dict[Place, type] = {}
+        self.odd: set[str] = set()
+
+    def add_whole(self, checkpoint: Any) -> None:  # noqa: ANN401
+        """Take what the file has loaded as: a dictionary of Ultralytics, or a network."""
+        self.parts.append(checkpoint)
+        if type(checkpoint) is not dict and not _is_network(getattr(checkpoint, "place", ("", ""))):
+            self.odd.add("a checkpoint that is no dictionary")
+        elif isinstance(checkpoint, dict) and checkpoint.get("modelopt"):
+            # Ultralytics hands it to another package, which builds what it is told.
+            self.odd.add("the quantisation of modelopt")
 
     def refused(self) -> list[str]:
         """What is outside, as names."""
@@ -140,7 +150,7 @@ class _Used:
             is_own = isinstance(kind, _StandIn) and _is_network(kind.place)
             if not (is_own and rest[0] in ("forward", "forward_fuse")):
                 names.add(f"getattr(…, {rest[0]!r})")
-        return sorted(names)
+        return sorted(names | self.odd)
 
     def _values(self) -> Iterator[Place]:
         """Classes and functions that are values: they could be called by what has been loaded."""

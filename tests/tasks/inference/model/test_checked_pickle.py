@@ -7,6 +7,7 @@ import os
 import pickle
 import tarfile
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,14 @@ def test_allowed_classes_are_made_and_never_called_or_kept_as_values(checkpoint,
 def test_other_calls_are_named(checkpoint, tmp_path, function, arguments, name):
     path = saved(tmp_path / "model.pt", checkpoint | {"more": Calls(function, *arguments)})
     refuse(path, name)
+
+
+def test_what_ultralytics_would_hand_on_is_refused(checkpoint, tmp_path):
+    path = tmp_path / "model.pt"
+    check_pickle(read_weights(saved(path, checkpoint | {"modelopt": None})))
+    refuse(saved(path, checkpoint | {"modelopt": {"modelopt": []}}), "quantisation of modelopt")
+    refuse(saved(path, OrderedDict(checkpoint, modelopt={"a": 1})), "no dictionary")
+    check_pickle(read_weights(saved(path, checkpoint["model"])))
 
 
 def test_methods_of_layers_that_older_releases_wrote_pass(checkpoint, tmp_path):
