@@ -132,6 +132,7 @@ def test_the_summary_shows_every_figure_in_its_row():
         ],
         "failures": [("c.jpg", "c.jpg: cut off")],
         "duplicate_groups": {1: ["a.jpg", "b.jpg"], 3: ["c.jpg", "d.jpg"]},
+        "duplicate_group_sizes": {1: 2, 3: 2},
         "duplicate_group_count": 4,
     }
     summary = markdown("gulls", overview, (2, 1), "/home folder/x.parquet").splitlines()

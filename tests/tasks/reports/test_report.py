@@ -97,7 +97,7 @@ def test_the_terminal_shows_figures_below_each_other_and_notes_as_errors(capsys)
         *("[bold]r", "said", "", "t"),
         *(" name     n", " [red]a   5  █", " b       12  ▏"),
     ]
-    assert "... and 2 more." in lines
+    assert "... and 2 more; --all-rows shows them." in lines
     assert lines[-3:] == ["Where it lies", "  x         /y", "  page      /p"]
 
 

@@ -92,7 +92,7 @@ def test_programs_get_one_json_document_and_the_options_reach_the_flow(
         (("sessions", "list", "--since", "yesterday"), 2, "--since"),
         (("sessions", "show", "nobody"), 1, "nobody"),
         (("sessions", "rate", "nobody", "3"), 1, "nobody"),
-        (("sessions", "rate", "s", "6"), 2, "rating"),
+        (("sessions", "rate", "s", "6"), 2, "RATING"),
         (("sessions", "tag", "s"), 2, "--remove"),
         (("sessions", "tag", "s", " "), 2, "empty"),
     ],
