@@ -48,7 +48,7 @@ def test_people_get_tables_and_a_second_run_reads_nothing(invoke, prefect_client
     assert "0 computed and 0 failed in this run, 4 unchanged" in again
     assert "Left out" in again
     left_out = {line.split()[0] for line in again.partition("Left out")[2].splitlines()[2:4]}
-    assert "elsewhere" in left_out and any(name.startswith("caf") for name in left_out)
+    assert "elsewhere" in left_out and any("caf" in name for name in left_out)
     assert list_jobs(database)[0].result["left_out"] == 2
 
 
@@ -217,5 +217,5 @@ def test_what_nobody_knows_is_a_dash_wherever_it_is_shown(invoke, stored):
     assert [line.split()[1] for line in shown.splitlines() if "completion_percentage" in line] == [
         "–"
     ]
-    assert "0.00 %" not in shown + invoke("sessions", "list").output
+    assert " 0.00 %" not in shown + invoke("sessions", "list").output
     assert "50.00 %" in invoke("sessions", "show", NAME).output
