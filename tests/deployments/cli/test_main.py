@@ -84,7 +84,7 @@ def test_without_a_command_the_help_is_shown(invoke, command):
     ("arguments", "named"),
     [
         (("nonsense",), "nonsense"),
-        (("projects", "add", "p"), "folder"),
+        (("projects", "add", "p"), "FOLDER"),
         (("run", "quality-metrics"), "--project"),
         (("run", "quality-metrics", "--project", "p", "--batch-size", "0"), "--batch-size"),
         (("run", "quality-metrics", "--project", "p", "--batch-size", "201"), "--batch-size"),
