@@ -18,6 +18,7 @@ from storage.inference.models import find_model
 from storage.jobs.counted import JobCount
 from storage.settings import get_settings
 from tasks.inference.collection_steps import refresh_collection
+from tasks.inference.detections import DEFAULT_MAX_DETECTIONS
 from tasks.inference.runs.order import RunOrder
 from tasks.inference.runs.order_steps import order_run
 from tasks.inference.runs.report_steps import publish_run_report, write_run_snapshot
@@ -43,16 +44,17 @@ def collection_inference(
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5,
     batch_size: Annotated[int, Field(ge=1, le=512)] | None = None,
     image_size: Annotated[int, Field(ge=32, le=8192, multiple_of=32)] | None = None,
+    max_detections: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_MAX_DETECTIONS,
     class_mapping: dict[str, Meaning] | None = None,
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto",
     refresh: bool = False,
 ) -> State[dict[str, Any]]:
     """Find, outline and count objects on every image of a collection with a registered model.
 
-    The same collection, model, threshold (to a thousandth) and image size are the same run: images
-    with a good result are left out, and those that failed are tried again. What a model has found
-    is kept, so that another threshold needs no inference. While a run is at work, a second start
-    reports that one.
+    The same collection, model, threshold (to a thousandth), image size and limit of objects are
+    the same run: images with a good result are left out, and those that failed are tried again.
+    What a model has found is kept, so that another threshold needs no inference. While a run is at
+    work, a second start reports that one.
 
     Args:
         collection: Name or id of the collection.
@@ -62,6 +64,7 @@ def collection_inference(
             model and the device.
         image_size: Longer side of the picture that the model sees, a multiple of 32. Left out, the
             model's own.
+        max_detections: So many objects of an image are kept, the most confident ones.
         class_mapping: Which classes count as live and which as dead. Left out, the classes of these
             names.
         device: What the model runs on: auto, cpu, cuda or cuda:N.
@@ -78,6 +81,7 @@ def collection_inference(
         threshold=threshold,
         batch_size=batch_size,
         image_size=image_size,
+        max_detections=max_detections,
         class_mapping=class_mapping,
         device=device,
     )
@@ -90,12 +94,14 @@ def collection_inference(
             "model": model,
             "threshold": order.threshold,
             "image_size": order.settings.image_size,
+            "max_detections": order.settings.max_detections,
             "class_mapping": order.class_mapping,
             "device": order.device,
         },
         shown=Shown(
             artifact_key("inference-progress", f"{model} on {collection}", str(order.run_id)),
-            f"{collection}, {model}, threshold {order.threshold:g}",
+            f"{collection}, {model} at {order.settings.image_size} pixels, "
+            f"threshold {order.threshold:g}",
         ),
         about={"run_id": str(order.run_id)},
     )

@@ -79,7 +79,12 @@ def compute_session_stats(
         snapshot = write_session_snapshot(
             job.reference, chosen.root, {"force_refresh": str(chosen.force)}
         )
-        result = {**plan.counts, "left_out": len(plan.left_out), "snapshot": snapshot}
+        result = {
+            **plan.counts,
+            "left_out": plan.left_out_count,
+            "left_out_folders": plan.left_out,
+            "snapshot": snapshot,
+        }
         page = publish_session_report(chosen.root, job.reference, result, plan.left_out)
         return Outcome({**result, "page": page})
 

@@ -38,7 +38,7 @@ def create_release(
     task: Literal["detect", "segment", "obb", "pose"] = "detect",
     output: str = "",
     unsplit: Literal["divide", "train"] = "divide",
-    train: Share = 0.8,
+    train: Share | None = None,
     val: Share = 0.2,
     test: Share = 0.0,
     seed: int = 0,
@@ -56,7 +56,7 @@ def create_release(
         task: What it trains; labels of other kinds are turned into those of the task.
         output: Path of the archive; left out, it lies under the home folder.
         unsplit: What becomes of images without a split.
-        train: Share of these for training.
+        train: Share of these for training; left out, what the others leave.
         val: Share of these for validation.
         test: Share of these for testing.
         seed: Another seed divides differently.
@@ -74,7 +74,7 @@ def create_release(
         name=name,
         project=source.name,
         task=TrainingTask(task),
-        ratios=SplitRatios(train, val, test) if unsplit == "divide" else None,
+        ratios=SplitRatios.of_shares(train, val, test) if unsplit == "divide" else None,
         seed=seed,
         with_unlabelled=with_unlabelled,
     )

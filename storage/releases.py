@@ -342,6 +342,11 @@ def choose_archive_path(
         InvalidInputError: the name or the path cannot be used, or belongs to another release.
     """
     check_name(name, longest=_LONGEST_NAME)
+    if name.startswith(".") or any(character in name for character in "/\\"):
+        raise InvalidInputError(
+            f"{name!r} is not the name of a release: it begins with a dot or has a slash. Name the "
+            "archive itself by its own path (output)."
+        )
     if output:
         path = check_within_data_roots(output, for_deployment=for_deployment)
     else:

@@ -1,7 +1,8 @@
 """Parquet snapshots: what a flow found, written once and never changed.
 
-`snapshots/<dataset>/<subject>=<id>/<UTC time>_<run id>.parquet`, read with any Parquet reader, for
-example DuckDB: `SELECT * FROM 'snapshots/image_quality/project=*/*.parquet'`.
+`snapshots/<dataset>/<subject>=<id>/<UTC time>_<run id>.parquet`, and `latest.parquet` beside them,
+a link to the newest. Any Parquet reader takes them, for example DuckDB:
+`SELECT * FROM 'snapshots/image_quality/*/latest.parquet'` has every project once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from storage.files import atomic_file, remove_leftovers
 _TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 # Longer than any pause between two batches of rows of a writer that is at work.
 _LEFTOVER_SECONDS = 3600.0
+LATEST = "latest.parquet"
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ def latest_snapshot(root: Path, subject: SnapshotSubject) -> Path | None:
     """The newest snapshot of a subject, or None."""
     found = list_snapshots(root, subject)
     return found[-1].path if found else None
+
+
+def point_to_latest(root: Path, subject: SnapshotSubject) -> None:
+    """Let `latest.parquet` of a subject be its newest snapshot; readers see the old or the new."""
+    while (newest := latest_snapshot(root, subject)) is not None:
+        link = newest.parent / LATEST
+        if link.is_symlink() and str(link.readlink()) == newest.name:
+            return  # also where another writer was in between
+        with atomic_file(link, durable=False) as temporary:
+            temporary.symlink_to(newest.name)
 
 
 def snapshot_metadata(path: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ from storage.snapshots import (
     latest_snapshot,
     list_snapshots,
     list_subjects,
+    point_to_latest,
     prune_snapshots,
     remove_unfinished,
     snapshot_metadata,
@@ -52,6 +53,7 @@ def keep_snapshot(
     newest = latest_snapshot(root, subject)
     if content is not None:
         if newest is not None and snapshot_metadata(newest).get("content") == content:
+            point_to_latest(root, subject)
             return str(newest)
         metadata["content"] = content
     now = datetime.now(UTC)
@@ -59,6 +61,7 @@ def keep_snapshot(
     path = write_snapshot(
         root, subject, schema, batches(), run_id=run_id, metadata={**about, **metadata}
     )
+    point_to_latest(root, subject)
     prune_snapshots(root, subject, keep=settings.snapshots_kept)
     return str(path)
 
@@ -73,6 +76,7 @@ def prune_all_snapshots(keep: int, older_than: datetime) -> tuple[int, int]:
     root = get_settings().snapshots_folder
     removed = size = 0
     for subject in list_subjects(root):
+        point_to_latest(root, subject)
         sizes = {}
         for snapshot in list_snapshots(root, subject):
             with suppress(FileNotFoundError):  # a flow that writes a new one prunes as well

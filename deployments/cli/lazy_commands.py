@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -33,6 +33,7 @@ class _Loading(Mapping[str, Any]):
                 alone.registered_commands[0], pretty_exceptions_short=True, rich_markup_mode="rich"
             )
         command.name = name
+        _name_arguments(command)
         return command
 
     def __iter__(self) -> Iterator[str]:
@@ -42,10 +43,24 @@ class _Loading(Mapping[str, Any]):
         return len(self._places)
 
 
-def lazy_group(package: str, commands: Mapping[str, tuple[str, str]]) -> type[TyperGroup]:
+def _name_arguments(command: Any) -> None:  # noqa: ANN401
+    """Write all arguments in one way: in capitals; Typer adds brackets and dots."""
+    for child in getattr(command, "commands", {}).values():
+        _name_arguments(child)
+    for parameter in command.params:
+        if parameter.param_type_name == "argument" and parameter.metavar is None:
+            parameter.metavar = parameter.name.upper()
+
+
+def lazy_group(
+    package: str,
+    commands: Mapping[str, tuple[str, str]],
+    elsewhere: Callable[[str], str | None] = lambda name: None,
+) -> type[TyperGroup]:
     """The class of a group of commands, in this order, for `typer.Typer(cls=...)`.
 
     Each has its place, `module:attribute` below `package`, and its line in the list of commands.
+    `elsewhere` tells where a command is that is not of this group.
     """
     loading = _Loading(package, {name: place for name, (place, _) in commands.items()})
 
@@ -62,6 +77,12 @@ def lazy_group(package: str, commands: Mapping[str, tuple[str, str]]) -> type[Ty
             if self._is_listing:
                 return TyperCommand(cmd_name, help=commands[cmd_name][1])
             return loading.get(cmd_name)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+            hint = elsewhere(args[0]) if args and args[0] not in commands else None
+            if hint is not None:
+                ctx.fail(f"No such command '{args[0]}'. Did you mean `{hint}`?")
+            return super().resolve_command(ctx, args)
 
         def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
             self._is_listing = True

@@ -28,7 +28,10 @@ COMMANDS = {
     "training-sets": ("commands.training_sets:app", "List training sets, and remove them."),
     "status": ("commands.jobs:status", "Show jobs and how far they are."),
     "cancel": ("commands.jobs:cancel", "Cancel a job, or all active jobs of a project."),
-    "compute-stats": ("run.session_stats:compute_stats", "As `run compute-session-stats`."),
+    "compute-stats": (
+        "run.session_stats:compute_stats",
+        "The same as `run compute-session-stats`.",
+    ),
     "up": ("commands.stack:up", "Start the local stack: server and UI, schedules, a worker."),
     "down": ("commands.stack:down", "End the local stack, and the server that commands share."),
     "trigger": ("commands.stack:trigger", "Start a deployed flow on a worker, and follow it."),
@@ -38,9 +41,17 @@ COMMANDS = {
     "db": ("commands.database:app", "Look after the database."),
 }
 
+
+def _flow_command(name: str) -> str | None:
+    """The command of a flow of this name, which people give without `run`."""
+    from deployments.cli.run.app import COMMANDS as FLOWS
+
+    return f"visionflows run {name}" if name in FLOWS else None
+
+
 app = typer.Typer(
     name="visionflows",
-    cls=lazy_group("deployments.cli", COMMANDS),
+    cls=lazy_group("deployments.cli", COMMANDS, _flow_command),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from deployments.cli.output.terminal import show_all_rows
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 CsvOption = Annotated[
     bool, typer.Option("--csv", help="Print CSV: a line for each, with all that --json has.")
@@ -21,3 +23,11 @@ AcceptLossesOption = Annotated[
     typer.Option("--accept-losses", help="Go on although more than a tenth of the images is gone."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]
+_ALL_ROWS = "Print every row of lists that are cut otherwise."
+AllRowsOption = Annotated[
+    bool, typer.Option("--all", "--all-rows", help=_ALL_ROWS, callback=show_all_rows)
+]
+# Where --all has another meaning.
+OnlyAllRowsOption = Annotated[
+    bool, typer.Option("--all-rows", help=_ALL_ROWS, callback=show_all_rows)
+]

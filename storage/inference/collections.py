@@ -19,12 +19,13 @@ from storage.projects.images import RegisteredFile, copy_into
 
 @dataclass(frozen=True)
 class CollectionRecord:
-    """A collection, its source, and how many images it has."""
+    """A collection, its source, how many images it has, and how many files are copies of these."""
 
     id: UUID
     name: str
     source: dict[str, Any]
     image_count: int
+    copies: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class CollectionChange:
 
 
 _COLLECTION = """
-SELECT c.id, c.name, c.source, count(i.shared_image_id)
+SELECT c.id, c.name, c.source, count(i.shared_image_id), coalesce(sum(i.copies), 0)::int
 FROM collections c LEFT JOIN collection_images i ON i.collection_id = c.id
 """
 
@@ -198,7 +199,8 @@ def _replace_images(
     connection.execute(
         text(
             "CREATE TEMPORARY TABLE chosen ON COMMIT DROP AS SELECT DISTINCT ON (id) id, position, "
-            f"name, file_path, file_size, modified_at_ns FROM ({files}) AS "
+            "name, file_path, file_size, modified_at_ns, "
+            f"count(*) OVER (PARTITION BY id) - 1 AS copies FROM ({files}) AS "
             "f (id, position, name, file_path, file_size, modified_at_ns) ORDER BY id, position"
         ),
         values or {},
@@ -211,14 +213,14 @@ def _replace_images(
         "(SELECT 1 FROM chosen c WHERE c.id = i.shared_image_id)",
         **own,
     ).rowcount
-    columns = "position, name, file_path, file_size, modified_at_ns"
+    columns = "position, name, file_path, file_size, modified_at_ns, copies"
     new = ", ".join(f"excluded.{column.strip()}" for column in columns.split(","))
     old = ", ".join(f"known.{column.strip()}" for column in columns.split(","))
     written = execute(
         connection,
         f"INSERT INTO collection_images AS known (collection_id, shared_image_id, {columns}) "
         "SELECT :id, id, row_number() OVER (ORDER BY position) - 1, name, file_path, "
-        "file_size, modified_at_ns FROM chosen "
+        "file_size, modified_at_ns, copies FROM chosen "
         f"ON CONFLICT (collection_id, shared_image_id) DO UPDATE SET ({columns}) = ({new}) "
         f"WHERE ({old}) IS DISTINCT FROM ({new}) RETURNING xmax = 0",
         **own,

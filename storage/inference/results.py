@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database, execute
+from storage.inference.collections import find_collection
 from storage.inference.runs import RunRecord, sum_up_run
 from storage.settings import get_settings
 
@@ -194,7 +195,8 @@ def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     if not rows:
         return
     columns = (
-        "live_count, dead_count, class_counts, polygon_path, counted_classes, settings, "
+        "live_count, dead_count, class_counts, polygon_path, limit_reached, counted_classes, "
+        "settings, "
         "error_code, error_msg, inference_ms"
     )
     names = [name.strip() for name in columns.split(",")]
@@ -228,6 +230,7 @@ class RunResult:
     dead_count: int | None
     class_counts: dict[str, int] | None
     polygon_path: str | None
+    limit_reached: bool | None
     error_code: str | None
     error_msg: str | None
     inference_ms: float | None
@@ -236,7 +239,8 @@ class RunResult:
 
 _RESULT_COLUMNS = (
     "c.shared_image_id, c.name, s.sha256, s.width, s.height, r.live_count, r.dead_count, "
-    "r.class_counts, r.polygon_path, r.error_code, r.error_msg, r.inference_ms, r.computed_at"
+    "r.class_counts, r.polygon_path, r.limit_reached, "
+    "r.error_code, r.error_msg, r.inference_ms, r.computed_at"
 )
 _FROM_RESULTS = (
     "FROM runs k JOIN collection_images c ON c.collection_id = k.collection_id "
@@ -244,7 +248,7 @@ _FROM_RESULTS = (
     "JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id "
 )
 _RESULT = f"SELECT {_RESULT_COLUMNS} {_FROM_RESULTS} WHERE k.id = :id "
-_RESULT_VALUES = 13
+_RESULT_VALUES = 14
 
 
 # The detections that a result was counted from, whatever the run's settings are by now.
@@ -279,13 +283,20 @@ def _with_record(row: tuple[Any, ...]) -> tuple[RunResult, dict[str, Any] | None
 
 
 def describe_run(database: Database, run: RunRecord, *, most_failures: int = 50) -> dict[str, Any]:
-    """The fields of a run, its sums, the first images that failed, the folder of its polygons."""
+    """The fields of a run, its sums, and the folder of its polygons.
+
+    Of images that failed, and of those that have reached the limit of objects, the first ones;
+    `limited_count` and `copies` are how many images have reached it, and files that are copies.
+    """
     with database.reading() as connection:
         totals = sum_up_run(connection, run.id)
     return {
         **asdict(run),
         "totals": asdict(totals),
         "failures": list_failures(database, run.id, most=most_failures),
+        "limited": _list_limited(database, run.id, most=most_failures),
+        "limited_count": _count_limited(database, run.id),
+        "copies": find_collection(database, str(run.collection_id)).copies,
         "polygons": str(get_settings().runs_folder / str(run.id) / "polygons"),
     }
 
@@ -297,7 +308,22 @@ def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[
         id=run_id,
         most=most,
     )
-    return [(row[1], row[10]) for row in rows]
+    return [(row[1], row[11]) for row in rows]
+
+
+def _list_limited(database: Database, run_id: UUID, *, most: int) -> list[str]:
+    """Names of images on which there may be more objects than were counted, the first ones."""
+    rows = database.rows(
+        _RESULT + "AND r.limit_reached ORDER BY c.position LIMIT :most", id=run_id, most=most
+    )
+    return [row[1] for row in rows]
+
+
+def _count_limited(database: Database, run_id: UUID) -> int:
+    (row,) = database.rows(
+        f"SELECT count(*) {_FROM_RESULTS} WHERE k.id = :id AND r.limit_reached", id=run_id
+    )
+    return int(row[0])
 
 
 def list_busiest(

@@ -1,4 +1,4 @@
-"""Runs of inference in the database: one per collection, model, threshold and image size."""
+"""Runs of inference in the database: one per collection, model, threshold, image size and limit."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class RunRecord:
     class_names: tuple[str, ...]
     threshold: float
     image_size: int
+    max_detections: int
     class_mapping: dict[str, str] | None
     status: JobStatus
     total: int
@@ -71,7 +72,7 @@ class RunTotals:
 
 _RUN = """
 SELECT r.id, r.collection_id, c.name, r.model_id, m.name, m.class_names, r.threshold, r.image_size,
-       r.class_mapping, r.status, coalesce(t.total, r.total),
+       r.max_detections, r.class_mapping, r.status, coalesce(t.total, r.total),
        coalesce(t.processed_count, r.processed_count), coalesce(t.failed_count, r.failed_count),
        coalesce(t.live_count, r.live_mussel_count), coalesce(t.dead_count, r.dead_mussel_count),
        coalesce(t.class_counts, r.class_counts), r.runtime, r.error_msg,
@@ -89,6 +90,7 @@ def find_or_add_run(
     model_id: UUID,
     threshold: float,
     image_size: int,
+    max_detections: int,
 ) -> UUID:
     """The run of these, made if it does not exist; thresholds count in thousandths.
 
@@ -98,17 +100,19 @@ def find_or_add_run(
     with database.transaction() as connection:
         found = execute(
             connection,
-            "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, status, "
+            "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, max_detections, "
+            "status, "
             "total, processed_count, failed_count, live_mussel_count, dead_mussel_count, "
             "class_counts) SELECT gen_random_uuid(), c.id, m.id, :threshold, :image_size, "
-            "'pending', 0, 0, 0, 0, 0, '{}' FROM collections c, models m "
+            ":max_detections, 'pending', 0, 0, 0, 0, 0, '{}' FROM collections c, models m "
             "WHERE c.id = :collection_id AND m.id = :model_id "
-            "ON CONFLICT ON CONSTRAINT uq_runs_collection_model_threshold_size "
+            "ON CONFLICT ON CONSTRAINT uq_runs_collection_model_threshold_size_limit "
             "DO UPDATE SET updated_at = now() RETURNING id",
             collection_id=collection_id,
             model_id=model_id,
             threshold=threshold,
             image_size=image_size,
+            max_detections=max_detections,
         ).scalar()
     if found is None:
         raise NotFoundError("The collection or the model was removed right now; nothing was done.")
@@ -147,8 +151,8 @@ def _records(database: Database, rows: Any) -> list[RunRecord]:  # noqa: ANN401 
     records = []
     for row in rows:
         values = list(row)
-        values[5], values[9] = tuple(values[5]), JobStatus(values[9])
-        active = values[9].is_active and list_jobs(
+        values[5], values[10] = tuple(values[5]), JobStatus(values[10])
+        active = values[10].is_active and list_jobs(
             database,
             kind=JobKind.COLLECTION_INFERENCE,
             subject=str(values[0]),

@@ -290,6 +290,7 @@ class QualityOverview:
     histograms: dict[str, list[int]]
     worst: list[dict[str, Any]]
     duplicate_groups: dict[int, list[str]]
+    duplicate_group_sizes: dict[int, int]
     duplicate_group_count: int
     failures: list[tuple[str, str]]
     kept_count: int
@@ -336,11 +337,13 @@ def load_quality_overview(
         ).mappings()
         worst_rows = [dict(row) for row in worst]
         groups: dict[int, list[str]] = {}
+        sizes: dict[int, int] = {}
         for group, path in rows(
             f"SELECT duplicate_group, relative_path {present} "
             'AND duplicate_group <= :most_rows ORDER BY 1, relative_path COLLATE "C"'
         ):
             members = groups.setdefault(group, [])
+            sizes[group] = sizes.get(group, 0) + 1
             if len(members) < most_rows:
                 members.append(path)
         group_count = rows(f"SELECT count(DISTINCT duplicate_group) {present}")[0][0]
@@ -365,6 +368,7 @@ def load_quality_overview(
         histograms=histograms,
         worst=worst_rows,
         duplicate_groups=groups,
+        duplicate_group_sizes=sizes,
         duplicate_group_count=group_count,
         failures=[(row[0], row[1]) for row in failures],
         kept_count=kept[0][2] if kept else 0,

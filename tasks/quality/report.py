@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.reports.charts import histogram_line
@@ -55,7 +55,10 @@ def quality_report(
             Table(
                 f"Near-duplicates: {overview['duplicate_group_count']} groups",
                 ("group", "images"),
-                [(str(number), "  ".join(paths)) for number, paths in groups.items()],
+                [
+                    (str(number), _members(paths, overview["duplicate_group_sizes"][number]))
+                    for number, paths in groups.items()
+                ],
                 more=overview["duplicate_group_count"] - len(groups),
             ),
             Table(
@@ -73,6 +76,11 @@ def quality_report(
         ],
         places=[("snapshot", snapshot)],
     )
+
+
+def _members(paths: Sequence[str], size: int) -> str:
+    shown = "  ".join(paths)
+    return shown if size == len(paths) else f"{shown}  ... and {size - len(paths)} more"
 
 
 def _measures(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def _html_table(table: Table) -> list[str]:
         cells = map(_cell, row, has_figures)
         lines.append(f"<tr>{''.join(cells)}</tr>")
     _, more = table.first(None)
-    return [*lines, "</table>", *([f'<p class="small">{more}</p>'] if more else [])]
+    return [*lines, "</table>", *([f'<p class="small">... and {more} more.</p>'] if more else [])]
 
 
 def _cell(value: str, is_figure: bool) -> str:

@@ -49,7 +49,7 @@ def _table(table: Table) -> list[str]:
         "|" + "|".join(rules) + "|",
         *("| " + " | ".join(map(_cell, row)) + " |" for row in rows),
         "",
-        *([more, ""] if more else []),
+        *([f"... and {more} more.", ""] if more else []),
     ]
 
 

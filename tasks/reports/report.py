@@ -46,11 +46,11 @@ class Table:
         """Whether all cells of a column are figures, which stand below each other."""
         return all(_FIGURE.fullmatch(row[column]) for row in self.rows)
 
-    def first(self, most: int | None) -> tuple[Sequence[Sequence[str]], str]:
-        """The first rows, and a sentence that says how many more there are; "" for none."""
+    def first(self, most: int | None) -> tuple[Sequence[Sequence[str]], int]:
+        """The first rows, and how many more there are."""
         rows = self.rows if most is None else self.rows[:most]
         more = len(self.rows) - len(rows) + self.more
-        return rows, f"... and {more} more." if more else ""
+        return rows, more
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.reports.charts import completion_bar
-from tasks.reports.report import Report, Table, count_table, figure
+from tasks.reports.report import Report, Table, count_table
 
 
 def session_state(session: Mapping[str, Any]) -> str:
@@ -58,12 +58,14 @@ def sessions_report(
     result: Mapping[str, Any],
     counts: tuple[int, int],
     left_out: Sequence[tuple[str, str]] = (),
+    more_left_out: int = 0,
 ) -> Report:
     """The sessions of a root: incomplete ones, models, problems, and what could not be read.
 
     `overview` has the fields of `storage.sessions.queries.SessionOverview`; `result` tells how many
     sessions were `unchanged`, and the `snapshot`. `counts` are the sessions that this run has
-    computed, and how many of them failed; `left_out` has folders, and why.
+    computed, and how many of them failed; `left_out` has folders, and why, besides
+    `more_left_out`.
     """
     places = [("snapshot", str(result["snapshot"]))]
     if not overview["sessions"]:
@@ -71,7 +73,9 @@ def sessions_report(
             f"There is no session in {root}: a session is a folder in it with a manifest.json or "
             "an image."
         )
-        return Report(f"Sessions in {root}", [nothing], [_left_out(left_out)], places=places)
+        return Report(
+            f"Sessions in {root}", [nothing], [_left_out(left_out, more_left_out)], places=places
+        )
     incomplete = overview["incomplete_sessions"]
     missing = f", {overview['missing']} missing" if overview["missing"] else ""
     return Report(
@@ -82,7 +86,7 @@ def sessions_report(
             f"{overview['images']} images, {overview['expected']} expected; "
             f"{overview['incomplete']} incomplete, {overview['ongoing']} ongoing, "
             f"{overview['sweeps']} seed sweeps{missing}.",
-            f"Mean completion {figure(overview['mean_completion'], '.2f')} %.",
+            _mean_in_words(overview["mean_completion"]),
         ],
         tables=[
             Table(
@@ -103,11 +107,17 @@ def sessions_report(
             count_table("Sources", overview["sources"], "told by", "sessions"),
             count_table("Problems", overview["problems"], "problem", "sessions"),
             Table("Not read", ("session", "reason"), overview["failures"]),
-            _left_out(left_out),
+            _left_out(left_out, more_left_out),
         ],
         places=places,
     )
 
 
-def _left_out(folders: Sequence[tuple[str, str]]) -> Table:
-    return Table("Left out", ("folder", "reason"), folders)
+def _mean_in_words(mean: float | None) -> str:
+    if mean is None:
+        return "Mean completion –: no session tells how many images it expected."
+    return f"Mean completion {mean:.2f} %."
+
+
+def _left_out(folders: Sequence[tuple[str, str]], more: int) -> Table:
+    return Table("Left out", ("folder", "reason"), folders, more=more)

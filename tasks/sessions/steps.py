@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from storage.database.connection import Database, open_database
 from storage.database.snapshot_views import SESSIONS
+from storage.database.stored_values import storable_text
 from storage.database.tables.sessions import SessionStats
 from storage.database.transient import is_transient
 from storage.errors import InvalidInputError
@@ -97,12 +98,13 @@ class PlanReport:
     Attributes:
         counts: how many sessions were `found`, and are `new`, `moved`, `returned`, `gone`,
             `unchanged`.
-        left_out: folders that were left out, and why; the first ones.
+        left_out: folders that were left out, and why; the first ones of `left_out_count`.
     """
 
     chunks: list[int]
     counts: dict[str, int]
     left_out: list[tuple[str, str]]
+    left_out_count: int
 
 
 @task(run_name="plan")
@@ -154,7 +156,11 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
             **{name: len(getattr(plan, name)) for name in ("new", "moved", "returned", "gone")},
             "unchanged": len(found.sessions) - len(to_compute),
         },
-        [(problem.place, problem.reason) for problem in found.problems[:_REPORT_ROWS]],
+        [
+            (storable_text(problem.place), problem.reason)
+            for problem in found.problems[:_REPORT_ROWS]
+        ],
+        len(found.problems),
     )
 
 
@@ -317,7 +323,14 @@ def publish_session_report(
     overview = load_session_overview(database, root, most_rows=_REPORT_ROWS)
     done = find_job(database, job.id)
     return publish_report(
-        sessions_report(root, asdict(overview), result, (done.processed, done.failed), left_out),
+        sessions_report(
+            root,
+            asdict(overview),
+            result,
+            (done.processed, done.failed),
+            left_out,
+            more_left_out=result["left_out"] - len(left_out),
+        ),
         "compute-session-stats",
         subject_id,
         key=artifact_key("sessions-summary", root, str(subject_id)),

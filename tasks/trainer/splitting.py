@@ -27,6 +27,7 @@ MOST_GROUPS_TO_IMPROVE = 500
 """Above this number the greedy division is even enough, and comparing all pairs takes long."""
 
 _Counts = NDArray[np.int64]
+_SHARE_SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,24 @@ class SplitRatios:
                 "Split ratios must be numbers of at least 0, and one above 0; "
                 f"got train {self.train}, val {self.val}, test {self.test}."
             )
+
+    @classmethod
+    def of_shares(cls, train: float | None, val: float, test: float) -> SplitRatios:
+        """Shares of a whole; a `train` of None is what the others leave.
+
+        Raises:
+            InvalidInputError: they do not add up to 1.
+        """
+        given = 1 - val - test if train is None else train
+        # Also where one is no number.
+        if not (abs(given + val + test - 1) <= _SHARE_SLACK and given >= -_SHARE_SLACK):
+            shares = "" if train is None else f"train {train:g}, "
+            total = val + test + (train or 0)
+            raise InvalidInputError(
+                f"The shares {shares}val {val:g} and test {test:g} add up to {total:g}, not to 1. "
+                "Left out, train is what the others leave."
+            )
+        return cls(max(given, 0.0), val, test)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from storage.records import ReleaseStatsSource
 from storage.releases import (
     ArchiveFacts,
     ComputedStatistics,
+    choose_archive_path,
     confirm_statistics,
     find_release,
     list_releases,
@@ -209,3 +210,11 @@ def test_facts_of_a_file_survive_the_database_to_the_microsecond(
     release = register_release(database, path)
     store(database, release.id, replace(STATISTICS, archive=facts))
     assert find_release(database, "a").archive_facts == facts
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/x", "..", ".hidden", "a\\b"])
+def test_a_name_that_looks_like_a_path_is_no_name_of_a_release(database, home, name):
+    with pytest.raises(InvalidInputError, match="begins with a dot or has a slash"):
+        choose_archive_path(database, name, "", for_deployment=False)
+    path = choose_archive_path(database, "x-2026.05", "", for_deployment=False)
+    assert path == home / "releases" / "x-2026.05.zip"

@@ -21,6 +21,7 @@ from storage.snapshots import (
     SnapshotSubject,
     latest_snapshot,
     list_snapshots,
+    point_to_latest,
     prune_snapshots,
     write_snapshot,
 )
@@ -222,3 +223,19 @@ def test_pruning_keeps_the_newest_and_removes_what_is_old_and_beyond_the_count(
         assert set(removed) == {paths[day] for day in gone}
         assert {day for day in days if not paths[day].exists()} == gone
         assert not days or paths[max(days)].exists()
+
+
+def test_latest_is_always_the_newest_and_no_snapshot_of_its_own(tmp_path):
+    point_to_latest(tmp_path, SUBJECT)
+    latest = SUBJECT.folder(tmp_path) / "latest.parquet"
+    assert not latest.exists(), "there is none yet"
+    for number in range(3):
+        newest = write(tmp_path, START + timedelta(days=number), ROWS[: number + 1])
+        point_to_latest(tmp_path, SUBJECT)
+        point_to_latest(tmp_path, SUBJECT)
+        assert latest.resolve() == newest
+        assert pq.read_table(latest).num_rows == number + 1
+    assert len(list_snapshots(tmp_path, SUBJECT)) == 3
+    prune_snapshots(tmp_path, SUBJECT, keep=1)
+    assert latest.resolve() == newest == latest_snapshot(tmp_path, SUBJECT)
+    assert sorted(path.name for path in latest.parent.iterdir()) == [newest.name, latest.name]

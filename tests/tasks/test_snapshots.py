@@ -47,3 +47,10 @@ def test_old_ones_are_removed(home, monkeypatch):
     get_settings.cache_clear()
     written = [keep(str(number)) for number in range(4)]
     assert paths() == written[2:]
+
+
+def test_a_writer_that_was_killed_before_it_had_named_the_newest_is_made_up_for(home):
+    first = keep("a")
+    latest = get_settings().snapshots_folder / "numbers" / f"project={UUID(int=1)}/latest.parquet"
+    latest.unlink()
+    assert keep("a") == first == str(latest.resolve())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption, YesOption
+from deployments.cli.options import AllRowsOption, CsvOption, JsonOption, YesOption
 from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
@@ -32,6 +32,7 @@ from tasks.inference.collection_sources import (
     source_from_json,
     source_in_words,
 )
+from tasks.reports.report import counted
 
 app = typer.Typer(
     no_args_is_help=True, help="Gather images of folders and projects, for models to run over."
@@ -68,6 +69,7 @@ def add(
         list[str] | None,
         typer.Option(help="Only measured images without this issue, such as blur or duplicate."),
     ] = None,
+    _all_rows: AllRowsOption = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Give a collection that exists these images.")
     ] = False,
@@ -101,7 +103,9 @@ def add(
 
 
 @app.command()
-def refresh(name: NameArgument, json_output: JsonOption = False) -> None:
+def refresh(
+    name: NameArgument, _all_rows: AllRowsOption = False, json_output: JsonOption = False
+) -> None:
     """Bring a collection up to date with its folder or projects.
 
     For example:
@@ -132,6 +136,11 @@ def _gather(
         f"{collection.name}: {collection.image_count} images ({gathered.added} new, "
         f"{gathered.removed} gone)."
     )
+    if collection.copies:
+        print_plain(
+            f"{counted(collection.copies, 'more file')} with the content of one of these: "
+            "a copy counts once."
+        )
     print_problems([f"Left out: {problem}" for problem in gathered.problems])
 
 
@@ -153,11 +162,12 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
         return
     names = {str(project.id): project.name for project in list_projects(database)}
     print_list(
-        ("collection", "images", "source"),
+        ("collection", "images", "copies", "source"),
         [
             (
                 collection.name,
                 str(collection.image_count),
+                str(collection.copies),
                 source_in_words(source_from_json(collection.source), names),
             )
             for collection in collections

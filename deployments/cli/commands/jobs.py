@@ -11,7 +11,13 @@ from rich.live import Live
 
 from deployments.cli.options import CsvOption, JsonOption
 from deployments.cli.output.jobs import job_as_json, jobs_at_a_glance, print_jobs
-from deployments.cli.output.terminal import console, print_json, print_plain, print_records
+from deployments.cli.output.terminal import (
+    console,
+    print_json,
+    print_plain,
+    print_problem,
+    print_records,
+)
 from deployments.server.shared import describe_shared_server
 from deployments.server.state import read_stack_state, running_stack, stack_folder
 from storage.database.connection import Database, open_database
@@ -28,9 +34,7 @@ _MOST_RUNS = 1000
 
 JobArgument = Annotated[
     str | None,
-    typer.Argument(
-        help="Id of one job, or its beginning; left out, the newest jobs.", metavar="[JOB]"
-    ),
+    typer.Argument(help="Id of one job, or its beginning; left out, the newest jobs."),
 ]
 ProjectOption = Annotated[
     str | None, typer.Option("--project", help="Only jobs of this project (name or id).")
@@ -85,6 +89,8 @@ def status(
         console.print("There are no jobs.")
     elif not (watch and console.is_terminal):
         print_jobs(jobs, names)
+    if job is None and len(jobs) == limit:
+        print_problem(f"The newest {limit} are shown; a greater --limit shows more.")
     if not (json_output or csv_output):
         print_plain(_stack_sentence())
         if shared := describe_shared_server(get_settings()):

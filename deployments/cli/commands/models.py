@@ -26,11 +26,16 @@ def add(
     name: Annotated[
         str | None, typer.Option(help="A name of your choice; left out, that of the file.")
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Load a .pt file whatever it runs; you know who made it."),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Register weights that you trust; from now on they are loaded only while they are unchanged.
+    """Register weights; from now on they are loaded only while they are unchanged.
 
-    Loading a .pt file runs what it contains, so that only registered weights ever are. Nothing is
+    Loading a .pt file can run anything. So it is first read without being run, and refused if it
+    names more than layers of PyTorch and Ultralytics, unless --trust is given. Nothing is
     downloaded: the path must be one of this machine.
 
     For example:
@@ -43,7 +48,7 @@ def add(
     if name is not None:
         check_name(name)
     found = check_within_data_roots(path, for_deployment=False)
-    model = add_model(open_database(), describe_model(found), name=name)
+    model = add_model(open_database(), describe_model(found, is_trusted=trust), name=name)
     if json_output:
         print_json(asdict(model))
         return

@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import AcceptLossesOption, CsvOption, JsonOption, YesOption
+from deployments.cli.options import (
+    AcceptLossesOption,
+    AllRowsOption,
+    CsvOption,
+    JsonOption,
+    YesOption,
+)
 from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
@@ -31,6 +37,7 @@ app = typer.Typer(no_args_is_help=True, help="Register folders of images, and li
 def add(
     name: Annotated[str, typer.Argument(help="A name of your choice.")],
     folder: Annotated[Path, typer.Argument(help="The folder; its images stay where they are.")],
+    _all_rows: AllRowsOption = False,
     accept_losses: AcceptLossesOption = False,
     json_output: JsonOption = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption, YesOption
+from deployments.cli.options import AllRowsOption, CsvOption, JsonOption, YesOption
 from deployments.cli.output.releases import print_release, print_releases
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.terminal import console, print_json, print_records
@@ -49,6 +49,7 @@ def list_(
 @app.command()
 def show(
     release: Annotated[str, typer.Argument(help="Name or id of the release.")],
+    _all_rows: AllRowsOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Show the statistics of a release: images per split, classes, problems.

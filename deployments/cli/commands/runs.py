@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import CsvOption, JsonOption, YesOption
+from deployments.cli.options import AllRowsOption, CsvOption, JsonOption, YesOption
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.runs import print_run, print_runs
-from deployments.cli.output.terminal import console, print_json, print_records
+from deployments.cli.output.terminal import console, print_json, print_problem, print_records
 from deployments.cli.run.compare_runs import compare_runs
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
@@ -22,6 +22,9 @@ app = typer.Typer(no_args_is_help=True, help="Look at runs of models over collec
 
 app.command("compare")(compare_runs)
 
+# A program that reads JSON would take a part for the whole.
+_TABLE_ROWS, _EVERY_RUN = 20, 1_000_000
+
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, or its beginning.")]
 
 
@@ -30,7 +33,14 @@ def list_(
     collection: Annotated[
         str | None, typer.Option(help="Only runs over this collection (name or id).")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"How many runs. Left out, {_TABLE_ROWS} in tables and all in JSON.",
+            show_default=False,
+        ),
+    ] = None,
     json_output: JsonOption = False,
     csv_output: CsvOption = False,
 ) -> None:
@@ -42,6 +52,8 @@ def list_(
     """
     database = open_database()
     collection_id = None if collection is None else find_collection(database, collection).id
+    if limit is None:
+        limit = _EVERY_RUN if json_output else _TABLE_ROWS
     runs = list_runs(database, collection_id=collection_id, limit=limit)
     if json_output or csv_output:
         print_records([asdict(run) for run in runs], as_csv=csv_output)
@@ -49,10 +61,14 @@ def list_(
         console.print("There is no run; `visionflows run collection-inference` makes one.")
     else:
         print_runs(runs)
+        if len(runs) == limit:
+            print_problem(f"The newest {limit} are shown; a greater --limit shows more.")
 
 
 @app.command()
-def show(run: RunArgument, json_output: JsonOption = False) -> None:
+def show(
+    run: RunArgument, _all_rows: AllRowsOption = False, json_output: JsonOption = False
+) -> None:
     """Show what a run has counted, what failed, and where its polygons lie.
 
     For example:

@@ -12,6 +12,7 @@ from typing import Any
 
 from deployments.cli.output.jobs import job_as_json
 from deployments.cli.output.tables import print_report
+from deployments.cli.output.terminal import rows_to_load
 from storage.database.connection import Database
 from storage.jobs.records import JobRecord
 from storage.projects.projects import ProjectRecord
@@ -29,11 +30,13 @@ def print_quality(
     database: Database, project: ProjectRecord, job: JobRecord, result: dict[str, Any]
 ) -> None:
     """The quality of a project after a run, and where the whole of it lies."""
-    overview = asdict(load_quality_overview(database, project.id))
+    found = load_quality_overview(database, project.id, most_rows=rows_to_load())
+    overview = asdict(found)
     counts = job.processed, job.failed
     table = (
         f'{_this_command()} db shell -c "SELECT relative_path, overall_quality, issues FROM '
-        f"image_quality WHERE project_id = '{project.id}' LIMIT 10\""
+        f"image_quality WHERE project_id = '{project.id}' ORDER BY overall_quality, relative_path "
+        'LIMIT 10"'
     )
     print_report(
         quality_report(project.name, overview, counts, result["snapshot"]),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from deployments.cli.output.tables import print_list, print_report
+from deployments.cli.output.terminal import rows_to_load
 from storage.database.connection import Database
 from storage.inference.results import describe_run
 from storage.inference.runs import RunRecord
 from storage.settings import get_settings
-from tasks.inference.runs.report import run_report
+from tasks.inference.runs.report import found_in_words, run_report
 
 
 def print_run(database: Database, run: RunRecord, result: dict[str, Any] | None = None) -> None:
@@ -20,7 +22,9 @@ def print_run(database: Database, run: RunRecord, result: dict[str, Any] | None 
     if result is not None:
         counts = result["detected"], result["answered"]
         places = [("snapshot", result["snapshot"]), ("page", result["page"])]
-    print_report(run_report(describe_run(database, run), counts), *places)
+    print_report(
+        run_report(describe_run(database, run, most_failures=rows_to_load()), counts), *places
+    )
 
 
 def print_runs(runs: list[RunRecord]) -> None:
@@ -28,7 +32,7 @@ def print_runs(runs: list[RunRecord]) -> None:
     print_list(
         (
             *("run", "collection", "model", "threshold", "pixels", "status"),
-            *("done", "failed", "total", "live", "dead"),
+            *("done", "failed", "total", "found"),
         ),
         [
             (
@@ -41,8 +45,7 @@ def print_runs(runs: list[RunRecord]) -> None:
                 str(run.processed_count),
                 str(run.failed_count),
                 str(run.total),
-                str(run.live_count),
-                str(run.dead_count),
+                found_in_words(asdict(run), asdict(run), most=3),
             )
             for run in runs
         ],

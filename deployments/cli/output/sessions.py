@@ -11,11 +11,10 @@ from rich.table import Table as RichTable
 
 from deployments.cli.output.jobs import job_as_json
 from deployments.cli.output.tables import print_list, print_report, print_table
-from deployments.cli.output.terminal import console, plain
+from deployments.cli.output.terminal import console, plain, rows_to_load
 from storage.database.connection import Database
 from storage.jobs.records import JobRecord
 from storage.sessions.queries import load_session_overview, model_files
-from tasks.reports.charts import completion_bar
 from tasks.reports.report import Table
 from tasks.sessions.report import completion_cells, session_state, sessions_report
 
@@ -32,8 +31,13 @@ def print_sessions_run(
     database: Database, root: str, job: JobRecord, result: dict[str, Any]
 ) -> None:
     """The sessions of a root after a run, and where the whole of it lies."""
-    overview = asdict(load_session_overview(database, root))
-    report = sessions_report(root, overview, result, (job.processed, job.failed))
+    overview = asdict(load_session_overview(database, root, most_rows=rows_to_load()))
+    # A run of an earlier release has told only their number.
+    left_out = [(folder, reason) for folder, reason in result.get("left_out_folders", [])]
+    counts = job.processed, job.failed
+    report = sessions_report(
+        root, overview, result, counts, left_out, more_left_out=result["left_out"] - len(left_out)
+    )
     print_report(report, ("page", result["page"]))
 
 
@@ -72,7 +76,9 @@ def print_session(session: Mapping[str, Any]) -> None:
     table.add_column(overflow="fold")
     table.add_row("session_id", plain(session["session_id"]))
     for name, value in session.items():
-        if name not in _NOT_SHOWN and value is not None and value not in ("", [], {}):
+        if name == "completion_percentage":
+            table.add_row(name, " ".join(completion_cells(session)[:2]).strip())
+        elif name not in _NOT_SHOWN and value is not None and value not in ("", [], {}):
             table.add_row(name, plain(_shown(name, value)))
     console.print(table)
     if session["problems"]:
@@ -90,8 +96,6 @@ def print_session(session: Mapping[str, Any]) -> None:
 def _shown(name: str, value: Any) -> str:  # noqa: ANN401 - any column
     if isinstance(value, datetime):
         return _time(value)
-    if name == "completion_percentage":
-        return f"{completion_bar(value)} {value:.2f} %"
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_listed(item)}" for key, item in value.items())
     text = _listed(value)

@@ -8,6 +8,8 @@ from rich.table import Table as RichTable
 
 from deployments.cli.output.terminal import (
     console,
+    more_rows,
+    most_rows,
     plain,
     print_plain,
     print_problems,
@@ -34,7 +36,7 @@ def print_report(report: Report, *places: tuple[str, str]) -> None:
 
 def print_table(table: Table) -> None:
     """A table; figures stand below each other, and everything else is folded where it is long."""
-    rows, more = table.first(table.brief)
+    rows, more = table.first(most_rows(table.brief))
     shown = RichTable(
         title=table.title or None,
         title_justify="left",
@@ -55,7 +57,7 @@ def print_table(table: Table) -> None:
         shown.add_row(*map(plain, row))
     console.print(shown)
     if more:
-        console.print(more)
+        console.print(more_rows(more))
 
 
 def print_list(columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:

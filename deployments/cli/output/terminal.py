@@ -18,6 +18,10 @@ _MOST_PROBLEMS = 10
 # Exit statuses, besides 0 where all is well and 2 where the command is not understood.
 FAILED, PARTLY_FAILED, CANCELLED = 1, 3, 130
 
+# More rows than any list has.
+_EVERY_ROW = 1_000_000_000
+_all_rows = False
+
 console = Console(highlight=False, width=_WIDTH)
 error_console = Console(stderr=True, highlight=False)
 
@@ -48,12 +52,35 @@ def print_problem(value: str) -> None:
     error_console.print(plain(value), soft_wrap=True)
 
 
+def show_all_rows(is_wanted: bool) -> bool:
+    """Let lists be printed whole from here on, or cut again where they are long."""
+    global _all_rows
+    _all_rows = is_wanted
+    return is_wanted
+
+
+def most_rows(usual: int | None) -> int | None:
+    """How many rows of a list are printed: as usual (None: all), or all where that is wanted."""
+    return _EVERY_ROW if _all_rows and usual is not None else usual
+
+
+def rows_to_load(usual: int = 50) -> int:
+    """How many rows of a list are looked up to be printed."""
+    return _EVERY_ROW if _all_rows else usual
+
+
+def more_rows(count: int) -> str:
+    """What is said of rows that were cut off, and how to see them."""
+    return f"... and {count} more{'' if _all_rows else '; --all-rows shows them'}."
+
+
 def print_problems(problems: Sequence[str]) -> None:
     """Print the first of many sentences on standard error, and how many more there are."""
-    for problem in problems[:_MOST_PROBLEMS]:
+    shown = problems[: most_rows(_MOST_PROBLEMS)]
+    for problem in shown:
         print_problem(problem)
-    if len(problems) > _MOST_PROBLEMS:
-        print_problem(f"... and {len(problems) - _MOST_PROBLEMS} more.")
+    if len(problems) > len(shown):
+        print_problem(more_rows(len(problems) - len(shown)))
 
 
 def print_records(records: Sequence[Mapping[str, object]], *, as_csv: bool) -> None:

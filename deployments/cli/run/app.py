@@ -24,7 +24,7 @@ COMMANDS = {
     ),
     "compute-session-stats": (
         "session_stats:compute_session_stats",
-        "Compute what generation sessions promised and what their folders hold.",
+        "Compute what generation sessions promised and hold; the same as `compute-stats`.",
     ),
     "collection-inference": (
         "collection_inference:collection_inference",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.run.here import prepare, run_each, run_flow
 
 
@@ -28,6 +28,9 @@ def collection_inference(
     image_size: Annotated[
         int | None, typer.Option(help="Longer side that the model sees; left out, its own.")
     ] = None,
+    max_detections: Annotated[
+        int, typer.Option(min=1, max=10_000, help="So many objects of an image are counted.")
+    ] = 300,
     class_mapping: Annotated[
         list[str] | None,
         typer.Option(help="What counts as live and dead, as open=dead,closed=live."),
@@ -36,6 +39,7 @@ def collection_inference(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Bring the collection up to date first.")
     ] = False,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -62,6 +66,7 @@ def collection_inference(
             model=model,
             threshold=threshold,
             image_size=image_size,
+            max_detections=max_detections,
             class_mapping=mapping,
             device=device,
         )
@@ -75,6 +80,7 @@ def collection_inference(
                 "threshold": threshold,
                 "batch_size": batch_size,
                 "image_size": image_size,
+                "max_detections": max_detections,
                 "class_mapping": mapping,
                 "device": device,
                 "refresh": refresh,

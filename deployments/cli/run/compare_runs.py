@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.run.here import prepare, run_flow
 from storage.inference.runs import find_run
 
@@ -14,6 +14,7 @@ from storage.inference.runs import find_run
 def compare_runs(
     first: Annotated[str, typer.Argument(help="Id of a run, or its beginning.")],
     second: Annotated[str, typer.Argument(help="Id of the other run, or its beginning.")],
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

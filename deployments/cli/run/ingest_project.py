@@ -9,7 +9,13 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from deployments.cli.options import AcceptLossesOption, JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import (
+    AcceptLossesOption,
+    AllRowsOption,
+    JsonOption,
+    RemoteOption,
+    VerboseOption,
+)
 from deployments.cli.run.here import absolute, prepare, run_each, run_flow
 from storage.files import require_room
 from storage.settings import get_settings
@@ -20,7 +26,7 @@ def ingest_project(
         list[Path] | None,
         typer.Argument(
             help="Folders or ZIP files; left out, projects are compared with their own.",
-            metavar="[SOURCE]...",
+            metavar="SOURCE",
         ),
     ] = None,
     project: Annotated[
@@ -63,6 +69,7 @@ def ingest_project(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

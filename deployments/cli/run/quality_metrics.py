@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.run.here import prepare, run_flow
 from storage.projects.projects import find_project
 
@@ -26,6 +26,7 @@ def quality_metrics(
     sharpness_reference: Annotated[
         float | None, typer.Option(min=1e-9, help="Laplacian variance that is sharpness 1 (500).")
     ] = None,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.run.here import absolute, prepare, run_each, run_flow
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
@@ -25,7 +25,7 @@ from storage.settings import check_within_data_roots
 def build_release_stats(
     archives: Annotated[
         list[Path] | None,
-        typer.Argument(help="ZIP archives; they are registered.", metavar="[PATH.zip]..."),
+        typer.Argument(help="ZIP archives; they are registered.", metavar="PATH.zip"),
     ] = None,
     release: Annotated[str | None, typer.Option(help="Name or id of a registered release.")] = None,
     force: Annotated[
@@ -37,6 +37,7 @@ def build_release_stats(
             "--verify", help="Count the members also where the archive brings its own figures."
         ),
     ] = False,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -72,6 +73,7 @@ def build_release_stats(
 
 
 def check_release_stats(
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -106,7 +108,10 @@ def create_release(
     unsplit: Annotated[
         Literal["divide", "train"], typer.Option(help="What becomes of images without a split.")
     ] = "divide",
-    train: Annotated[float, typer.Option(min=0, max=1, help="Share of these for train.")] = 0.8,
+    train: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of these for train; left out, the rest."),
+    ] = None,
     val: Annotated[float, typer.Option(min=0, max=1, help="Share of these for val.")] = 0.2,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of these for test.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed divides differently.")] = 0,
@@ -114,6 +119,7 @@ def create_release(
         bool,
         typer.Option("--with-unlabelled", help="Take images without a label file as backgrounds."),
     ] = False,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -131,6 +137,9 @@ def create_release(
     path = absolute(output) or ""
     # Before anything starts: a name or path that cannot be used is refused at once.
     choose_archive_path(database, name, path, for_deployment=False)
+    from tasks.trainer.splitting import SplitRatios
+
+    SplitRatios.of_shares(train, val, test)
 
     run_flow(
         "create-release",

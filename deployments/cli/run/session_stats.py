@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import (
+    AllRowsOption,
+    JsonOption,
+    OnlyAllRowsOption,
+    RemoteOption,
+    VerboseOption,
+)
 from deployments.cli.run.here import prepare, run_flow
 from storage.sessions.root import resolve_sessions_root
 
@@ -38,9 +44,7 @@ BatchSizeOption = Annotated[int, typer.Option(min=1, max=1000, help="Sessions st
 def compute_stats(
     sessions: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Ids of sessions, or their paths below the root.", metavar="[SESSION]..."
-        ),
+        typer.Argument(help="Ids of sessions, or their paths below the root.", metavar="SESSION"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All sessions below the root.")] = False,
     root: RootOption = None,
@@ -48,6 +52,7 @@ def compute_stats(
     without_manifest: WithoutManifestOption = True,
     accept_losses: AcceptLossesOption = False,
     batch_size: BatchSizeOption = 50,
+    _all_rows: OnlyAllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,
@@ -86,6 +91,7 @@ def compute_session_stats(
     without_manifest: WithoutManifestOption = True,
     accept_losses: AcceptLossesOption = False,
     batch_size: BatchSizeOption = 50,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.options import JsonOption, RemoteOption, VerboseOption
+from deployments.cli.options import AllRowsOption, JsonOption, RemoteOption, VerboseOption
 from deployments.cli.run.here import absolute, prepare, run_flow
 from storage.projects.projects import find_project
 
@@ -50,6 +50,7 @@ def prepare_training_set(
     background_ratio: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the images without objects that is kept.")
     ] = 1.0,
+    _all_rows: AllRowsOption = False,
     remote: RemoteOption = False,
     verbose: VerboseOption = False,
     json_output: JsonOption = False,

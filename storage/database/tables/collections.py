@@ -43,6 +43,7 @@ class CollectionImage(SQLModel, table=True):
         file_path: the first place where it was found, absolute.
         file_size: in bytes.
         modified_at_ns: time of change there.
+        copies: other files of the source with the same content, which count no second time.
     """
 
     __tablename__ = "collection_images"
@@ -57,3 +58,4 @@ class CollectionImage(SQLModel, table=True):
     file_path: str = Field(sa_type=Text)
     file_size: int = Field(sa_type=BigInteger)
     modified_at_ns: int = Field(sa_type=BigInteger)
+    copies: int = Field(sa_type=Integer)

@@ -66,6 +66,7 @@ class InferenceRun(SQLModel, table=True):
         threshold: smallest confidence that counts, 0 to 1.
         threshold_thousandths: thresholds that agree in it are one run.
         image_size: in pixels, that pictures are brought to.
+        max_detections: so many objects of an image are counted, the most confident ones.
         class_mapping: from class names to "live" or "dead"; null for the classes of these
             names.
         status: of its newest job, by a trigger.
@@ -89,7 +90,8 @@ class InferenceRun(SQLModel, table=True):
             "model_id",
             "threshold_thousandths",
             "image_size",
-            name="uq_runs_collection_model_threshold_size",
+            "max_detections",
+            name="uq_runs_collection_model_threshold_size_limit",
         ),
         Index("ix_runs_model_id", "model_id"),
         CheckConstraint("threshold >= 0 AND threshold <= 1", name="ck_runs_threshold"),
@@ -106,6 +108,7 @@ class InferenceRun(SQLModel, table=True):
         )
     )
     image_size: int = Field(sa_type=Integer)
+    max_detections: int = Field(sa_type=Integer)
     class_mapping: dict[str, str] | None = Field(
         default=None, sa_column=Column(JSONB(none_as_null=True))
     )
@@ -138,6 +141,7 @@ class ImageResult(SQLModel, table=True):
         dead_count: objects counted as dead.
         class_counts: objects by class name.
         polygon_path: of the file with the outlines.
+        limit_reached: there may be more objects: `max_detections` of the run cut some off.
         counted_classes: which class ids were counted as live and as dead: with others the row
             is counted again.
         settings: of the detections that it was counted from; null for a failure.
@@ -166,6 +170,7 @@ class ImageResult(SQLModel, table=True):
         default=None, sa_column=Column(JSONB(none_as_null=True))
     )
     polygon_path: str | None = Field(default=None, sa_type=Text)
+    limit_reached: bool | None = Field(default=None, sa_type=Boolean)
     counted_classes: str = Field(sa_type=Text)
     settings: str | None = Field(default=None, sa_type=Text)
     error_code: str | None = Field(default=None, sa_type=Text)

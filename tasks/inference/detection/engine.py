@@ -29,6 +29,7 @@ from tasks.inference.detections import (
     ModelError,
     WeightsFormat,
 )
+from tasks.inference.model.checked_pickle import check_pickle
 from tasks.inference.model.onnx_export import (
     cached_export,
     export_network,
@@ -37,6 +38,7 @@ from tasks.inference.model.onnx_export import (
     load_network,
     prepare_for_inference,
 )
+from tasks.inference.model.runtime_errors import runtime_reason
 from tasks.inference.model.runtimes import (
     OnnxSession,
     OpenVinoSession,
@@ -123,16 +125,22 @@ class Model:
         return self.detect_prepared([self.prepare(picture)])[0]
 
 
-def describe_weights(path: Path, sha256: str | None = None) -> ModelDescription:
-    """Read what a model is. PyTorch weights are unpickled: only for weights that somebody trusts.
+def describe_weights(
+    path: Path, sha256: str | None = None, *, is_trusted: bool = False
+) -> ModelDescription:
+    """Read what a model is. PyTorch weights are unpickled, after a look at what they would run.
 
-    They must have the digest `sha256`; None where they are being registered.
+    They must have the digest `sha256`; None where they are being registered. Nothing is asked of
+    weights that are trusted.
 
     Raises:
-        ModelError: they do not exist, have changed, cannot be loaded, or find no objects.
+        ModelError: they do not exist, have changed, would run something, cannot be loaded, or find
+            no objects.
     """
     weights = read_weights(path) if sha256 is None else read_verified_weights(path, sha256)
     if weights.format is WeightsFormat.PYTORCH:
+        if not is_trusted:
+            check_pickle(weights)
         return load_network(weights, None)[1]
     session, description = _exported(weights, threads=1)
     _try_out(session, description, path.name)
@@ -154,8 +162,7 @@ def _try_out(session: Session, description: ModelDescription, name: str) -> None
     except ModelError as error:
         raise ModelError(f"{name} cannot be used: {error}") from None
     except Exception as error:  # the runtimes have classes of their own
-        cause = " ".join(str(error).split())[:300]
-        raise ModelError(f"{name} fails on a grey picture: {cause}") from error
+        raise ModelError(f"{name} fails on a grey picture: {runtime_reason(error)}") from error
 
 
 def load_model(

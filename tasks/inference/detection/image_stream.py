@@ -23,6 +23,7 @@ from tasks.images.displayed_pixels import displayed_pixels
 from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 from tasks.inference.detection.engine import Model, PreparedPicture
 from tasks.inference.detections import ImageDetections, ModelError
+from tasks.inference.model.runtime_errors import runtime_reason
 
 _MEMORY_WORDS = ("out of memory", "bad_alloc", "failed to allocate", "not enough memory")
 
@@ -236,8 +237,7 @@ def _failed(position: int, error: Exception) -> ImageOutcome:
     if is_out_of_memory(error):
         return ImageOutcome(position, None, _out_of_memory("running the model"), 0.0)
     if not isinstance(error, VisionflowsError):
-        cause = " ".join(str(error).split())[:300] or type(error).__name__
-        error = ModelError(f"the model failed on this image: {cause}")
+        error = ModelError(f"the model failed on this image: {runtime_reason(error)}")
     return ImageOutcome(position, None, error, 0.0)
 
 

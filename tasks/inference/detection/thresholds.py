@@ -20,11 +20,17 @@ def rounded_threshold(threshold: float) -> float:
     """Check a threshold, and round it to the step at which runs are told apart.
 
     Raises:
-        InvalidInputError: it is no number from 0 to 1.
+        InvalidInputError: it is no number from 0 to 1, or becomes 0 or 1 when it is rounded.
     """
     if not math.isfinite(threshold) or not 0 <= threshold <= 1:
         raise InvalidInputError(f"the threshold {threshold} must lie between 0 and 1")
-    return round(threshold, _THRESHOLD_DECIMALS) + 0.0  # never -0.0
+    rounded = round(threshold, _THRESHOLD_DECIMALS) + 0.0  # never -0.0
+    if rounded != threshold and rounded in (0, 1):
+        raise InvalidInputError(
+            f"the threshold {threshold:g} is too fine: thresholds are counted in thousandths, "
+            f"give {rounded:g} or {abs(rounded - 0.001):g}"
+        )
+    return rounded
 
 
 def settings_key(settings: InferenceSettings, precision: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from storage.errors import VisionflowsError
 from storage.files import write_files
 from tasks.inference.detections import FloatArray, ModelDescription, ModelError, WeightsFormat
+from tasks.inference.model.checked_pickle import one_line
 from tasks.inference.model.quiet_ultralytics import import_ultralytics
 from tasks.inference.model.runtimes import OnnxSession, TorchSession, class_names_of, object_task
 from tasks.inference.model.weights import VerifiedWeights
@@ -80,7 +81,8 @@ def load_network(
     except VisionflowsError:
         raise
     except Exception as error:  # unpickling may raise anything
-        cause = str(error).replace(str(copy), weights.path.name).strip() or type(error).__name__
+        text = one_line(str(error).replace(str(copy), weights.path.name))
+        cause = text or type(error).__name__
         raise ModelError(f"the weights {weights.path} cannot be loaded: {cause}") from error
     return network, describe_network(network, weights.path.name)
 
@@ -97,6 +99,9 @@ def describe_network(network: torch.nn.Module, name: str) -> ModelDescription:
         raise ModelError(
             f"{name} ends in a {type(head).__name__}, which is not supported: use a YOLO model"
         )
+    channels = next(network.parameters()).shape[1]
+    if channels != 3:
+        raise ModelError(f"{name} takes {channels} channels, not the three of RGB")
     size = getattr(network, "args", {}).get("imgsz", 640)
     image_size = max(size) if isinstance(size, (list, tuple)) else int(size)
     return ModelDescription(

@@ -15,6 +15,7 @@ import yaml
 
 from tasks.inference.detections import FloatArray, ModelDescription, ModelError, Task, WeightsFormat
 from tasks.inference.model.output_layout import is_end_to_end, values_behind
+from tasks.inference.model.runtime_errors import runtime_reason
 from tasks.inference.model.weights import VerifiedWeights
 
 if TYPE_CHECKING:
@@ -50,13 +51,15 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised, and need not be printed as well
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its own classes, without a common base
-            raise ModelError(f"{name} is no ONNX model that can be run: {error}") from error
+            raise ModelError(
+                f"{name} is no ONNX model that can be run: {runtime_reason(error)}"
+            ) from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
             raise ModelError(f"{name} does not take pictures as float32 (n, 3, rows, columns)")
@@ -92,7 +95,7 @@ class OpenVinoSession:
             self._compiled = core.compile_model(model, "CPU", options)
         except Exception as error:  # RuntimeError and its own classes
             raise ModelError(
-                f"{weights.path} is no OpenVINO model that can be run: {error}"
+                f"{weights.path} is no OpenVINO model that can be run: {runtime_reason(error)}"
             ) from error
         self.input_shape, *self.output_shapes = (
             [size.get_length() if size.is_static else None for size in port.partial_shape]

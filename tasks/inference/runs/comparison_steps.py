@@ -37,7 +37,7 @@ from tasks.inference.runs.comparison import (
     comparison_batch,
 )
 from tasks.inference.runs.matching import MATCH_IOU
-from tasks.inference.runs.report import comparison_report
+from tasks.inference.runs.report import comparison_report, model_in_words
 from tasks.inference.runs.report_steps import overlay_of
 from tasks.reports.keys import artifact_key
 from tasks.reports.report import Picture
@@ -175,12 +175,13 @@ def _pictures(first: RunRecord, second: RunRecord, found: RunComparison) -> list
         if image is None or pair is None:
             continue
         content = RegisteredContent(image.paths, image.sha256)
-        for place, run, record in (
-            ("first", first, pair.first),
-            ("second", second, pair.second),
+        for place, run, beside, record in (
+            ("first", first, second, pair.first),
+            ("second", second, first, pair.second),
         ):
-            jpeg = overlay_of(content, _above(record, run), run.class_names)
+            found_here = _above(record, run)
+            jpeg = overlay_of(content, found_here, run.class_names, beside.class_names)
             if jpeg is not None:
-                title = f"{image.name}, {place}: {run.model} at {run.threshold:g}"
+                title = f"{image.name}, {place}: {model_in_words(asdict(run))}"
                 pictures.append(Picture(title, jpeg))
     return pictures

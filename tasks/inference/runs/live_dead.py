@@ -57,14 +57,14 @@ def live_dead_classes(
             than live and dead, or one class as both.
     """
     if mapping is None:
-        mapping = {name: name for name in class_names if _folded(name) in (LIVE, DEAD)}
+        mapping = {name: name for name in class_names if folded(name) in (LIVE, DEAD)}
     ids: dict[str, set[int]] = {LIVE: set(), DEAD: set()}
     for name, meaning in mapping.items():
-        if _folded(meaning) not in ids:
+        if folded(meaning) not in ids:
             raise InvalidInputError(
                 f"the class mapping maps {name!r} to {meaning!r}: only live and dead are possible"
             )
-        ids[_folded(meaning)] |= _ids_of(name, class_names)
+        ids[folded(meaning)] |= _ids_of(name, class_names)
     for class_id in sorted(ids[LIVE] & ids[DEAD]):
         raise InvalidInputError(
             f"the class mapping maps the class {class_names[class_id]!r} to both live and dead: "
@@ -79,7 +79,7 @@ def class_name_of(class_id: int, class_names: Sequence[str]) -> str:
 
 
 def _ids_of(name: str, class_names: Sequence[str]) -> set[int]:
-    named = {number for number, own in enumerate(class_names) if _folded(own) == _folded(name)}
+    named = {number for number, own in enumerate(class_names) if folded(own) == folded(name)}
     if named:
         return named
     if name.strip().isdecimal() and int(name) < len(class_names):
@@ -89,5 +89,6 @@ def _ids_of(name: str, class_names: Sequence[str]) -> set[int]:
     )
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name of a class as it is compared: in any case of letters."""
     return name.strip().casefold()

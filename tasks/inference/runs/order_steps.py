@@ -12,6 +12,7 @@ from storage.settings import get_settings
 from tasks.inference.detection.thresholds import rounded_threshold
 from tasks.inference.detections import (
     DEFAULT_FLOOR_CONFIDENCE,
+    DEFAULT_MAX_DETECTIONS,
     InferenceSettings,
     WeightsFormat,
 )
@@ -28,6 +29,7 @@ def order_run(
     threshold: float,
     batch_size: int | None = None,
     image_size: int | None = None,
+    max_detections: int = DEFAULT_MAX_DETECTIONS,
     class_mapping: Mapping[str, str] | None = None,
     device: str = "auto",
 ) -> RunOrder:
@@ -44,6 +46,7 @@ def order_run(
         image_size or weights.image_size,
         # A run below the usual floor keeps everything down to its own threshold.
         min(DEFAULT_FLOOR_CONFIDENCE, chosen_threshold),
+        max_detections=max_detections,
     )
     mapping = (
         None
@@ -57,6 +60,7 @@ def order_run(
         model_id=weights.id,
         threshold=chosen_threshold,
         image_size=settings.image_size,
+        max_detections=settings.max_detections,
     )
     return RunOrder(
         run_id=run_id,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from tasks.inference.detections import FloatArray, ImageDetections
-from tasks.inference.runs.live_dead import class_name_of
+from tasks.inference.runs.live_dead import class_name_of, folded
 
 Picture = npt.NDArray[np.uint8]
+Color = tuple[int, int, int]
 
 # Colour-blind safe (Okabe and Ito), R, G, B; classes beyond the last begin again.
 CLASS_COLORS = (
@@ -31,24 +32,31 @@ def draw_overlay(
     found: ImageDetections,
     class_names: Sequence[str],
     *,
+    colors: Mapping[str, Color] | None = None,
     longest_side: int = 960,
 ) -> Picture:
     """Draw detections over a picture: (rows, columns, 3), R, G, B.
 
     The picture is (height, width) grey, or (height, width, 3 or more) with R, G, B first, of the
-    size that `found` says, and is reduced where it is larger than `longest_side`.
+    size that `found` says, and is reduced where it is larger than `longest_side`. `colors` are as
+    `colors_of_classes` gives them; left out, those of these classes alone.
     """
+    colors = colors_of_classes(class_names) if colors is None else colors
+
+    def color_of(class_id: int) -> Color:
+        return colors.get(folded(class_name_of(class_id, class_names)), CLASS_COLORS[-1])
+
     scale = min(1.0, longest_side / max(found.width, found.height))
     size = (max(round(found.width * scale), 1), max(round(found.height * scale), 1))
     canvas = cv2.resize(_rgb(picture), size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     tinted = canvas.copy()
     for entry in found.detections:
         outlines = [_fixed(outline, scale) for outline in entry.polygons]
-        cv2.fillPoly(tinted, outlines, color_of_class(entry.class_id), cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(tinted, outlines, color_of(entry.class_id), cv2.LINE_AA, _SHIFT)
     canvas = cv2.addWeighted(canvas, 0.65, tinted, 0.35, 0).astype(np.uint8)
     # The least confident first, so that the most confident is on top.
     for entry in reversed(found.detections):
-        color = color_of_class(entry.class_id)
+        color = color_of(entry.class_id)
         outlines = [_fixed(outline, scale) for outline in entry.polygons]
         cv2.polylines(canvas, outlines, True, color, 2, cv2.LINE_AA, _SHIFT)
         text = f"{class_name_of(entry.class_id, class_names)} {entry.confidence:.2f}"
@@ -63,9 +71,10 @@ def overlay_jpeg(overlay: Picture, *, quality: int = 82) -> bytes:
     return content.tobytes()
 
 
-def color_of_class(class_id: int) -> tuple[int, int, int]:
-    """The colour of a class, R, G, B."""
-    return CLASS_COLORS[class_id % len(CLASS_COLORS)]
+def colors_of_classes(*class_names: Sequence[str]) -> dict[str, Color]:
+    """The colour of each class, R, G, B, by its folded name, whatever its ids are."""
+    names = sorted({folded(name) for names in class_names for name in names})
+    return {name: CLASS_COLORS[place % len(CLASS_COLORS)] for place, name in enumerate(names)}
 
 
 def _rgb(picture: Picture) -> Picture:

@@ -24,7 +24,8 @@ def polygon_document(
 ) -> dict[str, Any]:
     """Describe what was found on one image at one threshold, as from `filter_by_threshold`.
 
-    Keys are polygons, live_count, dead_count, class_counts, threshold, image_width, image_height.
+    Keys are polygons, live_count, dead_count, class_counts, threshold, image_width, image_height,
+    and limit_reached: whether there may be more objects.
     Of each polygon: coords, a list of [x, y] in pixels, the outline (of a mask, its largest part;
     of a box, its four corners); confidence; class; bbox, [left, top, right, bottom]. Where a mask
     has them, also other_parts and holes, lists of outlines.
@@ -38,6 +39,7 @@ def polygon_document(
         "threshold": threshold,
         "image_width": found.width,
         "image_height": found.height,
+        "limit_reached": found.limit_reached,
     }
 
 

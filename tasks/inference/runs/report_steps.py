@@ -33,7 +33,7 @@ from tasks.inference.detection.image_stream import RegisteredContent, read_regis
 from tasks.inference.detection.thresholds import filter_by_threshold
 from tasks.inference.detections import ImageDetections
 from tasks.inference.runs.order import RunOrder
-from tasks.inference.runs.overlays import draw_overlay, overlay_jpeg
+from tasks.inference.runs.overlays import colors_of_classes, draw_overlay, overlay_jpeg
 from tasks.inference.runs.polygon_document import polygon_document
 from tasks.inference.runs.report import run_report
 from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
@@ -92,6 +92,7 @@ def _snapshot_row(
         "live_count": result.live_count,
         "dead_count": result.dead_count,
         "class_counts": result.class_counts,
+        "limit_reached": result.limit_reached,
         "polygons": polygons,
         "error_code": result.error_code,
         "error_msg": result.error_msg,
@@ -142,17 +143,30 @@ def _overlays(database: Database, order: RunOrder) -> list[Picture]:
 
 def _counted(result: RunResult) -> str:
     counts = result.class_counts or {}
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+    text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+    return f"{text}; the limit was reached, there may be more" if result.limit_reached else text
 
 
 def overlay_of(
-    content: RegisteredContent, found: ImageDetections, class_names: Sequence[str]
+    content: RegisteredContent,
+    found: ImageDetections,
+    class_names: Sequence[str],
+    beside: Sequence[str] = (),
 ) -> bytes | None:
-    """What was found on an image, drawn over it, as a JPEG; None where it cannot be read now."""
+    """What was found on an image, drawn over it, as a JPEG; None where it cannot be read now.
+
+    `beside` are classes of another model, whose pictures stand on the same page.
+    """
     settings = get_settings()
     limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
     with suppress(ImageError):
         pixels = displayed_pixels(decode_image(read_registered_content(content, limits), limits))
-        overlay = draw_overlay(pixels, found, class_names, longest_side=_LONGEST_SIDE)
+        overlay = draw_overlay(
+            pixels,
+            found,
+            class_names,
+            colors=colors_of_classes(class_names, beside),
+            longest_side=_LONGEST_SIDE,
+        )
         return overlay_jpeg(overlay)
     return None

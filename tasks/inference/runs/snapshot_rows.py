@@ -31,6 +31,7 @@ RESULTS_SCHEMA = pa.schema(
         pa.field("live_count", pa.int32()),
         pa.field("dead_count", pa.int32()),
         pa.field("class_counts", pa.map_(pa.string(), pa.int32())),
+        pa.field("limit_reached", pa.bool_()),
         pa.field("polygons", pa.list_(POLYGON_TYPE)),
         pa.field("error_code", pa.string()),
         pa.field("error_msg", pa.string()),

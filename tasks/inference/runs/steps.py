@@ -89,14 +89,14 @@ _models: OrderedDict[tuple[object, ...], _LoadedModel] = OrderedDict()
 _models_lock = threading.Lock()
 
 
-def describe_model(path: Path) -> NewModel:
-    """Read what weights are, to register them. PyTorch weights are unpickled.
+def describe_model(path: Path, *, is_trusted: bool = False) -> NewModel:
+    """Read what weights are, to register them; see `describe_weights`.
 
     Raises:
-        ModelError: they do not exist, cannot be loaded, or find no objects.
+        ModelError: they do not exist, would run something, cannot be loaded, or find no objects.
     """
     sha256 = sha256_of_weights(path)
-    description = describe_weights(path, sha256)
+    description = describe_weights(path, sha256, is_trusted=is_trusted)
     return NewModel(
         weights_path=path,
         sha256=sha256,
@@ -338,6 +338,7 @@ class _Inferring(ChunkWork):
             "live_count": document["live_count"],
             "dead_count": document["dead_count"],
             "class_counts": document["class_counts"],
+            "limit_reached": above.limit_reached,
             "polygon_path": f"runs/{order.run_id}/polygons/{name}",
             "settings": order.settings_key,
             "inference_ms": took,
@@ -349,7 +350,7 @@ class _Inferring(ChunkWork):
         return self._row(image.image_id) | {"error_code": code, "error_msg": message}
 
     def _row(self, image_id: UUID) -> dict[str, Any]:
-        names = ("live_count", "dead_count", "class_counts", "polygon_path", "inference_ms")
+        names = ("live_count", "dead_count", "class_counts", "polygon_path", "limit_reached")
         return {
             "run_id": self._order.run_id,
             "image_id": image_id,
@@ -357,6 +358,7 @@ class _Inferring(ChunkWork):
             "settings": None,
             "error_code": None,
             "error_msg": None,
+            "inference_ms": None,
             **dict.fromkeys(names),
         }
 

@@ -84,7 +84,7 @@ def test_without_a_command_the_help_is_shown(invoke, command):
     ("arguments", "named"),
     [
         (("nonsense",), "nonsense"),
-        (("projects", "add", "p"), "folder"),
+        (("projects", "add", "p"), "FOLDER"),
         (("run", "quality-metrics"), "--project"),
         (("run", "quality-metrics", "--project", "p", "--batch-size", "0"), "--batch-size"),
         (("run", "quality-metrics", "--project", "p", "--batch-size", "201"), "--batch-size"),
@@ -214,3 +214,34 @@ def test_nothing_of_prefect_is_loaded_by_commands_that_do_not_need_it(home, tmp_
         check=True,
     )
     assert looked.stdout == "False\n", "it costs seconds"
+
+
+@pytest.mark.parametrize("flow", ["quality-metrics", "compute-session-stats", "create-release"])
+def test_a_flow_without_run_is_told_with_it(invoke, monkeypatch, flow):
+    monkeypatch.setenv("COLUMNS", "120")
+    refused = invoke(flow, "--project", "gulls")
+    assert refused.status == 2
+    assert f"No such command '{flow}'. Did you mean `visionflows run {flow}`?" in refused.errors
+    other = invoke("nonsense")
+    assert other.status == 2 and "Did you mean" not in other.errors
+
+
+def test_arguments_are_written_in_one_way_and_the_twin_commands_name_each_other(
+    invoke, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "120")
+    usages = {
+        ("cancel",): "[JOB]",
+        ("status",): "[JOB]",
+        ("models", "add"): "{PATH}",
+        ("sessions", "tag"): "{SESSION} [TAGS]...",
+        ("run", "ingest-project"): "[SOURCE]...",
+        ("run", "compare-runs"): "{FIRST} {SECOND}",
+    }
+    for command, arguments in usages.items():
+        usage = f"Usage: visionflows {' '.join(command)} [OPTIONS] {arguments}"
+        assert usage in " ".join(invoke(*command, "--help").output.split())
+    assert "compute-session-stats` does the same" in " ".join(
+        invoke("compute-stats", "--help").output.split()
+    )
+    assert "compute-stats` does the same" in invoke("run", "compute-session-stats", "--help").output

@@ -100,7 +100,9 @@ def test_what_belongs_to_others_is_not_written_over(create, database, empire, tm
         ("two\nlines", {}, "not a name"),
         ("", {}, "not a name"),
         (str(empire.id), {}, "not a name"),
-        ("none", {"train": 0.0, "val": 0.0}, "one above 0"),
+        ("../x", {}, "has a slash"),
+        ("none", {"train": 0.0, "val": 0.0}, "add up to 0, not to 1"),
+        ("none", {"train": 0.9, "val": 0.9}, "add up to 1.8, not to 1"),
         ("none", {"task": "pose"}, "no label has keypoints"),
     ):
         with pytest.raises(InvalidInputError, match=reason):

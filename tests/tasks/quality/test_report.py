@@ -27,6 +27,7 @@ EMPTY = {
     "kept_count": 0,
     "kept": [],
     "duplicate_groups": {},
+    "duplicate_group_sizes": {},
     "duplicate_group_count": 0,
 }
 MEASURES = {
@@ -135,6 +136,7 @@ def test_the_summary_shows_every_figure_in_its_row():
         "kept_count": 0,
         "kept": [],
         "duplicate_groups": {1: ["a.jpg", "b.jpg"], 3: ["c.jpg", "d.jpg"]},
+        "duplicate_group_sizes": {1: 2, 3: 2},
         "duplicate_group_count": 4,
     }
     summary = markdown("gulls", overview, (2, 1), "/home folder/x.parquet").splitlines()

@@ -104,5 +104,5 @@ def test_what_there_is_nothing_of_has_no_table():
     text = markdown(**nothing, left_out=[], mean_completion=None, incomplete=0)
     assert "| model |" not in text and "| problem |" not in text
     assert text.count("##") == 1, "what told of the sessions"
-    assert "Mean completion – %." in text
+    assert "Mean completion –: no session tells how many images it expected." in text
     assert "There is no session in" in markdown(sessions=0)

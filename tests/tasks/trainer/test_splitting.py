@@ -320,3 +320,31 @@ def test_a_key_twice_is_refused():
 def test_impossible_ratios_are_refused(ratios):
     with pytest.raises(InvalidInputError, match="Split ratios must be"):
         SplitRatios(*ratios)
+
+
+@pytest.mark.parametrize(
+    ("shares", "ratios"),
+    [
+        ((None, 0.2, 0.0), (0.8, 0.2, 0.0)),
+        ((None, 0.2, 0.1), (0.7, 0.2, 0.1)),
+        ((0.7, 0.2, 0.1), (0.7, 0.2, 0.1)),
+        ((None, 0.5, 0.5), (0.0, 0.5, 0.5)),
+    ],
+)
+def test_shares_of_a_whole(shares, ratios):
+    made = SplitRatios.of_shares(*shares)
+    assert (made.train, made.val, made.test) == pytest.approx(ratios)
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ((0.9, 0.9, 0.0), "train 0.9, val 0.9 and test 0 add up to 1.8, not to 1"),
+        ((0.5, 0.2, 0.0), "add up to 0.7, not to 1"),
+        ((None, 0.9, 0.2), "The shares val 0.9 and test 0.2 add up to 1.1, not to 1"),
+        ((float("nan"), 0.2, 0.0), "train nan"),
+    ],
+)
+def test_shares_that_are_no_whole_are_refused(shares, words):
+    with pytest.raises(InvalidInputError, match=words):
+        SplitRatios.of_shares(*shares)

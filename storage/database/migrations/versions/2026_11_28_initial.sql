@@ -2,10 +2,7 @@
 -- The classes in storage/database/tables describe the same tables; a test compares the two.
 
 CREATE TYPE job_kind AS ENUM ('ingest-project', 'create-release', 'build-release-stats',
-    'compute-session-stats', 'quality-metrics', 'collection-inference', 'prepare-training-set',
-    'compare-runs');
-CREATE TYPE removal_noun AS ENUM ('project', 'release', 'session', 'collection', 'model', 'run',
-    'training set');
+    'compute-session-stats', 'quality-metrics', 'collection-inference', 'prepare-training-set');
 CREATE TYPE job_status AS ENUM ('pending', 'processing', 'completed', 'completed_with_errors',
     'failed', 'cancelled');
 CREATE TYPE measurement_status AS ENUM ('pending', 'processing', 'completed', 'failed');
@@ -227,7 +224,6 @@ CREATE TABLE project_images (
     missing_since TIMESTAMPTZ,
     generated_from_id UUID,
     generation JSONB,
-    ingested_sha256 TEXT,
     file_size BIGINT NOT NULL,
     modified_at_ns BIGINT NOT NULL,
     state project_image_state NOT NULL,
@@ -279,17 +275,6 @@ CREATE TABLE releases (
     UNIQUE (model_path)
 );
 CREATE INDEX ix_releases_project_id ON releases (project_id);
-
-CREATE TABLE removals (
-    id UUID NOT NULL,
-    noun removal_noun NOT NULL,
-    subject TEXT NOT NULL,
-    name TEXT NOT NULL,
-    places TEXT[] NOT NULL,
-    created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
-    PRIMARY KEY (id),
-    UNIQUE (noun, subject)
-);
 
 CREATE TABLE runs (
     id UUID NOT NULL,
@@ -439,20 +424,6 @@ CREATE TABLE image_results (
     FOREIGN KEY (image_id) REFERENCES shared_images (id) ON DELETE CASCADE
 );
 CREATE INDEX ix_image_results_image_id ON image_results (image_id);
-
-CREATE TABLE project_image_failures (
-    project_image_id UUID NOT NULL,
-    file_size BIGINT NOT NULL,
-    modified_at_ns BIGINT NOT NULL,
-    metrics_version INTEGER NOT NULL,
-    error_code TEXT NOT NULL,
-    error_message TEXT NOT NULL,
-    failed_at TIMESTAMPTZ DEFAULT now() NOT NULL,
-    PRIMARY KEY (project_image_id),
-    CONSTRAINT ck_project_image_failures_error_message_length CHECK
-        (char_length(error_message) <= 500),
-    FOREIGN KEY (project_image_id) REFERENCES project_images (id) ON DELETE CASCADE
-);
 
 CREATE TABLE project_image_quality (
     project_image_id UUID NOT NULL,

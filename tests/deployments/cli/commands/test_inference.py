@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 
 import pytest
@@ -84,17 +85,35 @@ def test_a_path_stands_for_the_weights_that_were_registered_from_it_last(
         ("yolo11n.pt", "models are never downloaded"),
         ("https://example.com/model.pt", "models are never downloaded"),
         ("notes.txt", "weights are .pt or .onnx"),
-        ("broken.onnx", "is no ONNX model that can be run"),
+        ("broken.onnx", "is no ONNX model that can be run: the file is damaged"),
+        ("bad.pt", "are not a file of PyTorch that can be read, or damaged"),
     ],
 )
 def test_what_are_no_weights_is_refused_in_one_sentence(invoke, tmp_path, monkeypatch, path, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "broken.onnx").write_text("x")
+    (tmp_path / "bad.pt").write_text("x")
     refused = invoke("models", "add", path)
     assert refused.status == 1
     assert refused.is_one_sentence() and words in refused.errors
+    assert refused.errors.isascii() and "\\n" not in refused.errors
     assert invoke("models", "list", "--json").json() == []
+
+
+def test_a_file_that_would_run_something_needs_trust(invoke, tmp_path):
+    torch = pytest.importorskip("torch")
+    from tasks.inference.model.quiet_ultralytics import import_ultralytics
+
+    import_ultralytics()
+    checkpoint = torch.load(MUSSELS / "mussels.pt", weights_only=False)
+    path = tmp_path / "odd.pt"
+    torch.save(checkpoint | {"more": [os.getcwd]}, path)
+    refused = invoke("models", "add", str(path))
+    assert refused.is_one_sentence() and "posix.getcwd" in refused.errors
+    assert "--trust" in refused.errors
+    assert invoke("models", "list", "--json").json() == []
+    assert invoke("models", "add", str(path), "--trust").output.startswith("odd: segment")
 
 
 def test_data_roots_bind_weights_and_folders(invoke, tmp_path, monkeypatch, pictures):
@@ -114,6 +133,13 @@ def test_collections_are_gathered_listed_refreshed_and_removed(invoke, pictures)
     assert "collections add" in invoke("collections", "list").output
     added = invoke("collections", "add", NAME, "--folder", str(pictures))
     assert f"{NAME}: 4 images (4 new, 0 gone)." in added.output
+    shutil.copy(PICTURES[0], pictures / "copy.jpg")
+    assert (
+        "1 more file with the content of one of these: a copy counts once."
+        in invoke("collections", "refresh", NAME).output
+    )
+    assert invoke("collections", "list", "--json").json()[0]["copies"] == 1
+    (pictures / "copy.jpg").unlink()
     (pictures / "0001.jpg").unlink()
     (pictures / "out.jpg").symlink_to("/etc/hostname")
     again = invoke("collections", "refresh", NAME)
@@ -147,7 +173,7 @@ def test_a_run_a_second_threshold_and_their_comparison(
     run = ("run", "collection-inference", "--model", "mussels", "--collection")
     shown = command.run(*run, NAME, status=3)
     assert "4 images went through the model, 0 were answered from kept detections." in shown
-    assert f"{NAME}, mussels, threshold 0.5\n" in shown
+    assert f"{NAME}, mussels at 320 pixels, threshold 0.5\n" in shown
     assert "3 of 4 images done, 1 failed" in shown and "; completed_with_errors." in shown
     assert "[bold]zero.png: the file is empty (0 bytes)" in shown
     (first,) = list_runs(database)

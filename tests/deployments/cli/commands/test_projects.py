@@ -54,7 +54,7 @@ def test_what_is_left_out_is_told_ten_times_at_most(invoke, photographs):
     told = added.errors.splitlines()
     assert told[0] == "Left out: 00.jpg: the link leads out of the folder"
     assert len(told) == 11
-    assert told[-1] == "... and 3 more."
+    assert told[-1] == "... and 3 more; --all-rows shows them."
 
 
 def test_losses_are_accepted_only_when_told_so(invoke, photographs):

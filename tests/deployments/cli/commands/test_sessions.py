@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import datetime
@@ -41,8 +42,14 @@ def test_people_get_tables_and_a_second_run_reads_nothing(invoke, prefect_client
         assert f"  {place:<9} {result[place]}\n" in shown
     assert "<title>Sessions in " in Path(result["page"]).read_text(encoding="utf-8")
 
+    (root / "elsewhere").symlink_to(root.parent)
+    Path(os.fsdecode(bytes(root) + b"/caf\xe9")).mkdir()
     again = invoke("compute-stats", "--all", "--root", str(root)).output
     assert "0 computed and 0 failed in this run, 4 unchanged" in again
+    assert "Left out" in again
+    left_out = {line.split()[0] for line in again.partition("Left out")[2].splitlines()[2:4]}
+    assert "elsewhere" in left_out and any("caf" in name for name in left_out)
+    assert list_jobs(database)[0].result["left_out"] == 2
 
 
 def test_programs_get_one_json_document_and_the_options_reach_the_flow(
@@ -85,7 +92,7 @@ def test_programs_get_one_json_document_and_the_options_reach_the_flow(
         (("sessions", "list", "--since", "yesterday"), 2, "--since"),
         (("sessions", "show", "nobody"), 1, "nobody"),
         (("sessions", "rate", "nobody", "3"), 1, "nobody"),
-        (("sessions", "rate", "s", "6"), 2, "rating"),
+        (("sessions", "rate", "s", "6"), 2, "RATING"),
         (("sessions", "tag", "s"), 2, "--remove"),
         (("sessions", "tag", "s", " "), 2, "empty"),
     ],
@@ -203,3 +210,12 @@ def test_a_folder_without_sessions_is_no_error(invoke, prefect_client, tmp_path)
     (tmp_path / "empty").mkdir()
     shown = invoke("compute-stats", "--all", "--root", str(tmp_path / "empty")).output
     assert "There is no session in" in shown
+
+
+def test_what_nobody_knows_is_a_dash_wherever_it_is_shown(invoke, stored):
+    shown = invoke("sessions", "show", "undated").output
+    assert [line.split()[1] for line in shown.splitlines() if "completion_percentage" in line] == [
+        "–"
+    ]
+    assert " 0.00 %" not in shown + invoke("sessions", "list").output
+    assert "50.00 %" in invoke("sessions", "show", NAME).output

@@ -45,8 +45,8 @@ def test_programs_get_one_json_document_and_the_options_reach_the_flow(command, 
     assert (job["status"], job["total"], job["processed"], job["failed"]) == ("completed", 5, 4, 1)
     assert set(told["quality"]) == {
         *("images", "completed", "failed", "mean_overall_quality", "issues", "histograms"),
-        *("worst", "duplicate_groups", "duplicate_group_count", "failures"),
-        *("kept_count", "kept"),
+        *("worst", "duplicate_groups", "duplicate_group_count", "duplicate_group_sizes"),
+        *("failures", "kept_count", "kept"),
     }
     parameters = list_jobs(database)[0].parameters
     assert parameters["batch_size"] == 2 and parameters["force"] is True

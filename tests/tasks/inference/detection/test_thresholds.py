@@ -99,3 +99,13 @@ def test_settings_have_a_name_of_their_own_in_which_the_floor_does_not_count():
     others += [InferenceSettings(320, max_detections=9)]
     keys = {settings_key(one, "fp32") for one in (plain, *others)}
     assert len(keys | {settings_key(plain, "fp16")}) == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0004, "give 0 or 0.001"), (0.9996, "give 1 or 0.999"), (1e-9, "give 0 or 0.001")],
+)
+def test_a_threshold_that_would_become_another_kind_is_refused(value, words):
+    with pytest.raises(InvalidInputError, match=f"counted in thousandths, {words}"):
+        rounded_threshold(value)
+    assert [rounded_threshold(exact) for exact in (0, 0.001, 0.999, 1)] == [0, 0.001, 0.999, 1]

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from tasks.inference.detections import Detection, ImageDetections
-from tasks.inference.runs.overlays import color_of_class, draw_overlay, overlay_jpeg
+from tasks.inference.runs.overlays import colors_of_classes, draw_overlay, overlay_jpeg
 
+DEAD = colors_of_classes(("live", "dead"))["dead"]
 SQUARE = np.array([[20, 40], [80, 40], [80, 100], [20, 100]], np.float32)
 
 
@@ -21,10 +22,10 @@ def test_outlines_are_drawn_in_the_colour_of_their_class(channels):
     shape = (120, 160) if channels is None else (120, 160, channels)
     overlay = overlay_of(np.full(shape, 100, np.uint8))
     assert overlay.shape == (120, 160, 3)
-    assert overlay[70, 20].tolist() == pytest.approx(color_of_class(1), abs=40)
+    assert overlay[70, 20].tolist() == pytest.approx(DEAD, abs=40)
     assert overlay[110, 150].tolist() == [100, 100, 100]
     inside = overlay[70, 50].astype(int)
-    assert inside.tolist() == pytest.approx(0.65 * 100 + 0.35 * np.array(color_of_class(1)), abs=2)
+    assert inside.tolist() == pytest.approx(0.65 * 100 + 0.35 * np.array(DEAD), abs=2)
 
 
 def test_large_pictures_are_reduced_and_texts_stay_inside():
@@ -40,3 +41,18 @@ def test_an_overlay_is_written_as_jpeg_with_its_colours():
     assert (picture.format, picture.size) == ("JPEG", (160, 120))
     difference = np.asarray(picture).astype(int) - overlay
     assert np.abs(difference).mean() < 6
+
+
+def test_a_class_has_one_colour_on_a_page_whatever_its_id_is():
+    both = colors_of_classes(("live", "dead"), ("Dead", " LIVE", "stone"))
+    assert set(both) == {"dead", "live", "stone"}
+    assert len(set(both.values())) == 3
+    plain = np.full((120, 160, 3), 100, np.uint8)
+
+    def drawn(class_id, names):
+        found = ImageDetections(160, 120, (Detection(class_id, 0.9, (20, 40, 80, 100), (SQUARE,)),))
+        return draw_overlay(plain, found, names, colors=both)[70, 50].tolist()
+
+    assert drawn(1, ("live", "dead")) == drawn(0, ("Dead", " LIVE", "stone"))
+    assert drawn(0, ("live", "dead")) == drawn(1, ("Dead", " LIVE", "stone"))
+    assert drawn(0, ("live", "dead")) != drawn(1, ("live", "dead"))

@@ -50,6 +50,7 @@ def test_parts_and_holes_are_told_apart():
         "threshold": 0.5,
         "image_width": 64,
         "image_height": 48,
+        "limit_reached": False,
     }
 
 
