@@ -14,7 +14,6 @@ from deployments.cli.lazy_commands import lazy_group
 from deployments.cli.output.terminal import print_plain, print_problem
 from storage.errors import VisionflowsError
 from storage.files import LEAST_ROOM, has_room
-from storage.settings import get_settings
 
 # The line that `visionflows --help` has for each, and where it is.
 COMMANDS = {
@@ -124,6 +123,8 @@ def _in_words(error: Exception) -> str | None:
     if not _is_of(error, "httpx", "HTTPError"):
         return None
     # The server's own database lies under the home, and fails before anything of ours does.
+    from storage.settings import get_settings
+
     if not has_room(get_settings().home, LEAST_ROOM):
         return f"The disk of {get_settings().home} is full; make room, and start it again."
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")

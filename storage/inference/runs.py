@@ -159,7 +159,7 @@ def _records(database: Database, rows: Any) -> list[RunRecord]:  # noqa: ANN401 
             active_only=True,
             limit=1,
         )
-        values.append(values[9].is_active and not (active and active[0].is_held))
+        values.append(values[10].is_active and not (active and active[0].is_held))
         records.append(RunRecord(*values))
     return records
 

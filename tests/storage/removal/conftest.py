@@ -88,7 +88,7 @@ class Things:
         )
         for position, image in enumerate(images):
             self.sql(
-                "INSERT INTO collection_images VALUES (:id, :image, :position, 'x', :path, 1, 1)",
+                "INSERT INTO collection_images VALUES (:id, :image, :position, 'x', :path, 1, 1, 0)",
                 id=collection_id,
                 image=image,
                 position=position,
@@ -100,9 +100,10 @@ class Things:
         """Two rows for each image, a job with a chunk, polygons of 10 bytes, snapshot, page."""
         run_id = uuid4()
         self.sql(
-            "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, status, total, "
+            "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, max_detections, "
+            "status, total, "
             "processed_count, failed_count, live_mussel_count, dead_mussel_count, class_counts) "
-            "VALUES (:id, :collection, :model, :threshold, 320, 'completed', 0, 0, 0, 0, 0, '{}')",
+            "VALUES (:id, :collection, :model, :threshold, 320, 300, 'completed', 0, 0, 0, 0, 0, '{}')",
             id=run_id,
             collection=collection,
             model=model,
