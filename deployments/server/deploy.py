@@ -17,7 +17,6 @@ from prefect.client.schemas.actions import (
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from deployments.registry import DEPLOYED_FLOWS, WORK_POOL, DeployedFlow, Schedule
@@ -113,7 +112,7 @@ def _apply_deployment(client: SyncPrefectClient, deployed: DeployedFlow) -> UUID
         "entrypoint": deployed.entrypoint,
         # Prefect accepts unknown parameters and fails later; so they are refused at once.
         "parameter_openapi_schema": {
-            **parameter_schema(flow).model_dump_for_openapi(),
+            **flow.parameters.model_dump_for_openapi(),
             "additionalProperties": False,
         },
         "enforce_parameter_schema": True,

@@ -12,8 +12,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 import prefect
 from prefect import Flow, Task, runtime
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.states import Cancelled
+from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
+from prefect.states import Cancelled, Suspended
 from prefect.tasks import exponential_backoff
 
 from storage.database.failure_sentences import error_in_words
@@ -69,7 +72,8 @@ def flow(
 
     Where Prefect's engine throws an exception at SIGTERM, also that of a worker which was told to
     cancel the run, the flow itself ends its job within a batch. One that leaves with
-    `JobCancelledError` is cancelled.
+    `JobCancelledError` is cancelled. A run that is suspended ends its job likewise, and begins
+    another when it is resumed.
 
     A deployment stores only where the function is, so the task runner is chosen here, when the
     module is imported, from the settings. Prefect's own default would start a thread per task. What
@@ -83,6 +87,9 @@ def flow(
             with stopping_at_signals(), following_prefect(), kept_outcome() as keep:
                 try:
                     returned = function(*values, **named_values)
+                except Pause:
+                    _let_it_resume()
+                    raise
                 except JobCancelledError as error:
                     returned = cast(R, Cancelled(message=str(error)))
                 except Exception as error:
@@ -95,7 +102,7 @@ def flow(
 
         # Prefect would look for the names in the annotations among those of this module.
         cast(Any, run).__signature__ = signature(function, eval_str=True)
-        return prefect.flow(
+        made = prefect.flow(
             name=name,
             flow_run_name=partial(_shown_name, name, run_name),
             # Prefect's own is a digest of this file.
@@ -103,8 +110,35 @@ def flow(
             task_runner=make_task_runner(get_settings()),
             persist_result=False,
         )(run)
+        _give_plain_inputs(made)
+        return made
 
     return decorate
+
+
+def _give_plain_inputs(made: Flow[P, R]) -> None:
+    """Let forms show a plain input for what may be left out, in place of a choice of kinds.
+
+    Prefect takes nothing for every field that is not required, whatever its kind.
+    """
+    for field in made.parameters.properties.values():
+        kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1 and len(field["anyOf"]) > 1:
+            del field["anyOf"]
+            field.update({name: value for name, value in kinds[0].items() if name not in field})
+
+
+def _let_it_resume() -> None:
+    """Have a run that was suspended begin again when it is resumed: its job does the rest then.
+
+    The state that Prefect's UI sets says that the process waits, which it does not.
+    """
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if run is None or run.deployment_id is None:
+        return
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Suspended(), force=True)
 
 
 def _shown_name(name: str, run_name: Callable[[Mapping[str, Any]], str] | None) -> str:

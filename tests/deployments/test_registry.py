@@ -44,6 +44,15 @@ def test_choices_are_lists_and_numbers_have_ranges():
     assert schema.definitions["BlurRule"]["enum"] == ["focus", "sharpness"]
 
 
+def test_forms_have_a_plain_input_help_and_a_default_for_what_may_be_left_out():
+    for deployed in DEPLOYED_FLOWS:
+        schema = deployed.load().parameters
+        for name, field in schema.properties.items():
+            assert "anyOf" not in field, f"{deployed.name}: {name}"
+            assert field["description"], f"{deployed.name}: {name}"
+            assert name in schema.required or "default" in field, f"{deployed.name}: {name}"
+
+
 def test_names_and_schedules_are_unique():
     names = [deployed.name for deployed in DEPLOYED_FLOWS]
     slugs = [deployed.schedule.slug for deployed in DEPLOYED_FLOWS if deployed.schedule]

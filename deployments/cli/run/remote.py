@@ -86,7 +86,8 @@ def parse_parameters(schema: Mapping[str, Any], pairs: Sequence[str]) -> dict[st
 def _is_text(field: Mapping[str, Any], text: str) -> bool:
     """Whether a value is meant as it stands: a project may be called 2024."""
     types = [choice.get("type") for choice in field.get("anyOf", [field])]
-    return types == ["string"] or (sorted(map(str, types)) == ["null", "string"] and text != "null")
+    may_be_nothing = "null" in types or ("default" in field and field["default"] is None)
+    return set(types) <= {"string", "null"} and not (may_be_nothing and text == "null")
 
 
 def follow_remote_run(

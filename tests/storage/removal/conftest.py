@@ -88,7 +88,8 @@ class Things:
         )
         for position, image in enumerate(images):
             self.sql(
-                "INSERT INTO collection_images VALUES (:id, :image, :position, 'x', :path, 1, 1, 0)",
+                "INSERT INTO collection_images "
+                "VALUES (:id, :image, :position, 'x', :path, 1, 1, 0)",
                 id=collection_id,
                 image=image,
                 position=position,
@@ -103,7 +104,8 @@ class Things:
             "INSERT INTO runs (id, collection_id, model_id, threshold, image_size, max_detections, "
             "status, total, "
             "processed_count, failed_count, live_mussel_count, dead_mussel_count, class_counts) "
-            "VALUES (:id, :collection, :model, :threshold, 320, 300, 'completed', 0, 0, 0, 0, 0, '{}')",
+            "VALUES (:id, :collection, :model, :threshold, 320, 300, 'completed', 0, 0, 0, 0, 0, "
+            "'{}')",
             id=run_id,
             collection=collection,
             model=model,

@@ -17,8 +17,14 @@ from storage.errors import InvalidInputError
 
 
 def parse(name, *pairs):
+    """As the stack deploys a flow, and as `prefect deploy` does, which writes choices of kinds."""
     flow = find_deployed_flow(name).load()
-    return parse_parameters(parameter_schema(flow).model_dump_for_openapi(), pairs)
+    ours, theirs = (
+        parse_parameters(schema.model_dump_for_openapi(), pairs)
+        for schema in (flow.parameters, parameter_schema(flow))
+    )
+    assert ours == theirs
+    return ours
 
 
 def test_a_name_of_digits_is_text_also_where_it_may_be_left_out():
