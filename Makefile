@@ -22,7 +22,7 @@ SIDE_BY_SIDE ?= --numprocesses 2 --dist worksteal
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: install ## set everything up and run every flow on the samples
+demo: install ## set everything up and run the flows on the samples
 	@"$(BIN)/python" samples/demo.py
 
 test: install-dev ## run all tests

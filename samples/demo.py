@@ -1,4 +1,4 @@
-"""Runs every flow on the samples, as the printed commands would; `make demo` calls it.
+"""Runs the flows on the samples, as the printed commands would; `make demo` calls it.
 
     python samples/demo.py
 
@@ -13,7 +13,12 @@ import sys
 from pathlib import Path
 
 from deployments.cli.main import app
-from deployments.cli.output.terminal import PARTLY_FAILED, print_plain, print_problem
+from deployments.cli.output.terminal import (
+    PARTLY_FAILED,
+    as_typed_here,
+    print_plain,
+    print_problem,
+)
 from storage.database.connection import open_database
 from storage.errors import VisionflowsError
 from storage.inference.collections import find_collection
@@ -37,6 +42,7 @@ def main() -> None:
     _show("run", "ingest-project", drawn / "mussels", "--project=mussels")
     _show("run", "prepare-training-set", "--project=mussels", "--task=segment")
     _show("run", "create-release", "--project=mussels", "--name=mussels-1", "--task=segment")
+    _show("run", "build-release-stats", "--release=mussels-1", "--verify")
     _show("models", "add", SAMPLES / "mussels" / "mussels.onnx")
     _show("collections", "add", "mussels", "--project=mussels")
     for threshold in ("0.5", "0.8"):
@@ -49,6 +55,10 @@ def main() -> None:
         )
     _show("runs", "compare", *_run_ids("mussels", 0.5, 0.8))
     _show("compute-stats", "--all", "--root", drawn / "sessions")
+    print_plain("")
+    print_plain("What was made is found with, for example:")
+    for command in ("projects list", "runs list", "releases show mussels-1", "db shell"):
+        print_plain(f"  {as_typed_here(f'visionflows {command}')}")
 
 
 def _draw(script: Path, folder: Path, *options: str) -> None:
@@ -68,7 +78,7 @@ def _show(*arguments: str | Path) -> None:
     """Print a command, and run it in this process: Prefect is imported and started only once."""
     texts = [str(argument) for argument in arguments]
     print_plain("")
-    print_plain(f"$ visionflows {shlex.join(texts)}")
+    print_plain(f"$ {as_typed_here('visionflows ' + shlex.join(texts))}")
     try:
         status = app(texts, standalone_mode=False)
     except VisionflowsError as error:

@@ -292,7 +292,8 @@ def check_within_data_roots(
     raise InvalidInputError(
         f"{path}{leads} lies outside of the folders that may be used: "
         f"{', '.join(map(str, allowed))}. To allow another one, set VISIONFLOWS_DATA_ROOTS to all "
-        "allowed folders where the flow runs."
+        "allowed folders where the flow runs, and start the stack or the worker there again "
+        "(`visionflows up --data-root FOLDER`)."
     )
 
 

@@ -45,8 +45,10 @@ class _Loading(Mapping[str, Any]):
 
 def _name_arguments(command: Any) -> None:  # noqa: ANN401
     """Write all arguments in one way: in capitals; Typer adds brackets and dots."""
-    for child in getattr(command, "commands", {}).values():
-        _name_arguments(child)
+    children = getattr(command, "commands", {})
+    if not isinstance(children, _Loading):  # those get theirs when they are loaded
+        for child in children.values():
+            _name_arguments(child)
     for parameter in command.params:
         if parameter.param_type_name == "argument" and parameter.metavar is None:
             parameter.metavar = parameter.name.upper()

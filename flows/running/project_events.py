@@ -39,7 +39,7 @@ def emit_project_ingested(project: ProjectRecord) -> str:
     obstacle = _deliver(_project_ingested(project))
     if obstacle is None:
         return f"quality-metrics for {project.name} starts by itself."
-    command = f"visionflows run quality-metrics --project {shlex.quote(project.name)}"
+    command = f"`visionflows run quality-metrics --project {shlex.quote(project.name)}`"
     return f"quality-metrics does not start by itself: {obstacle}; start it with: {command}"
 
 

@@ -68,7 +68,7 @@ def test_the_event_starts_quality_metrics_with_the_project(client, project, pref
         emit_event("something else", {"prefect.resource.id": "something"})
     told = ingest(project)
     assert "the stack is not running (`visionflows up`)" in told, "there is no worker"
-    assert told.endswith(f"visionflows run quality-metrics --project '{project.name}'")
+    assert told.endswith(f"`visionflows run quality-metrics --project '{project.name}'`")
     assert len(runs_of_quality_metrics(client, project)) == 1
 
     client.send_worker_heartbeat(WORK_POOL, "a worker", heartbeat_interval_seconds=30)
@@ -136,7 +136,7 @@ def test_an_event_that_does_not_arrive_is_said(client, deployed_api, project, mo
     monkeypatch.setattr(project_events, "_WAITS_SECONDS", (0.1, 0.1))
     with failing_proxy(deployed_api, 9, forward=False):
         told = ingest(project)
-    assert "did not take the event (it answered 500); start it with: visionflows run" in told
+    assert "did not take the event (it answered 500); start it with: `visionflows run" in told
 
 
 def test_a_paused_automation_stays_paused_and_the_person_is_told(client, project):

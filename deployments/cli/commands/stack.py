@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +45,13 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Come back when it is ready; `visionflows down` ends.")
     ] = False,
+    data_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Flows may use files in this folder, besides those of VISIONFLOWS_DATA_ROOTS; may "
+            "be given several times."
+        ),
+    ] = None,
 ) -> None:
     """Start the local stack: database, Prefect's server and UI, schedules, events, a worker.
 
@@ -51,8 +59,10 @@ def up(
 
     For example:
 
-      visionflows up
+      visionflows up --data-root ~/photographs
     """
+    if data_root:
+        _allow(data_root)
     settings = get_settings()
     with only_supervisor(settings) as is_only:
         if is_only and not detach:
@@ -192,6 +202,14 @@ def trigger(
         outcome = follow_remote_run(client, database, flow, run_id, flow)
     print_problem(f"{flow} has ended. Its run is {run_id}.")
     give_outcome(flow, outcome, database, doing=flow, json_output=json_output)
+
+
+def _allow(folders: list[Path]) -> None:
+    """Let flows of the stack use these folders too; its processes have the setting from here."""
+    allowed = get_settings().data_roots or (get_settings().home,)
+    roots = dict.fromkeys(str(one.expanduser().absolute()) for one in (*allowed, *folders))
+    os.environ["VISIONFLOWS_DATA_ROOTS"] = os.pathsep.join(roots)
+    get_settings.cache_clear()
 
 
 def _up(settings: Settings) -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from deployments.cli.output.jobs import job_as_json
@@ -34,7 +29,7 @@ def print_quality(
     overview = asdict(found)
     counts = job.processed, job.failed
     table = (
-        f'{_this_command()} db shell -c "SELECT relative_path, overall_quality, issues FROM '
+        f'visionflows db shell -c "SELECT relative_path, overall_quality, issues FROM '
         f"image_quality WHERE project_id = '{project.id}' ORDER BY overall_quality, relative_path "
         'LIMIT 10"'
     )
@@ -43,11 +38,3 @@ def print_quality(
         ("page", result["page"]),
         ("table", table),
     )
-
-
-def _this_command() -> str:
-    """How a person types this very command again: the same program on the same home."""
-    home = os.environ.get("VISIONFLOWS_HOME")
-    setting = "" if home is None else f"VISIONFLOWS_HOME={shlex.quote(home)} "
-    is_on_path = shutil.which("visionflows") == str(Path(sys.argv[0]).absolute())
-    return setting + ("visionflows" if is_on_path else shlex.quote(sys.argv[0]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table as RichTable
 
 from deployments.cli.output.terminal import (
+    as_typed_here,
     console,
     more_rows,
     most_rows,
@@ -31,7 +32,7 @@ def print_report(report: Report, *places: tuple[str, str]) -> None:
     if shown:
         console.print("\n[bold]Where it lies[/bold]")
     for name, path in shown:
-        print_plain(f"  {name:<9} {path}")
+        print_plain(f"  {name:<9} {as_typed_here(path)}")
 
 
 def print_table(table: Table) -> None:

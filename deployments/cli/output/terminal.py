@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +19,8 @@ from rich.text import Text
 # Output that goes to a file or another program is neither wrapped nor cut.
 _WIDTH = None if sys.stdout.isatty() else 10_000
 _MOST_PROBLEMS = 10
+# In a sentence a command stands in backticks; a line may be nothing but a command.
+_COMMAND = re.compile(r"(`|^)visionflows (?=[a-z-])")
 
 # Exit statuses, besides 0 where all is well and 2 where the command is not understood.
 FAILED, PARTLY_FAILED, CANCELLED = 1, 3, 130
@@ -37,6 +44,24 @@ def printable(value: str) -> str:
     )
 
 
+def as_typed_here(text: str) -> str:
+    """A text whose `visionflows ...` are commands as a person types them in this very shell.
+
+    That is the same program on the same home: pasted as it stands, it finds what was made here.
+    """
+    return _COMMAND.sub(lambda found: f"{found[1]}{_this_command()} ", text)
+
+
+def _this_command() -> str:
+    program = Path(sys.argv[0])
+    if program.name != "visionflows":
+        return "visionflows"  # part of another program
+    home = os.environ.get("VISIONFLOWS_HOME")
+    setting = "" if home is None else f"VISIONFLOWS_HOME={shlex.quote(home)} "
+    is_on_path = shutil.which("visionflows") == str(program.absolute())
+    return setting + ("visionflows" if is_on_path else shlex.quote(sys.argv[0]))
+
+
 def plain(value: str) -> Text:
     """A name or message of unknown origin as a table cell: never read as markup."""
     return Text(printable(value))
@@ -44,12 +69,12 @@ def plain(value: str) -> Text:
 
 def print_plain(value: str) -> None:
     """Print a sentence in which names occur: never read as markup, never cut into lines."""
-    console.print(plain(value), soft_wrap=True)
+    console.print(plain(as_typed_here(value)), soft_wrap=True)
 
 
 def print_problem(value: str) -> None:
     """Print a sentence in which names occur on standard error."""
-    error_console.print(plain(value), soft_wrap=True)
+    error_console.print(plain(as_typed_here(value)), soft_wrap=True)
 
 
 def show_all_rows(is_wanted: bool) -> bool:

@@ -144,12 +144,15 @@ def test_the_newest_jobs_come_first_and_only_so_many(invoke, database):
     assert [job["id"] for job in invoke("status", "--json", "--limit", "2").json()] == ids[:0:-1]
 
 
-def test_without_jobs_it_says_so(invoke):
+def test_without_jobs_it_says_so(invoke, home):
     for options in ((), ("--watch",)):
         shown = invoke("status", *options)
         first, second = shown.output.splitlines()
         assert (shown.status, first) == (0, "There are no jobs.")
-        assert second == "The stack is not running; `visionflows up` starts it."
+        # As it is pasted into this very shell.
+        assert second == (
+            f"The stack is not running; `VISIONFLOWS_HOME={home} visionflows up` starts it."
+        )
     assert invoke("status", "--json").json() == []
 
 
