@@ -14,7 +14,7 @@ from storage.snapshots import SnapshotSubject
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.labels.annotations import Label
 from tasks.labels.geometry import image_size_of
-from tasks.labels.limit_steps import dataset_limits
+from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.projects.index_rows import (
     DATABASE_COLUMNS,
@@ -48,7 +48,7 @@ def _labels_by_path(
     sizes = {row.relative_path: image_size_of(row.width, row.height) for row in rows}
     # Where the project has just been brought up to date, they were read for that.
     found = LABELS_AT_HAND.take(project.path, labels_fingerprint(scan)) or read_folder_labels(
-        project.path, scan, lambda path: sizes.get(path.as_posix()), dataset_limits()
+        project.path, scan, lambda path: sizes.get(path.as_posix()), dataset_limits_of_memory()
     )
     return {
         image.path.as_posix(): image.labels.labels

@@ -40,7 +40,7 @@ from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.collectors.shared_files import SizeOfImage
 from tasks.labels.dataset.reading import DatasetImage
 from tasks.labels.geometry import ImageSize, image_size_of
-from tasks.labels.limit_steps import dataset_limits
+from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.labels.problems import ProblemCode
 from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.reports.problem_log import Problem
@@ -252,7 +252,7 @@ def _read_labels(
     fingerprint = labels_fingerprint(scan)
     if fingerprint == known_labels_fingerprint(database, project.id):
         return None, []
-    found = read_folder_labels(project.path, scan, size_of_image, dataset_limits())
+    found = read_folder_labels(project.path, scan, size_of_image, dataset_limits_of_memory())
     problems = list(found.all_problems())
     unreadable = {
         problem.place for problem in problems if problem.code == ProblemCode.FILE_UNREADABLE

@@ -11,7 +11,7 @@ from storage.projects.projects import ProjectRecord
 from tasks.images.folder_scan import scan_image_folder
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.geometry import image_size_of
-from tasks.labels.limit_steps import dataset_limits
+from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.trainer.candidates import select_candidates
 from tasks.trainer.planned_images import ProjectCandidates
 
@@ -42,7 +42,7 @@ def offer_project(
             "Make it readable, and run again."
         )
 
-    limits = dataset_limits()
+    limits = dataset_limits_of_memory()
     limits.check_sum(project.path, (file.size for file in scan.label_files))
 
     def read(path: str) -> bytes:

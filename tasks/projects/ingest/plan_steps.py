@@ -34,7 +34,7 @@ from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.plan import plan_dataset
 from tasks.labels.formats.class_files import is_class_list
 from tasks.labels.geometry import image_size_of
-from tasks.labels.limit_steps import dataset_limits
+from tasks.labels.limit_steps import dataset_limits, dataset_limits_of_memory
 from tasks.labels.limits import FileTooLargeError
 from tasks.projects.generated.generation import labels_of, wanted_keys
 from tasks.projects.generated.images import KnownGeneration
@@ -131,7 +131,7 @@ def _with_readable_labels(folder: _Folder, listing: SourceListing) -> SourceList
     Raises:
         InvalidInputError: those of the project and the source are too large together.
     """
-    limits = dataset_limits()
+    limits = dataset_limits_of_memory()
     sizes = {file.relative_path: file.size for file in folder.scan.label_files}
     sizes |= {file.relative_path: file.size for file in listing.label_files}
     limits.check_sum(folder.target.source, sizes.values())

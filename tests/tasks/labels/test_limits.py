@@ -13,6 +13,7 @@ import pytest
 
 from storage.errors import InvalidInputError
 from storage.settings import get_settings
+from tasks.labels import limit_steps
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.limit_steps import dataset_limits
 from tasks.labels.limits import DatasetLimits, FileTooLargeError
@@ -114,6 +115,29 @@ def test_all_label_files_together_have_a_limit():
         "The label files of bay.zip have 101 bytes together, more than 100 "
         "(VISIONFLOWS_MAX_ALL_LABEL_BYTES)."
     )
+
+
+def test_labels_that_memory_does_not_hold_are_refused_before_any_is_read():
+    limits = DatasetLimits(free_memory_bytes=1000)
+    limits.check_sum("bay.zip", [60, 40])
+    with pytest.raises(InvalidInputError) as raised:
+        limits.check_sum("bay.zip", [60, 41])
+    assert str(raised.value) == (
+        "The label files of bay.zip have 101 bytes together, which take about 1,010 bytes of "
+        "memory, and 1,000 are free; ingest it in parts, or where there is more."
+    )
+
+
+def test_free_memory_is_that_of_the_container_where_it_has_less(monkeypatch, tmp_path):
+    of_machine = limit_steps.free_memory_bytes()
+    assert of_machine > 100 << 20
+    monkeypatch.setattr(limit_steps, "_CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert limit_steps.free_memory_bytes() > 100 << 20
+    (tmp_path / "memory.max").write_text(f"{50 << 20}\n")
+    (tmp_path / "memory.stat").write_text(f"anon {20 << 20}\nfile {90 << 20}\n")
+    assert limit_steps.free_memory_bytes() == 30 << 20
+    assert limit_steps.dataset_limits_of_memory().free_memory_bytes == 30 << 20
 
 
 def test_settings_give_the_limits(monkeypatch):
