@@ -44,7 +44,10 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=lambda: Path.home() / ".visionflows",
-        description="Folder of all that visionflows writes: database, snapshots, Prefect's state.",
+        description=(
+            "Folder of all that visionflows writes: database, snapshots, Prefect's state; default: "
+            "`~/.visionflows`."
+        ),
     )
     database_url: str | None = Field(
         default=None,

@@ -62,7 +62,7 @@ def run_job(prefect_client, database):
             run.done.append(number)
             return number * 10
 
-        @flow(name="tiny", run_name="tiny")
+        @flow(name="tiny")
         def tiny():
             job = start_job(database, JobKind.INGEST_PROJECT, "tiny")
             held.append(job)
