@@ -139,14 +139,30 @@ def test_a_killed_worker_is_started_again(stack, killed_runs):
     killed_runs.append(run)
 
 
-def test_the_next_run_is_cancelled_through_the_api_while_batches_are_in_flight(stack, killed_runs):
+def test_the_next_run_is_suspended_resumed_and_cancelled_while_batches_are_in_flight(
+    stack, killed_runs
+):
     run = stack.create_run("quality-metrics", project="slow", batch_size=5)
-    stack.wait_for_job(run, lambda job: job.processed >= 10)
+    first = stack.wait_for_job(run, lambda job: job.processed >= 10)
+    # As the button of the UI does it.
+    suspended = {"type": "PAUSED", "name": "Suspended"}
+    assert stack.post(f"/flow_runs/{run}/set_state", state=suspended).status_code in (200, 201)
+    first = stack.wait_for_job(run, lambda job: job.status is JobStatus.CANCELLED)
+    wait_for(
+        lambda: stack.flow_run(run)["state"]["state_details"]["pause_reschedule"],
+        "the run may begin again",
+    )
+    assert stack.post(f"/flow_runs/{run}/resume").status_code in (200, 201)
+    job = stack.wait_for_job(run, lambda job: job.id != first.id and job.processed >= 10)
+    assert job.total < first.total, "what the suspended run has measured is kept"
+
     cancelling = {"type": "CANCELLING", "name": "Cancelling"}
     assert stack.post(f"/flow_runs/{run}/set_state", state=cancelling).status_code in (200, 201)
     stack.wait_for_state(run, "CANCELLED")
     job = stack.wait_for_job(run, lambda job: job.status is JobStatus.CANCELLED)
-    assert 10 <= job.processed < job.total < SLOW, "what the killed run has measured is kept"
+    assert 10 <= job.processed < job.total < first.total < SLOW, (
+        "what the killed run has measured is kept"
+    )
     assert_nothing_at_work(stack)
 
     (killed,) = killed_runs
@@ -163,7 +179,7 @@ def test_a_killed_server_is_started_again_and_the_run_goes_on_and_does_the_rest(
     stack.wait_for_state(run, "COMPLETED", seconds=300)
     project = str(find_project(stack.database, "slow").id)
     jobs = list_jobs(stack.database, subject=project)
-    assert [job.status.value for job in jobs] == ["completed", "cancelled", "failed"]
+    assert [job.status.value for job in jobs] == ["completed", "cancelled", "cancelled", "failed"]
     assert sum(job.processed for job in jobs) == SLOW, "nothing lost, nothing twice"
     measured = (
         "SELECT count(*) FROM image_quality q JOIN projects p ON p.id = q.project_id "
