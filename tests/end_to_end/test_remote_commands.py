@@ -208,7 +208,7 @@ def test_an_error_is_the_same_sentence(stack):
     assert told[1].startswith("Error: Nothing is labeled in 'bare'")
     assert told[1].splitlines()[0] == told[0].splitlines()[0]
     told = stack.run("trigger", "prepare-training-set", '-pprojects=["bare"]', status=1)
-    assert told.startswith("Error: Nothing is labeled in 'bare'")
+    assert told.splitlines()[1].startswith("Error: Nothing is labeled in 'bare'")
 
 
 def test_no_command_is_without_the_option():

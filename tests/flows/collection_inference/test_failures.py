@@ -214,7 +214,7 @@ def test_a_full_disk_fails_the_run_and_what_was_done_stays(
     assert state.is_failed()
     run = the_run()
     assert run.status is JobStatus.FAILED
-    assert "The disk is full: polygons cannot be written to" in run.error_msg
+    assert f"{run.id}/polygons is full. What is done stays; make room" in run.error_msg
     assert (run.processed_count, run.failed_count) == (2, 0)
     assert len(polygon_files(run)) == 2
     assert len(result_rows(run)) == 2
