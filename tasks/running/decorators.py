@@ -119,13 +119,17 @@ def flow(
 def _give_plain_inputs(made: Flow[P, R]) -> None:
     """Let forms show a plain input for what may be left out, in place of a choice of kinds.
 
-    Prefect takes nothing for every field that is not required, whatever its kind.
+    A field that is not required and has no default is not sent, and the flow has its own.
     """
-    for field in made.parameters.properties.values():
+    parts = [made.parameters.properties]
+    parts += [part.get("properties", {}) for part in made.parameters.definitions.values()]
+    for field in (field for part in parts for field in part.values()):
         kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
-        if len(kinds) == 1 and len(field["anyOf"]) > 1:
+        if len(kinds) == 1 and len(field["anyOf"]) > 1 and "$ref" not in kinds[0]:
             del field["anyOf"]
             field.update({name: value for name, value in kinds[0].items() if name not in field})
+            if field.get("default", 0) is None:
+                del field["default"]  # the form would say that nothing is not of this kind
 
 
 def _let_it_resume() -> None:

@@ -75,7 +75,8 @@ def parse_parameters(schema: Mapping[str, Any], pairs: Sequence[str]) -> dict[st
         parameter, equals, text = pair.partition("=")
         if not equals:
             raise InvalidInputError(f"{pair!r} should be NAME=VALUE.")
-        is_text = _is_text(schema.get("properties", {}).get(parameter, {}), text)
+        field = schema.get("properties", {}).get(parameter, {})
+        is_text = _is_text(field, text, is_required=parameter in schema.get("required", ()))
         try:
             parameters[parameter] = text if is_text else json.loads(text)
         except ValueError:
@@ -83,11 +84,11 @@ def parse_parameters(schema: Mapping[str, Any], pairs: Sequence[str]) -> dict[st
     return parameters
 
 
-def _is_text(field: Mapping[str, Any], text: str) -> bool:
+def _is_text(field: Mapping[str, Any], text: str, *, is_required: bool) -> bool:
     """Whether a value is meant as it stands: a project may be called 2024."""
     types = [choice.get("type") for choice in field.get("anyOf", [field])]
-    may_be_nothing = "null" in types or ("default" in field and field["default"] is None)
-    return set(types) <= {"string", "null"} and not (may_be_nothing and text == "null")
+    may_be_nothing = "null" in types or not (is_required or "default" in field)
+    return set(types) <= {"string", "null"} and not (text == "null" and may_be_nothing)
 
 
 def follow_remote_run(
