@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prefect.utilities.schema_tools.validation import validate
 
 from deployments.registry import DEPLOYED_FLOWS, find_deployed_flow
 from deployments.server.deploy import chosen_schedules
@@ -52,6 +53,18 @@ def test_forms_have_a_plain_input_help_and_a_default_for_what_may_be_left_out():
             assert field["description"], f"{deployed.name}: {name}"
             # The form sends a default, and says that nothing is not of the field's kind.
             assert field.get("default", "") is not None, f"{deployed.name}: {name}"
+
+
+def test_a_form_with_only_its_required_fields_filled_in_is_valid():
+    filled = {"project": "p", "projects": ["p"], "name": "n", "collection": "c", "model": "m"}
+    filled |= {"first": "3f2a", "second": "81c0"}
+    for deployed in DEPLOYED_FLOWS:
+        schema = deployed.load().parameters.model_dump_for_openapi()
+        fields, required = schema.get("properties", {}), schema.get("required", ())
+        values = {name: field["default"] for name, field in fields.items() if "default" in field}
+        values |= {name: filled[name] for name in required}
+        # As the form of the UI asks the server before it can be sent.
+        assert validate(values, schema, preprocess=True) == [], deployed.name
 
 
 def test_names_and_schedules_are_unique():
