@@ -211,12 +211,17 @@ def test_an_error_is_the_same_sentence(stack):
     assert told.splitlines()[1].startswith("Error: Nothing is labeled in 'bare'")
 
 
+def test_prune(stack):
+    told = stack.run("run", "prune")
+    assert "; ended 0 removals; forgot 0 images that nothing holds." in told
+
+
 def test_no_command_is_without_the_option():
     commands = typer.main.get_group(app).commands
     assert set(commands) == {
         *("ingest-project", "quality-metrics", "prepare-training-set", "create-release"),
         *("build-release-stats", "check-release-stats", "compute-session-stats"),
-        *("collection-inference", "compare-runs"),
+        *("collection-inference", "compare-runs", "prune"),
     }
     for name, command in commands.items():
         assert "remote" in {parameter.name for parameter in command.params}, name

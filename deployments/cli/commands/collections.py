@@ -13,7 +13,6 @@ from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import (
-    console,
     print_json,
     print_plain,
     print_problems,
@@ -158,7 +157,7 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
         print_records([asdict(collection) for collection in collections], as_csv=csv_output)
         return
     if not collections:
-        console.print("There is no collection; `visionflows collections add` makes one.")
+        print_plain("There is no collection; `visionflows collections add` makes one.")
         return
     names = {str(project.id): project.name for project in list_projects(database)}
     print_list(

@@ -11,7 +11,7 @@ import typer
 from deployments.cli.options import CsvOption, JsonOption, YesOption
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
-from deployments.cli.output.terminal import console, print_json, print_plain, print_records
+from deployments.cli.output.terminal import print_json, print_plain, print_records
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
 from storage.inference.models import add_model, list_models
@@ -72,7 +72,7 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
         print_records([asdict(model) for model in models], as_csv=csv_output)
         return
     if not models:
-        console.print("No model is registered; `visionflows models add PATH` does so.")
+        print_plain("No model is registered; `visionflows models add PATH` does so.")
         return
     print_list(
         ("model", "task", "classes", "pixels", "sha256", "weights"),

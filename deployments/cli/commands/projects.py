@@ -19,7 +19,6 @@ from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import (
-    console,
     print_json,
     print_plain,
     print_problems,
@@ -100,9 +99,7 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
         print_records([asdict(project) for project in projects], as_csv=csv_output)
         return
     if not projects:
-        console.print(
-            "No project is registered; `visionflows run ingest-project SOURCE` makes one."
-        )
+        print_plain("No project is registered; `visionflows run ingest-project SOURCE` makes one.")
         return
     print_list(
         ("project", "images", "labeled", "missing", "folder"),

@@ -10,7 +10,7 @@ import typer
 from deployments.cli.options import AllRowsOption, CsvOption, JsonOption, YesOption
 from deployments.cli.output.releases import print_release, print_releases
 from deployments.cli.output.removals import remove_thing
-from deployments.cli.output.terminal import console, print_json, print_records
+from deployments.cli.output.terminal import print_json, print_plain, print_records
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
 from storage.projects.projects import find_project
@@ -39,7 +39,7 @@ def list_(
     if json_output or csv_output:
         print_records([asdict(one) for one in releases], as_csv=csv_output)
     elif not releases:
-        console.print(
+        print_plain(
             "No release is registered; `visionflows run build-release-stats PATH.zip` adds one."
         )
     else:

@@ -10,7 +10,7 @@ import typer
 from deployments.cli.options import AllRowsOption, CsvOption, JsonOption, YesOption
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.runs import print_run, print_runs
-from deployments.cli.output.terminal import console, print_json, print_problem, print_records
+from deployments.cli.output.terminal import print_json, print_plain, print_problem, print_records
 from deployments.cli.run.compare_runs import compare_runs
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
@@ -58,7 +58,7 @@ def list_(
     if json_output or csv_output:
         print_records([asdict(run) for run in runs], as_csv=csv_output)
     elif not runs:
-        console.print("There is no run; `visionflows run collection-inference` makes one.")
+        print_plain("There is no run; `visionflows run collection-inference` makes one.")
     else:
         print_runs(runs)
         if len(runs) == limit:

@@ -10,7 +10,7 @@ import typer
 from deployments.cli.options import JsonOption, YesOption
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
-from deployments.cli.output.terminal import console, print_json
+from deployments.cli.output.terminal import print_json, print_plain
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
 from storage.removal.finding import list_training_sets
@@ -30,7 +30,7 @@ def list_(json_output: JsonOption = False) -> None:
     if json_output:
         print_json([asdict(one) for one in found])
     elif not found:
-        console.print("There is no training set; `visionflows run prepare-training-set` makes one.")
+        print_plain("There is no training set; `visionflows run prepare-training-set` makes one.")
     else:
         print_list(
             ("training set", "projects", "made", "folder"),

@@ -19,6 +19,7 @@ from storage.inference.runs import find_run
 from storage.jobs.records import JobRecord, find_job
 from storage.projects.projects import find_project
 from storage.releases import describe_release, find_release
+from tasks.reports.report import counted
 
 
 def print_result(name: str, database: Database, result: Any, *, doing: str = "") -> None:  # noqa: ANN401
@@ -153,7 +154,17 @@ def _releases_as_json(database: Database, result: dict[str, Any]) -> object:
     ]
 
 
+def _show_pruned(_: Database, result: dict[str, Any]) -> None:
+    print_plain(
+        f"Removed {counted(result['removed'], 'snapshot')} ({result['bytes']:,} bytes) and "
+        f"{counted(result['leftovers'], 'leftover')}; ended "
+        f"{counted(len(result['finished']), 'removal')}; forgot "
+        f"{counted(result['images'], 'image')} that nothing holds."
+    )
+
+
 _KINDS: dict[str, _Kind] = {
+    "prune": _Kind(_show_pruned),
     "ingest-project": _Kind(_show_ingests),
     "quality-metrics": _Kind(_show_quality, _quality_as_json),
     "compute-session-stats": _Kind(_show_sessions, _sessions_as_json),

@@ -31,6 +31,7 @@ COMMANDS = {
         "Find, outline and count objects on every image of a collection.",
     ),
     "compare-runs": ("compare_runs:compare_runs", "Compare two runs, image by image."),
+    "prune": ("prune:prune", "Remove what nobody needs any more: old snapshots, leftovers."),
 }
 
 app = typer.Typer(no_args_is_help=True, cls=lazy_group("deployments.cli.run", COMMANDS))

@@ -31,6 +31,7 @@ COMMANDS = [
     ("sessions", "note"),
     ("run", "collection-inference"),
     ("run", "compare-runs"),
+    ("run", "prune"),
     ("models",),
     ("models", "add"),
     ("models", "list"),
