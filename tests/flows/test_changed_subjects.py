@@ -2,11 +2,13 @@
 
 Images and sessions are added, removed, renamed and relabelled at seeded instants. Right afterwards
 every count of a job is that of its chunks, and what the flow tells is what is there; after one
-more undisturbed run everything is as if nothing had been disturbed.
+more undisturbed run everything is as if nothing had been disturbed. How many seeds, by
+VISIONFLOWS_TEST_SEEDS.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections import Counter
@@ -22,6 +24,7 @@ from tests.flows.labeled_projects import make_sea, write_picture
 from tests.flows.releases.release_runs import count_members
 from tests.session_folders import SWEEP, make_session
 
+SEEDS = int(os.environ.get("VISIONFLOWS_TEST_SEEDS", "5"))
 COUNTERS = """
 SELECT j.kind, j.total, j.processed, j.failed, coalesce(sum(cardinality(c.items)), 0) AS items,
        coalesce(sum(c.processed), 0) AS done, coalesce(sum(c.failed), 0) AS in_vain
@@ -103,7 +106,7 @@ WHERE p.name = :name AND q.state = 'present' ORDER BY 1
 """
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_quality_metrics(seed, database, flow_runner, at_instant, tmp_path):
     chance, folder = random.Random(seed), tmp_path / "p"
     for number in range(12):
@@ -140,7 +143,7 @@ SESSION_INSTANTS = (
 )
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_compute_session_stats(seed, database, session_flow, sessions_root, at_instant):
     chance = random.Random(seed)
     for number in range(8):
@@ -192,7 +195,7 @@ FROM project_images i JOIN projects p ON p.id = i.project_id WHERE p.name = :nam
 """
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_ingest_project(seed, database, ingested, image_rows, at_instant, tmp_path):
     chance, source = random.Random(seed), yolo_dataset(tmp_path / "source")
     images = next(path.parent for path in source.rglob("*.png"))
@@ -226,7 +229,7 @@ MAKING_INSTANTS = (
 )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_create_release(seed, prefect_client, database, at_instant, tmp_path):
     from flows.create_release import create_release
 

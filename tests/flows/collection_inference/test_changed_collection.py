@@ -1,7 +1,11 @@
-"""A collection that changes while a run works: every stored count is the sum of its rows."""
+"""A collection that changes while a run works: every stored count is the sum of its rows.
+
+How many seeds, by VISIONFLOWS_TEST_SEEDS.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 
@@ -15,6 +19,7 @@ from storage.inference.runs import list_runs
 from tasks.inference.runs.report import run_report
 from tests.tasks.inference.conftest import PICTURES
 
+SEEDS = int(os.environ.get("VISIONFLOWS_TEST_SEEDS", "7"))
 # One line for each run: what its row says, and what its results in the collection say.
 RECOUNT = """
 SELECT k.total, k.processed_count, k.failed_count, k.live_mussel_count, k.dead_mussel_count,
@@ -108,7 +113,7 @@ def change_pictures(chance, pictures):
         shutil.copy(path, pictures)
 
 
-@pytest.mark.parametrize("seed", range(14))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_changed_at_any_instant_the_counts_are_sums_over_the_rows(
     seed, infer, gather, pictures, at_instant, database, the_run
 ):
