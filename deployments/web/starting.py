@@ -195,7 +195,11 @@ def _patiently(ask: Callable[[], R], deadline: float) -> R:
             ) from error
         except PrefectHTTPStatusError as error:
             if error.response.status_code not in _BUSY:
-                raise
+                raise NothingToRunItError(
+                    "Nothing was started: Prefect's server answered "
+                    f"{error.response.status_code}; PREFECT_API_URL and PREFECT_API_AUTH_STRING "
+                    "say where it is and how it is asked."
+                ) from error
             reason: Exception = error
         except httpx.TransportError as error:
             reason = error
