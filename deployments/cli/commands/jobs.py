@@ -144,7 +144,8 @@ def _stack_sentence() -> str:
     settings = get_settings()
     stack = running_stack(settings)
     if stack is not None and stack.is_looked_after():
-        return f"The stack is running: {stack.url}"
+        web = "" if stack.web_url is None else f"; the HTTP API is at {stack.web_url}/api/v1"
+        return f"The stack is running: {stack.url}{web}"
     state = read_stack_state(settings)
     if state is None:
         return "The stack is not running; `visionflows up` starts it."

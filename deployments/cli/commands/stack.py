@@ -263,6 +263,8 @@ def _up_detached(settings: Settings, *, with_web: bool) -> None:
         stack = running_stack(settings)
         # The server of a stack that was killed may still answer.
         if stack is not None and stack.is_looked_after():
+            if stack.web_url is not None:
+                print_plain(f"The HTTP API is at {stack.web_url}/api/v1.")
             print_plain(
                 f"The stack is running: {stack.url}. `visionflows down` ends it. Its logs are in "
                 f"{folder}."
