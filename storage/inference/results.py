@@ -302,6 +302,12 @@ def describe_run(database: Database, run: RunRecord, *, most_failures: int = 50)
     }
 
 
+def read_names(connection: Connection, run_id: UUID) -> list[str]:
+    """The names of all images that a run has a result on, in no order."""
+    rows = execute(connection, f"SELECT c.name {_FROM_RESULTS} WHERE k.id = :id", id=run_id)
+    return list(rows.scalars())
+
+
 def list_run_images(
     database: Database,
     run_id: UUID,

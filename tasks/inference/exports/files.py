@@ -212,9 +212,7 @@ def _write_label_files(
         for image, found in counting.good():
             # Rows of a text file are objects; the shapes of LabelMe can be parts of one.
             all_parts = order.format is ExportFormat.LABELME
-            labels = labels_of_detections(
-                found, order.class_names, order.kind, all_parts=all_parts
-            )
+            labels = labels_of_detections(found, order.class_names, order.kind, all_parts=all_parts)
             content = write_label_file(
                 [label for label, _ in labels],
                 kind,

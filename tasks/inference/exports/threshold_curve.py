@@ -18,8 +18,8 @@ def threshold_curve(
     """Give for each class the objects that count at each of the `STEPS` thresholds.
 
     `counts` has (class id, steps, detections): so many detections count at exactly the `steps`
-    lowest thresholds, 0..`STEPS`. Classes are in the order of their ids, those of one name together;
-    one of which nothing was found has zeros.
+    lowest thresholds, 0..`STEPS`. Classes are in the order of their ids, those of one name
+    together; one of which nothing was found has zeros.
     """
     own = {name: np.zeros(STEPS + 1, np.int64) for name in class_names}
     for class_id, steps, detections in counts:

@@ -97,9 +97,7 @@ def _value_of_geometry(geometry: Geometry, size: ImageSize) -> tuple[str, dict[s
 
 def _turned_rectangle(geometry: OrientedBox, size: ImageSize) -> dict[str, object]:
     """A rectangle by its first corner, and the angle around it, clockwise as it is seen."""
-    first, second, _, last = (
-        (x * size.width, y * size.height) for x, y in geometry.corners
-    )
+    first, second, _, last = ((x * size.width, y * size.height) for x, y in geometry.corners)
     across = (second[0] - first[0], second[1] - first[1])
     down = (last[0] - first[0], last[1] - first[1])
     if across[0] * down[1] - across[1] * down[0] < 0:
