@@ -64,9 +64,14 @@ class JobRecord:
         return round(100.0 * (self.processed + self.failed) / self.total, 2)
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether the job waits for its flow run to begin."""
+        return self.status is JobStatus.PENDING and self.started_at is None and not self.is_held
+
+    @property
     def is_interrupted(self) -> bool:
         """Whether the job looks active while nobody is at work on it any more."""
-        return self.status.is_active and not self.is_held
+        return self.status.is_active and not self.is_held and not self.is_waiting
 
 
 _RECORD = """
