@@ -6,20 +6,22 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Cancelled
 
 from deployments.server.api import has_worker, prefect_client, start_remote_run
 from deployments.server.state import read_stack_state
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
 from storage.errors import TransientError
-from storage.jobs.records import JobRecord, find_job, list_jobs
+from storage.jobs.records import JobRecord, cancel_job, find_job, list_jobs
 from storage.jobs.waiting import FixWork, add_waiting_job, forget_waiting_job, set_flow_run
 from storage.settings import Settings
 from tasks.running.waiting_jobs import end_lost_jobs, key_of_job
@@ -112,6 +114,22 @@ def start_flow(
     else:
         set_flow_run(database, job.id, run_id)
     return Started(find_job(database, job.id), is_new=True)
+
+
+def cancel(database: Database, settings: Settings, job_id: UUID) -> JobRecord:
+    """Cancel a job, as `storage.jobs.records.cancel_job`, and the run that it waits for.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    before = find_job(database, job_id)
+    job = cancel_job(database, job_id)
+    api_url = prefect_address(settings)
+    if before.is_waiting and job.flow_run_id is not None and api_url is not None:
+        # A server that is not there now has the run cancel itself when it begins.
+        with suppress(httpx.HTTPError, ObjectNotFound), prefect_client(api_url) as client:
+            client.set_flow_run_state(job.flow_run_id, Cancelled())
+    return job
 
 
 def end_jobs_whose_run_is_gone(

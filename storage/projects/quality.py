@@ -330,6 +330,27 @@ class QualityOverview:
 _HISTOGRAM_MEASURES = ("overall_quality", "sharpness", "brightness", "contrast", "uniqueness")
 
 
+def load_histograms(database: Database, project_id: UUID) -> dict[str, list[int]]:
+    """For each measure ten counts of present images, of 0..0.1, 0.1..0.2, ... 0.9..1."""
+    with database.reading() as connection:
+        return _histograms(connection, project_id)
+
+
+def _histograms(connection: Connection, project_id: UUID) -> dict[str, list[int]]:
+    histograms = {}
+    for name in _HISTOGRAM_MEASURES:
+        bins = [0] * 10
+        for place, count in execute(
+            connection,
+            f"SELECT least(floor({name} * 10), 9)::int, count(*) FROM image_quality "
+            f"WHERE project_id = :id AND state = 'present' AND {name} IS NOT NULL GROUP BY 1",
+            id=project_id,
+        ):
+            bins[place] = count
+        histograms[name] = bins
+    return histograms
+
+
 def load_quality_overview(
     database: Database, project_id: UUID, *, most_rows: int = 50
 ) -> QualityOverview:
@@ -349,15 +370,7 @@ def load_quality_overview(
             "SELECT issue, count(*) FROM (SELECT unnest(issues) AS issue "
             f"{present}) found GROUP BY issue ORDER BY 2 DESC, 1"
         )
-        histograms = {}
-        for name in _HISTOGRAM_MEASURES:
-            bins = [0] * 10
-            for place, count in rows(
-                f"SELECT least(floor({name} * 10), 9)::int, count(*) {present} "
-                f"AND {name} IS NOT NULL GROUP BY 1"
-            ):
-                bins[place] = count
-            histograms[name] = bins
+        histograms = _histograms(connection, project_id)
         worst = execute(
             connection,
             "SELECT relative_path, overall_quality, sharpness, focus, brightness, contrast, "
