@@ -322,7 +322,11 @@ def list_run_images(
     """
     condition = "" if failed is None else f"AND r.error_msg IS {'NOT ' * failed}NULL "
     rows = database.rows(
-        f"SELECT c.position, {_RESULT_COLUMNS} {_FROM_RESULTS} WHERE k.id = :id "
+        # Without a join with `runs` the order is that of the index, however many images there are.
+        f"SELECT c.position, {_RESULT_COLUMNS} FROM collection_images c "
+        "JOIN shared_images s ON s.id = c.shared_image_id "
+        "JOIN image_results r ON r.run_id = :id AND r.image_id = c.shared_image_id "
+        "WHERE c.collection_id = (SELECT collection_id FROM runs WHERE id = :id) "
         f"AND c.position > :after {condition}ORDER BY c.position LIMIT :limit",
         id=run_id,
         after=after,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.web.api.jobs import Job
@@ -232,7 +233,7 @@ def recount_release(
 
 @router.get(
     "/{release}/download",
-    response_class=RangedFile,
+    response_class=FileResponse,
     responses={
         200: {"content": {"application/zip": {}}, "description": "The archive."},
         206: {"content": {"application/zip": {}}, "description": "The range asked for."},
