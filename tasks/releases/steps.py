@@ -84,7 +84,7 @@ class BuildOptions:
 
     `force` computes although the archive has not changed; `verify` counts the members also where
     the archive tells its own figures, and reports every difference. One cancelled build ends the
-    run of `flow_run_id`, which asks, and for which a job may wait.
+    run of `flow_run_id`, which asks; a job of one release may wait for that run.
     """
 
     force: bool = False

@@ -53,7 +53,7 @@ def busy_before(api_url, times):
                 return
             headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
             url = api_url.removesuffix("/api") + self.path
-            given = httpx.request(self.command, url, content=body, headers=headers)
+            given = httpx.request(self.command, url, content=body, headers=headers, timeout=60)
             self.send_response(given.status_code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(given.content)))
