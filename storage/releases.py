@@ -154,14 +154,23 @@ def _record(row: RowMapping) -> ReleaseRecord:
     return ReleaseRecord(**values)
 
 
-def list_releases(database: Database, *, project_id: UUID | None = None) -> list[ReleaseRecord]:
-    """All releases by name, or those of one project."""
+def list_releases(
+    database: Database,
+    *,
+    project_id: UUID | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+) -> list[ReleaseRecord]:
+    """All releases by name, or those of one project; at most `limit`, behind the name `after`."""
     with database.transaction() as connection:
         rows = execute(
             connection,
-            _COLUMNS + "WHERE CAST(:project_id AS uuid) IS NULL OR r.project_id = :project_id "
-            'ORDER BY r.name COLLATE "C"',
+            _COLUMNS + "WHERE (CAST(:project_id AS uuid) IS NULL OR r.project_id = :project_id) "
+            'AND (CAST(:after AS text) IS NULL OR r.name COLLATE "C" > :after) '
+            'ORDER BY r.name COLLATE "C" LIMIT :limit',
             project_id=project_id,
+            after=None if after is None else storable_text(after),
+            limit=limit,
         ).mappings()
         return [_record(row) for row in rows]
 

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database, execute
+from storage.errors import NotFoundError
 from storage.inference.collections import find_collection
 from storage.inference.runs import RunRecord, sum_up_run
 from storage.settings import get_settings
@@ -299,6 +300,61 @@ def describe_run(database: Database, run: RunRecord, *, most_failures: int = 50)
         "copies": find_collection(database, str(run.collection_id)).copies,
         "polygons": str(get_settings().runs_folder / str(run.id) / "polygons"),
     }
+
+
+def read_names(connection: Connection, run_id: UUID) -> list[str]:
+    """The names of all images that a run has a result on, in no order."""
+    rows = execute(connection, f"SELECT c.name {_FROM_RESULTS} WHERE k.id = :id", id=run_id)
+    return list(rows.scalars())
+
+
+def list_run_images(
+    database: Database,
+    run_id: UUID,
+    *,
+    after: int = -1,
+    limit: int,
+    failed: bool | None = None,
+) -> list[tuple[int, RunResult]]:
+    """A page of the results of a run with their positions in its collection, in this order.
+
+    It begins behind the position `after`; `failed` chooses those that failed, or the good ones.
+    """
+    condition = "" if failed is None else f"AND r.error_msg IS {'NOT ' * failed}NULL "
+    rows = database.rows(
+        # Without a join with `runs` the order is that of the index, however many images there are.
+        f"SELECT c.position, {_RESULT_COLUMNS} FROM collection_images c "
+        "JOIN shared_images s ON s.id = c.shared_image_id "
+        "JOIN image_results r ON r.run_id = :id AND r.image_id = c.shared_image_id "
+        "WHERE c.collection_id = (SELECT collection_id FROM runs WHERE id = :id) "
+        f"AND c.position > :after {condition}ORDER BY c.position LIMIT :limit",
+        id=run_id,
+        after=after,
+        limit=limit,
+    )
+    return [(row[0], RunResult(*row[1:])) for row in rows]
+
+
+def find_run_image(
+    database: Database, run_id: UUID, image_id: UUID
+) -> tuple[RunResult, dict[str, Any] | None]:
+    """The result of a run on one image, with what it was counted from, as `load_kept` gives it.
+
+    Raises:
+        NotFoundError: the run has no result on such an image.
+    """
+    rows = database.rows(
+        f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
+        f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id AND r.image_id = :image_id",
+        id=run_id,
+        image_id=image_id,
+    )
+    if not rows:
+        raise NotFoundError(
+            f"The run {str(run_id)[:8]} has no result on an image {image_id}; its list of images "
+            "shows those that it has."
+        )
+    return _with_record(tuple(rows[0]))
 
 
 def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[str, str]]:

@@ -135,14 +135,24 @@ def find_run(database: Database, key: str) -> RunRecord:
 
 
 def list_runs(
-    database: Database, *, collection_id: UUID | None = None, limit: int = 20
+    database: Database,
+    *,
+    collection_id: UUID | None = None,
+    limit: int = 20,
+    after: tuple[datetime, UUID] | None = None,
 ) -> list[RunRecord]:
-    """The newest runs first."""
+    """The newest runs first; those behind the time of the beginning and the id `after`."""
+    begun, last_id = after or (None, None)
     rows = database.rows(
-        _RUN + "WHERE CAST(:id AS uuid) IS NULL OR r.collection_id = CAST(:id AS uuid) "
+        _RUN + "WHERE (CAST(:id AS uuid) IS NULL OR r.collection_id = CAST(:id AS uuid)) "
+        "AND (CAST(:begun AS timestamptz) IS NULL "
+        "OR coalesce(r.started_at, r.created_at) < :begun "
+        "OR (coalesce(r.started_at, r.created_at) = :begun AND r.id > CAST(:last AS uuid))) "
         "ORDER BY coalesce(r.started_at, r.created_at) DESC, r.id LIMIT :limit",
         id=collection_id,
         limit=limit,
+        begun=begun,
+        last=last_id,
     )
     return _records(database, rows)
 
@@ -162,6 +172,17 @@ def _records(database: Database, rows: Any) -> list[RunRecord]:  # noqa: ANN401 
         values.append(values[10].is_active and not (active and active[0].is_held))
         records.append(RunRecord(*values))
     return records
+
+
+def forget_unused_run(database: Database, run_id: UUID) -> None:
+    """Leave no row of a run that nobody has ever started, nor found anything in."""
+    database.rows(
+        "DELETE FROM runs r WHERE r.id = :id AND r.started_at IS NULL AND NOT EXISTS "
+        "(SELECT 1 FROM jobs j WHERE j.kind = 'collection-inference' "
+        "AND j.subject = r.id::text) AND NOT EXISTS "
+        "(SELECT 1 FROM image_results i WHERE i.run_id = r.id) RETURNING r.id",
+        id=run_id,
+    )
 
 
 def begin_run(

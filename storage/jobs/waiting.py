@@ -9,7 +9,7 @@ run is found to be gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -115,6 +115,19 @@ def end_waiting_job(
 def list_waiting_jobs(database: Database) -> list[JobRecord]:
     """All jobs that wait for their flow run."""
     return [one for one in list_jobs(database, active_only=True, limit=10_000) if one.is_waiting]
+
+
+def fix_work_list(connection: Connection, job_id: UUID, items: Sequence[UUID]) -> int:
+    """Keep these as the work list of a waiting job; how many."""
+    execute(
+        connection,
+        "INSERT INTO job_chunks (job_id, number, items, state, attempt, position, processed, "
+        "failed) VALUES (:job_id, :number, CAST(:items AS uuid[]), 'pending', 0, 0, 0, 0)",
+        job_id=job_id,
+        number=WORK_LIST,
+        items=list(items),
+    )
+    return len(items)
 
 
 def fixed_work_list(database: Database, job: JobReference) -> list[UUID] | None:

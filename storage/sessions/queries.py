@@ -11,7 +11,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, execute
+from storage.database.stored_values import storable_text
 from storage.errors import NotFoundError
+
+SessionPlace = tuple[datetime | None, str]
+"""Where a session stands in the listing: when it began, if that is known, and its id."""
 
 _SEEDS = ("seed_base", "seed_min", "seed_max")
 
@@ -106,15 +110,19 @@ def _sum(column: str) -> str:
 _LISTED = (
     "session_id, sd_model, images_actual, images_expected, completion_percentage, is_seed_sweep, "
     "is_ongoing, manifest_status, stats_source, session_created_at, first_image_created_at, "
-    "folder_state, tags, rating, session_path, jsonb_array_length(problems) AS problem_count"
+    "folder_state, tags, flags, rating, session_path, jsonb_array_length(problems) AS problem_count"
 )
 
 
-def listing_query(chosen: SessionFilter, *, limit: int | None) -> tuple[str, dict[str, Any]]:
+def listing_query(
+    chosen: SessionFilter, *, limit: int | None, after: SessionPlace | None = None
+) -> tuple[str, dict[str, Any]]:
     """The query of `list_sessions` and its values.
 
-    Conditions stand in it only where they filter, so that the planner sees which index serves.
+    Conditions stand in it only where they filter, so that the planner sees which index serves. The
+    sessions behind a place end with those of a known time, if it has one.
     """
+    began, last_id = after or (None, "")
     conditions = {
         "sd_model = ANY(CAST(:models AS text[]))": chosen.model is not None,
         incomplete_condition("s"): chosen.incomplete,
@@ -126,6 +134,10 @@ def listing_query(chosen: SessionFilter, *, limit: int | None) -> tuple[str, dic
         "tags @> ARRAY[CAST(:tag AS text)]": chosen.tag is not None,
         "sessions_root = :root": chosen.root is not None,
         "folder_state = 'present'": not chosen.include_missing,
+        "session_created_at <= :began AND (session_created_at < :began OR session_id > :last_id)": (
+            began is not None
+        ),
+        "session_created_at IS NULL AND session_id > :last_id": after is not None and began is None,
     }
     wanted = [condition for condition, is_wanted in conditions.items() if is_wanted]
     query = f"SELECT {_LISTED} FROM sessions s"
@@ -135,22 +147,38 @@ def listing_query(chosen: SessionFilter, *, limit: int | None) -> tuple[str, dic
     if limit is not None:
         query += " LIMIT :limit"
     values = {
-        "models": None if chosen.model is None else model_files(chosen.model),
+        "models": None if chosen.model is None else model_files(storable_text(chosen.model)),
         "since": chosen.since,
-        "tag": chosen.tag,
-        "root": chosen.root,
+        "tag": None if chosen.tag is None else storable_text(chosen.tag),
+        "root": None if chosen.root is None else storable_text(chosen.root),
         "limit": limit,
+        "began": began,
+        "last_id": storable_text(last_id),
     }
     return query, {name: value for name, value in values.items() if f":{name}" in query}
 
 
 def list_sessions(
-    database: Database, chosen: SessionFilter, *, limit: int | None = 50
+    database: Database,
+    chosen: SessionFilter,
+    *,
+    limit: int | None = 50,
+    after: SessionPlace | None = None,
 ) -> list[dict[str, Any]]:
-    """Sessions with the figures that people look at first, the newest first."""
-    query, values = listing_query(chosen, limit=limit)
+    """Sessions with the figures that people look at first, the newest first; or those behind."""
+    found: list[dict[str, Any]] = []
     with database.reading() as connection:
-        return [dict(row) for row in execute(connection, query, **values).mappings()]
+
+        def read(place: SessionPlace | None) -> None:
+            left = None if limit is None else limit - len(found)
+            query, values = listing_query(chosen, limit=left, after=place)
+            found.extend(dict(row) for row in execute(connection, query, **values).mappings())
+
+        read(after)
+        if after is not None and after[0] is not None and (limit is None or len(found) < limit):
+            # Those whose time nobody knows come last.
+            read((None, ""))
+    return found
 
 
 def find_session(database: Database, session_id: str) -> dict[str, Any]:
@@ -161,7 +189,11 @@ def find_session(database: Database, session_id: str) -> dict[str, Any]:
     """
     with database.reading() as connection:
         row = (
-            execute(connection, "SELECT * FROM sessions WHERE session_id = :id", id=session_id)
+            execute(
+                connection,
+                "SELECT * FROM sessions WHERE session_id = :id",
+                id=storable_text(session_id),
+            )
             .mappings()
             .one_or_none()
         )
@@ -172,7 +204,7 @@ def find_session(database: Database, session_id: str) -> dict[str, Any]:
                     "SELECT session_id FROM session_metadata "
                     "WHERE position(lower(:id) IN lower(session_id)) > 0 "
                     "ORDER BY session_id LIMIT 5",
-                    id=session_id,
+                    id=storable_text(session_id),
                 )
                 .scalars()
                 .all()

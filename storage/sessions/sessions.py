@@ -308,22 +308,26 @@ def edit_session(
     *,
     add_tags: Sequence[str] = (),
     remove_tags: Sequence[str] = (),
+    add_flags: Sequence[str] = (),
+    remove_flags: Sequence[str] = (),
     rating: int | None = None,
     clear_rating: bool = False,
     note: str | None = None,
 ) -> None:
     """Change what people say of a session; what is left out stays.
 
-    Tags keep their order, and none is there twice.
+    Tags and flags keep their order, and none is there twice.
 
     Raises:
         NotFoundError: there is no such session.
     """
     changed = database.rows(
         _EDIT,
-        session_id=session_id,
-        add=list(dict.fromkeys(storable_text(tag) for tag in add_tags)),
-        remove=[storable_text(tag) for tag in remove_tags],
+        session_id=storable_text(session_id),
+        add_tags=list(dict.fromkeys(map(storable_text, add_tags))),
+        remove_tags=list(map(storable_text, remove_tags)),
+        add_flags=list(dict.fromkeys(map(storable_text, add_flags))),
+        remove_flags=list(map(storable_text, remove_flags)),
         rating=rating,
         clear_rating=clear_rating,
         note=None if note is None else storable_text(note),
@@ -334,15 +338,22 @@ def edit_session(
         )
 
 
-_EDIT = """
-UPDATE session_metadata SET
-    tags = ARRAY(
-        SELECT t.tag FROM unnest(tags) WITH ORDINALITY AS t(tag, place)
-        WHERE t.tag <> ALL(CAST(:remove AS text[])) ORDER BY t.place
+def _edited(column: str) -> str:
+    """SQL for a list of words without some, and with others at its end."""
+    return f"""{column} = ARRAY(
+        SELECT t.word FROM unnest({column}) WITH ORDINALITY AS t(word, place)
+        WHERE t.word <> ALL(CAST(:remove_{column} AS text[])) ORDER BY t.place
     ) || ARRAY(
-        SELECT a.tag FROM unnest(CAST(:add AS text[])) WITH ORDINALITY AS a(tag, place)
-        WHERE a.tag <> ALL(tags) OR a.tag = ANY(CAST(:remove AS text[])) ORDER BY a.place
-    ),
+        SELECT a.word FROM unnest(CAST(:add_{column} AS text[])) WITH ORDINALITY AS a(word, place)
+        WHERE a.word <> ALL({column}) OR a.word = ANY(CAST(:remove_{column} AS text[]))
+        ORDER BY a.place
+    )"""
+
+
+_EDIT = f"""
+UPDATE session_metadata SET
+    {_edited("tags")},
+    {_edited("flags")},
     rating = CASE WHEN :clear_rating THEN NULL
                   ELSE coalesce(CAST(:rating AS smallint), rating) END,
     note = coalesce(CAST(:note AS text), note),

@@ -10,20 +10,24 @@ from tasks.reports.report import Report, Table, count_table, figure
 
 
 def quality_report(
-    project: str, overview: Mapping[str, Any], counts: tuple[int, int], snapshot: str
+    project: str,
+    overview: Mapping[str, Any],
+    counts: tuple[int, int] | None = None,
+    snapshot: str | None = None,
 ) -> Report:
     """The quality of a project: distributions, issues, the worst images, duplicates, failures.
 
     `overview` has the fields of `storage.projects.quality.QualityOverview`; `counts` are the images
-    that this run has measured, and how many of them failed.
+    that a run has measured, and how many of them failed; None without a run.
     """
     mean = overview["mean_overall_quality"]
     groups, failures = overview["duplicate_groups"], overview["failures"]
     kept, kept_count = overview["kept"], overview["kept_count"]
+    by_run = f"{counts[0]} measured and {counts[1]} failed in this run; " if counts else ""
     return Report(
         title=f"Quality of {project}",
         sentences=[
-            f"{counts[0]} measured and {counts[1]} failed in this run; {project} has "
+            f"{by_run}{project} has "
             f"{overview['images']} images, {overview['completed']} measured, "
             f"{overview['failed']} failed; mean overall quality {figure(mean, '.3f')}.",
             *([] if overview["issues"] else ["No issue was found."]),
@@ -74,7 +78,7 @@ def quality_report(
                 more=kept_count - len(kept),
             ),
         ],
-        places=[("snapshot", snapshot)],
+        places=[] if snapshot is None else [("snapshot", snapshot)],
     )
 
 

@@ -19,14 +19,16 @@ from deployments.cli.output.progress import reading_bar
 from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.tables import print_list
 from deployments.cli.output.terminal import (
+    print_csv,
     print_json,
     print_plain,
     print_problems,
     print_records,
+    rows_to_load,
 )
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
-from storage.projects.projects import list_projects
+from storage.projects.projects import find_project, list_projects
 from storage.settings import get_settings
 
 app = typer.Typer(no_args_is_help=True, help="Register folders of images, and list them.")
@@ -114,6 +116,40 @@ def list_(json_output: JsonOption = False, csv_output: CsvOption = False) -> Non
             for project in projects
         ],
     )
+
+
+@app.command()
+def quality(
+    project: Annotated[str, typer.Argument(help="Name or id of the project.")],
+    _all_rows: AllRowsOption = False,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
+    """Show the quality of a project as it was measured; as CSV or JSON, a row for each image.
+
+    `visionflows run quality-metrics` measures it.
+
+    For example:
+
+      visionflows projects quality mussels --csv > quality.csv
+    """
+    from deployments.cli.output.tables import print_report
+    from storage.projects.quality import load_quality_overview
+    from storage.projects.quality_rows import read_quality_rows
+    from tasks.quality.report import quality_report
+
+    database = open_database()
+    found = find_project(database, project)
+    if json_output or csv_output:
+        with database.reading() as connection:
+            columns, rows = read_quality_rows(connection, found.id)
+            if csv_output:
+                print_csv(columns, rows)
+            else:
+                print_json(list(rows))
+        return
+    overview = load_quality_overview(database, found.id, most_rows=rows_to_load())
+    print_report(quality_report(found.name, asdict(overview)))
 
 
 @app.command()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +18,7 @@ from storage.database.tables.removals import RemovalNoun
 from storage.inference.collections import find_collection
 from storage.inference.results import describe_run
 from storage.inference.runs import find_run, list_runs
+from tasks.reports.report import counted
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs of models over collections.")
 
@@ -81,6 +83,66 @@ def show(
         print_json(describe_run(database, found))
     else:
         print_run(database, found)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    format_: Annotated[
+        Literal["csv", "yolo", "coco", "labelme", "label-studio"],
+        typer.Option("--format", help="Counts of each image, labels, or predictions to correct."),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="The file: .csv; .zip (yolo, labelme); .json (coco, label-studio).")
+    ],
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Another than that of the run, down to what is kept.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over a file that is there.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Write what a run has found as one file: a table of counts, labels, or predictions.
+
+    Labels lie beside the images when they are unpacked in the collection's folder. Predictions are
+    for Label Studio: corrected there and exported as JSON, they come back with `ingest-project`.
+
+    For example:
+
+      visionflows runs export 3f2a --format yolo --output labels.zip
+
+      visionflows runs export 3f2a --format label-studio --threshold 0.3 --output tasks.json
+    """
+    from tasks.inference.exports.files import ExportFormat
+    from tasks.inference.exports.steps import export_run, order_export
+    from tasks.labels.formats.json_documents.label_studio_writer import labelling_interface
+
+    database = open_database()
+    found = find_run(database, run)
+    order = order_export(database, found, ExportFormat(format_), threshold)
+    path = output.expanduser().absolute()
+    sums = export_run(database, found, order, path, overwrite=overwrite)
+    interface = labelling_interface(order.class_names, order.kind)
+    is_for_label_studio = order.format is ExportFormat.LABEL_STUDIO
+    if json_output:
+        told = {"path": path, "threshold": order.threshold, **asdict(sums)}
+        print_json(told | ({"labelling_interface": interface} if is_for_label_studio else {}))
+        return
+    print_plain(
+        f"{path}: {counted(sums.objects, 'object')} on {counted(sums.images, 'image')} above "
+        f"{order.threshold:g}."
+    )
+    if sums.left_out:
+        print_problem(f"{counted(sums.left_out, 'image')} failed and are not counted.")
+    if is_for_label_studio:
+        print_plain(f"Label Studio's labelling interface for it:\n{interface}")
 
 
 @app.command()

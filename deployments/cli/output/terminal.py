@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -116,11 +116,16 @@ def print_records(records: Sequence[Mapping[str, object]], *, as_csv: bool) -> N
     if not as_csv:
         print_json(records)
         return
-    columns = dict.fromkeys(name for record in records for name in record)
+    print_csv(dict.fromkeys(name for record in records for name in record), records)
+
+
+def print_csv(columns: Iterable[str], records: Iterable[Mapping[str, object]]) -> None:
+    """Print a header line and a line for each record, as they come; see `print_records`."""
+    names = list(columns)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(names)
     for record in records:
-        writer.writerow([_csv_cell(record.get(name)) for name in columns])
+        writer.writerow([_csv_cell(record.get(name)) for name in names])
 
 
 def _csv_cell(value: object) -> object:

@@ -47,7 +47,10 @@ class CollectionImage(SQLModel, table=True):
     """
 
     __tablename__ = "collection_images"
-    __table_args__ = (Index("ix_collection_images_shared_image_id", "shared_image_id"),)
+    __table_args__ = (
+        Index("ix_collection_images_shared_image_id", "shared_image_id"),
+        Index("ix_collection_images_position", "collection_id", "position"),
+    )
 
     collection_id: UUID = Field(foreign_key="collections.id", ondelete="CASCADE", primary_key=True)
     shared_image_id: UUID = Field(

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
@@ -154,6 +155,7 @@ class ImageResult(SQLModel, table=True):
     __tablename__ = "image_results"
     __table_args__ = (
         Index("ix_image_results_image_id", "image_id"),
+        Index("ix_image_results_failed", "run_id", postgresql_where=text("error_msg IS NOT NULL")),
         CheckConstraint("char_length(error_msg) <= 500", name="ck_image_results_error_msg_length"),
         CheckConstraint(
             "error_msg IS NOT NULL OR (live_count IS NOT NULL AND dead_count IS NOT NULL AND "

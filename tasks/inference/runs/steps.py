@@ -38,6 +38,7 @@ from storage.inference.results import (
 )
 from storage.inference.runs import RunTotals, begin_run, require_run, store_runtime, sum_up_run
 from storage.jobs.locks import JobReference
+from storage.jobs.waiting import fix_work_list, fixed_work_list
 from storage.settings import get_settings
 from tasks.images.files import ImageLimits
 from tasks.inference.detection.detection_records import from_record, to_record
@@ -107,14 +108,28 @@ def describe_model(path: Path, *, is_trusted: bool = False) -> NewModel:
     )
 
 
+def fix_run_work(connection: Connection, job_id: UUID, order: RunOrder) -> int:
+    """Fix the work list of a job that waits for its flow run; how many images."""
+    images = list_images_to_do(connection, order.run_id, order.counted_classes, _kept_query(order))
+    return fix_work_list(connection, job_id, [image.image_id for image in images])
+
+
 @task(run_name="plan")
 def plan_run(job: JobReference, order: RunOrder) -> RunPlan:
-    """Fix which images have no good result yet, and cut them into chunks."""
+    """Fix which images have no good result yet, and cut them into chunks.
+
+    Where that was fixed when the job was asked for it stays so, whatever was found since.
+    """
     database = open_database()
+    fixed = fixed_work_list(database, job)
     with database.reading() as connection:
         images = list_images_to_do(
             connection, order.run_id, order.counted_classes, _kept_query(order)
         )
+    if fixed is not None:
+        known = {image.image_id: image for image in images}
+        done = {item: ImageToDo(item, 0, None, None, is_kept=True) for item in fixed}
+        images = [known.get(item, done[item]) for item in fixed]
     remove_leftovers(
         polygons_folder(order.run_id), older_than_seconds=_LEFTOVER_SECONDS, now=time.time()
     )

@@ -11,7 +11,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _DEEPEST = 4
 # A list that is not whole would be counted wrongly; the list of images is meant to be cut.
 _CUT_LISTS = frozenset(["images"])
-_KEPT_OF_ENTRIES = ("filename", "seed")
+_KEPT_OF_ENTRIES = ("filename", "seed", "applied_variations")
 # An object whose number of members matters is not used in part.
 _WHOLE_OBJECTS = frozenset(["variations"])
 # Text that remains after the place of a failure, where the text just ends in a number, an escape
@@ -25,7 +25,7 @@ class Salvaged:
 
     Attributes:
         document: the members that are whole; of the list `images` and of nested objects, those
-            parts that are. Images have their `filename` and `seed` only.
+            parts that are. Images have their `filename`, `seed` and `applied_variations` only.
         cut_key: the member of the top level that is not whole, if one is.
         position: where the document cannot be read on.
         is_truncated: whether the text just ends there.

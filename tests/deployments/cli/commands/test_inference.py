@@ -194,6 +194,18 @@ def test_a_run_a_second_threshold_and_their_comparison(
     assert compared["total"]["matched"] == compared["total"]["second"]
     assert compared["total"]["first"] == sum(first.class_counts.values())
 
+    table = tmp_path / "counts.csv"
+    export = ("runs", "export", str(first.id)[:8], "--format")
+    told_export = invoke(*export, "csv", "--output", str(table), "--json").json()
+    assert (told_export["images"], told_export["left_out"]) == (3, 1)
+    assert told_export["objects"] == sum(first.class_counts.values())
+    assert len(table.read_text().splitlines()) == 5
+    refused = invoke(*export, "csv", "--output", str(table))
+    assert refused.is_one_sentence() and "--overwrite" in refused.errors
+    shown = invoke(*export, "label-studio", "--output", str(tmp_path / "tasks.json"))
+    assert "objects on 3 images above 0.5." in shown.output
+    assert '<Label value="live"/>' in shown.output and "1 image failed" in shown.errors
+
     listed = invoke("runs", "list", "--collection", NAME)
     assert [line.split()[0] for line in listed.output.splitlines()[1:]] == [
         told["run"]["id"][:8],

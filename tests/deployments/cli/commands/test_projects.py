@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import subprocess
 
 import pytest
 
+from storage.projects.projects import add_project
 from tests.end_to_end.conftest import COMMAND
 
 
@@ -40,6 +43,23 @@ def test_for_programs_both_print_json(invoke, photographs):
         *("id", "name", "path", "image_count", "missing_count", "labeled_count", "class_names")
     }
     assert listed[0]["path"] == str(photographs)
+
+
+def test_quality_is_a_row_for_each_image_for_programs(invoke, database, photographs):
+    add_project(database, "empty", photographs.parent / "empty")
+    names = invoke("projects", "quality", "empty", "--csv").output.splitlines()
+    assert len(names) == 1
+    assert {"relative_path", "sharpness", "issues", "nearest_distance"} < set(names[0].split(","))
+    assert invoke("projects", "quality", "empty", "--json").json() == []
+    invoke("projects", "add", "gulls", str(photographs))
+    rows = list(csv.DictReader(io.StringIO(invoke("projects", "quality", "gulls", "--csv").output)))
+    assert {row["relative_path"] for row in rows} == {
+        path.relative_to(photographs).as_posix() for path in photographs.rglob("*.*")
+    }
+    assert {(row["status"], row["sharpness"]) for row in rows} == {("pending", "")}
+    told = invoke("projects", "quality", "gulls", "--json").json()
+    assert [set(row) for row in told] == [set(names[0].split(","))] * 5
+    assert "gulls has 5 images, 0 measured" in invoke("projects", "quality", "gulls").output
 
 
 def test_without_projects_the_list_says_how_to_add_one(invoke):

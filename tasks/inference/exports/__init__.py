@@ -1,0 +1,1 @@
+"""What a run has found, in the formats that other programs read."""
