@@ -55,6 +55,16 @@ class IngestMode(StrEnum):
     """They stay where they are: the folder itself becomes the project's."""
 
 
+def job_parameters(target: IngestTarget, *, remove_generated: bool = False) -> dict[str, Any]:
+    """What is kept with a job of this flow."""
+    return {
+        "project": target.name,
+        "source": None if target.source is None else str(target.source),
+        "generate": list(target.generate.wanted_keys()),
+        "remove_generated": remove_generated,
+    }
+
+
 def _run_name(values: Mapping[str, Any]) -> str:
     source, project = values["source"], values["project"]
     if source is None:
@@ -195,12 +205,7 @@ def _ingest(
         JobKind.INGEST_PROJECT,
         str(target.project_id),
         work,
-        parameters={
-            "project": target.name,
-            "source": None if target.source is None else str(target.source),
-            "generate": list(target.generate.wanted_keys()),
-            "remove_generated": remove_generated,
-        },
+        parameters=job_parameters(target, remove_generated=remove_generated),
         shown=Shown(
             artifact_key("ingest-progress", target.name, str(target.project_id)),
             f"Staging {target.name}",

@@ -27,6 +27,16 @@ from tasks.running.decorators import flow
 from tasks.running.progress import Shown
 
 
+def job_parameters(
+    batch_size: int,
+    *,
+    force: bool = False,
+    thresholds: QualityThresholds = QualityThresholds(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """What is kept with a job of this flow."""
+    return {"batch_size": batch_size, "force": force, **thresholds.model_dump(mode="json")}
+
+
 def _run_name(values: Mapping[str, Any]) -> str:
     return f"quality of {name_of_project(values['project'])}"
 
@@ -72,11 +82,7 @@ def quality_metrics(
         JobKind.QUALITY_METRICS,
         str(subject.id),
         work,
-        parameters={
-            "batch_size": batch_size,
-            "force": force,
-            **thresholds.model_dump(mode="json"),
-        },
+        parameters=job_parameters(batch_size, force=force, thresholds=thresholds),
         shown=Shown(
             artifact_key("quality-progress", subject.name, str(subject.id)),
             f"Quality of {subject.name}",

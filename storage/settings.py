@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from storage.errors import ConfigurationError, InvalidInputError
@@ -130,6 +130,20 @@ class Settings(BaseSettings):
         ge=1,
         le=65535,
         description="Port of the local stack's UI and API; when it is taken, the next free one.",
+    )
+    web_port: int = Field(
+        default=4201,
+        ge=1,
+        le=65535,
+        description="Port of the HTTP API of the local stack; when it is taken, the next free one.",
+    )
+    web_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description=(
+            "Token that every request to the HTTP API shows; at least 16 characters. Needed where "
+            "it listens on another address than 127.0.0.1."
+        ),
     )
     server_idle_minutes: float = Field(
         default=10.0,

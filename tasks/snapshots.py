@@ -10,8 +10,10 @@ from importlib.metadata import version
 from uuid import UUID
 
 import pyarrow as pa
+from prefect import runtime
+from prefect.settings import PREFECT_API_URL
 
-from storage.database.connection import open_database
+from storage.database.connection import Database, open_database
 from storage.removal.leftovers import prune_unheld_images, sweep_leftovers
 from storage.removal.removing import finish_removals
 from storage.settings import get_settings
@@ -27,6 +29,7 @@ from storage.snapshots import (
     write_snapshot,
 )
 from tasks.running.decorators import task
+from tasks.running.waiting_jobs import end_lost_jobs
 
 
 def keep_snapshot(
@@ -95,11 +98,13 @@ class Cleaning:
         finished: removals that had been broken off, as "run bay: mussels at 0.5".
         images: contents that nothing held any more.
         leftovers: temporary files and folders of processes that were killed.
+        lost_jobs: jobs that waited for a flow run which is gone.
     """
 
     finished: list[str]
     images: int
     leftovers: int
+    lost_jobs: int
 
 
 @task(run_name="clean up")
@@ -118,4 +123,13 @@ def clean_up(leftover_hours: float) -> Cleaning:
             older_than_seconds=leftover_hours * 3600,
             now=datetime.now(UTC).timestamp(),
         ),
+        _end_lost_jobs(database),
     )
+
+
+def _end_lost_jobs(database: Database) -> int:
+    """Close jobs whose flow runs are gone; only the server of the workers knows that."""
+    api_url = PREFECT_API_URL.value()
+    if runtime.deployment.id is None or api_url is None:
+        return 0
+    return len(end_lost_jobs(database, api_url))

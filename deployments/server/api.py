@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -15,11 +16,13 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.registry import WORK_POOL
+from deployments.registry import WORK_POOL, find_deployed_flow
 from flows.running.project_events import is_alive
+from storage.errors import InvalidInputError, NotFoundError
 
 
 @contextmanager
@@ -32,9 +35,21 @@ def prefect_client(api_url: str) -> Iterator[SyncPrefectClient]:
 def has_live_worker(api_url: str, name: str | None = None) -> bool:
     """Whether a worker, or the one of this name, has reported lately."""
     try:
+        return has_worker(api_url, name)
+    except httpx.HTTPError:
+        return False
+
+
+def has_worker(api_url: str, name: str | None = None) -> bool:
+    """As `has_live_worker`.
+
+    Raises:
+        httpx.HTTPError: the server does not tell.
+    """
+    try:
         with prefect_client(api_url) as client:
             workers = client.read_workers_for_work_pool(WORK_POOL)
-    except (ObjectNotFound, httpx.HTTPError):
+    except ObjectNotFound:
         return False
     return any(is_alive(worker) for worker in workers if name in (None, worker.name))
 
@@ -63,3 +78,52 @@ def runs_of_workers(api_url: str) -> set[UUID]:
             )
         )
     return {run.id for run in runs}
+
+
+def start_remote_run(
+    client: SyncPrefectClient,
+    name: str,
+    parameters: Mapping[str, Any],
+    idempotency_key: str | None = None,
+) -> UUID:
+    """Start a deployed flow by its name in the registry; the id of the flow run.
+
+    With the same key as before it is the run of before.
+
+    Raises:
+        NotFoundError: there is no such flow, or it is not deployed on this server.
+        InvalidInputError: a parameter is unknown, missing or has a bad value; the message names it.
+    """
+    deployment = find_deployment(client, name)
+    known = (deployment.parameter_openapi_schema or {}).get("properties", {})
+    for parameter in parameters:
+        if parameter not in known:
+            raise InvalidInputError(
+                f"{name} has no parameter {parameter!r}; it has: {', '.join(known)}."
+            )
+    try:
+        run = client.create_flow_run_from_deployment(
+            deployment.id, parameters=dict(parameters), idempotency_key=idempotency_key
+        )
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 409:
+            raise
+        detail = str(error.response.json().get("detail", error))
+        reason = detail.removeprefix("Error creating flow run:").strip().rstrip(".")
+        raise InvalidInputError(f"{name} is not started: {reason}.") from None
+    return run.id
+
+
+def find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    """The deployment of a flow on a server.
+
+    Raises:
+        NotFoundError: there is no such flow, or it is not deployed on this server.
+    """
+    full_name = find_deployed_flow(name).full_name
+    try:
+        return client.read_deployment_by_name(full_name)
+    except ObjectNotFound:
+        raise NotFoundError(
+            f"{full_name} is not deployed at {client.api_url}; `visionflows deploy` does it."
+        ) from None

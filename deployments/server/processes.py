@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from pydantic import SecretStr
 
 from deployments.registry import WORK_POOL
 from deployments.server.environment import keep_log_short
@@ -90,6 +91,8 @@ def settings_as_environment(settings: Settings) -> dict[str, str]:
 def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return os.pathsep.join(map(str, value))
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 

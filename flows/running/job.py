@@ -9,6 +9,7 @@ from uuid import UUID
 
 from prefect import Task, runtime, unmapped
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed
 
 from flows.running.mapped_chunks import map_chunks
@@ -20,6 +21,7 @@ from storage.jobs.locks import JobReference
 from storage.jobs.records import JobRecord, find_job
 from storage.settings import get_settings
 from tasks.running.progress import JobProgress, Shown
+from tasks.running.waiting_jobs import job_of_key
 
 R = TypeVar("R")
 
@@ -96,6 +98,13 @@ def flow_run_id() -> UUID | None:
     return UUID(runtime.flow_run.id) if runtime.flow_run.id else None
 
 
+def waiting_job_id() -> UUID | None:
+    """The job that waits for the flow run that this is called in; None where none does."""
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    return None if run is None else job_of_key(run.idempotency_key)
+
+
 def own_parameters(*left_out: str) -> dict[str, Any]:
     """The parameters of the flow run that this is called in, but for some."""
     own = runtime.flow_run.parameters
@@ -116,7 +125,12 @@ def do_job(
     are kept with the job; work without chunks needs not be `shown`.
     """
     started = start_job(
-        open_database(), kind, subject, parameters=parameters, flow_run_id=flow_run_id()
+        open_database(),
+        kind,
+        subject,
+        parameters=parameters,
+        flow_run_id=flow_run_id(),
+        waiting_job_id=waiting_job_id(),
     )
     if isinstance(started, JobRecord):
         return JobRun(started.id, None)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from storage.database.connection import Database, driver_connection, execute
 from storage.errors import JobTakenOverError
-from storage.jobs.locks import JobReference, begin_job, lock_own_job
+from storage.jobs.locks import WORK_LIST, JobReference, begin_job, lock_own_job
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ def plan_job(database: Database, job: JobReference, chunks: Sequence[Sequence[UU
     with database.transaction() as connection:
         if not begin_job(connection, job, sum(len(chunk) for chunk in chunks)):
             return
+        execute(
+            connection,
+            "DELETE FROM job_chunks WHERE job_id = :id AND number = :number",
+            id=job.id,
+            number=WORK_LIST,
+        )
         with (
             driver_connection(connection).cursor() as cursor,
             cursor.copy(

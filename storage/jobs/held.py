@@ -30,6 +30,7 @@ from storage.jobs.locks import (
 )
 from storage.jobs.records import JobRecord, list_jobs
 from storage.jobs.stopping import held_here, raise_if_stop_was_asked, stop_was_asked
+from storage.jobs.waiting import find_decided, take_waiting_job
 
 R = TypeVar("R")
 
@@ -56,8 +57,11 @@ def start_job(
     *,
     parameters: dict[str, Any] | None = None,
     flow_run_id: UUID | None = None,
+    waiting_job_id: UUID | None = None,
 ) -> HeldJob | JobRecord:
     """Start a job, unless one of this kind is already at work on this subject.
+
+    A job that waits for this flow run (`waiting_job_id`) is taken up, see `storage.jobs.waiting`.
 
     A job that looks active but whose holder has died is closed as failed ("interrupted"), or as
     cancelled if that was asked for; what it had measured stays. The job is held by this process and
@@ -65,7 +69,8 @@ def start_job(
 
     Raises:
         VisionflowsError: the subject stays locked without a job (another process hangs).
-        JobCancelledError: this process was told to stop by a signal.
+        JobCancelledError: this process was told to stop by a signal, or somebody has cancelled
+            the job that waits for this run.
     """
     raise_if_stop_was_asked()
     deadline = time.monotonic() + _START_SECONDS
@@ -73,23 +78,15 @@ def start_job(
         connection = connect_alone(database)
         try:
             if try_lock_subject(connection, kind, subject):
-                job_id = uuid4()
-                lock_job(connection, job_id)
-                with connection.transaction():
-                    close_interrupted(connection, kind, subject)
-                    connection.execute(
-                        "INSERT INTO jobs (id, kind, subject, status, total, processed, failed, "
-                        "flow_run_id, fencing_token, parameters, started_at, heartbeat_at) VALUES "
-                        "(%s, %s, %s, 'pending', 0, 0, 0, %s, 1, %s, now(), now())",
-                        [
-                            job_id,
-                            kind.value,
-                            subject,
-                            flow_run_id,
-                            Jsonb(storable_json(parameters or {})),
-                        ],
-                    )
-                return HeldJob(database, connection, job_id, kind, subject)
+                decided = find_decided(database, waiting_job_id, kind, subject, flow_run_id)
+                if decided is not None:
+                    connection.close()
+                    return decided
+                job_id = _take_or_add(
+                    connection, kind, subject, waiting_job_id, parameters or {}, flow_run_id
+                )
+                if job_id is not None:
+                    return HeldJob(database, connection, job_id, kind, subject)
         except BaseException:
             connection.close()
             raise
@@ -105,6 +102,43 @@ def start_job(
                 "hanging visionflows process and end it."
             )
         time.sleep(0.05)
+
+
+def _take_or_add(
+    connection: psycopg.Connection[Any],
+    kind: JobKind,
+    subject: str,
+    waiting_job_id: UUID | None,
+    parameters: dict[str, Any],
+    flow_run_id: UUID | None,
+) -> UUID | None:
+    """The id of the job that waits on a subject, or of a new one; None where it is to look again.
+
+    The connection holds the lock of the subject, and that of the job from here on.
+    """
+    with connection.transaction():
+        close_interrupted(connection, kind, subject)
+        taken = take_waiting_job(
+            connection,
+            kind,
+            subject,
+            job_id=waiting_job_id,
+            parameters=parameters,
+            flow_run_id=flow_run_id,
+        )
+        if taken is not None:
+            return taken
+        job_id = uuid4()
+        lock_job(connection, job_id)
+        added = connection.execute(
+            "INSERT INTO jobs (id, kind, subject, status, total, processed, failed, "
+            "flow_run_id, fencing_token, parameters, started_at, heartbeat_at) VALUES "
+            "(%s, %s, %s, 'pending', 0, 0, 0, %s, 1, %s, now(), now()) "
+            # Somebody may ask for a job in this very moment.
+            "ON CONFLICT (kind, subject) WHERE status IN ('pending', 'processing') DO NOTHING",
+            [job_id, kind.value, subject, flow_run_id, Jsonb(storable_json(parameters))],
+        )
+    return job_id if added.rowcount else None
 
 
 class HeldJob:

@@ -16,6 +16,9 @@ from storage.errors import JobTakenOverError
 # One key per kind and subject, computed by the server so that every caller agrees on it.
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s || ' ' || %s, 0))"
 
+# The number of the chunk that is the whole work list of a job which has not begun.
+WORK_LIST = -1
+
 _LOCK_JOB = "SELECT pg_advisory_lock(hashtextextended('job ' || %s::text, 0))"
 
 
@@ -85,7 +88,10 @@ def lock_job(connection: psycopg.Connection[Any], job_id: UUID) -> None:
 
 
 def close_interrupted(connection: psycopg.Connection[Any], kind: JobKind, subject: str) -> bool:
-    """Close the active job of a subject whose lock this connection holds."""
+    """Close the active job of a subject whose lock this connection holds.
+
+    One that waits for its flow run was not interrupted; it is closed where it is to be cancelled.
+    """
     with connection.transaction():
         closed = connection.execute(
             "UPDATE jobs SET status = CASE WHEN cancel_requested THEN 'cancelled'::job_status "
@@ -93,7 +99,9 @@ def close_interrupted(connection: psycopg.Connection[Any], kind: JobKind, subjec
             "error_message = CASE WHEN cancel_requested THEN NULL ELSE "
             "'interrupted: the process at work on it ended; start it again to do the rest' END, "
             "completed_at = now(), updated_at = now() "
-            "WHERE kind = %s AND subject = %s AND status IN ('pending', 'processing') RETURNING id",
+            "WHERE kind = %s AND subject = %s AND status IN ('pending', 'processing') "
+            "AND (cancel_requested OR NOT (status = 'pending' AND started_at IS NULL)) "
+            "RETURNING id",
             [kind.value, subject],
         ).fetchall()
         for (job_id,) in closed:
@@ -102,8 +110,11 @@ def close_interrupted(connection: psycopg.Connection[Any], kind: JobKind, subjec
 
 
 def release_chunks(connection: psycopg.Connection[Any], job_id: UUID) -> None:
-    """Leave no chunk of a finished job in `processing`."""
+    """Leave no chunk of a finished job in `processing`, and no work list that was not begun."""
     connection.execute(
         "UPDATE job_chunks SET state = 'pending' WHERE job_id = %s AND state = 'processing'",
         [job_id],
+    )
+    connection.execute(
+        "DELETE FROM job_chunks WHERE job_id = %s AND number = %s", [job_id, WORK_LIST]
     )

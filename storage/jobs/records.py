@@ -64,9 +64,14 @@ class JobRecord:
         return round(100.0 * (self.processed + self.failed) / self.total, 2)
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether the job waits for its flow run to begin."""
+        return self.status is JobStatus.PENDING and self.started_at is None and not self.is_held
+
+    @property
     def is_interrupted(self) -> bool:
         """Whether the job looks active while nobody is at work on it any more."""
-        return self.status.is_active and not self.is_held
+        return self.status.is_active and not self.is_held and not self.is_waiting
 
 
 _RECORD = """
@@ -147,19 +152,33 @@ def list_jobs(
     subject: str | None = None,
     active_only: bool = False,
     limit: int = 20,
+    before: tuple[datetime, UUID] | None = None,
 ) -> list[JobRecord]:
-    """The newest jobs first, optionally of one kind, one subject, or only the active ones."""
+    """The newest jobs first, optionally of one kind, one subject, or only the active ones.
+
+    `before` are the time of creation and the id of the last job of the page before.
+    """
     query = (
         _RECORD
         + """
         WHERE (CAST(:kind AS job_kind) IS NULL OR j.kind = CAST(:kind AS job_kind))
           AND (CAST(:subject AS text) IS NULL OR j.subject = :subject)
           AND (NOT :active_only OR j.status IN ('pending', 'processing'))
+          AND (CAST(:time AS timestamptz) IS NULL OR (j.created_at <= :time
+               AND (j.created_at < :time OR j.id > CAST(:id AS uuid))))
         ORDER BY j.created_at DESC, j.id
         LIMIT :limit
         """
     )
-    values = {"kind": kind, "subject": subject, "active_only": active_only, "limit": limit}
+    time, job_id = before or (None, None)
+    values = {
+        "kind": kind,
+        "subject": subject,
+        "active_only": active_only,
+        "limit": limit,
+        "time": time,
+        "id": job_id,
+    }
     return _read_records(database, query, values)
 
 

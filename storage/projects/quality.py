@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from storage.database.connection import Database, driver_connection, execute
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
+from storage.jobs.locks import WORK_LIST
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,35 @@ def list_unmeasured_images(
     bytes and decoders must give those codes again. Left out are also files that could not be
     measured again although their content was, until they change.
     """
-    query = text(
-        """
+    values = _unmeasured_values(project_id, versions, final_error_codes, force)
+    with database.transaction() as connection:
+        return [UnmeasuredImage(*row) for row in execute(connection, _UNMEASURED, **values)]
+
+
+def fix_unmeasured_images(
+    connection: Connection,
+    job_id: UUID,
+    project_id: UUID,
+    versions: MeasurementVersions,
+    *,
+    final_error_codes: Sequence[str],
+    force: bool,
+) -> int:
+    """Keep the images of `list_unmeasured_images` as the work list of a waiting job; how many."""
+    return int(
+        execute(
+            connection,
+            "INSERT INTO job_chunks (job_id, number, items, state, attempt, position, processed, "
+            "failed) SELECT :job_id, :number, COALESCE(array_agg(u.id), '{}'), 'pending', 0, 0, "
+            f"0, 0 FROM ({_UNMEASURED}) u RETURNING cardinality(items)",
+            job_id=job_id,
+            number=WORK_LIST,
+            **_unmeasured_values(project_id, versions, final_error_codes, force),
+        ).scalar_one()
+    )
+
+
+_UNMEASURED = """
         SELECT i.id, i.shared_image_id, i.file_size
         FROM project_images i
         LEFT JOIN image_quality_metrics m ON m.shared_image_id = i.shared_image_id
@@ -110,9 +138,13 @@ def list_unmeasured_images(
           )
         ORDER BY min(i.relative_path COLLATE "C") OVER (PARTITION BY i.shared_image_id),
                  i.relative_path COLLATE "C"
-        """
-    )
-    values = {
+"""
+
+
+def _unmeasured_values(
+    project_id: UUID, versions: MeasurementVersions, final_error_codes: Sequence[str], force: bool
+) -> dict[str, Any]:
+    return {
         "project_id": project_id,
         "force": force,
         "final_error_codes": [str(code) for code in final_error_codes],
@@ -120,8 +152,6 @@ def list_unmeasured_images(
         "pillow": versions.pillow,
         "opencv": versions.opencv,
     }
-    with database.transaction() as connection:
-        return [UnmeasuredImage(*row) for row in connection.execute(query, values)]
 
 
 def load_image_files(connection: Connection, project_image_ids: Sequence[UUID]) -> list[ImageFile]:
@@ -300,6 +330,27 @@ class QualityOverview:
 _HISTOGRAM_MEASURES = ("overall_quality", "sharpness", "brightness", "contrast", "uniqueness")
 
 
+def load_histograms(database: Database, project_id: UUID) -> dict[str, list[int]]:
+    """For each measure ten counts of present images, of 0..0.1, 0.1..0.2, ... 0.9..1."""
+    with database.reading() as connection:
+        return _histograms(connection, project_id)
+
+
+def _histograms(connection: Connection, project_id: UUID) -> dict[str, list[int]]:
+    histograms = {}
+    for name in _HISTOGRAM_MEASURES:
+        bins = [0] * 10
+        for place, count in execute(
+            connection,
+            f"SELECT least(floor({name} * 10), 9)::int, count(*) FROM image_quality "
+            f"WHERE project_id = :id AND state = 'present' AND {name} IS NOT NULL GROUP BY 1",
+            id=project_id,
+        ):
+            bins[place] = count
+        histograms[name] = bins
+    return histograms
+
+
 def load_quality_overview(
     database: Database, project_id: UUID, *, most_rows: int = 50
 ) -> QualityOverview:
@@ -319,15 +370,7 @@ def load_quality_overview(
             "SELECT issue, count(*) FROM (SELECT unnest(issues) AS issue "
             f"{present}) found GROUP BY issue ORDER BY 2 DESC, 1"
         )
-        histograms = {}
-        for name in _HISTOGRAM_MEASURES:
-            bins = [0] * 10
-            for place, count in rows(
-                f"SELECT least(floor({name} * 10), 9)::int, count(*) {present} "
-                f"AND {name} IS NOT NULL GROUP BY 1"
-            ):
-                bins[place] = count
-            histograms[name] = bins
+        histograms = _histograms(connection, project_id)
         worst = execute(
             connection,
             "SELECT relative_path, overall_quality, sharpness, focus, brightness, contrast, "

@@ -22,13 +22,16 @@ from storage.database.tables.quality import ImageQualityMetrics, MeasurementStat
 from storage.errors import ImageError, ImageErrorCode
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import find_job
+from storage.jobs.waiting import fixed_work_list
 from storage.projects.projects import ProjectRecord
 from storage.projects.quality import (
     ComparedImage,
     ImageFile,
     MeasuredImage,
     MeasurementVersions,
+    UnmeasuredImage,
     fill_image_facts,
+    fix_unmeasured_images,
     list_unmeasured_images,
     load_image_files,
     load_measured_images,
@@ -89,9 +92,25 @@ def present_versions() -> MeasurementVersions:
     return MeasurementVersions(METRICS_VERSION, PIL.__version__, cv2.__version__)
 
 
+def fix_measurements(connection: Connection, job_id: UUID, project_id: UUID, *, force: bool) -> int:
+    """Fix the work list of a job that waits for its flow run; how many images."""
+    return fix_unmeasured_images(
+        connection,
+        job_id,
+        project_id,
+        present_versions(),
+        final_error_codes=_FINAL_ERROR_CODES,
+        force=force,
+    )
+
+
 @task(run_name="plan")
 def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> list[int]:
-    """Fix which images are to be measured and cut them into chunks; the numbers of the chunks."""
+    """Fix which images are to be measured and cut them into chunks; the numbers of the chunks.
+
+    Where that was fixed when the job was asked for it stays so, whatever was measured since.
+    """
+    fixed = fixed_work_list(open_database(), job)
     images = list_unmeasured_images(
         open_database(),
         project_id,
@@ -99,6 +118,11 @@ def plan_measurements(job: JobReference, project_id: UUID, *, force: bool) -> li
         final_error_codes=_FINAL_ERROR_CODES,
         force=force,
     )
+    if fixed is not None:
+        wanted = set(fixed)
+        images = [image for image in images if image.project_image_id in wanted]
+        others = wanted - {image.project_image_id for image in images}
+        images += [UnmeasuredImage(item, item, 0) for item in sorted(others)]
     return plan_chunks(
         job,
         [image.project_image_id for image in images],

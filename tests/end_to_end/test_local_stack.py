@@ -21,8 +21,7 @@ import numpy as np
 import psutil
 import pytest
 
-from deployments.cli.run.remote import start_remote_run
-from deployments.server.api import prefect_client
+from deployments.server.api import prefect_client, start_remote_run
 from deployments.server.processes import free_port
 from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.database.server_programs import default_folder

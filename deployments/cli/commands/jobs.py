@@ -77,7 +77,7 @@ def status(
         shown = jobs_at_a_glance(jobs, names, console.width)
         table = Live(shown, console=console, auto_refresh=False)
         with table if is_live else nullcontext():
-            while any(found.status.is_active and found.is_held for found in jobs):
+            while any(found.status.is_active and not found.is_interrupted for found in jobs):
                 time.sleep(_WATCH_SECONDS)
                 jobs = look()
                 if is_live:

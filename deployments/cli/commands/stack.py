@@ -180,8 +180,8 @@ def trigger(
     """
     settings = get_settings()
     prepare_prefect_environment(settings, log_level="ERROR")
-    from deployments.cli.run.remote import follow_remote_run, read_parameters, start_remote_run
-    from deployments.server.api import prefect_client
+    from deployments.cli.run.remote import follow_remote_run, read_parameters
+    from deployments.server.api import prefect_client, start_remote_run
 
     with prefect_client(named_server()) as client:
         run_id = start_remote_run(client, flow, read_parameters(client, flow, parameters or []))

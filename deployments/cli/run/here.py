@@ -227,8 +227,8 @@ def _run_here(database: Database, name: str, parameters: Mapping[str, Any], doin
 def _run_on_worker(
     database: Database, name: str, parameters: Mapping[str, Any], doing: str
 ) -> Outcome:
-    from deployments.cli.run.remote import follow_remote_run, start_remote_run
-    from deployments.server.api import prefect_client
+    from deployments.cli.run.remote import follow_remote_run
+    from deployments.server.api import prefect_client, start_remote_run
 
     with prefect_client(named_server()) as client:
         run_id = start_remote_run(client, name, parameters)

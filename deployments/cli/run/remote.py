@@ -10,48 +10,21 @@ from uuid import UUID
 
 import psycopg
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 from sqlalchemy.exc import SQLAlchemyError
 
 from deployments.cli.output.jobs import cancelled
 from deployments.cli.output.progress import live_job_bar
 from deployments.cli.output.terminal import console, print_problem
-from deployments.registry import WORK_POOL, find_deployed_flow
-from deployments.server.api import has_live_worker
+from deployments.registry import WORK_POOL
+from deployments.server.api import find_deployment, has_live_worker
 from storage.database.connection import Database
-from storage.errors import InvalidInputError, NotFoundError
+from storage.errors import InvalidInputError
 from storage.jobs.records import JobRecord, cancel_job, find_job_of_run
 from storage.jobs.stopping import STOPPING, stop_was_asked, stopping_at_signals
 from tasks.running.outcomes import Outcome, read_outcome
 
 _LOOK_SECONDS = 0.5
-
-
-def start_remote_run(client: SyncPrefectClient, name: str, parameters: Mapping[str, Any]) -> UUID:
-    """Start a deployed flow by its name in the registry; the id of the flow run.
-
-    Raises:
-        NotFoundError: there is no such flow, or it is not deployed on this server.
-        InvalidInputError: a parameter is unknown, missing or has a bad value; the message names it.
-    """
-    deployment = _find_deployment(client, name)
-    known = (deployment.parameter_openapi_schema or {}).get("properties", {})
-    for parameter in parameters:
-        if parameter not in known:
-            raise InvalidInputError(
-                f"{name} has no parameter {parameter!r}; it has: {', '.join(known)}."
-            )
-    try:
-        run = client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters))
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != 409:
-            raise
-        detail = str(error.response.json().get("detail", error))
-        reason = detail.removeprefix("Error creating flow run:").strip().rstrip(".")
-        raise InvalidInputError(f"{name} is not started: {reason}.") from None
-    return run.id
 
 
 def read_parameters(client: SyncPrefectClient, name: str, pairs: Sequence[str]) -> dict[str, Any]:
@@ -61,7 +34,7 @@ def read_parameters(client: SyncPrefectClient, name: str, pairs: Sequence[str]) 
         NotFoundError: there is no such flow, or it is not deployed on this server.
         InvalidInputError: a pair has no equals sign.
     """
-    return parse_parameters(_find_deployment(client, name).parameter_openapi_schema or {}, pairs)
+    return parse_parameters(find_deployment(client, name).parameter_openapi_schema or {}, pairs)
 
 
 def parse_parameters(schema: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
@@ -135,16 +108,6 @@ def follow_remote_run(
         return kept
     message = (state.message or state.name or "").rstrip(".")
     return Outcome(kept.result, f"{name} failed: {message}. Its run is {run_id}.")
-
-
-def _find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
-    full_name = find_deployed_flow(name).full_name
-    try:
-        return client.read_deployment_by_name(full_name)
-    except ObjectNotFound:
-        raise NotFoundError(
-            f"{full_name} is not deployed at {client.api_url}; `visionflows deploy` does it."
-        ) from None
 
 
 def _job(database: Database, run_id: UUID) -> JobRecord | None:

@@ -1,0 +1,59 @@
+"""`visionflows web`: the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deployments.cli.output.terminal import print_plain
+from deployments.quick_imports import quick_imports
+from deployments.server.environment import prepare_prefect_environment
+from deployments.server.processes import HOST
+from storage.database.connection import open_database
+from storage.errors import ConfigurationError
+from storage.settings import get_settings
+
+
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; default: VISIONFLOWS_WEB_PORT.")
+    ] = None,
+) -> None:
+    """Run the HTTP API for front ends, until Ctrl-C.
+
+    `visionflows up` has one of its own. On another address than 127.0.0.1 it demands a token,
+    VISIONFLOWS_WEB_TOKEN. Jobs are started on the Prefect server at PREFECT_API_URL, or on the
+    local stack.
+
+    For example:
+
+      visionflows web --port 4201
+    """
+    settings = get_settings()
+    with quick_imports():
+        import uvicorn
+
+        from deployments.web.trust import is_loopback, token_of
+    if not is_loopback(host) and token_of(settings) is None:
+        raise ConfigurationError(
+            f"On {host} others reach the API: set VISIONFLOWS_WEB_TOKEN to a secret of 16 "
+            "characters or more, or leave --host out."
+        )
+    prepare_prefect_environment(settings, log_level="WARNING", use_stack=False)
+    with quick_imports():
+        from deployments.web.application import create_application
+
+    open_database(settings)
+    port = port or settings.web_port
+    print_plain(f"The HTTP API is at http://{host}:{port}/api/v1. Ctrl-C ends it.")
+    uvicorn.run(
+        create_application(settings),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,48 @@
+"""The web application: its routes, and what holds for all of them."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from deployments.web import sign_in
+from deployments.web.api import jobs, projects, quality
+from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
+from deployments.web.trust import Trust
+from storage.settings import Settings
+
+PREFIX = "/api/v1"
+# A new noun is one entry here.
+ROUTERS: tuple[APIRouter, ...] = (projects.router, quality.router, jobs.router)
+
+
+def create_application(settings: Settings) -> FastAPI:
+    """The application over the database and the home of these settings."""
+    application = FastAPI(
+        title="visionflows",
+        version=version("visionflows"),
+        description=(
+            "Image datasets kept in order. Every answer is `{success, message, data}`; lists are "
+            "pages of `{items, next, total}`. Times are UTC in ISO 8601, ids are UUIDs."
+        ),
+        openapi_url=f"{PREFIX}/openapi.json",
+        # Their pages load scripts of other sites.
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_name,
+        responses=problems(*EVERYWHERE),
+    )
+    application.state.settings = settings
+    for router in ROUTERS:
+        application.include_router(router, prefix=PREFIX)
+    application.include_router(sign_in.router)
+    add_error_handlers(application)
+    application.add_middleware(Trust, settings=settings)
+    return application
+
+
+def _operation_name(route: APIRoute) -> str:
+    """The name of an operation in the description: that of the function."""
+    return route.name

@@ -1,0 +1,72 @@
+"""The page on which people give the token; a cookie stands for it from then on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from deployments.web.dependencies import SettingsDependency
+from deployments.web.trust import (
+    COOKIE,
+    COOKIE_SECONDS,
+    SIGN_IN,
+    is_token,
+    make_cookie,
+    token_of,
+)
+
+router = APIRouter(include_in_schema=False)
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>visionflows: sign in</title></head>
+<body>
+<main>
+<h1>visionflows</h1>
+<p role="alert">{message}</p>
+<form method="post" action="/sign-in">
+<label for="token">Token (VISIONFLOWS_WEB_TOKEN of the server)</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button type="submit">Sign in</button>
+</form>
+</main>
+</body>
+</html>
+"""
+
+
+@router.get(SIGN_IN)
+def show_sign_in() -> HTMLResponse:
+    """The form."""
+    return HTMLResponse(_PAGE.format(message=""))
+
+
+@router.post(SIGN_IN)
+def sign_in(
+    request: Request, settings: SettingsDependency, token: Annotated[str, Form(max_length=4096)]
+) -> Response:
+    """Take a token; the right one gives the cookie."""
+    demanded = token_of(settings)
+    if demanded is not None and not is_token(token, demanded):
+        return HTMLResponse(_PAGE.format(message="This is not the token."), 401)
+    response = RedirectResponse("/", 303)
+    if demanded is not None:
+        response.set_cookie(
+            COOKIE,
+            make_cookie(demanded),
+            max_age=COOKIE_SECONDS,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+    return response
+
+
+@router.post("/sign-out")
+def sign_out() -> Response:
+    """Forget the cookie."""
+    response = RedirectResponse(SIGN_IN, 303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response

@@ -1,0 +1,50 @@
+"""Groups of near-duplicates of a project, page by page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from storage.database.connection import Database
+
+_MEMBERS = """
+SELECT q.duplicate_group, i.id, i.relative_path
+FROM project_image_quality q JOIN project_images i ON i.id = q.project_image_id
+WHERE i.project_id = :project_id AND i.state = 'present'
+  AND q.duplicate_group > :after AND q.duplicate_group <= :after + :limit
+ORDER BY q.duplicate_group, i.relative_path COLLATE "C"
+"""
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Images that are nearly the same, by id and path, in the byte order of their paths."""
+
+    number: int
+    members: list[tuple[UUID, str]]
+
+
+def list_duplicate_groups(
+    database: Database, project_id: UUID, *, after: int = 0, limit: int = 50
+) -> list[DuplicateGroup]:
+    """The groups with the next numbers; they are numbered from 1 without gaps.
+
+    One of which all images are missing by now is left out.
+    """
+    groups: dict[int, DuplicateGroup] = {}
+    for number, image_id, path in database.rows(
+        _MEMBERS, project_id=project_id, after=after, limit=limit
+    ):
+        group = groups.setdefault(number, DuplicateGroup(number, []))
+        group.members.append((image_id, path))
+    return list(groups.values())
+
+
+def last_duplicate_group(database: Database, project_id: UUID) -> int:
+    """The number of the last group of a project, 0 where it has none."""
+    rows = database.rows(
+        "SELECT max(q.duplicate_group) FROM project_image_quality q "
+        "JOIN project_images i ON i.id = q.project_image_id WHERE i.project_id = :project_id",
+        project_id=project_id,
+    )
+    return int(rows[0][0] or 0)
