@@ -294,9 +294,9 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "VISIONFLOWS_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(
-            f"{name} cannot be {first.get('input')!r}: {first['msg']}."
-        ) from error
+        is_secret = first["loc"] == ("web_token",)
+        given = "what it is" if is_secret else repr(first.get("input"))
+        raise ConfigurationError(f"{name} cannot be {given}: {first['msg']}.") from error
     except SettingsError as error:  # a value that should be JSON is not
         raise ConfigurationError(
             'VISIONFLOWS_SCHEDULES is not JSON; it looks like {"quality-nightly": "0 3 * * *"}.'

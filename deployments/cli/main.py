@@ -31,7 +31,7 @@ COMMANDS = {
         "run.session_stats:compute_stats",
         "The same as `run compute-session-stats`.",
     ),
-    "up": ("commands.stack:up", "Start the local stack: server and UI, schedules, a worker."),
+    "up": ("commands.stack:up", "Start the local stack: server and UI, worker, HTTP API."),
     "down": ("commands.stack:down", "End the local stack, and the server that commands share."),
     "trigger": ("commands.stack:trigger", "Start a deployed flow on a worker, and follow it."),
     "server": ("commands.stack:server", "Run Prefect's server alone, for several machines."),

@@ -35,20 +35,20 @@ def prefect_client(api_url: str) -> Iterator[SyncPrefectClient]:
 def has_live_worker(api_url: str, name: str | None = None) -> bool:
     """Whether a worker, or the one of this name, has reported lately."""
     try:
-        return has_worker(api_url, name)
+        with prefect_client(api_url) as client:
+            return has_worker(client, name)
     except httpx.HTTPError:
         return False
 
 
-def has_worker(api_url: str, name: str | None = None) -> bool:
+def has_worker(client: SyncPrefectClient, name: str | None = None) -> bool:
     """As `has_live_worker`.
 
     Raises:
         httpx.HTTPError: the server does not tell.
     """
     try:
-        with prefect_client(api_url) as client:
-            workers = client.read_workers_for_work_pool(WORK_POOL)
+        workers = client.read_workers_for_work_pool(WORK_POOL)
     except ObjectNotFound:
         return False
     return any(is_alive(worker) for worker in workers if name in (None, worker.name))

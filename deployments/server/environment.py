@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from deployments.server.state import running_stack
+from deployments.server.state import read_stack_state, running_stack
 from storage.errors import ConfigurationError
 from storage.files import file_lock
 from storage.settings import Settings
@@ -120,3 +120,11 @@ def named_server() -> str:
             "PREFECT_API_URL=http://127.0.0.1:4200/api, or start the stack with `visionflows up`."
         )
     return api_url
+
+
+def prefect_address(settings: Settings) -> str | None:
+    """The API of the server that the environment names, or of the running stack; asks neither."""
+    if named := os.environ.get("PREFECT_API_URL"):
+        return named
+    stack = read_stack_state(settings)
+    return None if stack is None or not stack.is_looked_after() else stack.api_url

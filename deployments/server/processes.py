@@ -29,11 +29,11 @@ _TERMINATE_SECONDS = 15.0
 _KILL_SECONDS = 10.0
 
 
-def free_port(first: int) -> int:
+def free_port(first: int, setting: str = "VISIONFLOWS_STACK_PORT") -> int:
     """The first port from `first` on that nobody listens on.
 
     Raises:
-        VisionflowsError: all that were tried are taken.
+        VisionflowsError: all that were tried are taken; the message names the setting.
     """
     for port in range(first, min(first + _PORTS_TRIED, 65536)):
         with socket.socket() as probe:
@@ -43,7 +43,7 @@ def free_port(first: int) -> int:
                 probe.bind((HOST, port))
                 return port
     raise VisionflowsError(
-        f"The ports {first} to {port} are all taken; set VISIONFLOWS_STACK_PORT to a free one."
+        f"The ports {first} to {port} are all taken; set {setting} to a free one."
     )
 
 
@@ -63,6 +63,11 @@ def server_command(port: int, host: str = HOST) -> list[str]:
     """The command line of Prefect's server."""
     arguments = ["server", "start", "--host", host, "--port", str(port)]
     return [sys.executable, "-m", "prefect", *arguments]
+
+
+def web_command(port: int) -> list[str]:
+    """The command line of the HTTP API."""
+    return [sys.executable, "-m", "deployments.cli.main", "web", "--port", str(port)]
 
 
 def worker_name() -> str:

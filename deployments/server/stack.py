@@ -1,4 +1,4 @@
-"""The local stack: database, Prefect server with UI, deployments, and a worker, on this machine."""
+"""The local stack: database, Prefect server with UI, deployments, a worker, the HTTP API."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from deployments.server.processes import (
     log_file,
     server_command,
     start_process,
+    web_command,
     worker_command,
     worker_name,
 )
@@ -61,7 +62,7 @@ class StackStoppedError(Exception):
 
 @dataclass
 class _Part:
-    """Server or worker: how it is started, what runs now, and when it has died."""
+    """Server, worker or HTTP API: how it is started, what runs now, and when it has died."""
 
     command: list[str]
     process: subprocess.Popen[bytes]
@@ -74,8 +75,9 @@ class Stack:
     Used by `visionflows up`, which holds the lock of `only_supervisor`.
     """
 
-    def __init__(self, settings: Settings, tell: Tell) -> None:
+    def __init__(self, settings: Settings, tell: Tell, *, with_web: bool = True) -> None:
         self._settings = settings
+        self._with_web = with_web
         self._tell = tell
         self._stop = threading.Event()
         self._parts: dict[str, _Part] = {}
@@ -106,6 +108,8 @@ class Stack:
             )
         self._apply()
         self._start_part("worker", worker_command(self._settings, worker_name()))
+        if self._with_web:
+            self._start_web()
         self._wait("worker", lambda: has_live_worker(self.state.api_url, worker_name()))
         self.state = replace(self.state, ready=True)
         write_stack_state(self._settings, self.state)
@@ -182,6 +186,14 @@ class Stack:
             identity = ProcessIdentity.of(process.pid)
             self.state = replace(self.state, processes={**self.state.processes, name: identity})
             write_stack_state(self._settings, self.state)
+
+    def _start_web(self) -> None:
+        """Start the HTTP API while the worker is on its way."""
+        port = free_port(self._settings.web_port, "VISIONFLOWS_WEB_PORT")
+        self.state = replace(self.state, web_url=f"http://{HOST}:{port}")
+        self._start_part("web", web_command(port))
+        web = self._parts["web"].process.pid
+        self._wait("web", lambda: listens(web, port))
 
     def _wait(self, name: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS

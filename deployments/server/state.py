@@ -55,13 +55,15 @@ class ProcessIdentity:
 class StackState:
     """A local stack as its file tells it.
 
-    `mark` is in the environment of its processes; it is ready when runs are taken.
+    `mark` is in the environment of its processes; it is ready when runs are taken. Without the HTTP
+    API there is no `web_url`.
     """
 
     mark: str
     supervisor: ProcessIdentity
     url: str
     ready: bool = False
+    web_url: str | None = None
     processes: dict[str, ProcessIdentity] = field(default_factory=dict)
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled
 
 from deployments.server.api import has_worker, prefect_client, start_remote_run
-from deployments.server.state import read_stack_state
+from deployments.server.environment import prefect_address
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
 from storage.errors import TransientError
@@ -36,6 +37,7 @@ _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _LOOK_SECONDS = 5.0
 _MOST_LOOKS = 1000
 _looked: dict[UUID, float] = {}
+_turns = threading.BoundedSemaphore(4)
 
 
 class NothingToRunItError(TransientError):
@@ -89,24 +91,39 @@ def start_flow(
             "Nothing was started: no Prefect server is running; `visionflows up` starts one with a "
             "worker."
         )
+    # A burst of starts takes turns: a server that all ask at the same time answers none of them.
+    with _turns, prefect_client(api_url) as client:
+        return _start(
+            client,
+            database,
+            flow,
+            parameters,
+            lambda: add_waiting_job(
+                database, kind, subject, parameters=dict(job_parameters), fix_work=fix_work
+            ),
+        )
+
+
+def _start(
+    client: SyncPrefectClient,
+    database: Database,
+    flow: str,
+    parameters: Mapping[str, Any],
+    add_job: Callable[[], tuple[JobRecord, bool]],
+) -> Started:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    if not _patiently(lambda: has_worker(api_url), deadline):
+    if not _patiently(lambda: has_worker(client), deadline):
         raise NothingToRunItError(
             "Nothing was started: no worker is running; `visionflows up` starts one, or "
             "`visionflows worker` where the server runs without the stack."
         )
-    job, is_new = add_waiting_job(
-        database, kind, subject, parameters=dict(job_parameters), fix_work=fix_work
-    )
+    job, is_new = add_job()
     if not is_new:
         return Started(job, is_new=False)
-
-    def start() -> UUID:
-        with prefect_client(api_url) as client:
-            return start_remote_run(client, flow, parameters, key_of_job(job.id))
-
     try:
-        run_id = _patiently(start, deadline)
+        run_id = _patiently(
+            lambda: start_remote_run(client, flow, parameters, key_of_job(job.id)), deadline
+        )
     except BaseException:
         # The answer may have been lost and the run have begun: then the job is there.
         if forget_waiting_job(database, job.id):
@@ -157,14 +174,6 @@ def end_jobs_whose_run_is_gone(
         _looked.clear()
     _looked.update({job.id: now for job in waiting})
     return bool(end_lost_jobs(database, api_url, waiting))
-
-
-def prefect_address(settings: Settings) -> str | None:
-    """The API of the server that the environment names, or of the running stack."""
-    if named := os.environ.get("PREFECT_API_URL"):
-        return named
-    stack = read_stack_state(settings)
-    return None if stack is None or not stack.is_looked_after() else stack.api_url
 
 
 def _patiently(ask: Callable[[], R], deadline: float) -> R:

@@ -38,8 +38,9 @@ QUICK = {
 class LocalStack:
     """Runs `visionflows` on one home, and asks the stack's API."""
 
-    def __init__(self, home: Path, port: int, **variables: str) -> None:
+    def __init__(self, home: Path, port: int, *, with_web: bool = False, **variables: str) -> None:
         self.home = home
+        self.with_web = with_web
         self.environment = {
             **{
                 name: value
@@ -58,7 +59,7 @@ class LocalStack:
     def start(self, until: str | None = "The stack is running: ") -> list[str]:
         """`visionflows up` in a process of its own; the lines it prints until it is ready."""
         self.process = subprocess.Popen(
-            [str(COMMAND), "up"],
+            [str(COMMAND), "up", *([] if self.with_web else ["--no-web"])],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -18,6 +18,7 @@ from deployments.cli.output.terminal import (
     print_problem,
     print_records,
 )
+from deployments.server.environment import prefect_address
 from deployments.server.shared import describe_shared_server
 from deployments.server.state import read_stack_state, running_stack, stack_folder
 from storage.database.connection import Database, open_database
@@ -28,6 +29,7 @@ from storage.jobs.records import JobRecord, cancel_job, find_job_by_beginning, l
 from storage.projects.projects import find_project, list_projects
 from storage.releases import list_releases
 from storage.settings import get_settings
+from tasks.running.waiting_jobs import end_lost_jobs
 
 _WATCH_SECONDS = 2.0
 _MOST_RUNS = 1000
@@ -53,7 +55,8 @@ def status(
 ) -> None:
     """Show jobs and how far they are.
 
-    A job shown as interrupted has lost its process; starting its flow again does the rest.
+    A job shown as interrupted has lost its process; starting its flow again does the rest. One that
+    was asked for over HTTP is pending until a worker takes it up.
 
     For example:
 
@@ -70,6 +73,10 @@ def status(
         return list_jobs(database, subject=subject, limit=limit)
 
     jobs = look()
+    waiting = [found for found in jobs if found.is_waiting]
+    api_url = prefect_address(get_settings()) if waiting else None
+    if api_url is not None and end_lost_jobs(database, api_url, waiting):
+        jobs = look()
     names = _subject_names(database)
     if watch and jobs:
         # For programs it waits as well, and prints once, at the end.

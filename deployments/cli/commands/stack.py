@@ -44,8 +44,11 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Come back when it is ready; `visionflows down` ends.")
     ] = False,
+    no_web: Annotated[
+        bool, typer.Option("--no-web", help="Leave the HTTP API for front ends out.")
+    ] = False,
 ) -> None:
-    """Start the local stack: database, Prefect's server and UI, schedules, events, a worker.
+    """Start the local stack: database, Prefect's server and UI, schedules, a worker, the HTTP API.
 
     Ctrl-C ends all of it. Runs that are at work then end within a batch.
 
@@ -56,11 +59,11 @@ def up(
     settings = get_settings()
     with only_supervisor(settings) as is_only:
         if is_only and not detach:
-            _up(settings)
+            _up(settings, with_web=not no_web)
             return
         state = None if is_only else read_stack_state(settings)
     if detach and (state is None or not state.ready):
-        _up_detached(settings)
+        _up_detached(settings, with_web=not no_web)
     else:
         _tell_running(state)
 
@@ -194,7 +197,7 @@ def trigger(
     give_outcome(flow, outcome, database, doing=flow, json_output=json_output)
 
 
-def _up(settings: Settings) -> None:
+def _up(settings: Settings, *, with_web: bool) -> None:
     # The stack has a server of its own, whatever the person's other commands talk to.
     os.environ.pop("PREFECT_API_URL", None)
     prepare_prefect_environment(settings, log_level="INFO", use_stack=False)
@@ -204,10 +207,12 @@ def _up(settings: Settings) -> None:
     if count:
         print_plain(f"Ended what a stack that was killed had left: {count} processes.")
     print_plain("Starting; the first time takes a minute.")
-    stack = Stack(settings, print_plain)
+    stack = Stack(settings, print_plain, with_web=with_web)
     with stack.stopped_by_signals():
         try:
             stack.start()
+            if stack.state.web_url is not None:
+                print_plain(f"The HTTP API is at {stack.state.web_url}/api/v1.")
             print_plain(
                 f"The stack is running: {stack.state.url}. Ctrl-C ends it. Its logs are in "
                 f"{stack_folder(settings)}."
@@ -220,14 +225,15 @@ def _up(settings: Settings) -> None:
     print_plain("The stack has ended.")
 
 
-def _up_detached(settings: Settings) -> None:
+def _up_detached(settings: Settings, *, with_web: bool) -> None:
     folder = stack_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "up.log"
     log.unlink(missing_ok=True)  # another that starts now keeps its own
+    no_web = [] if with_web else ["--no-web"]
     with log.open("wb") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deployments.cli.main", "up"],
+            [sys.executable, "-m", "deployments.cli.main", "up", *no_web],
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,

@@ -1,0 +1,170 @@
+"""The life of quality jobs over HTTP, against a real Prefect server and a worker that is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import psutil
+import pytest
+
+from deployments.server.processes import free_port
+from storage.jobs.records import find_job
+from storage.projects.projects import add_project, find_project
+from tests.end_to_end.conftest import MANY
+from tests.end_to_end.local_stack import LocalStack, remove_home, wait_for
+
+ANALYTICS = "/api/v1/projects/{}/analytics/{}"
+AT_ONCE = 20
+
+
+class Client:
+    """Asks the HTTP API of a stack about the quality of one project, or of others."""
+
+    def __init__(self, stack):
+        self._client = httpx.Client(base_url=stack.state.web_url, trust_env=False, timeout=60)
+
+    def ask(self, method, path, **options):
+        answer = self._client.request(method, path, **options)
+        told = answer.json()
+        assert answer.status_code == 200 and told["success"], told
+        return told["data"]
+
+    def start(self, project="many", **query):
+        path = ANALYTICS.format(project, "start-quality-job")
+        return self.ask("POST", path, params={"batch_size": 5, **query})
+
+    def progress(self, project="many"):
+        told = self.ask("GET", ANALYTICS.format(project, "quality-progress"))
+        assert told["remaining"] == told["total"] - told["processed"] - told["failed"]
+        return told
+
+    def cancel(self, project="many"):
+        return self.ask("POST", ANALYTICS.format(project, "cancel-quality-job"))
+
+    def wait(self, *statuses):
+        def look():
+            try:
+                found = self.progress()
+            except httpx.TransportError:
+                return None  # it is being started again
+            return found if found["status"] in statuses else None
+
+        return wait_for(look, f"the job is {statuses}")
+
+
+@pytest.fixture(scope="module")
+def stack(many_photographs):
+    folder = Path(tempfile.mkdtemp(prefix="visionflows-web-"))
+    folder.chmod(0o755)
+    port = free_port(24800)
+    made = LocalStack(
+        folder / "home", port, with_web=True, VISIONFLOWS_WEB_PORT=str(free_port(port + 100))
+    )
+    told = made.start()
+    assert f"The HTTP API is at {made.state.web_url}/api/v1." in told
+    made.run("projects", "add", "many", str(many_photographs))
+    yield made
+    made.end()
+    assert made.processes() == []
+    made.run("down")
+    remove_home(made.home)
+    shutil.rmtree(folder)
+
+
+def set_paused(stack, is_paused):
+    changed = stack.request("PATCH", "/work_pools/visionflows", json={"is_paused": is_paused})
+    assert changed.status_code == 204
+
+
+def kill_runs(stack):
+    """Kill the processes of flow runs: what the worker has started."""
+    worker = psutil.Process(stack.state.processes["worker"].pid)
+    children = worker.children(recursive=True)
+    assert children
+    for process in children:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def test_the_life_of_a_quality_job(stack):
+    client = Client(stack)
+    idle = client.progress()
+    assert (idle["status"], idle["job_id"], idle["total"]) == ("idle", None, 0)
+
+    # While no worker takes anything up, a job is pending with its exact total, and can be ended.
+    set_paused(stack, True)
+    asked = client.start()
+    assert (asked["status"], asked["total_images"]) == ("pending", MANY)
+    again = client.start()
+    assert (again["job_id"], again["total_images"]) == (asked["job_id"], MANY)
+    told = client.progress()
+    assert (told["status"], told["total"], told["started_at"]) == ("pending", MANY, None)
+    assert "pending" in stack.run("status") and "interrupted" not in stack.run("status")
+    job = find_job(stack.database, UUID(asked["job_id"]))
+    assert client.cancel()["cancelled"] is True
+    assert client.progress()["status"] == "cancelled"
+    assert stack.flow_run(str(job.flow_run_id))["state_type"] == "CANCELLED"
+    assert client.cancel()["cancelled"] is False
+
+    # One whose run is gone from Prefect's server does not stay pending; the next start is another.
+    gone = find_job(stack.database, UUID(client.start()["job_id"]))
+    assert gone.id != job.id
+    assert stack.request("DELETE", f"/flow_runs/{gone.flow_run_id}").status_code == 204
+    third = client.start()
+    assert third["job_id"] != str(gone.id) and third["status"] == "pending"
+    assert "never began" in find_job(stack.database, gone.id).error_message
+    lost = find_job(stack.database, UUID(third["job_id"]))
+    assert stack.request("DELETE", f"/flow_runs/{lost.flow_run_id}").status_code == 204
+    assert client.wait("failed")["job_id"] == third["job_id"]
+
+    # A burst of starts: those of one project are one job, those of many all arrive.
+    nothing = stack.home.parent
+    for number in range(AT_ONCE):
+        add_project(stack.database, f"empty {number}", nothing / f"{number}")
+    names = [f"empty {number}" for number in range(AT_ONCE)] + ["many"] * 6
+    with ThreadPoolExecutor(len(names)) as pool:
+        started = list(pool.map(client.start, names))
+    ids = [one["job_id"] for one in started]
+    assert len(set(ids)) == AT_ONCE + 1 and len(set(ids[AT_ONCE:])) == 1
+    runs = {find_job(stack.database, UUID(job_id)).flow_run_id for job_id in ids}
+    assert len(runs) == AT_ONCE + 1 and None not in runs
+    for name in names[:AT_ONCE]:
+        client.cancel(name)
+        assert client.progress(name)["status"] == "cancelled"
+
+    # The worker is killed before it takes the job up, and started again; then the job is taken up.
+    stack.kill("worker")
+    set_paused(stack, False)
+    at_work = client.wait("processing")
+    assert (at_work["job_id"], at_work["total"]) == (ids[-1], MANY)
+    assert client.start()["job_id"] == ids[-1]
+
+    # The process of the run is killed: the job has failed, what is measured stays.
+    wait_for(lambda: client.progress()["processed"] >= 10, "some are measured")
+    stack.kill("web")
+    kill_runs(stack)
+    stack.kill("worker")
+    ended = client.wait("failed")
+    assert ended["job_id"] == ids[-1] and ended["processed"] >= 10 and ended["total"] == MANY
+
+    # The next start does the rest, and is cancelled within a batch; the one after it ends it.
+    measured = stack.scalar("SELECT count(*) FROM image_quality_metrics")
+    rest = client.start()
+    assert rest["total_images"] == MANY - measured
+    client.wait("processing")
+    assert client.cancel()["cancelled"] is True
+    assert client.wait("cancelled")["job_id"] == rest["job_id"]
+    last = client.start()
+    done = client.wait("completed", "failed")
+    assert (done["job_id"], done["status"]) == (last["job_id"], "completed")
+    assert (done["progress_pct"], done["remaining"], done["failed"]) == (100.0, 0, 0)
+    assert stack.scalar("SELECT count(*) FROM image_quality_metrics") == MANY
+    project = find_project(stack.database, "many")
+    summary = client.ask("GET", f"/api/v1/projects/{project.id}/quality/summary")
+    assert (summary["images"], summary["completed"]) == (MANY, MANY)
