@@ -8,14 +8,21 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from deployments.web import sign_in
-from deployments.web.api import jobs, projects, quality
+from deployments.web.api import images, jobs, projects, quality, upload_files, uploads
 from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
 from deployments.web.trust import Trust
 from storage.settings import Settings
 
 PREFIX = "/api/v1"
 # A new noun is one entry here.
-ROUTERS: tuple[APIRouter, ...] = (projects.router, quality.router, jobs.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    projects.router,
+    quality.router,
+    images.router,
+    uploads.router,
+    upload_files.router,
+    jobs.router,
+)
 
 
 def create_application(settings: Settings) -> FastAPI:

@@ -12,7 +12,7 @@ import base64
 import binascii
 import os
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from fastapi import Request
@@ -43,7 +43,7 @@ def protocol_headers(settings: Settings, expires_at: datetime | None = None) -> 
         "Cache-Control": "no-store",
     }
     if expires_at is not None:
-        headers["Upload-Expires"] = format_datetime(expires_at, usegmt=True)
+        headers["Upload-Expires"] = format_datetime(expires_at.astimezone(UTC), usegmt=True)
     return headers
 
 
@@ -92,7 +92,9 @@ async def append(file: UploadFileRecord, offset: int, request: Request) -> int:
             received = os.fstat(descriptor).st_size
             if offset != received:
                 raise HTTPException(
-                    409, f"{received} bytes have arrived; go on there", {"Upload-Offset": str(received)}
+                    409,
+                    f"{received} bytes have arrived; go on there",
+                    {"Upload-Offset": str(received)},
                 )
             try:
                 async for block in _blocks(request):

@@ -17,13 +17,30 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, execute
-from storage.database.tables.quality import MEASURES, SORTED_COLUMNS
+from storage.database.tables.quality import MEASURES
 
-ImageSort = StrEnum("ImageSort", {name.upper(): name for name in SORTED_COLUMNS})
-ImageSort.__doc__ = "By what images are sorted; equal ones by their ids, those without it last."
 SortValue = str | float | None
 _COUNTED_EXACTLY = 10_000
 _ISSUES_FROM = 5
+
+
+class ImageSort(StrEnum):
+    """By what images are sorted: the columns of `image_listing` that have an index."""
+
+    RELATIVE_PATH = "relative_path"
+    FILE_SIZE = "file_size"
+    SHARPNESS = "sharpness"
+    FOCUS = "focus"
+    BRIGHTNESS = "brightness"
+    CONTRAST = "contrast"
+    RED_AVG = "red_avg"
+    GREEN_AVG = "green_avg"
+    BLUE_AVG = "blue_avg"
+    ENTROPY = "entropy"
+    CLIPPED_BLACK = "clipped_black"
+    CLIPPED_WHITE = "clipped_white"
+    OVERALL_QUALITY = "overall_quality"
+    UNIQUENESS = "uniqueness"
 
 
 class ListedState(StrEnum):
@@ -156,7 +173,7 @@ def load_image_page(
     project_id: UUID,
     chosen: ImageFilter,
     *,
-    sort: ImageSort = ImageSort["RELATIVE_PATH"],
+    sort: ImageSort = ImageSort.RELATIVE_PATH,
     descending: bool = False,
     after: PlaceInOrder | None = None,
     limit: int = 100,

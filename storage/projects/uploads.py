@@ -98,9 +98,7 @@ def upload_of_source(source: Path) -> UUID | None:
 _UPLOAD = "SELECT id, project_id, options, is_committing, created_at, updated_at FROM uploads "
 
 
-def begin_upload(
-    database: Database, project_id: UUID, options: Mapping[str, Any]
-) -> UploadRecord:
+def begin_upload(database: Database, project_id: UUID, options: Mapping[str, Any]) -> UploadRecord:
     """A new upload for a project, without files; `options` are JSON values for its ingest."""
     upload_id = uuid4()
     with database.transaction() as connection:
@@ -152,9 +150,7 @@ def list_uploads(
 
 
 def _load(connection: Connection, query: str, **values: Any) -> list[UploadRecord]:  # noqa: ANN401
-    uploads = [
-        UploadRecord(**row) for row in execute(connection, query, **values).mappings().all()
-    ]
+    uploads = [UploadRecord(**row) for row in execute(connection, query, **values).mappings().all()]
     files = execute(
         connection,
         "SELECT id, upload_id, name, size, kind FROM upload_files "
@@ -246,9 +242,7 @@ def find_upload_file(database: Database, upload_id: UUID, file_id: UUID) -> Uplo
 
 def touch_upload(database: Database, upload_id: UUID) -> None:
     """Something has happened to an upload: it is not abandoned."""
-    database.rows(
-        "UPDATE uploads SET updated_at = now() WHERE id = :id RETURNING id", id=upload_id
-    )
+    database.rows("UPDATE uploads SET updated_at = now() WHERE id = :id RETURNING id", id=upload_id)
 
 
 def complete_upload_file(database: Database, file: UploadFileRecord, kind: str) -> None:

@@ -25,7 +25,7 @@ from deployments.web.dependencies import (
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
 from deployments.web.pictures import Thumbnail, kept_thumbnail, thumbnail_in_making
-from storage.errors import NotFoundError
+from storage.errors import InvalidInputError, NotFoundError
 from storage.projects.image_details import find_image, nearest_images
 from storage.projects.image_pages import (
     ImageFilter,
@@ -38,6 +38,7 @@ from storage.projects.image_pages import (
     load_image_page,
 )
 from storage.projects.projects import find_project_id, load_class_names
+from tasks.labels.annotations import Label
 from tasks.labels.limit_steps import dataset_limits
 from tasks.labels.single_image import read_labels_of_image
 from tasks.projects.index_rows import label_values
@@ -55,7 +56,9 @@ _SHOWN_INLINE = {
     "BMP": "image/bmp",
 }
 _PICTURE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_UNCHANGED = {304: {"description": "The picture is the one that the client has."}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The picture is the one that the client has."}
+}
 # Pictures are the user's files: nothing in them may run, whatever a browser takes them for.
 _HARMLESS = {
     "X-Content-Type-Options": "nosniff",
@@ -170,7 +173,7 @@ def list_images(
     ] = None,
     sort: Annotated[
         ImageSort, Query(description="In this order; images without the value come last.")
-    ] = ImageSort["RELATIVE_PATH"],
+    ] = ImageSort.RELATIVE_PATH,
     descending: Annotated[bool, Query(description="The largest first.")] = False,
     total: Annotated[
         Literal["estimated", "exact"],
@@ -180,24 +183,28 @@ def list_images(
     limit: LimitQuery = 100,
 ) -> Answer[ImagePage]:
     """List the images of a project, filtered and in an order, a page at a time."""
-    place = decode_cursor(cursor, tuple[_Value, UUID])
-    is_text = sort == ImageSort["RELATIVE_PATH"]
-    if place is not None and place[0] is not None and is_text != isinstance(place[0], str):
-        place = None  # of another order: begin again
+    place = decode_cursor(cursor, tuple[ImageSort, bool, _Value, UUID])
+    if place is not None:
+        kinds = (str,) if sort is ImageSort.RELATIVE_PATH else (float, type(None))
+        if place[:2] != (sort, descending) or not isinstance(place[2], kinds):
+            raise InvalidInputError(
+                "This cursor belongs to another order; leave it out to begin with the first page."
+            )
     page = load_image_page(
         database,
         find_project_id(database, project),
         ImageFilter(issue, split, labeled, state, duplicate_group),
         sort=sort,
         descending=descending,
-        after=None if place is None else PlaceInOrder(*place),
+        after=None if place is None else PlaceInOrder(place[2], place[3]),
         limit=limit,
         count_exactly=total == "exact",
     )
     return answer(
         ImagePage(
             items=[Image.of(row) for row in page.images],
-            next=page.next and encode_cursor([page.next.value, page.next.image_id]),
+            next=page.next
+            and encode_cursor([sort, descending, page.next.value, page.next.image_id]),
             total=page.total,
             total_is_exact=page.total_is_exact,
         )
@@ -213,7 +220,8 @@ def show_image(
     """Show one image with its measures, its labels and the images that look like it."""
     details = find_image(database, image_id)
     row = details.image
-    labels, unusable = [], []
+    labels: list[Label] = []
+    unusable: list[str] = []
     if row.label_path is not None:
         labels, unusable = read_labels_of_image(
             details.folder,

@@ -1,21 +1,17 @@
-"""Uploads: files that are staged, resumed where they broke off, and committed together."""
+"""Uploads: files that are staged and committed together; `upload_files` takes their bytes."""
 
 from __future__ import annotations
 
 import re
-import shutil
-from io import BytesIO
 from datetime import datetime
+from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Body, File, Form, Header, Request, Response, UploadFile
-from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, Json
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, Body, File, Form, UploadFile
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from deployments.web import tus
 from deployments.web.api.jobs import Job
 from deployments.web.api.projects import ProjectPath
 from deployments.web.dependencies import (
@@ -24,8 +20,9 @@ from deployments.web.dependencies import (
     LimitQuery,
     SettingsDependency,
 )
-from deployments.web.envelope import Answer, Page, Problem, answer, decode_cursor, encode_cursor
+from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
+from deployments.web.staging import complete, stage
 from deployments.web.starting import Started, start_flow
 from deployments.web.trust import BODY_LIMITS, SMALL_BODY
 from flows.ingest_project import job_parameters
@@ -36,17 +33,12 @@ from storage.projects.projects import find_project_id
 from storage.projects.uploads import (
     UploadFileRecord,
     UploadRecord,
-    add_upload_file,
     begin_commit,
     begin_upload,
-    complete_upload_file,
     discard_upload,
     find_upload,
-    find_upload_file,
     give_up_commit,
     list_uploads,
-    remove_upload_file,
-    touch_upload,
 )
 from storage.settings import Settings, get_settings
 from tasks.images.decoding import read_image_facts
@@ -55,28 +47,14 @@ from tasks.labels.formats.json_documents.labelme import write_labelme
 from tasks.labels.geometry import ImageSize
 from tasks.projects.generated.options import GenerationOptions
 from tasks.projects.ingest.target_steps import IngestTarget, find_target
-from tasks.projects.sources.upload import UploadKind, check_upload_content, check_upload_name
+from tasks.projects.sources.upload import UploadKind, check_upload_name
 
+Value = TypeVar("Value")
 router = APIRouter(tags=["uploads"])
 
-BODY_LIMITS[re.compile(r"/api/v1/uploads/[^/]+/files/[^/]+")] = lambda own: own.max_upload_bytes
 BODY_LIMITS[re.compile(r"/api/v1/projects/[^/]+/sync")] = lambda own: (
     min(own.max_image_bytes, own.max_upload_bytes) + own.max_label_bytes + SMALL_BODY
 )
-
-TusVersion = Annotated[
-    str | None, Header(alias="Tus-Resumable", description="1.0.0, the version of the protocol.")
-]
-
-
-def _tus_problems(**meanings: str) -> dict[int | str, dict[str, Any]]:
-    """For `responses=`: statuses of the protocol, named s409 and so on, with what they mean."""
-    return {
-        int(name[1:]): {"model": Problem, "description": said} for name, said in meanings.items()
-    }
-
-
-_VERSION = _tus_problems(s412="The client speaks another version of the protocol.")
 
 
 class UploadOptions(BaseModel):
@@ -183,6 +161,26 @@ class Annotation(BaseModel):
         return Label(self.class_name, Box(**self.box.model_dump()))
 
 
+_ANNOTATIONS = TypeAdapter(list[Annotation])
+_OPTIONS = TypeAdapter(UploadOptions)
+
+
+def _json_of(kind: TypeAdapter[Any]) -> dict[str, Any]:
+    """How the description says that a form field holds JSON."""
+    return {"contentMediaType": "application/json", "contentSchema": kind.json_schema()}
+
+
+def _parsed(field: str, kind: TypeAdapter[Value], content: str | None) -> Value | None:
+    if content is None:
+        return None
+    try:
+        return kind.validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (field, *first["loc"]))
+        raise InvalidInputError(f"{place}: {first['msg']}.") from None
+
+
 @router.post("/projects/{project}/upload-temp", status_code=201, responses=problems(404))
 def stage_upload(
     database: DatabaseDependency,
@@ -208,9 +206,7 @@ def list_staged_uploads(
 ) -> Answer[Page[StagedUpload]]:
     """List the staged uploads of a project, oldest first."""
     after = decode_cursor(cursor, tuple[datetime, UUID])
-    found = list_uploads(
-        database, find_project_id(database, project), after=after, limit=limit + 1
-    )
+    found = list_uploads(database, find_project_id(database, project), after=after, limit=limit + 1)
     shown = found[:limit]
     following = None
     if len(found) > limit:
@@ -245,7 +241,7 @@ def commit(
 
 def _committed(database: Database, settings: Settings, upload_id: UUID) -> Answer[Job]:
     for file in find_upload(database, upload_id).files:
-        _complete(database, file)
+        complete(database, file)
     upload = begin_commit(database, upload_id)
     options = UploadOptions.model_validate(upload.options)
     target = _target(database, upload.project_id, options, upload)
@@ -305,161 +301,6 @@ def _target(
     return target
 
 
-@router.options("/uploads/{upload_id}/files", status_code=204, response_class=Response)
-def tus_options(settings: SettingsDependency, upload_id: UUID) -> Response:
-    """Say what of the tus protocol is spoken here."""
-    return Response(status_code=204, headers=tus.protocol_headers(settings))
-
-
-@router.post(
-    "/uploads/{upload_id}/files",
-    status_code=201,
-    response_class=Response,
-    responses={**problems(404, 409), **_VERSION},
-)
-def tus_create(
-    database: DatabaseDependency,
-    settings: SettingsDependency,
-    upload_id: UUID,
-    length: Annotated[
-        int, Header(alias="Upload-Length", ge=1, lt=1 << 62, description="Bytes of the file.")
-    ],
-    metadata: Annotated[
-        str,
-        Header(
-            alias="Upload-Metadata",
-            max_length=8000,
-            description="`filename` and its value in base64: the path of the file in the project.",
-        ),
-    ],
-    version: TusVersion = None,
-) -> Response:
-    """Announce a file (tus creation). `Location` is where its bytes are sent to by PATCH."""
-    tus.require_version(version)
-    values = tus.read_metadata(metadata)
-    name = values.get("relativePath") or values.get("filename") or values.get("name")
-    if name is None or name == "null":
-        raise InvalidInputError("Upload-Metadata has no filename.")
-    file = _announce(database, settings, upload_id, name, length)
-    headers = tus.protocol_headers(settings, find_upload(database, upload_id).expires_at)
-    headers["Location"] = f"/api/v1/uploads/{upload_id}/files/{file.id}"
-    return Response(status_code=201, headers=headers)
-
-
-def _announce(
-    database: Database, settings: Settings, upload_id: UUID, name: str, size: int
-) -> UploadFileRecord:
-    is_archive = check_upload_name(name) is UploadKind.ARCHIVE
-    return add_upload_file(
-        database, upload_id, name, size, is_archive=is_archive, settings=settings
-    )
-
-
-@router.head(
-    "/uploads/{upload_id}/files/{file_id}",
-    response_class=Response,
-    responses={**problems(404), **_VERSION},
-)
-def tus_look(
-    database: DatabaseDependency,
-    settings: SettingsDependency,
-    upload_id: UUID,
-    file_id: UUID,
-    version: TusVersion = None,
-) -> Response:
-    """Say how much of a file has arrived, as `Upload-Offset`."""
-    tus.require_version(version)
-    file = find_upload_file(database, upload_id, file_id)
-    headers = tus.protocol_headers(settings, find_upload(database, upload_id).expires_at)
-    headers |= {"Upload-Offset": str(file.received), "Upload-Length": str(file.size)}
-    return Response(status_code=200, headers=headers)
-
-
-@router.patch(
-    "/uploads/{upload_id}/files/{file_id}",
-    status_code=204,
-    response_class=Response,
-    responses={
-        **problems(404, 413),
-        **_VERSION,
-        **_tus_problems(
-            s408="Nothing was sent any more; what has arrived stays.",
-            s409="The file has another offset, which `Upload-Offset` says.",
-            s415="The body is of another type, or the content is not what the name says.",
-            s423="Another request is writing the file.",
-        ),
-    },
-    openapi_extra={
-        "requestBody": {
-            "content": {tus.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}
-        }
-    },
-)
-async def tus_send(
-    database: DatabaseDependency,
-    settings: SettingsDependency,
-    request: Request,
-    upload_id: UUID,
-    file_id: UUID,
-    offset: Annotated[
-        int, Header(alias="Upload-Offset", ge=0, lt=1 << 62, description="What has arrived.")
-    ],
-    content_type: Annotated[str | None, Header(alias="Content-Type")] = None,
-    version: TusVersion = None,
-) -> Response:
-    """Send bytes of a file, from the offset that HEAD tells; a broken connection keeps them."""
-    tus.require_version(version)
-    if content_type != tus.CONTENT_TYPE:
-        raise HTTPException(415, f"Send the bytes as {tus.CONTENT_TYPE}")
-    file = await run_in_threadpool(find_upload_file, database, upload_id, file_id)
-    await run_in_threadpool(touch_upload, database, upload_id)
-    received = await tus.append(file, offset, request)
-    if received == file.size:
-        try:
-            await run_in_threadpool(_complete, database, file)
-        except InvalidInputError as error:
-            raise HTTPException(415, str(error)) from error
-    upload = await run_in_threadpool(find_upload, database, upload_id)
-    headers = tus.protocol_headers(settings, upload.expires_at)
-    headers["Upload-Offset"] = str(received)
-    return Response(status_code=204, headers=headers)
-
-
-def _complete(database: Database, file: UploadFileRecord) -> None:
-    """Look at a file that has arrived whole; one that is not what it says is thrown away.
-
-    Raises:
-        InvalidInputError: it is not what its name says.
-    """
-    if file.kind is not None or file.received != file.size:
-        return
-    try:
-        kind = check_upload_content(file.path, file.name)
-    except InvalidInputError:
-        remove_upload_file(database, file)
-        raise
-    complete_upload_file(database, file, kind)
-
-
-@router.delete(
-    "/uploads/{upload_id}/files/{file_id}",
-    status_code=204,
-    response_class=Response,
-    responses={**problems(404, 409), **_VERSION},
-)
-def tus_remove(
-    database: DatabaseDependency,
-    settings: SettingsDependency,
-    upload_id: UUID,
-    file_id: UUID,
-    version: TusVersion = None,
-) -> Response:
-    """Take a file out of an upload (tus termination)."""
-    tus.require_version(version)
-    remove_upload_file(database, find_upload_file(database, upload_id, file_id))
-    return Response(status_code=204, headers=tus.protocol_headers(settings))
-
-
 @router.post("/projects/{project}/sync", status_code=202, responses=problems(404, 409))
 def sync(
     database: DatabaseDependency,
@@ -471,45 +312,40 @@ def sync(
         Form(max_length=2000, description="Its path in the project, such as `bay/one.jpg`."),
     ],
     annotations: Annotated[
-        Json[list[Annotation]] | None,
-        Form(description="JSON: its labels; [] for a background picture, left out for none."),
+        str | None,
+        Form(
+            description="JSON: its labels; [] for a background picture, left out for none.",
+            json_schema_extra=_json_of(_ANNOTATIONS),
+        ),
     ] = None,
     options: Annotated[
-        Json[UploadOptions] | None, Form(description="JSON: what is generated from it.")
+        str | None,
+        Form(
+            description="JSON: what is generated from it, and whether it is written over.",
+            json_schema_extra=_json_of(_OPTIONS),
+        ),
     ] = None,
 ) -> Answer[Job]:
     """Bring one image with its annotations into a project: an upload and its commit in one."""
-    project_id, chosen = find_project_id(database, project), options or UploadOptions()
+    project_id = find_project_id(database, project)
+    chosen = _parsed("options", _OPTIONS, options) or UploadOptions()
+    labels = _parsed("annotations", _ANNOTATIONS, annotations)
     _target(database, project_id, chosen)
     if check_upload_name(name) is not UploadKind.IMAGE:
         raise InvalidInputError(f"{name} is not the name of an image.")
     upload = begin_upload(database, project_id, chosen.model_dump(mode="json"))
     try:
-        _stage(database, settings, upload, name, image.size or 0, image.file)
-        if annotations is not None:
-            labels = [one.label() for one in annotations]
-            staged = find_upload(database, upload.id).files[0]
+        staged = stage(database, settings, upload.id, name, image.size or 0, image.file)
+        if labels is not None:
             facts = read_image_facts(staged.path)
             content = write_labelme(
-                labels, image=PurePosixPath(name), image_size=ImageSize(facts.width, facts.height)
+                [one.label() for one in labels],
+                image=PurePosixPath(name),
+                image_size=ImageSize(facts.width, facts.height),
             )
             label_name = str(PurePosixPath(name).with_suffix(".json"))
-            _stage(database, settings, upload, label_name, len(content), BytesIO(content))
+            stage(database, settings, upload.id, label_name, len(content), BytesIO(content))
         return _committed(database, settings, upload.id)
     except BaseException:
         discard_upload(database, upload.id)
         raise
-
-
-def _stage(
-    database: Database,
-    settings: Settings,
-    upload: UploadRecord,
-    name: str,
-    size: int,
-    content: BinaryIO,
-) -> None:
-    file = _announce(database, settings, upload.id, name, size)
-    with file.path.open("wb") as staged:
-        shutil.copyfileobj(content, staged)
-    _complete(database, file)

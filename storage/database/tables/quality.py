@@ -23,7 +23,6 @@ from sqlmodel import Field, SQLModel
 
 from storage.database.tables.columns import created_at_field, enum_type
 
-
 MEASURES = (
     *("sharpness", "focus", "brightness", "contrast", "red_avg", "green_avg", "blue_avg"),
     *("entropy", "clipped_black", "clipped_white", "overall_quality", "uniqueness"),
@@ -281,7 +280,7 @@ class ImageListing(SQLModel, table=True):
     )
     project_id: UUID
     flags: int = Field(sa_type=Integer)
-    relative_path: str = Field(sa_type=Text(collation="C"))  # type: ignore[call-overload]
+    relative_path: str = Field(sa_type=Text(collation="C"))
     file_size: int = Field(sa_type=BigInteger)
     duplicate_group: int | None = Field(default=None, sa_type=Integer)
     hash: int | None = Field(default=None, sa_type=BigInteger)

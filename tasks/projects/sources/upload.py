@@ -55,9 +55,7 @@ def check_upload_name(name: str) -> UploadKind:
     if any(part.startswith(b".") or part.strip() != part for part in parts):
         raise refuse("a folder or the file is hidden, or has blanks around it")
     if max(map(len, parts)) > _LONGEST_NAME or len(name.encode()) > _LONGEST_PATH:
-        raise refuse(
-            f"it has more than {_LONGEST_NAME} bytes, or {_LONGEST_PATH} with all folders"
-        )
+        raise refuse(f"it has more than {_LONGEST_NAME} bytes, or {_LONGEST_PATH} with all folders")
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return UploadKind.IMAGE

@@ -8,10 +8,14 @@ branch_labels = None
 depends_on = None
 
 # As storage/database/tables/quality.py and tasks/quality/issues.py have them.
-_ISSUES = ("blur", "low_brightness", "high_brightness", "low_contrast", "duplicate")
-_ISSUES += ("low_information",)
-_OF_PIXELS = ("focus", "brightness", "contrast", "red_avg", "green_avg", "blue_avg", "entropy")
-_OF_PIXELS += ("clipped_black", "clipped_white")
+_ISSUES = (
+    *("blur", "low_brightness", "high_brightness", "low_contrast", "duplicate"),
+    "low_information",
+)
+_OF_PIXELS = (
+    *("focus", "brightness", "contrast", "red_avg", "green_avg", "blue_avg", "entropy"),
+    *("clipped_black", "clipped_white"),
+)
 _OF_PROJECT = ("overall_quality", "uniqueness")
 _MEASURES = ("sharpness", *_OF_PIXELS, *_OF_PROJECT)
 _SORTED = ("relative_path", "file_size", *_MEASURES)
