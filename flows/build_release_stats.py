@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.running.job import flow_run_id
+from flows.running.job import flow_run_id, waiting_job_id
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.jobs.stopping import stop_was_asked
@@ -97,6 +97,7 @@ def build_releases(
         force=force,
         verify=verify,
         flow_run_id=flow_run_id(),
+        waiting_job_id=waiting_job_id(),
     )
     most_open = get_settings().workers * _WAITING_PER_WORKER
     waiting = list(releases)

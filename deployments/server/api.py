@@ -49,8 +49,10 @@ def has_worker(client: SyncPrefectClient, name: str | None = None) -> bool:
     """
     try:
         workers = client.read_workers_for_work_pool(WORK_POOL)
-    except ObjectNotFound:
-        return False
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != httpx.codes.NOT_FOUND:
+            raise
+        return False  # nothing is deployed there, not even the pool
     return any(is_alive(worker) for worker in workers if name in (None, worker.name))
 
 

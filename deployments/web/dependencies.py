@@ -10,7 +10,8 @@ from storage.database.connection import Database, open_database
 from storage.settings import Settings
 
 
-def _settings(request: Request) -> Settings:
+# Both give what is there already: no thread is needed for it, as a plain function would get.
+async def _settings(request: Request) -> Settings:
     settings = request.app.state.settings
     assert isinstance(settings, Settings)
     return settings
@@ -19,7 +20,7 @@ def _settings(request: Request) -> Settings:
 SettingsDependency = Annotated[Settings, Depends(_settings)]
 
 
-def _database(settings: SettingsDependency) -> Database:
+async def _database(settings: SettingsDependency) -> Database:
     return open_database(settings)
 
 

@@ -111,8 +111,7 @@ def _start(
     parameters: Mapping[str, Any],
     add_job: Callable[[], tuple[JobRecord, bool]],
 ) -> Started:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    if not _patiently(lambda: has_worker(client), deadline):
+    if not _patiently(lambda: has_worker(client)):
         raise NothingToRunItError(
             "Nothing was started: no worker is running; `visionflows up` starts one, or "
             "`visionflows worker` where the server runs without the stack."
@@ -121,9 +120,7 @@ def _start(
     if not is_new:
         return Started(job, is_new=False)
     try:
-        run_id = _patiently(
-            lambda: start_remote_run(client, flow, parameters, key_of_job(job.id)), deadline
-        )
+        run_id = _patiently(lambda: start_remote_run(client, flow, parameters, key_of_job(job.id)))
     except BaseException:
         # The answer may have been lost and the run have begun: then the job is there.
         if forget_waiting_job(database, job.id):
@@ -176,13 +173,13 @@ def end_jobs_whose_run_is_gone(
     return bool(end_lost_jobs(database, api_url, waiting))
 
 
-def _patiently(ask: Callable[[], R], deadline: float) -> R:
+def _patiently(ask: Callable[[], R]) -> R:
     """Ask Prefect's server, again and again while it is busy.
 
     Raises:
         NothingToRunItError: it is busy for too long, or does not answer.
     """
-    wait = _FIRST_WAIT_SECONDS
+    wait, deadline = _FIRST_WAIT_SECONDS, time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             # Its client would wait longer and longer, for a minute.
@@ -195,7 +192,11 @@ def _patiently(ask: Callable[[], R], deadline: float) -> R:
             ) from error
         except PrefectHTTPStatusError as error:
             if error.response.status_code not in _BUSY:
-                raise
+                raise NothingToRunItError(
+                    "Nothing was started: Prefect's server answered "
+                    f"{error.response.status_code}; PREFECT_API_URL and PREFECT_API_AUTH_STRING "
+                    "say where it is and how it is asked."
+                ) from error
             reason: Exception = error
         except httpx.TransportError as error:
             reason = error

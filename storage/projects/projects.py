@@ -70,6 +70,16 @@ def find_project(database: Database, name_or_id: str) -> ProjectRecord:
     return _record(row)
 
 
+def find_project_id(database: Database, name_or_id: str) -> UUID:
+    """The id of a project, without counting its images.
+
+    Raises:
+        NotFoundError: there is no such project; the message names those that exist.
+    """
+    found = database.rows(f"SELECT {id_by_key('projects')}", key=storable_text(name_or_id))[0][0]
+    return found if isinstance(found, UUID) else find_project(database, name_or_id).id
+
+
 def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:
     """The project of this name and folder, made if it does not exist.
 

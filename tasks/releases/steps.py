@@ -84,12 +84,13 @@ class BuildOptions:
 
     `force` computes although the archive has not changed; `verify` counts the members also where
     the archive tells its own figures, and reports every difference. One cancelled build ends the
-    run of `flow_run_id`, which asks.
+    run of `flow_run_id`, which asks; a job of one release may wait for that run.
     """
 
     force: bool = False
     verify: bool = False
     flow_run_id: UUID | None = None
+    waiting_job_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def build_release(release_id: UUID, name: str, options: BuildOptions) -> BuildRe
             str(release_id),
             parameters={"force": options.force, "verify": options.verify},
             flow_run_id=options.flow_run_id,
+            waiting_job_id=options.waiting_job_id,
         )
     except JobCancelledError:
         return BuildReport(release_id, name, BuildOutcome.CANCELLED)

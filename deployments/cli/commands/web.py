@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -13,6 +15,9 @@ from deployments.server.processes import HOST
 from storage.database.connection import open_database
 from storage.errors import ConfigurationError
 from storage.settings import get_settings
+
+_SHUTDOWN_SECONDS = 5
+_BACKLOG = 2048
 
 
 def web(
@@ -46,14 +51,30 @@ def web(
         from deployments.web.application import create_application
 
     open_database(settings)
-    port = port or settings.web_port
-    print_plain(f"The HTTP API is at http://{host}:{port}/api/v1. Ctrl-C ends it.")
-    uvicorn.run(
-        create_application(settings),
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
+    listener = _listen(host, port or settings.web_port)
+    shown = f"[{host}]" if ":" in host else host
+    print_plain(
+        f"The HTTP API is at http://{shown}:{listener.getsockname()[1]}/api/v1. Ctrl-C ends it."
     )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_application(settings),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
+    )
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Nobody can listen on port {port} of {host} ({error.strerror or error}); name another "
+            "--port."
+        ) from error

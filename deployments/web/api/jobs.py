@@ -21,7 +21,7 @@ from deployments.web.errors import problems
 from deployments.web.starting import cancel, end_jobs_whose_run_is_gone
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.jobs.records import JobRecord, find_job, list_jobs
-from storage.projects.projects import find_project
+from storage.projects.projects import find_project_id
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -82,7 +82,7 @@ def list_all_jobs(
 ) -> Answer[Page[Job]]:
     """List jobs, the newest first."""
     before = decode_cursor(cursor, tuple[datetime, UUID])
-    subject = None if project is None else str(find_project(database, project).id)
+    subject = None if project is None else str(find_project_id(database, project))
 
     def look() -> list[JobRecord]:
         return list_jobs(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from deployments.web.api.projects import ProjectPath
@@ -19,13 +19,14 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
+from deployments.web.recent import Recent
 from deployments.web.starting import cancel, end_jobs_whose_run_is_gone, start_flow
 from flows.quality_metrics import job_parameters
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.jobs.records import JobRecord, close_if_interrupted, list_jobs
 from storage.projects.duplicate_groups import last_duplicate_group, list_duplicate_groups
-from storage.projects.projects import find_project
+from storage.projects.projects import find_project_id
 from storage.projects.quality import load_histograms, load_quality_overview
 from storage.settings import Settings
 from tasks.quality.steps import fix_measurements
@@ -33,6 +34,7 @@ from tasks.quality.steps import fix_measurements
 router = APIRouter(prefix="/projects/{project}", tags=["quality"])
 
 _MOST_FAILURES = 50
+_progress = Recent(seconds=0.5)
 
 
 class QualityStatus(StrEnum):
@@ -66,6 +68,20 @@ class QualityProgress(BaseModel):
     status: QualityStatus = Field(description="Where it stands; idle where there never was one.")
     progress_pct: float = Field(description="Share that is done, failures included, in percent.")
     started_at: datetime | None = Field(description="When a worker began it.")
+
+    @classmethod
+    def of(cls, job: JobRecord | None) -> QualityProgress:
+        """The progress of the newest job of a project, None where there never was one."""
+        return cls(
+            job_id=None if job is None else job.id,
+            total=0 if job is None else job.total,
+            processed=0 if job is None else job.processed,
+            failed=0 if job is None else job.failed,
+            remaining=0 if job is None else job.remaining,
+            status=QualityStatus.IDLE if job is None else _status(job),
+            progress_pct=0.0 if job is None else job.progress_pct,
+            started_at=None if job is None else job.started_at,
+        )
 
 
 class CancelledQualityJob(BaseModel):
@@ -130,19 +146,20 @@ def start_quality_job(
     force: Annotated[bool, Query(description="Measure all images again.")] = False,
 ) -> Answer[StartedQualityJob]:
     """Measure the images of a project that are not measured yet; a job at work is the answer."""
-    found = find_project(database, project)
+    project_id = find_project_id(database, project)
     started = start_flow(
         database,
         settings,
         "quality-metrics",
-        {"project": str(found.id), "batch_size": batch_size, "force": force},
+        {"project": str(project_id), "batch_size": batch_size, "force": force},
         kind=JobKind.QUALITY_METRICS,
-        subject=str(found.id),
+        subject=str(project_id),
         job_parameters=job_parameters(batch_size, force=force),
         fix_work=lambda connection, job_id: fix_measurements(
-            connection, job_id, found.id, force=force
+            connection, job_id, project_id, force=force
         ),
     )
+    _progress.forget()
     job = started.job
     message = (
         f"Quality job started for {job.total} images."
@@ -157,38 +174,23 @@ def start_quality_job(
     )
 
 
-@router.get("/analytics/quality-progress", responses=problems(404))
-def quality_progress(
+@router.get(
+    "/analytics/quality-progress",
+    response_model=Answer[QualityProgress],
+    responses=problems(404),
+)
+async def quality_progress(
     database: DatabaseDependency, settings: SettingsDependency, project: ProjectPath
-) -> Answer[QualityProgress]:
+) -> Response:
     """How far the newest quality job of a project is; made to be asked every two seconds."""
-    job = _newest_job(database, settings, str(find_project(database, project).id))
-    if job is None:
-        return answer(
-            QualityProgress(
-                job_id=None,
-                total=0,
-                processed=0,
-                failed=0,
-                remaining=0,
-                status=QualityStatus.IDLE,
-                progress_pct=0.0,
-                started_at=None,
-            )
-        )
-    return answer(
-        QualityProgress(
-            job_id=job.id,
-            total=job.total,
-            processed=job.processed,
-            failed=job.failed,
-            remaining=job.remaining,
-            status=_status(job),
-            progress_pct=job.progress_pct,
-            started_at=job.started_at,
-        ),
-        job.error_message or "",
-    )
+
+    def look() -> bytes:
+        job = _newest_job(database, settings, str(find_project_id(database, project)))
+        message = "" if job is None else job.error_message or ""
+        return answer(QualityProgress.of(job), message).model_dump_json().encode()
+
+    content = await _progress.get((settings.home, project), look)
+    return Response(content, media_type="application/json")
 
 
 @router.post("/analytics/cancel-quality-job", responses=problems(404))
@@ -196,11 +198,12 @@ def cancel_quality_job(
     database: DatabaseDependency, settings: SettingsDependency, project: ProjectPath
 ) -> Answer[CancelledQualityJob]:
     """Cancel the active quality job of a project; what is measured stays."""
-    job = _newest_job(database, settings, str(find_project(database, project).id))
+    job = _newest_job(database, settings, str(find_project_id(database, project)))
     if job is None or not job.status.is_active:
         message = "No quality job is active."
         return answer(CancelledQualityJob(cancelled=False, message=message), message)
     job = cancel(database, settings, job.id)
+    _progress.forget()
     message = (
         "The job ends within a batch; what is measured stays."
         if job.status.is_active
@@ -213,7 +216,7 @@ def cancel_quality_job(
 def quality_summary(database: DatabaseDependency, project: ProjectPath) -> Answer[QualitySummary]:
     """The quality of a project at a glance."""
     overview = load_quality_overview(
-        database, find_project(database, project).id, most_rows=_MOST_FAILURES
+        database, find_project_id(database, project), most_rows=_MOST_FAILURES
     )
     return answer(
         QualitySummary(
@@ -236,7 +239,7 @@ def quality_histograms(
     database: DatabaseDependency, project: ProjectPath
 ) -> Answer[QualityHistograms]:
     """How the measures of a project are distributed."""
-    histograms = load_histograms(database, find_project(database, project).id)
+    histograms = load_histograms(database, find_project_id(database, project))
     return answer(QualityHistograms(histograms=histograms))
 
 
@@ -249,7 +252,7 @@ def duplicate_groups(
 ) -> Answer[Page[DuplicateGroup]]:
     """List the groups of near-duplicates of a project."""
     (after,) = decode_cursor(cursor, tuple[GroupNumber]) or (0,)
-    project_id = find_project(database, project).id
+    project_id = find_project_id(database, project)
     last = last_duplicate_group(database, project_id)
     groups = [
         DuplicateGroup(
