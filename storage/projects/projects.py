@@ -153,17 +153,6 @@ def remove_project_without_images(database: Database, project_id: UUID) -> bool:
     return bool(removed)
 
 
-def find_project_id(database: Database, name_or_id: str) -> UUID:
-    """The id of a project by its name or its id; its images are not counted for it.
-
-    Raises:
-        NotFoundError: there is no such project; the message names those that exist.
-    """
-    query = f"SELECT id FROM projects WHERE id = {id_by_key('projects')}"
-    rows = database.rows(query, key=storable_text(name_or_id))
-    return rows[0].id if rows else find_project(database, name_or_id).id
-
-
 def load_class_names(database: Database, project_id: UUID) -> dict[str, str]:
     """The names of a project's classes by their number as text."""
     rows = database.rows("SELECT class_names FROM projects WHERE id = :id", id=project_id)
