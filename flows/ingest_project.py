@@ -20,6 +20,7 @@ from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
 from storage.projects.projects import find_project
+from storage.projects.uploads import end_upload, upload_of_source
 from storage.settings import check_within_data_roots
 from tasks.projects.generated.options import GenerationOptions
 from tasks.projects.index_steps import write_image_index
@@ -34,7 +35,7 @@ from tasks.projects.ingest.commit_steps import (
 from tasks.projects.ingest.plan_steps import make_plan, plan_ingest
 from tasks.projects.ingest.report import IngestReport
 from tasks.projects.ingest.report_steps import publish_ingest_report
-from tasks.projects.ingest.staging_steps import stage_chunk
+from tasks.projects.ingest.staging_steps import require_whole_upload, stage_chunk
 from tasks.projects.ingest.target_steps import (
     IngestTarget,
     find_target,
@@ -147,8 +148,11 @@ def _targets(
         return find_targets_of_all_projects(database)
     path = None
     if source is not None:
-        for_deployment = runtime.deployment.id is not None
-        path = check_within_data_roots(Path(source), for_deployment=for_deployment)
+        path = Path(source)
+        # What was uploaded lies where the web application has put it.
+        if upload_of_source(path) is None:
+            for_deployment = runtime.deployment.id is not None
+            path = check_within_data_roots(path, for_deployment=for_deployment)
     copies = mode is IngestMode.COPY
     return [find_target(database, path, project, copies=copies, generate=generate)]
 
@@ -218,6 +222,9 @@ def _ingest(
         raise JobCancelledError("nothing of what was at work became part of the project")
     if run.status is JobStatus.CANCELLED:
         raise JobCancelledError("too late: everything is part of the project already")
+    upload_id = None if target.source is None else upload_of_source(target.source)
+    if upload_id is not None:
+        end_upload(database, upload_id)
     return run.outcome.result
 
 
@@ -233,6 +240,8 @@ def _stage_and_commit(
     plan = plan_ingest(job.reference, target)
     staged = job.map(stage_chunk, plan.chunks, target=target) if plan.chunks else []
     job.raise_if_stopped()
+    if target.source is not None and upload_of_source(target.source) is not None:
+        require_whole_upload(target)
     if plan.has_files:
         report = commit_ingest(job.reference, target).after(report)
     elif report is None:

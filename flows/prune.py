@@ -26,7 +26,7 @@ def prune(
     Removals that were broken off are ended. Images that no project and no collection holds any
     more are forgotten, with their measurements and detections; their files are not touched. What
     processes have left that were killed is removed, and jobs end that waited for a flow run which
-    is gone.
+    is gone. Staged uploads that were abandoned go.
 
     Args:
         keep: How many of the newest snapshots of each project, release or folder always stay; left
@@ -42,7 +42,8 @@ def prune(
     cleaned = clean_up(leftover_hours)
     return Completed(
         message=f"removed {removed} snapshots ({size / 1e6:.1f} MB), ended {len(cleaned.finished)} "
-        f"removals, forgot {cleaned.images} images, removed {cleaned.leftovers} leftovers, "
+        f"removals, forgot {cleaned.images} images, removed {cleaned.leftovers} leftovers "
+        f"and {cleaned.uploads} abandoned uploads, "
         f"ended {cleaned.lost_jobs} jobs whose runs are gone",
         data={"removed": removed, "bytes": size, **asdict(cleaned)},
     )

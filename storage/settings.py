@@ -117,6 +117,27 @@ class Settings(BaseSettings):
             "and labels together, inflate to more than this many times their size."
         ),
     )
+    max_upload_bytes: int = Field(
+        default=20 << 30,
+        ge=1,
+        description="Files larger than this are not taken as uploads.",
+    )
+    max_staged_bytes: int = Field(
+        default=100 << 30,
+        ge=1,
+        description="The files of one staged upload may not be larger together.",
+    )
+    max_upload_files: int = Field(
+        default=10_000,
+        ge=1,
+        description="Files of one staged upload at most; a ZIP file may have more.",
+    )
+    upload_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=8760,
+        description="Hours after which a staged upload is pruned to which nothing has happened.",
+    )
     task_runner: TaskRunnerKind = Field(
         default=TaskRunnerKind.THREADS,
         description="What batches run on: threads, processes, dask, or ray (extras dask and ray).",
@@ -223,6 +244,16 @@ class Settings(BaseSettings):
     def projects_folder(self) -> Path:
         """Where projects lie whose files visionflows keeps, and what is staged for them."""
         return self.home / "projects"
+
+    @property
+    def uploads_folder(self) -> Path:
+        """Where the files of staged uploads lie, under their ids."""
+        return self.home / "uploads"
+
+    @property
+    def thumbnails_folder(self) -> Path:
+        """Where small pictures of images are kept, by the sha256 of their content."""
+        return self.home / "thumbnails"
 
     @property
     def training_sets_folder(self) -> Path:

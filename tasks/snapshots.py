@@ -14,6 +14,7 @@ from prefect import runtime
 from prefect.settings import PREFECT_API_URL
 
 from storage.database.connection import Database, open_database
+from storage.projects.uploads import prune_uploads
 from storage.removal.leftovers import prune_unheld_images, sweep_leftovers
 from storage.removal.removing import finish_removals
 from storage.settings import get_settings
@@ -98,12 +99,14 @@ class Cleaning:
         finished: removals that had been broken off, as "run bay: mussels at 0.5".
         images: contents that nothing held any more.
         leftovers: temporary files and folders of processes that were killed.
+        uploads: staged uploads that somebody had abandoned.
         lost_jobs: jobs that waited for a flow run which is gone.
     """
 
     finished: list[str]
     images: int
     leftovers: int
+    uploads: int
     lost_jobs: int
 
 
@@ -123,6 +126,7 @@ def clean_up(leftover_hours: float) -> Cleaning:
             older_than_seconds=leftover_hours * 3600,
             now=datetime.now(UTC).timestamp(),
         ),
+        prune_uploads(database),
         _end_lost_jobs(database),
     )
 

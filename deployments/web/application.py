@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from deployments.web import sign_in
 from deployments.web.api import (
     collections,
+    images,
     jobs,
     projects,
     quality,
@@ -17,6 +18,8 @@ from deployments.web.api import (
     run_results,
     runs,
     sessions,
+    upload_files,
+    uploads,
 )
 from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
 from deployments.web.trust import Trust
@@ -27,6 +30,9 @@ PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
     projects.router,
     quality.router,
+    images.router,
+    uploads.router,
+    upload_files.router,
     jobs.router,
     releases.router,
     sessions.router,

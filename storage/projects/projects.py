@@ -151,3 +151,9 @@ def remove_project_without_images(database: Database, project_id: UUID) -> bool:
         id=project_id,
     )
     return bool(removed)
+
+
+def load_class_names(database: Database, project_id: UUID) -> dict[str, str]:
+    """The names of a project's classes by their number as text."""
+    rows = database.rows("SELECT class_names FROM projects WHERE id = :id", id=project_id)
+    return dict(rows[0].class_names) if rows else {}

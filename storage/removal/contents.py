@@ -299,6 +299,7 @@ def _project(connection: Connection, subject: str) -> Contents | None:
         found.name,
         [
             *job_rows(jobs),
+            Rows("uploads", "project_id = :id", own),
             Rows("staged_files", "project_id = :id", own),
             Rows("project_ingests", "project_id = :id", own),
             Rows("project_image_failures", f"project_image_id IN ({images})", own),

@@ -70,7 +70,8 @@ def sweep_leftovers(database: Database, *, older_than_seconds: float, now: float
     """Remove what writers that were killed have left; how many files and folders.
 
     These are temporary files wherever we write, folders in which training sets were being built,
-    and staged files of no ingest. Younger ones may belong to a writer at work; `now` is in seconds
+    staged files of no ingest, and
+    files of no upload. Younger ones may belong to a writer at work; `now` is in seconds
     since the epoch.
     """
 
@@ -102,6 +103,7 @@ def _temporary_files(database: Database) -> Iterator[Path]:
         settings.runs_folder,
         settings.reports_folder,
         settings.exports_folder,
+        settings.thumbnails_folder,
     ):
         for folder, _, names in os.walk(root):
             yield from (Path(folder) / name for name in names if _TEMPORARY.fullmatch(name))
@@ -127,6 +129,8 @@ def _unowned_folders(database: Database) -> Iterator[Path]:
     for path in _list(settings.projects_folder / ".staging"):
         if path.name not in ingests:
             yield path
+    uploads = {str(row[0]) for row in database.rows("SELECT id FROM uploads")}
+    yield from (path for path in _list(settings.uploads_folder) if path.name not in uploads)
 
 
 def _list(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from tasks.images.jpeg import NotForStrictDecoderError, decode_jpeg, is_jpeg
 # The Exif data of a JPEG, 64 KiB at most, comes before its size.
 _START_BYTES = 1 << 17
 _PNG_BEGINS = b"\x89PNG"
+_LONGEST_SIGNATURE = 32
 
 try:  # an optional dependency: HEIC and HEIF photographs
     import pillow_heif
@@ -215,6 +217,19 @@ def read_image_facts(source: bytes | Path, limits: ImageLimits = DEFAULT_LIMITS)
     return open_image(content, limits).facts
 
 
+def read_format(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> str:
+    """Pillow's name of the format of an image file, from its header alone.
+
+    Raises:
+        ImageError: it is no image that the decoders read, or larger than the limits.
+    """
+    with _decoder_errors("reading the header"), path.open("rb") as file:
+        start = file.read(_LONGEST_SIGNATURE)
+        file.seek(0)
+        with _open_stream(file, start, limits) as picture:
+            return picture.format or ""
+
+
 def read_shown_size(read: Callable[[int], bytes]) -> tuple[int, int] | None:
     """Width and height of a picture as it is shown; None where it cannot be read.
 
@@ -256,6 +271,11 @@ def open_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> OpenedIm
 
 def _open(content: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     """Read the header with Pillow and check the size."""
+    return _open_stream(io.BytesIO(content), content[:_LONGEST_SIGNATURE], limits)
+
+
+def _open_stream(file: IO[bytes], content: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
+    """Read the header of a file whose first bytes are known."""
     if not content:
         raise ImageError(ImageErrorCode.EMPTY, "the file is empty (0 bytes)")
     if not HEIF_IS_SUPPORTED and content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
@@ -269,7 +289,7 @@ def _open(content: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     elif is_png(content):
         formats = ("PNG",)
     try:
-        picture = Image.open(io.BytesIO(content), formats=formats)
+        picture = Image.open(file, formats=formats)
     except UnidentifiedImageError:
         if formats is not RASTER_FORMATS:
             raise ImageError(

@@ -88,7 +88,7 @@ def image_index_batches(
     for row in rows:
         values = {name: _plain(getattr(row, name)) for name in DATABASE_COLUMNS}
         own = labels.get(row.relative_path)
-        values["labels"] = None if own is None else [_label_values(label) for label in own]
+        values["labels"] = None if own is None else [label_values(label) for label in own]
         batch.append(values)
         if len(batch) == _BATCH_ROWS:
             yield pa.RecordBatch.from_pylist(batch, schema=IMAGE_INDEX_SCHEMA)
@@ -101,7 +101,8 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _label_values(label: Label) -> dict[str, Any]:
+def label_values(label: Label) -> dict[str, Any]:
+    """A label as a row of the index has it."""
     kind, box, points, visibility = _parts(label)
     return {
         "class_id": label.class_id,

@@ -14,7 +14,7 @@ from flows.prune import prune
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject, list_snapshots, list_subjects, write_snapshot
 
-NOTHING_ELSE = {"finished": [], "images": 0, "leftovers": 0, "lost_jobs": 0}
+NOTHING_ELSE = {"finished": [], "images": 0, "leftovers": 0, "uploads": 0, "lost_jobs": 0}
 NOTHING = {"removed": 0, "bytes": 0, **NOTHING_ELSE}
 SCHEMA = pa.schema([("value", pa.int64())])
 

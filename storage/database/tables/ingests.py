@@ -1,4 +1,4 @@
-"""Ingests: files that have been staged for a project and are not yet part of it."""
+"""Uploads and ingests: files that have been staged for a project and are not yet part of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from storage.database.tables.columns import created_at_field
+from storage.database.tables.columns import created_at_field, time_field
 
 
 class ProjectIngest(SQLModel, table=True):
@@ -87,3 +87,52 @@ class StagedFile(SQLModel, table=True):
     file_size: int | None = Field(default=None, sa_type=BigInteger)
     modified_at_ns: int | None = Field(default=None, sa_type=BigInteger)
     error_message: str | None = Field(default=None, sa_type=Text)
+
+
+class Upload(SQLModel, table=True):
+    """A staged upload: files that somebody is uploading, until all of them are committed together.
+
+    Its row goes with the ingest that takes it, or when it is discarded or has lain for too long.
+
+    Columns:
+        id: of the upload, and the name of its folder.
+        project_id: the project that its files are for.
+        options: how it is ingested: what is generated from its images, what is written over.
+        is_committing: an ingest has been started: no file is added or changed any more.
+    """
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("ix_uploads_project_id_created_at", "project_id", "created_at", "id"),)
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    project_id: UUID = Field(foreign_key="projects.id", ondelete="CASCADE")
+    options: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSONB, nullable=False))
+    is_committing: bool = Field(
+        default=False, sa_type=Boolean, sa_column_kwargs={"server_default": false()}
+    )
+    created_at: datetime = created_at_field()
+    updated_at: datetime = created_at_field()
+
+
+class UploadFile(SQLModel, table=True):
+    """One file of a staged upload. How much of it has arrived, the file itself says.
+
+    Columns:
+        id: of the file, and its name on the disk.
+        upload_id: the upload.
+        name: as its sender calls it, with slashes for folders: its path in the project.
+        size: in bytes, as its sender has announced it.
+        kind: image, labels or archive, as its first bytes say; null until all of it has arrived.
+        completed_at: when all of it had arrived.
+    """
+
+    __tablename__ = "upload_files"
+    __table_args__ = (UniqueConstraint("upload_id", "name"),)
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    upload_id: UUID = Field(foreign_key="uploads.id", ondelete="CASCADE")
+    name: str = Field(sa_type=Text)
+    size: int = Field(sa_type=BigInteger)
+    kind: str | None = Field(default=None, sa_type=Text)
+    completed_at: datetime | None = time_field()
+    created_at: datetime = created_at_field()

@@ -16,11 +16,19 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field, SQLModel
 
 from storage.database.tables.columns import created_at_field, enum_type
+
+MEASURES = (
+    *("sharpness", "focus", "brightness", "contrast", "red_avg", "green_avg", "blue_avg"),
+    *("entropy", "clipped_black", "clipped_white", "overall_quality", "uniqueness"),
+)
+"""Those by which images are sorted, between 0 and 1 but for focus and entropy."""
+SORTED_COLUMNS = ("relative_path", "file_size", *MEASURES)
 
 
 class MeasurementStatus(StrEnum):
@@ -218,3 +226,73 @@ class ProjectImageFailure(SQLModel, table=True):
     error_code: str = Field(sa_type=Text)
     error_message: str = Field(sa_type=Text)
     failed_at: datetime = created_at_field()
+
+
+def _sorted_index(name: str) -> Index:
+    return Index(f"ix_image_listing_{name}", "project_id", "flags", name, "project_image_id")
+
+
+class ImageListing(SQLModel, table=True):
+    """An image of a project as pages list it: all that they filter and sort by, in one row.
+
+    Triggers keep it in step with `project_images`, `image_quality_metrics` and
+    `project_image_quality`, whoever writes these; nobody writes it.
+
+    Columns:
+        project_image_id: the image.
+        project_id: its project.
+        flags: what pages filter by, as bits. 1 and 2: 0 measured, 1 unmeasured, 2 failed, 3
+            missing. 4: labelled. 8 and 16: 0 no split, 1 train, 2 val, 3 test. From 32 on one bit
+            for each issue, in the order of [quality-metrics.md](quality-metrics.md).
+        relative_path: below the folder of the project.
+        file_size: in bytes.
+        duplicate_group: number of the group of near-duplicates; null in none.
+        hash: the perceptual hash as a number; null for flat and unmeasured images.
+        sharpness: as in `image_quality`, as all measures; null where there is none.
+        focus: likewise.
+        brightness: likewise.
+        contrast: likewise.
+        red_avg: likewise.
+        green_avg: likewise.
+        blue_avg: likewise.
+        entropy: likewise.
+        clipped_black: likewise.
+        clipped_white: likewise.
+        overall_quality: likewise.
+        uniqueness: likewise.
+    """
+
+    __tablename__ = "image_listing"
+    __table_args__ = (
+        # Each combination of flags has its images in every order, so that whatever the filter
+        # leaves a page is merged from the beginnings of a few such lists.
+        *(_sorted_index(name) for name in SORTED_COLUMNS),
+        Index(
+            "ix_image_listing_duplicate_group",
+            "project_id",
+            "duplicate_group",
+            postgresql_where=text("duplicate_group IS NOT NULL"),
+        ),
+    )
+
+    project_image_id: UUID = Field(
+        foreign_key="project_images.id", ondelete="CASCADE", primary_key=True
+    )
+    project_id: UUID
+    flags: int = Field(sa_type=Integer)
+    relative_path: str = Field(sa_type=Text(collation="C"))
+    file_size: int = Field(sa_type=BigInteger)
+    duplicate_group: int | None = Field(default=None, sa_type=Integer)
+    hash: int | None = Field(default=None, sa_type=BigInteger)
+    sharpness: float | None = _measure()
+    focus: float | None = _measure()
+    brightness: float | None = _measure()
+    contrast: float | None = _measure()
+    red_avg: float | None = _measure()
+    green_avg: float | None = _measure()
+    blue_avg: float | None = _measure()
+    entropy: float | None = _measure()
+    clipped_black: float | None = _measure()
+    clipped_white: float | None = _measure()
+    overall_quality: float | None = _measure()
+    uniqueness: float | None = _measure()

@@ -15,12 +15,13 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from storage.database.connection import open_database
-from storage.errors import ImageError
+from storage.errors import ImageError, InvalidInputError
 from storage.jobs.locks import JobReference
 from storage.projects.ingests import (
     GeneratedFile,
     StagedFileRecord,
     StagedResult,
+    list_staged_files,
     load_staged_files,
     store_staged_files,
 )
@@ -59,6 +60,24 @@ def stage_chunk(job: JobReference, number: int, target: IngestTarget) -> ChunkRe
         number,
         lambda connection, items: _Staging(job, target, load_staged_files(connection, items)),
     )
+
+
+def require_whole_upload(target: IngestTarget) -> None:
+    """See that every file of an upload could be staged: all of it becomes part, or nothing does.
+
+    Raises:
+        InvalidInputError: some could not; the message names the first.
+    """
+    failed = [
+        f"{row.relative_path} {row.error_message}"
+        for row in list_staged_files(open_database(), target.project_id)
+        if row.error_message is not None
+    ]
+    if failed:
+        raise InvalidInputError(
+            f"{len(failed)} of the uploaded files cannot be used, so nothing became part of the "
+            f"project: {'; '.join(failed[:3])}. Remove them from the upload and commit it again."
+        )
 
 
 class _Staging(ChunkWork):

@@ -1,0 +1,66 @@
+"""Small pictures of images: made once, kept by content, by at most two threads."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import ImageError
+from storage.files import atomic_file
+from storage.projects.image_details import ImageDetails
+from storage.settings import Settings
+from tasks.images.files import ImageLimits, read_image_file
+from tasks.images.thumbnails import draw_placeholder, make_thumbnail
+
+_makers = ThreadPoolExecutor(2, thread_name_prefix="thumbnails")
+_lock = threading.Lock()
+_being_made: dict[str, Future[Thumbnail]] = {}
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture as WebP; one in the place of an unreadable image has the reason."""
+
+    content: bytes
+    reason: str | None = None
+
+
+def kept_thumbnail(settings: Settings, sha256: str) -> Thumbnail | None:
+    """The small picture of a content, if it was made before."""
+    try:
+        return Thumbnail(_place(settings, sha256).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def thumbnail_in_making(settings: Settings, details: ImageDetails) -> Future[Thumbnail]:
+    """The small picture of an image; who asks for one that is being made gets the same."""
+    sha256 = details.image.sha256
+    with _lock:
+        made = _being_made.get(sha256)
+        if made is None:
+            made = _makers.submit(_make, settings, details)
+            _being_made[sha256] = made
+            made.add_done_callback(lambda _: _being_made.pop(sha256, None))
+    return made
+
+
+def _make(settings: Settings, details: ImageDetails) -> Thumbnail:
+    image = details.image
+    limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+    try:
+        content = read_image_file(
+            details.path, limits, expected=(image.file_size, image.modified_at_ns)
+        )
+        small = make_thumbnail(content, limits)
+    except ImageError as error:
+        return Thumbnail(draw_placeholder(error.reason), error.reason)
+    with atomic_file(_place(settings, image.sha256), durable=False) as temporary:
+        temporary.write_bytes(small)
+    return Thumbnail(small)
+
+
+def _place(settings: Settings, sha256: str) -> Path:
+    return settings.thumbnails_folder / sha256[:2] / f"{sha256}.webp"

@@ -1,0 +1,315 @@
+"""The images of a project a page at a time: filtered, sorted, with the exact or estimated number.
+
+Whatever the filter leaves is a set of combinations of flags (there are dozens in a project), and
+`image_listing` has an index that holds each combination in every order. A page is merged from the
+beginnings of these lists, so it costs the same wherever it lies and however rare what it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from storage.database.connection import Database, execute
+from storage.database.tables.quality import MEASURES
+
+SortValue = str | float | None
+_COUNTED_EXACTLY = 10_000
+_ISSUES_FROM = 5
+
+
+class ImageSort(StrEnum):
+    """By what images are sorted: the columns of `image_listing` that have an index."""
+
+    RELATIVE_PATH = "relative_path"
+    FILE_SIZE = "file_size"
+    SHARPNESS = "sharpness"
+    FOCUS = "focus"
+    BRIGHTNESS = "brightness"
+    CONTRAST = "contrast"
+    RED_AVG = "red_avg"
+    GREEN_AVG = "green_avg"
+    BLUE_AVG = "blue_avg"
+    ENTROPY = "entropy"
+    CLIPPED_BLACK = "clipped_black"
+    CLIPPED_WHITE = "clipped_white"
+    OVERALL_QUALITY = "overall_quality"
+    UNIQUENESS = "uniqueness"
+
+
+class ListedState(StrEnum):
+    """Where an image stands: whether its file was there, and whether it could be measured."""
+
+    PRESENT = "present"
+    MEASURED = "measured"
+    UNMEASURED = "unmeasured"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+class SplitChoice(StrEnum):
+    """The part of a dataset, or none."""
+
+    NONE = "none"
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class ListedIssue(StrEnum):
+    """What can be wrong with an image, in the order of the bits in `image_listing.flags`."""
+
+    BLUR = "blur"
+    LOW_BRIGHTNESS = "low_brightness"
+    HIGH_BRIGHTNESS = "high_brightness"
+    LOW_CONTRAST = "low_contrast"
+    DUPLICATE = "duplicate"
+    LOW_INFORMATION = "low_information"
+
+
+_STATES = (
+    ListedState.MEASURED,
+    ListedState.UNMEASURED,
+    ListedState.FAILED,
+    ListedState.MISSING,
+)
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """Which images of a project; what is None is not asked for."""
+
+    issue: ListedIssue | None = None
+    split: SplitChoice | None = None
+    is_labeled: bool | None = None
+    state: ListedState | None = None
+    duplicate_group: int | None = None
+
+    def takes(self, flags: int) -> bool:
+        """Whether images with these flags are among them, whatever their group."""
+        state = _STATES[flags & 3]
+        if self.state is ListedState.PRESENT:
+            has_state = state is not ListedState.MISSING
+        else:
+            has_state = self.state in (None, state)
+        return (
+            has_state
+            and self.is_labeled in (None, bool(flags & 4))
+            and self.split in (None, list(SplitChoice)[flags >> 3 & 3])
+            and (self.issue is None or self.issue in issues_of(flags))
+        )
+
+
+def issues_of(flags: int) -> list[ListedIssue]:
+    """The issues that flags tell."""
+    return [one for place, one in enumerate(ListedIssue) if flags >> _ISSUES_FROM + place & 1]
+
+
+@dataclass(frozen=True)
+class PlaceInOrder:
+    """The last image of a page: the next page begins behind it."""
+
+    value: SortValue
+    image_id: UUID
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image of a project as lists show it.
+
+    Attributes:
+        measures: by name, as `image_quality` has them; those that there are not are None.
+        error_message: why it could not be measured.
+    """
+
+    id: UUID
+    project_id: UUID
+    relative_path: str
+    filename: str
+    sha256: str
+    state: ListedState
+    split: str | None
+    is_labeled: bool
+    label_count: int | None
+    label_path: str | None
+    label_format: str | None
+    missing_since: datetime | None
+    width: int | None
+    height: int | None
+    format: str | None
+    file_size: int
+    modified_at_ns: int
+    duplicate_group: int | None
+    issues: list[ListedIssue]
+    error_code: str | None
+    error_message: str | None
+    measures: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImagePage:
+    """A page of images.
+
+    Attributes:
+        next: where the next page begins; None on the last one.
+        total: how many images the filter leaves, on all pages.
+        total_is_exact: whether they were counted; else the planner's statistics say so.
+    """
+
+    images: list[ImageRow]
+    next: PlaceInOrder | None
+    total: int
+    total_is_exact: bool
+
+
+def load_image_page(
+    database: Database,
+    project_id: UUID,
+    chosen: ImageFilter,
+    *,
+    sort: ImageSort = ImageSort.RELATIVE_PATH,
+    descending: bool = False,
+    after: PlaceInOrder | None = None,
+    limit: int = 100,
+    count_exactly: bool = False,
+) -> ImagePage:
+    """A page of images in an order; of equal ones the id decides, those without a value are last.
+
+    Up to 10,000 images are counted, more are estimated unless they are to be counted exactly.
+    """
+    with database.reading() as connection:
+        flags = [one for one in _flags_of(connection, project_id) if chosen.takes(one)]
+        lists = _Lists(connection, project_id, flags, chosen.duplicate_group, sort, descending)
+        places = lists.merge(after, limit + 1)
+        total, is_exact = lists.count(exactly=count_exactly)
+        found = load_image_rows(connection, [place.image_id for place in places[:limit]])
+    return ImagePage(found, places[limit - 1] if len(places) > limit else None, total, is_exact)
+
+
+def _flags_of(connection: Connection, project_id: UUID) -> Sequence[int]:
+    """The combinations of flags that a project has, each looked up in an index once."""
+    return (
+        execute(
+            connection,
+            "WITH RECURSIVE found AS ("
+            "(SELECT flags FROM image_listing WHERE project_id = :id ORDER BY flags LIMIT 1) "
+            "UNION ALL SELECT (SELECT l.flags FROM image_listing l WHERE l.project_id = :id "
+            "AND l.flags > f.flags ORDER BY l.flags LIMIT 1) FROM found f WHERE f.flags IS NOT NULL"
+            ") SELECT flags FROM found WHERE flags IS NOT NULL",
+            id=project_id,
+        )
+        .scalars()
+        .all()
+    )
+
+
+class _Lists:
+    """The images of some combinations of flags, each of which an index has in order."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        project_id: UUID,
+        flags: list[int],
+        group: int | None,
+        sort: ImageSort,
+        descending: bool,
+    ) -> None:
+        self._connection = connection
+        self._values = {"project": project_id, "flags": flags, "group": group}
+        self._of_group = "" if group is None else "AND duplicate_group = :group"
+        self._column, self._way = sort.value, "DESC" if descending else "ASC"
+        self._beyond = "<" if descending else ">"
+
+    def merge(self, after: PlaceInOrder | None, limit: int) -> list[PlaceInOrder]:
+        """The first images behind a place."""
+        found: list[PlaceInOrder] = []
+        if after is None or after.value is not None:
+            condition = f"{self._column} IS NOT NULL"
+            if after is not None:
+                condition += (
+                    f" AND ({self._column}, project_image_id) {self._beyond} (:value, :after)"
+                )
+            found = self._begin(condition, after, limit)
+            after = None
+        if len(found) < limit:
+            condition = f"{self._column} IS NULL"
+            if after is not None:
+                condition += f" AND project_image_id {self._beyond} :after"
+            found += self._begin(condition, after, limit - len(found))
+        return found
+
+    def _begin(self, condition: str, after: PlaceInOrder | None, limit: int) -> list[PlaceInOrder]:
+        columns = f"SELECT {self._column} AS value, project_image_id AS id FROM image_listing"
+        if self._of_group:
+            # Groups are small: they are sorted.
+            source = f"({columns} WHERE project_id = :project {self._of_group} "
+            source += f"AND flags = ANY(CAST(:flags AS int[])) AND {condition}) x"
+        else:
+            # The column leads the order also where it is null, as it does in the index.
+            source = "unnest(CAST(:flags AS int[])) AS f(own) CROSS JOIN LATERAL "
+            source += f"({columns} WHERE project_id = :project AND flags = f.own AND {condition} "
+            source += f"ORDER BY {self._column} {self._way}, project_image_id {self._way} "
+            source += "LIMIT :limit) x"
+        rows = execute(
+            self._connection,
+            f"SELECT x.value, x.id FROM {source} ORDER BY x.value {self._way}, x.id {self._way} "
+            "LIMIT :limit",
+            **self._values,
+            limit=limit,
+            value=None if after is None else after.value,
+            after=None if after is None else after.image_id,
+        )
+        return [PlaceInOrder(row.value, row.id) for row in rows]
+
+    def count(self, *, exactly: bool) -> tuple[int, bool]:
+        """How many images there are, and whether that is exact."""
+        chosen = f"FROM image_listing WHERE project_id = :project {self._of_group} "
+        chosen += "AND flags = ANY(CAST(:flags AS int[]))"
+        some = "" if exactly else f" LIMIT {_COUNTED_EXACTLY + 1}"
+        counted = int(
+            execute(
+                self._connection,
+                f"SELECT count(*) FROM (SELECT 1 {chosen}{some}) found",
+                **self._values,
+            ).scalar_one()
+        )
+        if exactly or counted <= _COUNTED_EXACTLY:
+            return counted, True
+        plan = execute(
+            self._connection, f"EXPLAIN (FORMAT JSON) SELECT 1 {chosen}", **self._values
+        ).scalar_one()
+        return max(int(plan[0]["Plan"]["Plan Rows"]), counted), False
+
+
+_ROW = f"""
+SELECT i.id, i.project_id, i.relative_path, i.filename, s.sha256, l.flags, i.split, i.is_labeled,
+       i.label_count, i.label_path, i.label_format, i.missing_since, s.width, s.height, s.format,
+       i.file_size, i.modified_at_ns, l.duplicate_group, m.error_code, m.error_message,
+       {", ".join(f"l.{name}" for name in MEASURES)}
+FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS w(id, place)
+JOIN project_images i ON i.id = w.id
+JOIN image_listing l ON l.project_image_id = i.id
+JOIN shared_images s ON s.id = i.shared_image_id
+LEFT JOIN image_quality_metrics m ON m.shared_image_id = i.shared_image_id
+ORDER BY w.place
+"""
+
+
+def load_image_rows(connection: Connection, ids: Sequence[UUID]) -> list[ImageRow]:
+    """Some images in the order of their ids; those that there are not are left out."""
+    rows = []
+    for found in execute(connection, _ROW, ids=list(ids)).mappings():
+        values: dict[str, Any] = dict(found)
+        flags = values.pop("flags")
+        measures = {name: values.pop(name) for name in MEASURES}
+        rows.append(
+            ImageRow(**values, state=_STATES[flags & 3], issues=issues_of(flags), measures=measures)
+        )
+    return rows
