@@ -24,7 +24,7 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.pictures import Thumbnail, kept_thumbnail, thumbnail_in_making
+from deployments.web.files.pictures import Thumbnail, kept_thumbnail, thumbnail_in_making
 from storage.errors import InvalidInputError, NotFoundError
 from storage.projects.image_details import find_image, nearest_images
 from storage.projects.image_pages import (

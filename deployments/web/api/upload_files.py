@@ -10,11 +10,11 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from deployments.web import tus
+from deployments.web.files import tus
 from deployments.web.dependencies import DatabaseDependency, SettingsDependency
 from deployments.web.envelope import Problem
 from deployments.web.errors import problems
-from deployments.web.staging import announce, complete
+from deployments.web.files.staging import announce, complete
 from deployments.web.trust import BODY_LIMITS
 from storage.errors import InvalidInputError
 from storage.projects.uploads import (

@@ -22,7 +22,7 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.staging import complete, stage
+from deployments.web.files.staging import complete, stage
 from deployments.web.starting import Started, start_flow
 from deployments.web.trust import BODY_LIMITS, SMALL_BODY
 from flows.ingest_project import job_parameters
