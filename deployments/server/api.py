@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -26,9 +26,15 @@ from storage.errors import InvalidInputError, NotFoundError
 
 
 @contextmanager
-def prefect_client(api_url: str) -> Iterator[SyncPrefectClient]:
-    """A client of the server at an address."""
-    with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
+def prefect_client(
+    api_url: str, *, look_at: Callable[[httpx.Response], None] | None = None
+) -> Iterator[SyncPrefectClient]:
+    """A client of the server at an address; `look_at` sees every answer first, and may raise."""
+    hooks = {} if look_at is None else {"event_hooks": {"response": [look_at]}}
+    with (
+        temporary_settings({PREFECT_API_URL: api_url}),
+        get_client(httpx_settings=hooks, sync_client=True) as client,
+    ):
         yield client
 
 

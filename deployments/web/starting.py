@@ -92,7 +92,7 @@ def start_flow(
             "worker."
         )
     # A burst of starts takes turns: a server that all ask at the same time answers none of them.
-    with _turns, prefect_client(api_url) as client:
+    with _turns, prefect_client(api_url, look_at=_refuse_busy) as client:
         return _start(
             client,
             database,
@@ -173,6 +173,15 @@ def end_jobs_whose_run_is_gone(
     return bool(end_lost_jobs(database, api_url, waiting))
 
 
+class _BusyError(Exception):
+    """Prefect's server is there, and too busy to answer."""
+
+
+def _refuse_busy(response: httpx.Response) -> None:
+    if response.status_code in _BUSY:
+        raise _BusyError(f"it answered {response.status_code}")
+
+
 def _patiently(ask: Callable[[], R]) -> R:
     """Ask Prefect's server, again and again while it is busy.
 
@@ -182,7 +191,7 @@ def _patiently(ask: Callable[[], R]) -> R:
     wait, deadline = _FIRST_WAIT_SECONDS, time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            # Its client would wait longer and longer, for a minute.
+            # Its client would wait for seconds, and longer and longer.
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
                 return ask()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -191,18 +200,17 @@ def _patiently(ask: Callable[[], R]) -> R:
                 "it again."
             ) from error
         except PrefectHTTPStatusError as error:
-            if error.response.status_code not in _BUSY:
-                raise NothingToRunItError(
-                    "Nothing was started: Prefect's server answered "
-                    f"{error.response.status_code}; PREFECT_API_URL and PREFECT_API_AUTH_STRING "
-                    "say where it is and how it is asked."
-                ) from error
-            reason: Exception = error
-        except httpx.TransportError as error:
-            reason = error
+            raise NothingToRunItError(
+                "Nothing was started: Prefect's server answered "
+                f"{error.response.status_code}; PREFECT_API_URL and PREFECT_API_AUTH_STRING say "
+                "where it is and how it is asked."
+            ) from error
+        except (_BusyError, httpx.TransportError) as error:
+            reason = str(error) or type(error).__name__
         if time.monotonic() + wait > deadline:
             raise NothingToRunItError(
-                "Nothing was started: Prefect's server is too busy; try it again in a minute."
-            ) from reason
+                f"Nothing was started: Prefect's server is too busy ({reason}); try it again in a "
+                "minute."
+            )
         time.sleep(wait * random.uniform(0.5, 1.5))
         wait = min(wait * 2, _LONGEST_WAIT_SECONDS)

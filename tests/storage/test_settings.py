@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from storage.errors import ConfigurationError
 from storage.settings import Settings, TaskRunnerKind, get_settings
@@ -48,6 +49,10 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "max_classes": 14,
         "max_archive_members": 15,
         "max_inflated_ratio": 16,
+        "max_upload_bytes": 9,
+        "max_staged_bytes": 10,
+        "max_upload_files": 11,
+        "upload_hours": 1.5,
         "snapshots_kept": 4,
         "sessions_root": Path("/sessions"),
         "inference_batch_size": 16,
@@ -55,6 +60,8 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "task_runner": TaskRunnerKind.PROCESSES,
         "task_runner_address": "tcp://scheduler:8786",
         "stack_port": 4300,
+        "web_port": 4301,
+        "web_token": SecretStr("a secret of 16 characters or more"),
         "server_idle_minutes": 2.5,
         "runs_per_worker": 5,
         "schedules": {"quality-nightly": "0 3 * * *"},
@@ -64,6 +71,8 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         text = json.dumps(value) if isinstance(value, dict) else str(value)
         if isinstance(value, tuple):
             text = os.pathsep.join(map(str, value))
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
         monkeypatch.setenv(f"VISIONFLOWS_{name.upper()}", text)
     assert get_settings().model_dump() == values
 

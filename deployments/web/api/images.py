@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -24,7 +24,7 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.pictures import Thumbnail, kept_thumbnail, thumbnail_in_making
+from deployments.web.files.pictures import Thumbnail, kept_thumbnail, thumbnail_in_making
 from storage.errors import InvalidInputError, NotFoundError
 from storage.projects.image_details import find_image, nearest_images
 from storage.projects.image_pages import (
@@ -44,6 +44,8 @@ from tasks.labels.single_image import read_labels_of_image
 from tasks.projects.index_rows import label_values
 
 router = APIRouter(tags=["images"])
+
+ImageId = Annotated[UUID, Path(description="Id of the image.")]
 
 # What browsers show and no browser runs; everything else is given as a file to keep.
 _SHOWN_INLINE = {
@@ -214,7 +216,7 @@ def list_images(
 @router.get("/images/{image_id}", responses=problems(404))
 def show_image(
     database: DatabaseDependency,
-    image_id: UUID,
+    image_id: ImageId,
     neighbours: Annotated[int, Query(ge=0, le=100, description="Nearest images at most.")] = 12,
 ) -> Answer[ImageDetail]:
     """Show one image with its measures, its labels and the images that look like it."""
@@ -261,12 +263,14 @@ def show_image(
 async def show_thumbnail(
     database: DatabaseDependency,
     settings: SettingsDependency,
-    image_id: UUID,
+    image_id: ImageId,
     v: Annotated[
         str | None,
         Query(max_length=64, description="The image's sha256: the answer may be kept for ever."),
     ] = None,
-    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+    if_none_match: Annotated[
+        str | None, Header(max_length=1000, description="`ETag` of the picture one has.")
+    ] = None,
 ) -> Response:
     """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
     details = await run_in_threadpool(find_image, database, image_id)
@@ -297,7 +301,7 @@ async def show_thumbnail(
         416: {"description": "There are no such bytes.", "content": {"text/plain": {}}},
     },
 )
-def show_original(database: DatabaseDependency, image_id: UUID, request: Request) -> Response:
+def show_original(database: DatabaseDependency, image_id: ImageId) -> Response:
     """The file itself; parts of it by `Range`. Browsers show raster pictures and keep the rest."""
     details = find_image(database, image_id)
     row = details.image

@@ -6,15 +6,15 @@ import re
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from deployments.web import tus
 from deployments.web.dependencies import DatabaseDependency, SettingsDependency
 from deployments.web.envelope import Problem
 from deployments.web.errors import problems
-from deployments.web.staging import announce, complete
+from deployments.web.files import tus
+from deployments.web.files.staging import announce, complete
 from deployments.web.trust import BODY_LIMITS
 from storage.errors import InvalidInputError
 from storage.projects.uploads import (
@@ -25,6 +25,9 @@ from storage.projects.uploads import (
 )
 
 router = APIRouter(prefix="/uploads/{upload_id}/files", tags=["uploads"])
+
+UploadId = Annotated[UUID, Path(description="Id of the upload.")]
+FileId = Annotated[UUID, Path(description="Id of the file in it.")]
 
 BODY_LIMITS[re.compile(r"/api/v1/uploads/[^/]+/files/[^/]+")] = lambda own: own.max_upload_bytes
 
@@ -44,7 +47,7 @@ _VERSION = _tus_problems(s412="The client speaks another version of the protocol
 
 
 @router.options("", status_code=204, response_class=Response)
-def tus_options(settings: SettingsDependency, upload_id: UUID) -> Response:
+def tus_options(settings: SettingsDependency, upload_id: UploadId) -> Response:
     """Say what of the tus protocol is spoken here."""
     return Response(status_code=204, headers=tus.protocol_headers(settings))
 
@@ -58,7 +61,7 @@ def tus_options(settings: SettingsDependency, upload_id: UUID) -> Response:
 def tus_create(
     database: DatabaseDependency,
     settings: SettingsDependency,
-    upload_id: UUID,
+    upload_id: UploadId,
     length: Annotated[
         int, Header(alias="Upload-Length", ge=1, lt=1 << 62, description="Bytes of the file.")
     ],
@@ -92,8 +95,8 @@ def tus_create(
 def tus_look(
     database: DatabaseDependency,
     settings: SettingsDependency,
-    upload_id: UUID,
-    file_id: UUID,
+    upload_id: UploadId,
+    file_id: FileId,
     version: TusVersion = None,
 ) -> Response:
     """Say how much of a file has arrived, as `Upload-Offset`."""
@@ -128,12 +131,14 @@ async def tus_send(
     database: DatabaseDependency,
     settings: SettingsDependency,
     request: Request,
-    upload_id: UUID,
-    file_id: UUID,
+    upload_id: UploadId,
+    file_id: FileId,
     offset: Annotated[
         int, Header(alias="Upload-Offset", ge=0, lt=1 << 62, description="What has arrived.")
     ],
-    content_type: Annotated[str | None, Header(alias="Content-Type")] = None,
+    content_type: Annotated[
+        str | None, Header(alias="Content-Type", description="application/offset+octet-stream")
+    ] = None,
     version: TusVersion = None,
 ) -> Response:
     """Send bytes of a file, from the offset that HEAD tells; a broken connection keeps them."""
@@ -163,8 +168,8 @@ async def tus_send(
 def tus_remove(
     database: DatabaseDependency,
     settings: SettingsDependency,
-    upload_id: UUID,
-    file_id: UUID,
+    upload_id: UploadId,
+    file_id: FileId,
     version: TusVersion = None,
 ) -> Response:
     """Take a file out of an upload (tus termination)."""

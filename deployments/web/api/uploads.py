@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Body, File, Form, UploadFile
+from fastapi import APIRouter, Body, File, Form, Path, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from deployments.web.api.jobs import Job
@@ -22,7 +22,7 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.staging import complete, stage
+from deployments.web.files.staging import complete, stage
 from deployments.web.starting import Started, start_flow
 from deployments.web.trust import BODY_LIMITS, SMALL_BODY
 from flows.ingest_project import job_parameters
@@ -51,6 +51,8 @@ from tasks.projects.sources.upload import UploadKind, check_upload_name
 
 Value = TypeVar("Value")
 router = APIRouter(tags=["uploads"])
+
+UploadId = Annotated[UUID, Path(description="Id of the upload.")]
 
 BODY_LIMITS[re.compile(r"/api/v1/projects/[^/]+/sync")] = lambda own: (
     min(own.max_image_bytes, own.max_upload_bytes) + own.max_label_bytes + SMALL_BODY
@@ -216,13 +218,13 @@ def list_staged_uploads(
 
 
 @router.get("/uploads/{upload_id}", responses=problems(404))
-def show_upload(database: DatabaseDependency, upload_id: UUID) -> Answer[StagedUpload]:
+def show_upload(database: DatabaseDependency, upload_id: UploadId) -> Answer[StagedUpload]:
     """Show a staged upload and how much of its files has arrived."""
     return answer(StagedUpload.of(find_upload(database, upload_id)))
 
 
 @router.delete("/uploads/{upload_id}", responses=problems(404, 409))
-def discard(database: DatabaseDependency, upload_id: UUID) -> Answer[None]:
+def discard(database: DatabaseDependency, upload_id: UploadId) -> Answer[None]:
     """Discard a staged upload with all its files."""
     discard_upload(database, upload_id)
     return answer(None, "The upload is discarded.")
@@ -230,7 +232,7 @@ def discard(database: DatabaseDependency, upload_id: UUID) -> Answer[None]:
 
 @router.post("/uploads/{upload_id}/commit", status_code=202, responses=problems(404, 409))
 def commit(
-    database: DatabaseDependency, settings: SettingsDependency, upload_id: UUID
+    database: DatabaseDependency, settings: SettingsDependency, upload_id: UploadId
 ) -> Answer[Job]:
     """Have all files of an upload become part of its project, or none, by ingest-project.
 

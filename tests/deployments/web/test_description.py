@@ -16,6 +16,12 @@ HOST = {"Host": "127.0.0.1:4201"}
 EXAMPLES = {"ci": 8, "nightly": 200}
 
 
+@schemathesis.serializer("application/offset+octet-stream")
+def as_it_is(context, value):
+    """Bytes of an upload."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 @pytest.fixture
 def description(database, tmp_path):
     """The description of the application, asked in this process; there is one project."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from deployments.web.staging import stage
+from deployments.web.files.staging import stage
 from storage.errors import NotFoundError
 from storage.projects.projects import find_project
 from storage.projects.uploads import begin_commit, begin_upload, find_upload, upload_folder

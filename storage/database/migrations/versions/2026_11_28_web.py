@@ -97,7 +97,7 @@ def _values() -> dict[str, str]:
     }
 
 
-def _fill(changed: str) -> str:
+def fill_listing(changed: str) -> str:
     """SQL that brings the rows of some images up to date; `changed` selects their ids."""
     values = _values()
     names = ", ".join(values)
@@ -131,7 +131,7 @@ _EVENTS = {
 def upgrade() -> None:
     for statement in _TABLES:
         op.execute(statement)
-    op.execute(_fill("SELECT id FROM project_images").replace(":", r"\:"))
+    op.execute(fill_listing("SELECT id FROM project_images").replace(":", r"\:"))
     for name in _SORTED:
         op.execute(
             f"CREATE INDEX ix_image_listing_{name} ON image_listing "
@@ -149,7 +149,7 @@ def upgrade() -> None:
         function = f"list_changed_{table}"
         op.execute(
             f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"{_fill(_CHANGED[table])}; RETURN NULL; END $$".replace(":", r"\:")
+            f"{fill_listing(_CHANGED[table])}; RETURN NULL; END $$".replace(":", r"\:")
         )
         for event in events:
             changed = "OLD" if event == "DELETE" else "NEW"

@@ -1,8 +1,8 @@
 """The part of the tus protocol 1.0.0 that uploads need: creation, PATCH, HEAD, termination.
 
-A library for it, tuspyserver, was tried: it keeps the offset in a file of its own that is written
-when a PATCH ends, and appends. Killed in between, it tells the old offset and then appends what it
-has already: the file is another one. Here the size of the file is the offset.
+The library for it, tuspyserver 4.4, keeps the offset in a second file that is written when a PATCH
+ends, and appends: killed in between, it tells the old offset and appends what it has already, so
+that the file is another one. Here the size of the file is the offset.
 """
 
 from __future__ import annotations
