@@ -3,7 +3,7 @@
     python -m benchmarks.web_api [--images 1000000] [--pollers 50] [--seconds 20] [--uploads 100]
 
 Makes the rows in a scratch database, and asks the application in a process of its own
-over HTTP: pages of images under filters and orders (first, second and a later page), 50 clients
+over HTTP: pages of images under filters and orders (the first and the second page), 50 clients
 that ask for progress every 2 seconds, and 100 uploads of 20 MB at once. What was asked of it: a
 page within 200 ms at the 95th percentile, polling under 5 % of a core, memory that stays flat.
 """
