@@ -110,20 +110,19 @@ def flow(
             task_runner=make_task_runner(get_settings()),
             persist_result=False,
         )(run)
-        _give_plain_inputs(made)
+        give_plain_inputs(vars(made.parameters))
         return made
 
     return decorate
 
 
-def _give_plain_inputs(made: Flow[P, R]) -> None:
+def give_plain_inputs(schema: dict[str, Any]) -> None:
     """Let forms show a plain input for what may be left out, in place of a choice of kinds.
 
     A field that is not required and has no default is not sent, and the flow has its own.
     """
-    parts = [made.parameters.properties]
-    parts += [part.get("properties", {}) for part in made.parameters.definitions.values()]
-    for field in (field for part in parts for field in part.values()):
+    parts = [schema, *schema.get("definitions", {}).values()]
+    for field in (field for part in parts for field in part.get("properties", {}).values()):
         kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
         if len(kinds) == 1 and len(field["anyOf"]) > 1 and "$ref" not in kinds[0]:
             del field["anyOf"]

@@ -14,6 +14,7 @@ from deployments.registry import DEPLOYED_FLOWS, WORK_POOL
 from deployments.server.deploy import apply_everything
 from deployments.server.prefect_yaml import PREFECT_YAML, render_prefect_yaml
 from storage.settings import Settings
+from tasks.running.decorators import give_plain_inputs
 from tests.places import ROOT
 
 # What differs: times, who has applied it, and what only the command sets.
@@ -56,6 +57,8 @@ def read_deployments(client):
         schema = values["parameter_openapi_schema"]
         schema.pop("additionalProperties", None)
         schema["definitions"] = schema.get("definitions", {})
+        # `prefect deploy` reads the signature by itself: its forms ask for a value's kind first.
+        give_plain_inputs(schema)
         found[deployed.name] = values
     return found
 

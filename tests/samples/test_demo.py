@@ -23,7 +23,7 @@ def test_the_demo_shows_every_flow_and_can_be_repeated(prefect_client, home):
     # As samples/mussels/pictures/counts.json says.
     assert "0 live polygon 29 10 23 6 29" in first
     assert "1 dead polygon 18 9 15 3 18" in first
-    place = first.index("mussels, mussels, threshold 0.5")
+    place = first.index("mussels, mussels at 320 pixels, threshold 0.5")
     assert any("12 of 12 images done, 0 failed" in line for line in first[place : place + 4])
     assert any("52 images, 67 expected; 3 incomplete" in line for line in first)
     again = run()
@@ -35,5 +35,7 @@ def test_the_demo_shows_every_flow_and_can_be_repeated(prefect_client, home):
 def _commands(lines):
     """The commands that do not name a run."""
     return [
-        line for line in lines if line.startswith("$ visionflows ") and "runs compare" not in line
+        line
+        for line in lines
+        if line.startswith("$ VISIONFLOWS_HOME=") and "runs compare" not in line
     ]
