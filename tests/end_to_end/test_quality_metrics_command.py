@@ -20,8 +20,7 @@ VALUES = (
     "perceptual_hash, difference_hash, entropy, uniqueness, nearest_relative_path, "
     "nearest_distance, duplicate_group, overall_quality, issues"
 )
-# More than there are cores; each costs seconds of Python that starts.
-STARTS = 4
+STARTS = 10
 RUN = ("run", "quality-metrics", "--project", "many", "--batch-size", "5")
 
 

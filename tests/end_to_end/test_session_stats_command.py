@@ -12,8 +12,7 @@ from storage.jobs.records import cancel_job, list_jobs
 from tests.session_folders import manifest, set_age
 
 MANY = 2000
-# More than there are cores; each costs seconds of Python that starts.
-STARTS = 3
+STARTS = 10
 VALUES = (
     "session_id, session_path, sd_model, images_expected, images_actual, completion_percentage, "
     "is_seed_sweep, placeholders_json, session_created_at, first_image_created_at, problems, "

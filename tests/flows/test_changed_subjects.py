@@ -24,7 +24,7 @@ from tests.flows.labeled_projects import make_sea, write_picture
 from tests.flows.releases.release_runs import count_members
 from tests.session_folders import SWEEP, make_session
 
-SEEDS = int(os.environ.get("VISIONFLOWS_TEST_SEEDS", "3"))
+SEEDS = int(os.environ.get("VISIONFLOWS_TEST_SEEDS", "10"))
 COUNTERS = """
 SELECT j.kind, j.total, j.processed, j.failed, coalesce(sum(cardinality(c.items)), 0) AS items,
        coalesce(sum(c.processed), 0) AS done, coalesce(sum(c.failed), 0) AS in_vain

@@ -19,7 +19,7 @@ from storage.inference.runs import list_runs
 from tasks.inference.runs.report import run_report
 from tests.tasks.inference.conftest import PICTURES
 
-SEEDS = int(os.environ.get("VISIONFLOWS_TEST_SEEDS", "4"))
+SEEDS = int(os.environ.get("VISIONFLOWS_TEST_SEEDS", "14"))
 # One line for each run: what its row says, and what its results in the collection say.
 RECOUNT = """
 SELECT k.total, k.processed_count, k.failed_count, k.live_mussel_count, k.dead_mussel_count,

@@ -27,7 +27,7 @@ from tests.flows.releases.release_runs import long_archive
 from tests.session_folders import SWEEP, make_session
 from tests.storage.processes import read_line, start_python, wait_until
 
-INSTANTS = int(os.environ.get("VISIONFLOWS_TEST_INSTANTS", "4"))
+INSTANTS = int(os.environ.get("VISIONFLOWS_TEST_INSTANTS", "6"))
 # A look a second, a batch, and a machine that is busy.
 MOST_SECONDS = 6.0
 

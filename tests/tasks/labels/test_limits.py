@@ -164,18 +164,14 @@ def test_a_label_of_fifty_megabytes_on_one_line_is_not_read(tmp_path):
     assert peak < 300
 
 
-# As many as a label may have by default, on one line; and short rows, of which a quarter of that
-# takes as long to read.
-@pytest.mark.parametrize(
-    ("line", "size", "most"), [(b"0 .5 .25 ", 16 << 20, 1200), (b"0 .5 .5 .1 .1\n", 4 << 20, 800)]
-)
-def test_the_largest_labels_that_are_read_take_memory_one_at_a_time(tmp_path, line, size, most):
+@pytest.mark.parametrize(("line", "most"), [(b"0 .5 .25 ", 1200), (b"0 .5 .5 .1 .1\n", 2000)])
+def test_the_largest_labels_that_are_read_take_memory_one_at_a_time(tmp_path, line, most):
     """Four of them, which a ZIP with a lower ratio than the limit may hold."""
     path = tmp_path / "four.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(4):
             archive.writestr(f"{number}.png", b"x")
-            archive.writestr(f"{number}.txt", line * (size // len(line)))
+            archive.writestr(f"{number}.txt", line * ((16 << 20) // len(line)))
     labels, _, peak = read_apart(path)
     assert labels > 0
     assert peak < most

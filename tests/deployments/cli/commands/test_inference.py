@@ -102,7 +102,8 @@ def test_what_are_no_weights_is_refused_in_one_sentence(invoke, tmp_path, monkey
 
 
 def test_a_file_that_would_run_something_needs_trust(invoke, tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch
+
     from tasks.inference.model.quiet_ultralytics import import_ultralytics
 
     import_ultralytics()
