@@ -10,6 +10,7 @@ import threading
 import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from storage.database.tables.jobs import JobStatus
 from storage.jobs.records import list_jobs
@@ -156,7 +157,10 @@ def watched_progress(database):
     def look():
         while True:
             is_last = done.wait(0.02)
-            jobs = list_jobs(database)
+            try:
+                jobs = list_jobs(database)
+            except OperationalError:
+                jobs, is_last = [], False  # its own connection was cut, too: it looks again
             if jobs and jobs[0].total:
                 seen.append((jobs[0].total, jobs[0].processed, jobs[0].failed))
             if is_last:
