@@ -1,0 +1,1 @@
+"""How good a run is: its detections against the labels of its images."""
