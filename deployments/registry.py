@@ -114,6 +114,14 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
         tags=("visionflows", "inference"),
     ),
     DeployedFlow(
+        name="evaluate-run",
+        description=(
+            "Compares what a run has found with the labels of its images: precision, recall and "
+            "count errors at every threshold, and labels that are probably wrong."
+        ),
+        tags=("visionflows", "inference"),
+    ),
+    DeployedFlow(
         name="prepare-training-set",
         description=(
             "Makes one YOLO dataset of several projects: classes of the same name become one, and "

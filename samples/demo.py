@@ -54,6 +54,7 @@ def main() -> None:
             f"--threshold={threshold}",
         )
     _show("runs", "compare", *_run_ids("mussels", 0.5, 0.8))
+    _show("runs", "evaluate", *_run_ids("mussels", 0.5), "--average-precision")
     _show("compute-stats", "--all", "--root", drawn / "sessions")
     print_plain("")
     print_plain("What was made is found with, for example:")

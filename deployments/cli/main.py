@@ -24,6 +24,7 @@ COMMANDS = {
     "collections": ("commands.collections:app", "Gather images for models to run over."),
     "models": ("commands.models:app", "Register weights of this machine, and list them."),
     "runs": ("commands.runs:app", "Look at runs of models over collections, and compare them."),
+    "evaluations": ("commands.evaluations:app", "See how good runs are, by the labels of images."),
     "training-sets": ("commands.training_sets:app", "List training sets, and remove them."),
     "status": ("commands.jobs:status", "Show jobs and how far they are."),
     "cancel": ("commands.jobs:cancel", "Cancel a job, or all active jobs of a project."),

@@ -179,12 +179,59 @@ def _parts_of_runs(
         *((JobKind.COMPARE_RUNS, str(one)) for one in comparisons),
     ]
     own = {"ids": run_ids}
+    told = execute(
+        connection,
+        "SELECT id::text FROM evaluations WHERE run_id = ANY(CAST(:ids AS uuid[])) UNION "
+        "SELECT subject FROM jobs WHERE kind = 'evaluate-run' "
+        "AND parameters->>'run' = ANY(CAST(:names AS text[]))",
+        **own,
+        names=[str(run_id) for run_id in run_ids],
+    ).scalars()
+    evaluated, pages, evaluating = _parts_of_evaluations([UUID(one) for one in told])
+    places += pages
+    jobs += evaluating
     rows = [
         *job_rows(jobs),
+        *evaluated,
         Rows("image_results", "run_id = ANY(CAST(:ids AS uuid[]))", own),
         Rows("runs", "id = ANY(CAST(:ids AS uuid[]))", own),
     ]
     return rows, places, jobs
+
+
+def _parts_of_evaluations(
+    ids: list[UUID],
+) -> tuple[list[Rows], list[Path], list[JobSubject]]:
+    """Rows without those of jobs, places and jobs of evaluations."""
+    own = {"ids": sorted(ids, key=str)}
+    rows = [
+        Rows("evaluated_images", "evaluation_id = ANY(CAST(:ids AS uuid[]))", own),
+        Rows("evaluations", "id = ANY(CAST(:ids AS uuid[]))", own),
+    ]
+    jobs = [(JobKind.EVALUATE_RUN, str(one)) for one in own["ids"]]
+    return rows, _kept_about("evaluation", own["ids"], "evaluate-run"), jobs
+
+
+def _evaluation(connection: Connection, subject: str) -> Contents | None:
+    found = execute(
+        connection,
+        "SELECT r.id, r.threshold, m.name AS model, c.name AS collection FROM evaluations e "
+        "JOIN runs r ON r.id = e.run_id JOIN models m ON m.id = r.model_id "
+        "JOIN collections c ON c.id = r.collection_id WHERE e.id = :id",
+        id=UUID(subject),
+    ).first()
+    if found is None:
+        return None
+    rows, places, jobs = _parts_of_evaluations([UUID(subject)])
+    return Contents(
+        RemovalNoun.EVALUATION,
+        subject,
+        f"of {_run_name(found)}",
+        [*job_rows(jobs), *rows],
+        places,
+        jobs,
+        stays=["the run", "the labels"],
+    )
 
 
 def _comparisons(connection: Connection, run_ids: list[UUID]) -> list[UUID]:
@@ -293,12 +340,21 @@ def _project(connection: Connection, subject: str) -> Contents | None:
     stays += [f"the release {name}" for name in releases]
     stays.append("training sets that were made of it")
     images = "SELECT id FROM project_images WHERE project_id = :id"
+    evaluations = execute(
+        connection,
+        f"SELECT DISTINCT evaluation_id FROM evaluated_images WHERE project_image_id IN ({images})",
+        **own,
+    ).scalars()
+    evaluated, pages, evaluating = _parts_of_evaluations(list(evaluations))
+    places += pages
+    jobs += evaluating
     return Contents(
         RemovalNoun.PROJECT,
         subject,
         found.name,
         [
             *job_rows(jobs),
+            *evaluated,
             Rows("uploads", "project_id = :id", own),
             Rows("staged_files", "project_id = :id", own),
             Rows("project_ingests", "project_id = :id", own),
@@ -419,4 +475,5 @@ _CONTENTS: dict[RemovalNoun, Callable[[Connection, str], Contents | None]] = {
     RemovalNoun.MODEL: _model,
     RemovalNoun.RUN: _run,
     RemovalNoun.TRAINING_SET: _training_set,
+    RemovalNoun.EVALUATION: _evaluation,
 }

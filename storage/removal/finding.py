@@ -13,6 +13,7 @@ from storage.database.stored_values import storable_text
 from storage.database.tables.removals import RemovalNoun
 from storage.errors import NotFoundError
 from storage.inference.collections import find_collection
+from storage.inference.evaluations import find_evaluation
 from storage.inference.models import find_model
 from storage.inference.runs import find_run
 from storage.projects.projects import find_project
@@ -84,6 +85,7 @@ _FINDERS: dict[RemovalNoun, Callable[[Database, str], str]] = {
     RemovalNoun.COLLECTION: lambda database, key: str(find_collection(database, key).id),
     RemovalNoun.MODEL: lambda database, key: str(find_model(database, key).id),
     RemovalNoun.RUN: lambda database, key: str(find_run(database, key).id),
+    RemovalNoun.EVALUATION: lambda database, key: str(find_evaluation(database, key).id),
     RemovalNoun.TRAINING_SET: lambda database, key: str(find_training_set(database, key).path),
 }
 
@@ -100,7 +102,7 @@ def find_subject(database: Database, noun: RemovalNoun, key: str) -> str:
     except NotFoundError:
         begun = database.rows(
             "SELECT subject FROM removals WHERE noun = CAST(:noun AS removal_noun) "
-            "AND (name = :key OR subject = :key OR (noun = 'run' AND starts_with(subject, :key))) "
+            "AND (name = :key OR subject = :key OR (noun IN ('run', 'evaluation') AND starts_with(subject, :key))) "
             "ORDER BY created_at LIMIT 1",
             noun=noun.value,
             key=storable_text(key),

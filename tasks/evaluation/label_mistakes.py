@@ -192,7 +192,9 @@ def rank_mistakes(
     """
     found: list[Mistake] = []
     for row in np.nonzero(~labels.is_crowd)[0].tolist():
-        swapped, located = float(scores.swapped[row]), float(scores.badly_located[row])
+        swapped = float(scores.swapped[row])
+        # Where its own class was found elsewhere only, the label itself may lie well.
+        located = 1.0 if scores.is_elsewhere[row] else float(scores.badly_located[row])
         supported = float(scores.no_object[row])
         image = int(labels.image[row])
         if swapped < min(located, LISTED_BELOW):
@@ -200,7 +202,7 @@ def rank_mistakes(
             found.append(Mistake(MistakeKind.SWAPPED, swapped, image, row, against))
         elif supported < _SAME_PLACE / 2:
             found.append(Mistake(MistakeKind.NO_OBJECT, supported, image, row, None))
-        elif located < LISTED_BELOW and not scores.is_elsewhere[row]:
+        elif located < LISTED_BELOW:
             against = int(scores.against_place[row])
             found.append(Mistake(MistakeKind.BADLY_LOCATED, located, image, row, against))
     overlooked = np.nonzero((scores.overlooked < LISTED_BELOW) & ~scores.is_explained)[0]
@@ -217,4 +219,3 @@ def rank_mistakes(
     order = {kind: place for place, kind in enumerate(MistakeKind)}
     found.sort(key=lambda one: (one.score, order[one.kind], one.image, one.label or 0))
     return found[:most]
-

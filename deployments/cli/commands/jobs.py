@@ -160,9 +160,16 @@ def _subject_names(database: Database) -> dict[str, str]:
     names |= {str(release.id): release.name for release in list_releases(database)}
     runs = list_runs(database, limit=_MOST_RUNS)
     names |= {str(run.id): f"{run.model} at {run.threshold:g} on {run.collection}" for run in runs}
-    return names | {
-        job.subject: " and ".join(
-            names.get(str(job.parameters.get(place)), "a run") for place in ("first", "second")
-        )
-        for job in list_jobs(database, kind=JobKind.COMPARE_RUNS, limit=_MOST_RUNS)
-    }
+    return (
+        names
+        | {
+            job.subject: " and ".join(
+                names.get(str(job.parameters.get(place)), "a run") for place in ("first", "second")
+            )
+            for job in list_jobs(database, kind=JobKind.COMPARE_RUNS, limit=_MOST_RUNS)
+        }
+        | {
+            job.subject: names.get(str(job.parameters.get("run")), "a run")
+            for job in list_jobs(database, kind=JobKind.EVALUATE_RUN, limit=_MOST_RUNS)
+        }
+    )

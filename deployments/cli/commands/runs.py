@@ -13,6 +13,7 @@ from deployments.cli.output.removals import remove_thing
 from deployments.cli.output.runs import print_run, print_runs
 from deployments.cli.output.terminal import print_json, print_plain, print_problem, print_records
 from deployments.cli.run.compare_runs import compare_runs
+from deployments.cli.run.evaluate_run import evaluate_run
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
 from storage.inference.collections import find_collection
@@ -23,6 +24,7 @@ from tasks.reports.report import counted
 app = typer.Typer(no_args_is_help=True, help="Look at runs of models over collections.")
 
 app.command("compare")(compare_runs)
+app.command("evaluate")(evaluate_run)
 
 # A program that reads JSON would take a part for the whole.
 _TABLE_ROWS, _EVERY_RUN = 20, 1_000_000

@@ -106,6 +106,16 @@ def _show_comparison(database: Database, result: dict[str, Any]) -> None:
     print_report(report, ("page", result["page"]))
 
 
+def _show_evaluation(database: Database, result: dict[str, Any]) -> None:
+    from storage.inference.evaluations import find_evaluation, load_mistakes
+    from tasks.evaluation.report import evaluation_report
+
+    found = find_evaluation(database, result["evaluation_id"])
+    mistakes = load_mistakes(database, found.id)
+    values = {**vars(found), "mistakes": mistakes, "mistake_count": len(mistakes)}
+    print_report(evaluation_report(values, result["snapshot"]), ("page", result["page"]))
+
+
 def _show_training_set(_: Database, result: dict[str, Any]) -> None:
     # With it come the libraries that find near-duplicates, which no other result needs.
     from tasks.training_sets.report import training_set_report
@@ -170,6 +180,7 @@ _KINDS: dict[str, _Kind] = {
     "compute-session-stats": _Kind(_show_sessions, _sessions_as_json),
     "collection-inference": _Kind(_show_run, _run_as_json),
     "compare-runs": _Kind(_show_comparison),
+    "evaluate-run": _Kind(_show_evaluation),
     "prepare-training-set": _Kind(
         _show_training_set,
         lambda database, result: {"job": job_as_json(_job_of(database, result)), **result},

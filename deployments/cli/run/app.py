@@ -31,6 +31,7 @@ COMMANDS = {
         "Find, outline and count objects on every image of a collection.",
     ),
     "compare-runs": ("compare_runs:compare_runs", "Compare two runs, image by image."),
+    "evaluate-run": ("evaluate_run:evaluate_run", "Compare a run with the labels of its images."),
     "prune": ("prune:prune", "Remove what nobody needs any more: old snapshots, leftovers."),
 }
 

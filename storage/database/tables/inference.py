@@ -1,4 +1,4 @@
-"""Inference: models, what they found on images, and runs, which count it at a threshold."""
+"""Inference: models, what they found on images, runs that count it, and how good they are."""
 
 from __future__ import annotations
 
@@ -211,3 +211,71 @@ class ImageDetections(SQLModel, table=True):
     detections: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
     inference_ms: float = Field(sa_type=Float(53))
     computed_at: datetime = created_at_field()
+
+
+class Evaluation(SQLModel, table=True):
+    """A run against the labels of its images; one per run, class mapping and `unlabelled`.
+
+    Columns:
+        id: of the evaluation; the same for the same run and choices.
+        run_id: what was evaluated.
+        class_mapping: names of labels by the name of a class of the model, where they differ.
+        unlabelled: images without a label file: left out, or background.
+        figures: everything that is one figure: standard figures, best thresholds, count errors,
+            the matrix, what was left out.
+        curves: precision, recall, F1 and count errors at the thousandths, by class.
+        mistakes: labels that are probably wrong, the likeliest first.
+    """
+
+    __tablename__ = "evaluations"
+    __table_args__ = (
+        Index("ix_evaluations_run_id", "run_id"),
+        CheckConstraint(
+            "unlabelled IN ('left out', 'background')", name="ck_evaluations_unlabelled"
+        ),
+    )
+
+    id: UUID = Field(primary_key=True)
+    run_id: UUID = Field(foreign_key="runs.id", ondelete="CASCADE")
+    class_mapping: dict[str, str] = Field(sa_column=Column(JSONB, nullable=False))
+    unlabelled: str = Field(sa_type=Text)
+    figures: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    curves: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    mistakes: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    created_at: datetime = created_at_field()
+    updated_at: datetime = created_at_field()
+
+
+class EvaluatedImage(SQLModel, table=True):
+    """One image of an evaluation, at the threshold of the run.
+
+    Columns:
+        evaluation_id: the evaluation.
+        position: in the collection of the run.
+        image_id: the content.
+        project_image_id: the image whose labels are the truth.
+        name: in the collection.
+        labelled: objects that are labelled.
+        counted: objects that the run counts.
+        right_count: of these, objects of a label of their class.
+        cells: of the matrix that the image has something in: class of the label times (classes
+            + 1) plus class of the detection; the number behind the last class is the background.
+        label_score: 0 to 1, low where its labels are probably wrong.
+    """
+
+    __tablename__ = "evaluated_images"
+    __table_args__ = (
+        Index("ix_evaluated_images_image_id", "image_id"),
+        Index("ix_evaluated_images_project_image_id", "project_image_id"),
+    )
+
+    evaluation_id: UUID = Field(foreign_key="evaluations.id", ondelete="CASCADE", primary_key=True)
+    position: int = Field(sa_type=Integer, primary_key=True)
+    image_id: UUID = Field(foreign_key="shared_images.id", ondelete="CASCADE")
+    project_image_id: UUID = Field(foreign_key="project_images.id", ondelete="CASCADE")
+    name: str = Field(sa_type=Text)
+    labelled: int = Field(sa_type=Integer)
+    counted: int = Field(sa_type=Integer)
+    right_count: int = Field(sa_type=Integer)
+    cells: list[int] = Field(sa_column=Column(ARRAY(Integer()), nullable=False))
+    label_score: float = Field(sa_type=Float(53))

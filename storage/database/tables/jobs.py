@@ -35,6 +35,7 @@ class JobKind(StrEnum):
     COLLECTION_INFERENCE = "collection-inference"
     TRAINING_SET = "prepare-training-set"
     COMPARE_RUNS = "compare-runs"
+    EVALUATE_RUN = "evaluate-run"
 
 
 class JobStatus(StrEnum):

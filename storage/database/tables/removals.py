@@ -23,6 +23,7 @@ class RemovalNoun(StrEnum):
     MODEL = "model"
     RUN = "run"
     TRAINING_SET = "training set"
+    EVALUATION = "evaluation"
 
 
 class Removal(SQLModel, table=True):
