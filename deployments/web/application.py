@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from deployments.web import sign_in
 from deployments.web.api import (
     collections,
+    evaluations,
     images,
     jobs,
     projects,
@@ -38,6 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     collections.router,
     runs.router,
+    evaluations.router,
     run_results.router,
 )
 

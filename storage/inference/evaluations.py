@@ -127,12 +127,13 @@ def read_labelled_images(
         {"id": run_id},
         execution_options={"stream_results": True, "yield_per": batch_rows},
     )
-    names = ("width", "height", "limit_reached", "detections", "floor_confidence")
     for rows in result.partitions(batch_rows):
-        yield [
-            LabelledImage(*row[:8], dict(zip(names, row[8:], strict=True)))
-            for row in map(tuple, rows)
-        ]
+        yield [_labelled_image(tuple(row)) for row in rows]
+
+
+def _labelled_image(row: tuple[Any, ...]) -> LabelledImage:
+    names = ("width", "height", "limit_reached", "detections", "floor_confidence")
+    return LabelledImage(*(*row[:8], dict(zip(names, row[8:], strict=True))))
 
 
 def store_evaluation(

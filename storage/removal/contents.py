@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,62 +16,17 @@ from storage.database.tables.removals import RemovalNoun
 from storage.inference.run_pairs import comparison_id
 from storage.projects.generated_files import is_untouched
 from storage.projects.ingests import read_generated_images, read_own_images
+from storage.removal.parts import Contents, JobSubject, Rows, job_rows, kept_about
 from storage.sessions.root import sessions_root_id
 from storage.settings import get_settings
 
-JobSubject = tuple[JobKind, str]
 # What prepare-training-set puts into the folder of a set.
 _OF_A_SET = {"images", "labels", "data.yaml", "classes.txt", "manifest.parquet"}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one table; `where` has its values as `:name`."""
-
-    table: str
-    where: str
-    values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """A thing with all that goes with it.
-
-    Attributes:
-        rows: in the order in which they are deleted; the last are those of the thing itself.
-        places: files and folders, which may be missing.
-        jobs: kinds and subjects of the jobs that write it, and whose records go with it.
-        readers: SQL condition on jobs that only read it, see `Rows`.
-        runs: names of the runs of inference that go with it.
-        stays: a sentence for everything that somebody may think goes, and does not.
-        warnings: a sentence for everything else that notices.
-    """
-
-    noun: RemovalNoun
-    subject: str
-    name: str
-    rows: list[Rows] = field(default_factory=list)
-    places: list[Path] = field(default_factory=list)
-    jobs: list[JobSubject] = field(default_factory=list)
-    readers: Rows | None = None
-    runs: list[str] = field(default_factory=list)
-    stays: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def contents_of(connection: Connection, noun: RemovalNoun, subject: str) -> Contents | None:
     """All that goes with a thing; None where it is not there any more."""
     return _CONTENTS[noun](connection, subject)
-
-
-def job_rows(jobs: Sequence[JobSubject]) -> list[Rows]:
-    """The records of jobs, with their chunks."""
-    keys = {"keys": [f"{kind} {subject}" for kind, subject in jobs]}
-    chosen = "kind::text || ' ' || subject = ANY(CAST(:keys AS text[]))"
-    return [
-        Rows("job_chunks", f"job_id IN (SELECT id FROM jobs WHERE {chosen})", keys),
-        Rows("jobs", chosen, keys),
-    ]
 
 
 def _run(connection: Connection, subject: str) -> Contents | None:
@@ -171,8 +125,8 @@ def _parts_of_runs(
     comparisons = _comparisons(connection, run_ids)
     places = [
         *(settings.runs_folder / str(run_id) for run_id in run_ids),
-        *_kept_about("run", run_ids, "collection-inference"),
-        *_kept_about("comparison", comparisons, "compare-runs"),
+        *kept_about("run", run_ids, "collection-inference"),
+        *kept_about("comparison", comparisons, "compare-runs"),
     ]
     jobs = [
         *((JobKind.COLLECTION_INFERENCE, str(run_id)) for run_id in run_ids),
@@ -209,7 +163,7 @@ def _parts_of_evaluations(
         Rows("evaluations", "id = ANY(CAST(:ids AS uuid[]))", own),
     ]
     jobs = [(JobKind.EVALUATE_RUN, str(one)) for one in own["ids"]]
-    return rows, _kept_about("evaluation", own["ids"], "evaluate-run"), jobs
+    return rows, kept_about("evaluation", own["ids"], "evaluate-run"), jobs
 
 
 def _evaluation(connection: Connection, subject: str) -> Contents | None:
@@ -262,19 +216,6 @@ def _comparing_jobs(run_ids: list[UUID]) -> Rows:
     )
 
 
-def _kept_about(kind: str, ids: Iterable[object], *flows: str) -> list[Path]:
-    """Snapshots and pages about some subjects."""
-    settings = get_settings()
-    return [
-        place
-        for one in ids
-        for place in (
-            *sorted(settings.snapshots_folder.glob(f"[!.]*/{kind}={one}")),
-            *(settings.report_page(flow, one) for flow in flows),
-        )
-    ]
-
-
 def _release(connection: Connection, subject: str) -> Contents | None:
     own = {"id": UUID(subject)}
     found = execute(
@@ -288,7 +229,7 @@ def _release(connection: Connection, subject: str) -> Contents | None:
     if found is None:
         return None
     jobs = [(JobKind.RELEASE_STATS, subject), (JobKind.CREATE_RELEASE, found.name)]
-    places = _kept_about("release", [subject], "build-release-stats", "create-release")
+    places = kept_about("release", [subject], "build-release-stats", "create-release")
     if found.is_made_here:
         places.append(Path(found.model_path))
     return Contents(
@@ -314,7 +255,7 @@ def _project(connection: Connection, subject: str) -> Contents | None:
     jobs = [(JobKind.INGEST_PROJECT, subject), (JobKind.QUALITY_METRICS, subject)]
     places = [
         root / ".staging" / subject,
-        *_kept_about("project", [subject], "ingest-project", "quality-metrics"),
+        *kept_about("project", [subject], "ingest-project", "quality-metrics"),
     ]
     stays, warnings = [], []
     is_ours = folder.is_relative_to(own_folder)
@@ -410,7 +351,7 @@ def _session(connection: Connection, subject: str) -> Contents | None:
     jobs = [] if root is None else [(JobKind.SESSION_STATS, root)]
     places: list[Path] = []
     if found.is_last:
-        places = _kept_about("root", [sessions_root_id(root)], "compute-session-stats")
+        places = kept_about("root", [sessions_root_id(root)], "compute-session-stats")
     stays = []
     if root is not None:
         folder = Path(root) / found.relative_path
@@ -456,7 +397,7 @@ def _training_set(connection: Connection, subject: str) -> Contents | None:
         folder.name,
         rows,
         [
-            *_kept_about("training_set", [UUID(key) for key in keys], "prepare-training-set"),
+            *kept_about("training_set", [UUID(key) for key in keys], "prepare-training-set"),
             folder,
         ],
         jobs,

@@ -102,7 +102,8 @@ def find_subject(database: Database, noun: RemovalNoun, key: str) -> str:
     except NotFoundError:
         begun = database.rows(
             "SELECT subject FROM removals WHERE noun = CAST(:noun AS removal_noun) "
-            "AND (name = :key OR subject = :key OR (noun IN ('run', 'evaluation') AND starts_with(subject, :key))) "
+            "AND (name = :key OR subject = :key "
+            "OR (noun IN ('run', 'evaluation') AND starts_with(subject, :key))) "
             "ORDER BY created_at LIMIT 1",
             noun=noun.value,
             key=storable_text(key),

@@ -23,8 +23,9 @@ from storage.database.tables.removals import RemovalNoun
 from storage.errors import JobAtWorkError
 from storage.jobs.locks import connect_alone, try_lock_subject
 from storage.jobs.records import JobRecord, list_jobs
-from storage.removal.contents import Contents, Rows, contents_of
+from storage.removal.contents import contents_of
 from storage.removal.finding import find_subject
+from storage.removal.parts import Contents, Rows
 
 _ROWS_TOGETHER = 2000
 

@@ -35,7 +35,8 @@ class Matching:
     @property
     def is_right(self) -> BoolArray:
         """Detections of a label."""
-        return (self.label != NOTHING) & ~self.is_left_out
+        is_right: BoolArray = (self.label != NOTHING) & ~self.is_left_out
+        return is_right
 
 
 def match_objects(

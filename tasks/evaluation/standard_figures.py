@@ -108,13 +108,17 @@ def standard_figures(
 
     return StandardFigures(
         overlap,
-        ap(),
-        ap(0),
-        ap(5),
-        *(ap(area=area) for area in (1, 2, 3)),
-        {most: ar(place) for place, most in enumerate(limits)},
-        *(ar(area=area) for area in (1, 2, 3)),
-        tuple(
+        ap=ap(),
+        ap50=ap(0),
+        ap75=ap(5),
+        ap_small=ap(area=1),
+        ap_medium=ap(area=2),
+        ap_large=ap(area=3),
+        ar={most: ar(place) for place, most in enumerate(limits)},
+        ar_small=ar(area=1),
+        ar_medium=ar(area=2),
+        ar_large=ar(area=3),
+        classes=tuple(
             ClassFigures(
                 name, ap(classes=own), ap(0, classes=own), ap(5, classes=own), ar(classes=own)
             )
@@ -225,7 +229,8 @@ def _sizes(objects: Objects, overlap: OverlapKind) -> FloatArray:
     return areas(objects.boxes)
 
 
-class _Evaluation(COCOeval_faster):
+# The library has no types.
+class _Evaluation(COCOeval_faster):  # type: ignore[misc]
     """The library's evaluation, told the overlaps of each image and class by rows of ours."""
 
     def __init__(
@@ -256,11 +261,12 @@ class _Evaluation(COCOeval_faster):
         crowds = is_crowd.astype(int).tolist()
         if self._overlap is OverlapKind.MASKS:
             assert labels.masks is not None and detections.masks is not None
-            pair = (
-                [side.masks[row] for row in rows.tolist()]
-                for side, rows in ((detections, theirs), (labels, ours))
+            masks, truths = detections.masks, labels.masks
+            return coco_mask.iou(
+                [masks[row] for row in theirs.tolist()],
+                [truths[row] for row in ours.tolist()],
+                crowds,
             )
-            return coco_mask.iou(*pair, crowds)
         return coco_mask.iou(
             _with_sizes(detections.boxes[theirs]), _with_sizes(labels.boxes[ours]), crowds
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +16,13 @@ from sqlalchemy import Connection
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
 from storage.inference.evaluations import (
+    EvaluationRecord,
     ImageRow,
     LabelledImage,
     count_run_images,
     evaluation_id,
     find_evaluation,
+    load_mistakes,
     projects_of_run,
     read_labelled_images,
     store_evaluation,
@@ -29,6 +33,7 @@ from storage.jobs.counted import JobCount
 from storage.jobs.locks import JobReference
 from storage.projects.projects import find_project
 from storage.snapshots import SnapshotSubject
+from tasks.evaluation.comparison import compare_counts
 from tasks.evaluation.evaluation import MATCHES_SCHEMA, Found, evaluate, match_rows
 from tasks.evaluation.objects import Objects
 from tasks.evaluation.report import evaluation_report
@@ -37,7 +42,7 @@ from tasks.images.folder_scan import scan_image_folder
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detections import Task
 from tasks.labels.annotations import ImageLabels
-from tasks.labels.geometry import image_size_of
+from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.projects.folder_labels import read_folder_labels
 from tasks.reports.keys import artifact_key
@@ -166,7 +171,7 @@ def _read_truth(database: Database, projects: Sequence[UUID], count: JobCount) -
         dataset = read_folder_labels(
             project.path,
             scan_image_folder(project.path),
-            lambda path, sizes=sizes: sizes.get(path.as_posix()),
+            partial(_size_in, sizes),
             dataset_limits_of_memory(),
         )
         class_names.update(dataset.class_names.values())
@@ -174,6 +179,10 @@ def _read_truth(database: Database, projects: Sequence[UUID], count: JobCount) -
             if image.labels is not None:
                 labels[project_id, image.path.as_posix()] = image.labels
     return _Truth(labels, class_names)
+
+
+def _size_in(sizes: Mapping[str, ImageSize | None], path: PurePosixPath) -> ImageSize | None:
+    return sizes.get(path.as_posix())
 
 
 def _gather(
@@ -305,8 +314,40 @@ def publish_evaluation(order: EvaluationOrder, snapshot: str) -> str:
 
 def database_values(database: Database, evaluation: UUID, most: int = 20) -> dict[str, Any]:
     """An evaluation with its first mistakes, for its report."""
-    from storage.inference.evaluations import load_mistakes
-
     found = find_evaluation(database, str(evaluation))
     mistakes = load_mistakes(database, evaluation)
     return {**vars(found), "mistakes": mistakes[:most], "mistake_count": len(mistakes)}
+
+
+def compare_evaluations(
+    first: EvaluationRecord,
+    second: EvaluationRecord,
+    ours: Sequence[ImageRow],
+    theirs: Sequence[ImageRow],
+) -> dict[str, Any]:
+    """Compare two evaluations on the images that both have, as JSON values.
+
+    Raises:
+        InvalidInputError: they have no image in common.
+    """
+    known = {row.image_id: row for row in theirs}
+    pairs = [(row, known[row.image_id]) for row in ours if row.image_id in known]
+    if not pairs:
+        raise InvalidInputError(
+            f"The evaluations {str(first.id)[:8]} and {str(second.id)[:8]} have no image in common."
+        )
+    return {
+        "first": _told(first),
+        "second": _told(second),
+        "images": len(pairs),
+        "rows": compare_counts(*(list(map(_counts, side)) for side in zip(*pairs, strict=True))),
+    }
+
+
+def _counts(row: ImageRow) -> tuple[int, int, int]:
+    return row.labelled, row.counted, row.right_count
+
+
+def _told(one: EvaluationRecord) -> dict[str, Any]:
+    names = ("id", "run_id", "collection", "model", "threshold")
+    return {name: getattr(one, name) for name in names}

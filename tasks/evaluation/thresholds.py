@@ -32,7 +32,8 @@ class Sweep:
     @property
     def precision(self) -> FloatArray:
         """Part of the detections that is right."""
-        return self.right / np.maximum(self.right + self.wrong, 1)
+        ratio: FloatArray = self.right / np.maximum(self.right + self.wrong, 1)
+        return ratio
 
     @property
     def recall(self) -> FloatArray:
@@ -43,7 +44,8 @@ class Sweep:
     def f1(self) -> FloatArray:
         """2 right / (detections + labels)."""
         whole = self.right + self.wrong + self.labels
-        return 2 * self.right / np.maximum(whole, 1)
+        ratio: FloatArray = 2 * self.right / np.maximum(whole, 1)
+        return ratio
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def threshold_between(confidence: FloatArray, place: int, floor: float) -> float
     near to the middle as it can be; `place` -1 is above all of them.
     """
     high = np.float32(confidence[place]) if place >= 0 else np.float32(1)
-    low = np.float32(confidence[place + 1] if place + 1 < len(confidence) else min(floor, high))
+    is_last = place + 1 >= len(confidence)
+    low = np.float32(min(floor, float(high)) if is_last else confidence[place + 1])
     middle = (float(low) + float(high)) / 2
     rounded = round(middle, 3)
     if low <= np.float32(rounded) < high or (place < 0 and np.float32(rounded) >= low):

@@ -60,7 +60,8 @@ def pair_classes(
                 raise InvalidInputError(f"No class of the {what} is called {name!r}; it has {has}.")
     partner = {name: told.get(name, name) for name in own}
     numbers: dict[str, int] = {}
-    names, of_model = [], {}
+    names: list[str] = []
+    of_model: dict[str, int] = {}
     for name, shown in own.items():
         label = partner[name]
         if label not in known:

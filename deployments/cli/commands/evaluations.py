@@ -114,8 +114,8 @@ def compare(
 
       visionflows evaluations compare 5c1d 91e0
     """
-    from tasks.evaluation.comparison_steps import compare_evaluations
     from tasks.evaluation.report import comparison_report
+    from tasks.evaluation.steps import compare_evaluations
 
     database = open_database()
     one, other = find_evaluation(database, first), find_evaluation(database, second)

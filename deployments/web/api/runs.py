@@ -22,10 +22,12 @@ from deployments.web.errors import problems
 from deployments.web.removal import Removal, planned_removal, remove_thing
 from deployments.web.starting import cancel, start_flow
 from storage.database.connection import Database
+from storage.database.stored_values import storable_text
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.tables.removals import RemovalNoun
-from storage.errors import NotFoundError
+from storage.errors import InvalidInputError, NotFoundError
 from storage.inference.collections import find_collection
+from storage.inference.evaluations import evaluation_id
 from storage.inference.models import list_models
 from storage.inference.results import describe_run
 from storage.inference.run_pairs import comparison_id
@@ -175,6 +177,33 @@ class RunPair(BaseModel):
     second: str = Field(min_length=1, max_length=100, description="Id of the other one.")
 
 
+class EvaluationOptions(BaseModel):
+    """How a run is evaluated."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"class_mapping": {"mussel_live": "live"}}]}
+    )
+
+    class_mapping: dict[str, str] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Names of labels by classes of the model, where they differ.",
+    )
+    unlabelled: Literal["left out", "background"] = Field(
+        default="left out", description="What images without a label file are."
+    )
+    average_precision: bool = Field(
+        default=False, description="Have the model look once more, down to confidence 0.001."
+    )
+
+
+class StartedEvaluation(BaseModel):
+    """The evaluation that was asked for, and its job."""
+
+    evaluation_id: UUID = Field(description="Id of the evaluation.")
+    job: Job = Field(description="The job that was started, or is at work on it.")
+
+
 @router.get("", responses=problems(404))
 def list_all_runs(
     database: DatabaseDependency,
@@ -289,6 +318,43 @@ def show_run(database: DatabaseDependency, run: RunPath) -> Answer[RunDetails]:
             **{name: found[name] for name in ("limited", "limited_count", "copies")},
         )
     )
+
+
+@router.post("/{run}/evaluate", status_code=202, responses=problems(404))
+def evaluate_one_run(
+    database: DatabaseDependency,
+    settings: SettingsDependency,
+    run: RunPath,
+    body: EvaluationOptions,
+) -> Answer[StartedEvaluation]:
+    """Have what a run has found compared with the labels of its images, at every threshold."""
+    record = find_run(database, run)
+    mapping = dict(sorted((body.class_mapping or {}).items()))
+    known = {name.strip().casefold() for name in record.class_names}
+    for name, label in mapping.items():
+        if name.strip().casefold() not in known or label != storable_text(label):
+            raise InvalidInputError(
+                f"{name!r}: {label!r} is no pair of a class of the model and one of labels; the "
+                f"model has {', '.join(record.class_names)}."
+            )
+    evaluation = evaluation_id(record.id, mapping, body.unlabelled)
+    parameters = {
+        "run": str(record.id),
+        "class_mapping": mapping,
+        "unlabelled": body.unlabelled,
+        "average_precision": body.average_precision,
+    }
+    started = start_flow(
+        database,
+        settings,
+        "evaluate-run",
+        parameters,
+        kind=JobKind.EVALUATE_RUN,
+        subject=str(evaluation),
+        job_parameters=parameters,
+    )
+    said = "It is evaluated." if started.is_new else "It is being evaluated already."
+    return answer(StartedEvaluation(evaluation_id=evaluation, job=Job.of(started.job)), said)
 
 
 @router.post("/{run}/cancel", responses=problems(404))

@@ -84,6 +84,8 @@ def test_without_room_for_an_archive_nothing_is_begun(tmp_path, monkeypatch):
         ("run", "collection-inference", "--collection", "nobody", "--model", "nobody"),
         ("run", "create-release", "--project", "nobody", "--name", "spring"),
         ("run", "compare-runs", "00", "11"),
+        ("run", "evaluate-run", "00"),
+        ("evaluations", "list"),
         ("run", "prepare-training-set", "--project", "nobody"),
         ("run", "ingest-project", "--project", "nobody"),
     ],

@@ -44,13 +44,23 @@ COMMANDS = [
     ("runs", "list"),
     ("runs", "show"),
     ("runs", "compare"),
+    ("runs", "evaluate"),
+    ("run", "evaluate-run"),
+    ("evaluations",),
+    ("evaluations", "list"),
+    ("evaluations", "show"),
+    ("evaluations", "compare"),
+    ("evaluations", "remove"),
     ("status",),
     ("cancel",),
     ("db",),
     ("db", "upgrade"),
     ("db", "shell"),
 ]
-GROUPS = [(name,) for name in ("projects", "db", "sessions", "models", "collections", "runs")]
+GROUPS = [
+    (name,)
+    for name in ("projects", "db", "sessions", "models", "collections", "runs", "evaluations")
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

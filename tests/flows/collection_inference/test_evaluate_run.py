@@ -1,0 +1,128 @@
+"""evaluate-run: drawn mussels against what was drawn, cancelled, run again, compared, removed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import pyarrow.parquet as pq
+import pytest
+
+from storage.database.tables.jobs import JobKind, JobStatus
+from storage.database.tables.removals import RemovalNoun
+from storage.errors import InvalidInputError
+from storage.inference.evaluations import (
+    find_evaluation,
+    list_evaluated_images,
+    list_evaluations,
+    load_curves,
+    load_mistakes,
+    read_labelled_images,
+)
+from storage.jobs.records import cancel_job, find_job, list_jobs
+from storage.removal.removing import plan_removal, remove
+from tasks.evaluation.steps import compare_evaluations
+from tests.tasks.inference.conftest import MUSSELS
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """A folder of six drawn pictures with their labels."""
+    folder = tmp_path / "drawn"
+    script = [sys.executable, str(MUSSELS / "draw_mussels.py"), str(folder)]
+    subprocess.run([*script, "--pictures=6", "--seed=16"], check=True, capture_output=True)
+    return folder
+
+
+def test_the_life_of_an_evaluation(
+    infer, gather, drawn, the_run, database, prefect_client, monkeypatch, home
+):
+    from flows.evaluate_run import evaluate_run
+    from flows.ingest_project import ingest_project
+
+    assert ingest_project(source=str(drawn), project="mussels", return_state=True).is_completed()
+    project = next(path for path in (home / "projects").iterdir() if path.is_dir())
+    files = sorted(project.rglob("labels/**/*.txt")) or sorted(drawn.rglob("*.txt"))
+    truth = [len(path.read_text().split("\n")) - 1 for path in files if path.stem.isdigit()]
+    gather(drawn)
+    infer(0.5)
+    run = the_run()
+
+    # Somebody cancels it while it works.
+    def cancelling(*_arguments):
+        (active,) = list_jobs(database, kind=JobKind.EVALUATE_RUN, active_only=True)
+        cancel_job(database, active.id)
+        return read_labelled_images(*_arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.evaluation.steps.read_labelled_images", cancelling)
+        patch.setattr("storage.jobs.counted._RECORD_SECONDS", 0.0)
+        assert evaluate_run(str(run.id)[:8], return_state=True).is_cancelled()
+    (job,) = list_jobs(database, kind=JobKind.EVALUATE_RUN)
+    assert (job.status, job.total) == (JobStatus.CANCELLED, 6)
+    assert list_evaluations(database) == []
+
+    state = evaluate_run(str(run.id)[:8], return_state=True)
+    assert state.is_completed(), state.message
+    result = state.result()
+    assert "counts best at the threshold" in state.message
+    found = find_evaluation(database, result["evaluation_id"])
+    figures = found.figures
+    assert figures["images"] == 6 and figures["labels"] == sum(truth)
+    assert figures["standard"] == [], "detections are kept down to 0.05: nothing is called AP"
+    whole = figures["classes"][0]
+    at = whole["at_threshold"]
+    assert at["right"] + at["missed"] == sum(truth) and at["f1"] > 0.8
+    assert at["right"] + at["wrong"] == sum(run.class_counts.values())
+    assert sum(map(sum, figures["matrix"])) == at["right"] + at["wrong"] + at["missed"] - sum(
+        figures["matrix"][row][column] for row in range(2) for column in range(2) if row != column
+    )
+    best = whole["best_counts"]["mean_absolute"]["value"]
+    assert best <= whole["counts"]["mean_absolute"]["value"]
+    images = list_evaluated_images(database, found.id)
+    assert [image.labelled for image in images] == truth
+    assert sum(image.right_count for image in images) == at["right"]
+    curves = load_curves(database, found.id)
+    assert list(curves) == ["all classes", "live", "dead"]
+    half = curves["all classes"]["threshold"].index(0.5)
+    assert curves["all classes"]["recall"][half] == pytest.approx(at["recall"], abs=1e-6)
+    rows = pq.read_table(result["snapshot"]).to_pylist()
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("right") == at["right"] and "below" in kinds
+    assert all(row["label_line"] for row in rows if row["kind"] == "right")
+    assert "counts best at the threshold" in Path(result["page"]).read_text(encoding="utf-8")
+    assert find_job(database, UUID(result["job_id"])).processed == 6
+
+    # Again: the same rows. With all detections: average precision, and the same counts.
+    mistakes = load_mistakes(database, found.id)
+    again = evaluate_run(str(run.id), return_state=True).result()
+    assert json.dumps(again["figures"]) == json.dumps(result["figures"])
+    assert list_evaluated_images(database, found.id) == images
+    assert load_mistakes(database, found.id) == mistakes
+    wider = evaluate_run(str(run.id), average_precision=True, return_state=True).result()
+    boxes, masks = wider["figures"]["standard"]
+    assert boxes["overlap"] == "boxes" and masks["overlap"] == "masks"
+    assert boxes["ap50"] > 0.8 and 0.4 < masks["ap"] < boxes["ap50"]
+    assert wider["figures"]["classes"][0]["at_threshold"] == at
+
+    # Another choice is another evaluation; two are compared on the same images.
+    other = evaluate_run(str(run.id), unlabelled="background", return_state=True).result()
+    second = find_evaluation(database, other["evaluation_id"])
+    compared = compare_evaluations(
+        found, second, images, list_evaluated_images(database, second.id)
+    )
+    assert compared["images"] == 6
+    assert all(row["difference"] == {"value": 0, "low": 0, "high": 0} for row in compared["rows"])
+    refused = evaluate_run(str(run.id), {"open": "live"}, return_state=True)
+    with pytest.raises(InvalidInputError, match="No class of the model is called 'open'"):
+        refused.result()
+
+    remove(database, plan_removal(database, RemovalNoun.EVALUATION, str(second.id)))
+    assert [one.id for one in list_evaluations(database)] == [found.id]
+    remove(database, plan_removal(database, RemovalNoun.PROJECT, "mussels"))
+    assert list_evaluations(database) == []
+    assert not list(home.glob("snapshots/evaluations/evaluation=*"))
+    assert not list(home.glob("reports/evaluate-run/*.html"))
