@@ -19,6 +19,7 @@ from tasks.evaluation.counting import (
 from tasks.evaluation.label_mistakes import LabelScores, Mistake, rank_mistakes, score_labels
 from tasks.evaluation.matching import NOTHING, Confusion, Matching, above, confuse, match_objects
 from tasks.evaluation.objects import IntArray, Objects
+from tasks.evaluation.report import ALL_CLASSES
 from tasks.evaluation.standard_figures import (
     AP_FLOOR,
     OverlapKind,
@@ -26,8 +27,6 @@ from tasks.evaluation.standard_figures import (
     standard_figures,
 )
 from tasks.evaluation.thresholds import Score, best_score, curve, score_at, sweep
-
-ALL_CLASSES = "all classes"
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,8 @@ from tasks.reports.charts import share_bar
 from tasks.reports.report import Report, Table, counted, figure
 
 Values = Mapping[str, Any]
+ALL_CLASSES = "all classes"
+"""Under this name curves and tables have all classes together."""
 
 
 def best_in_words(figures: Values) -> str:

@@ -83,7 +83,7 @@ def show(
 
       visionflows evaluations show 5c1d
     """
-    from tasks.evaluation.report import evaluation_report, threshold_lines
+    from tasks.evaluation.report import ALL_CLASSES, evaluation_report, threshold_lines
     from tasks.reports.report import Table
 
     database = open_database()
@@ -100,7 +100,7 @@ def show(
     )
     print_plain("")
     columns = ("above", "precision", "recall", "F1", "", "bias", "mean absolute error")
-    rows = threshold_lines(next(iter(curves.values())), _STEPS)
+    rows = threshold_lines(curves[ALL_CLASSES], _STEPS)
     print_table(Table("All classes at every threshold", columns, rows, brief=None))
 
 
