@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +15,7 @@ RESAMPLES = 2000
 _SEED = 20231
 _LOW, _HIGH = 2.5, 97.5
 _BLOCK = 200
+_MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,14 +149,23 @@ def bootstrap_errors(errors: IntArray) -> tuple[Interval, Interval, Interval]:
 
 def bootstrap_means(columns: FloatArray) -> FloatArray:
     """Means of the columns (images, k) over resampled images, (`RESAMPLES`, k)."""
-    random = np.random.default_rng(_SEED)
     count = len(columns)
-    drawn = np.empty((RESAMPLES, columns.shape[1]))
-    for start in range(0, RESAMPLES, _BLOCK):
-        # How often each image is drawn says as much as which ones were.
-        weights = random.multinomial(count, np.full(count, 1 / count), size=_BLOCK)
-        drawn[start : start + _BLOCK] = weights @ columns / count
-    return drawn
+    if count <= _MOST_KEPT:
+        return np.asarray(_all_weights(count) @ columns / count)
+    return np.concatenate([weights @ columns / count for weights in _weights(count)])
+
+
+@lru_cache(maxsize=1)
+def _all_weights(count: int) -> FloatArray:
+    # Every class of an evaluation is asked about with the same images.
+    return np.concatenate(list(_weights(count)))
+
+
+def _weights(count: int) -> Iterator[FloatArray]:
+    """How often each of so many images is drawn, (samples, images), always the same."""
+    random = np.random.default_rng(_SEED)
+    for _ in range(RESAMPLES // _BLOCK):
+        yield random.multinomial(count, np.full(count, 1 / count), size=_BLOCK).astype(np.float64)
 
 
 def interval_of(value: float, drawn: FloatArray) -> Interval:

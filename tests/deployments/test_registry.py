@@ -57,7 +57,7 @@ def test_forms_have_a_plain_input_help_and_a_default_for_what_may_be_left_out():
 
 def test_a_form_with_only_its_required_fields_filled_in_is_valid():
     filled = {"project": "p", "projects": ["p"], "name": "n", "collection": "c", "model": "m"}
-    filled |= {"first": "3f2a", "second": "81c0"}
+    filled |= {"first": "3f2a", "second": "81c0", "run": "3f2a"}
     for deployed in DEPLOYED_FLOWS:
         schema = deployed.load().parameters.model_dump_for_openapi()
         fields, required = schema.get("properties", {}), schema.get("required", ())
