@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -178,14 +178,13 @@ def match_rows(
     found: Found,
     class_names: Sequence[str],
     names: Sequence[tuple[str, str]],
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """One row for each detection with the label that it is, then for each label without one.
 
     `kind` is right, confused or background for what counts at the run's threshold, below for less
     confident ones, in crowd, and missed for labels; `names` are id and name of each image.
     """
     truths = np.where(found.confusion.label != NOTHING, found.confusion.label, found.matching.label)
-    rows = []
     is_right = found.matching.is_right
     for row in range(len(detections)):
         truth = int(truths[row])
@@ -197,7 +196,7 @@ def match_rows(
             kind = "background"
         else:
             kind = "right" if is_right[row] else "confused"
-        rows.append(
+        yield (
             _row(names[int(detections.image[row])], kind)
             | (_label(labels, truth, class_names) if truth != NOTHING else {})
             | {
@@ -208,10 +207,7 @@ def match_rows(
             }
         )
     for row in np.nonzero(found.confusion.cells_of_labels != NOTHING)[0].tolist():
-        rows.append(
-            _row(names[int(labels.image[row])], "missed") | _label(labels, row, class_names)
-        )
-    return rows
+        yield _row(names[int(labels.image[row])], "missed") | _label(labels, row, class_names)
 
 
 def _row(name: tuple[str, str], kind: str) -> dict[str, Any]:

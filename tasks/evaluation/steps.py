@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -126,11 +127,10 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
         "label_classes_without_partner": dict(gathered.labels_without_class),
     }
     names = [(str(one.image_id), one.name) for one in images]
-    rows = match_rows(labels, detections, found, pairing.names, names)
     snapshot = keep_snapshot(
         SnapshotSubject("evaluations", "evaluation", order.id),
         MATCHES_SCHEMA,
-        lambda: _batches(rows),
+        lambda: _batches(match_rows(labels, detections, found, pairing.names, names)),
         None,
         "evaluate-run",
         job.id,
@@ -293,9 +293,9 @@ def _mistakes(
     return told
 
 
-def _batches(rows: Sequence[Mapping[str, Any]]) -> Iterator[pa.RecordBatch]:
-    for start in range(0, len(rows), _ROWS):
-        yield pa.RecordBatch.from_pylist(rows[start : start + _ROWS], schema=MATCHES_SCHEMA)
+def _batches(rows: Iterator[Mapping[str, Any]]) -> Iterator[pa.RecordBatch]:
+    while batch := list(islice(rows, _ROWS)):
+        yield pa.RecordBatch.from_pylist(batch, schema=MATCHES_SCHEMA)
 
 
 @task(run_name="publish report")
