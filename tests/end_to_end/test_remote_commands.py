@@ -221,7 +221,7 @@ def test_no_command_is_without_the_option():
     assert set(commands) == {
         *("ingest-project", "quality-metrics", "prepare-training-set", "create-release"),
         *("build-release-stats", "check-release-stats", "compute-session-stats"),
-        *("collection-inference", "compare-runs", "prune"),
+        *("collection-inference", "compare-runs", "evaluate-run", "prune"),
     }
     for name, command in commands.items():
         assert "remote" in {parameter.name for parameter in command.params}, name
