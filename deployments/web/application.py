@@ -23,7 +23,9 @@ from deployments.web.api import (
 )
 from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
 from deployments.web.pages import home
+from deployments.web.pages import images as image_pages
 from deployments.web.pages import jobs as job_pages
+from deployments.web.pages import projects as project_pages
 from deployments.web.pages.rendering import static_files
 from deployments.web.pages.rendering.templates import error_page, is_for_people
 from deployments.web.trust import Trust
@@ -47,6 +49,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 # Likewise for pages.
 PAGES: tuple[APIRouter, ...] = (
     home.router,
+    project_pages.router,
+    image_pages.router,
     job_pages.router,
     static_files.router,
     sign_in.router,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from deployments.web.dependencies import DatabaseDependency, SettingsDependency
+from deployments.web.pages.rendering.routes import page_router
 from deployments.web.pages.rendering.templates import page
 from deployments.web.starting import end_jobs_whose_run_is_gone
 from storage.inference.collections import list_collections
@@ -17,7 +18,7 @@ from storage.projects.projects import list_projects
 from storage.releases import list_releases
 from storage.sessions.queries import SessionFilter, list_sessions
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _MOST_JOBS = 12
 _MOST_ENDED = 6

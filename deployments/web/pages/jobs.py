@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from deployments.server.environment import prefect_address
 from deployments.web.api.jobs import JobPath
 from deployments.web.dependencies import CursorQuery, DatabaseDependency, SettingsDependency
 from deployments.web.envelope import decode_cursor, encode_cursor
+from deployments.web.pages.rendering.routes import page_router
 from deployments.web.pages.rendering.templates import page
 from deployments.web.starting import cancel, end_jobs_whose_run_is_gone
 from storage.database.connection import Database
@@ -21,7 +22,7 @@ from storage.jobs.records import JobRecord, find_job, list_jobs
 from storage.jobs.subject_names import subject_names
 from storage.settings import Settings
 
-router = APIRouter(prefix="/jobs", include_in_schema=False)
+router = page_router("/jobs")
 
 _LIMIT = 50
 # Where the subject of a job has a page.
