@@ -8,8 +8,9 @@ from uuid import UUID
 from storage.database.connection import Database
 
 _MEMBERS = """
-SELECT q.duplicate_group, i.id, i.relative_path
+SELECT q.duplicate_group, i.id, i.relative_path, i.split, s.sha256, q.nearest_distance
 FROM project_image_quality q JOIN project_images i ON i.id = q.project_image_id
+JOIN shared_images s ON s.id = i.shared_image_id
 WHERE i.project_id = :project_id AND i.state = 'present'
   AND q.duplicate_group > :after AND q.duplicate_group <= :after + :limit
 ORDER BY q.duplicate_group, i.relative_path COLLATE "C"
@@ -17,11 +18,30 @@ ORDER BY q.duplicate_group, i.relative_path COLLATE "C"
 
 
 @dataclass(frozen=True)
+class GroupedImage:
+    """An image of a group.
+
+    `distance` is how many of the 64 bits of its hash differ from that of its nearest image.
+    """
+
+    id: UUID
+    relative_path: str
+    split: str | None
+    sha256: str
+    distance: int | None
+
+
+@dataclass(frozen=True)
 class DuplicateGroup:
-    """Images that are nearly the same, by id and path, in the byte order of their paths."""
+    """Images that are nearly the same, in the byte order of their paths."""
 
     number: int
-    members: list[tuple[UUID, str]]
+    images: list[GroupedImage]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that its images are in: more than one leaks from training into testing."""
+        return sorted({image.split for image in self.images if image.split is not None})
 
 
 def list_duplicate_groups(
@@ -32,11 +52,8 @@ def list_duplicate_groups(
     One of which all images are missing by now is left out.
     """
     groups: dict[int, DuplicateGroup] = {}
-    for number, image_id, path in database.rows(
-        _MEMBERS, project_id=project_id, after=after, limit=limit
-    ):
-        group = groups.setdefault(number, DuplicateGroup(number, []))
-        group.members.append((image_id, path))
+    for number, *image in database.rows(_MEMBERS, project_id=project_id, after=after, limit=limit):
+        groups.setdefault(number, DuplicateGroup(number, [])).images.append(GroupedImage(*image))
     return list(groups.values())
 
 

@@ -34,6 +34,14 @@ class ProjectRecord:
     class_names: dict[str, str]
 
 
+@dataclass(frozen=True)
+class NamedProject:
+    """A project without its counts, which take as long as it is large."""
+
+    id: UUID
+    name: str
+
+
 _PROJECT = """
 SELECT p.id, p.name, p.path,
        count(i.id) FILTER (WHERE i.state = 'present') AS image_count,
@@ -78,6 +86,18 @@ def find_project_id(database: Database, name_or_id: str) -> UUID:
     """
     found = database.rows(f"SELECT {id_by_key('projects')}", key=storable_text(name_or_id))[0][0]
     return found if isinstance(found, UUID) else find_project(database, name_or_id).id
+
+
+def name_project(database: Database, name_or_id: str) -> NamedProject:
+    """A project by its name or its id, without counting its images.
+
+    Raises:
+        NotFoundError: there is no such project; the message names those that exist.
+    """
+    project_id = find_project_id(database, name_or_id)
+    rows = database.rows("SELECT name FROM projects WHERE id = :id", id=project_id)
+    name = rows[0][0] if rows else find_project(database, name_or_id).name
+    return NamedProject(project_id, name)
 
 
 def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:

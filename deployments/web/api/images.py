@@ -173,6 +173,19 @@ def list_images(
     duplicate_group: Annotated[
         int | None, Query(ge=0, lt=1 << 31, description="Only of this group.")
     ] = None,
+    at_least: Annotated[
+        float | None,
+        Query(
+            description="Only where the value that they are sorted by is this or more.",
+            allow_inf_nan=False,
+        ),
+    ] = None,
+    below: Annotated[
+        float | None,
+        Query(
+            description="Only where the value that they are sorted by is less.", allow_inf_nan=False
+        ),
+    ] = None,
     sort: Annotated[
         ImageSort, Query(description="In this order; images without the value come last.")
     ] = ImageSort.RELATIVE_PATH,
@@ -195,7 +208,7 @@ def list_images(
     page = load_image_page(
         database,
         find_project_id(database, project),
-        ImageFilter(issue, split, labeled, state, duplicate_group),
+        ImageFilter(issue, split, labeled, state, duplicate_group, at_least, below),
         sort=sort,
         descending=descending,
         after=None if place is None else PlaceInOrder(place[2], place[3]),
