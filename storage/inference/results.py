@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -196,8 +197,8 @@ def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     if not rows:
         return
     columns = (
-        "live_count, dead_count, class_counts, polygon_path, limit_reached, counted_classes, "
-        "settings, "
+        "live_count, dead_count, class_counts, object_count, doubtful_count, polygon_path, "
+        "limit_reached, counted_classes, settings, "
         "error_code, error_msg, inference_ms"
     )
     names = [name.strip() for name in columns.split(",")]
@@ -218,6 +219,18 @@ def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     )
 
 
+class RunImageSort(StrEnum):
+    """What images of a run are sorted by: their place in the collection, or a count."""
+
+    POSITION = "position"
+    OBJECTS = "object_count"
+    DOUBTFUL = "doubtful_count"
+
+
+_NO_ID, _LAST_ID = UUID(int=0), UUID(int=(1 << 128) - 1)
+_MOST = 2**31 - 1
+
+
 @dataclass(frozen=True)
 class RunResult:
     """The result of a run on one image, with the image's place in the collection."""
@@ -230,6 +243,8 @@ class RunResult:
     live_count: int | None
     dead_count: int | None
     class_counts: dict[str, int] | None
+    object_count: int | None
+    doubtful_count: int | None
     polygon_path: str | None
     limit_reached: bool | None
     error_code: str | None
@@ -240,7 +255,7 @@ class RunResult:
 
 _RESULT_COLUMNS = (
     "c.shared_image_id, c.name, s.sha256, s.width, s.height, r.live_count, r.dead_count, "
-    "r.class_counts, r.polygon_path, r.limit_reached, "
+    "r.class_counts, r.object_count, r.doubtful_count, r.polygon_path, r.limit_reached, "
     "r.error_code, r.error_msg, r.inference_ms, r.computed_at"
 )
 _FROM_RESULTS = (
@@ -249,7 +264,7 @@ _FROM_RESULTS = (
     "JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id "
 )
 _RESULT = f"SELECT {_RESULT_COLUMNS} {_FROM_RESULTS} WHERE k.id = :id "
-_RESULT_VALUES = 14
+_RESULT_VALUES = 16
 
 
 # The detections that a result was counted from, whatever the run's settings are by now.
@@ -312,27 +327,39 @@ def list_run_images(
     database: Database,
     run_id: UUID,
     *,
-    after: int = -1,
+    sort: RunImageSort = RunImageSort.POSITION,
+    after: tuple[int, UUID] | None = None,
     limit: int,
     failed: bool | None = None,
-) -> list[tuple[int, RunResult]]:
-    """A page of the results of a run with their positions in its collection, in this order.
+) -> list[tuple[tuple[int, UUID], RunResult]]:
+    """A page of the results of a run, each with its place in the order.
 
-    It begins behind the position `after`; `failed` chooses those that failed, or the good ones.
+    It begins behind the place `after`; `failed` chooses those that failed, or the good ones. Sorted
+    by a count, the largest come first, and images that failed are left out.
     """
     condition = "" if failed is None else f"AND r.error_msg IS {'NOT ' * failed}NULL "
+    if sort is RunImageSort.POSITION:
+        value, after = "c.position", after or (-1, _NO_ID)
+        order = "AND c.position > :value ORDER BY c.position "
+    else:
+        value, after = f"r.{sort.value}", after or (_MOST, _LAST_ID)
+        order = (
+            f"AND {value} IS NOT NULL AND ({value}, r.image_id) < (:value, :image_id) "
+            f"ORDER BY {value} DESC, r.image_id DESC "
+        )
     rows = database.rows(
-        # Without a join with `runs` the order is that of the index, however many images there are.
-        f"SELECT c.position, {_RESULT_COLUMNS} FROM collection_images c "
+        # Without a join with `runs` the order is that of an index, however many images there are.
+        f"SELECT {value}, {_RESULT_COLUMNS} FROM collection_images c "
         "JOIN shared_images s ON s.id = c.shared_image_id "
         "JOIN image_results r ON r.run_id = :id AND r.image_id = c.shared_image_id "
         "WHERE c.collection_id = (SELECT collection_id FROM runs WHERE id = :id) "
-        f"AND c.position > :after {condition}ORDER BY c.position LIMIT :limit",
+        f"{condition}{order}LIMIT :limit",
         id=run_id,
-        after=after,
+        value=after[0],
         limit=limit,
+        **({} if sort is RunImageSort.POSITION else {"image_id": after[1]}),
     )
-    return [(row[0], RunResult(*row[1:])) for row in rows]
+    return [((row[0], row[1]), RunResult(*row[1:])) for row in rows]
 
 
 def find_run_image(
@@ -364,7 +391,7 @@ def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[
         id=run_id,
         most=most,
     )
-    return [(row[1], row[11]) for row in rows]
+    return [(row[1], row[13]) for row in rows]
 
 
 def _list_limited(database: Database, run_id: UUID, *, most: int) -> list[str]:
