@@ -22,10 +22,13 @@ from deployments.web.api import (
     uploads,
 )
 from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
+from deployments.web.pages import collections as collection_pages
 from deployments.web.pages import home
 from deployments.web.pages import images as image_pages
 from deployments.web.pages import jobs as job_pages
 from deployments.web.pages import projects as project_pages
+from deployments.web.pages import run_pairs as run_pair_pages
+from deployments.web.pages import runs as run_pages
 from deployments.web.pages.rendering import static_files
 from deployments.web.pages.rendering.templates import error_page, is_for_people
 from deployments.web.trust import Trust
@@ -52,6 +55,9 @@ PAGES: tuple[APIRouter, ...] = (
     project_pages.router,
     image_pages.router,
     job_pages.router,
+    collection_pages.router,
+    run_pair_pages.router,
+    run_pages.router,
     static_files.router,
     sign_in.router,
 )

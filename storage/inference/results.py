@@ -384,6 +384,27 @@ def find_run_image(
     return _with_record(tuple(rows[0]))
 
 
+def neighbours_in_run(
+    database: Database, run_id: UUID, image_id: UUID
+) -> tuple[UUID | None, UUID | None]:
+    """The images before and after one in the collection that the run has a result on."""
+
+    def nearest(relation: str, order: str) -> UUID | None:
+        rows = database.rows(
+            "SELECT c.shared_image_id FROM collection_images c JOIN image_results r "
+            "ON r.run_id = :id AND r.image_id = c.shared_image_id "
+            "WHERE c.collection_id = (SELECT collection_id FROM runs WHERE id = :id) "
+            f"AND c.position {relation} (SELECT position FROM collection_images o "
+            "WHERE o.collection_id = c.collection_id AND o.shared_image_id = :image_id) "
+            f"ORDER BY c.position {order} LIMIT 1",
+            id=run_id,
+            image_id=image_id,
+        )
+        return rows[0][0] if rows else None
+
+    return nearest("<", "DESC"), nearest(">", "ASC")
+
+
 def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[str, str]]:
     """Name and reason of images that failed, the first ones."""
     rows = database.rows(

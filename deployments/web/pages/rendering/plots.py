@@ -70,15 +70,90 @@ def bars(
     return _plot(title, told, parts, has_links=any(bar.href for bar in values))
 
 
-def _plot(title: str, told: str, parts: Sequence[Markup], *, has_links: bool) -> Markup:
+@dataclass(frozen=True)
+class Line:
+    """A line over 0 to 1: its name, its colour, and its heights at equal steps."""
+
+    label: str
+    colour: str
+    values: Sequence[float]
+
+
+def steps(
+    title: str,
+    lines: Sequence[Line],
+    mark: float,
+    *,
+    unknown_to: float = 0.0,
+) -> Markup:
+    """Lines that go down in steps from 0 (left) to 1 (right), over one scale from 0.
+
+    `mark` is a place of 0 to 1 that a line stands at, which scripts may move; what lies left of
+    `unknown_to` is shaded.
+    """
+    width, height = 3 * _WIDTH, 2 * _HEIGHT
+    highest = max((max(line.values) for line in lines), default=0) or 1
+    parts = []
+    if unknown_to > 0:
+        parts.append(
+            Markup('<rect class="unknown" x="0" y="0" width="{:.1f}" height="{}"/>').format(
+                unknown_to * width, height
+            )
+        )
+    for line in lines:
+        parts.append(
+            Markup(
+                '<polyline class="line" stroke="{}" points="{}"><title>{}</title></polyline>'
+            ).format(
+                line.colour, _corners(line.values, width, height / highest, height), line.label
+            )
+        )
+    parts.append(
+        Markup(
+            '<line class="mark" data-mark="" x1="{x:.1f}" x2="{x:.1f}" y1="-4" y2="{h}"/>'
+            '<line class="axis" x1="0" x2="{w}" y1="{h}" y2="{h}"/>'
+            '<text x="0" y="{t}">0</text><text x="{w}" y="{t}" text-anchor="end">1</text>'
+            '<text x="{w}" y="8" text-anchor="end">{most:,.0f}</text>'
+        ).format(x=mark * width, w=width, h=height, t=height + _FOOT - 3, most=highest)
+    )
+    told = "; ".join(
+        f"{line.label}: {line.values[0]:,.0f} at 0, {line.values[len(line.values) // 2]:,.0f} at "
+        f"0.5, {line.values[-1]:,.0f} at 1"
+        for line in lines
+    )
+    return _plot(title, told, parts, has_links=False, size=(width, height))
+
+
+def _corners(values: Sequence[float], width: float, scale: float, height: float) -> str:
+    """The corners of a line of steps; where it stays level there are none."""
+    last = len(values) - 1
+    corners = []
+    for place, value in enumerate(values):
+        if 0 < place < last and value == values[place - 1]:
+            continue
+        x = place / last * width
+        if place:
+            corners.append(f"{x:.1f},{height - values[place - 1] * scale:.1f}")
+        corners.append(f"{x:.1f},{height - value * scale:.1f}")
+    return " ".join(corners)
+
+
+def _plot(
+    title: str,
+    told: str,
+    parts: Sequence[Markup],
+    *,
+    has_links: bool,
+    size: tuple[int, int] = (_WIDTH, _HEIGHT),
+) -> Markup:
     number = next(_numbers)
     return Markup(
         '<svg class="plot" viewBox="0 -4 {width} {height}" role="{role}" '
         'aria-labelledby="plot-{n}" aria-describedby="plot-{n}-told">'
         '<title id="plot-{n}">{title}</title><desc id="plot-{n}-told">{told}</desc>{parts}</svg>'
     ).format(
-        width=_WIDTH,
-        height=_HEIGHT + _FOOT + 4,
+        width=size[0],
+        height=size[1] + _FOOT + 4,
         role="group" if has_links else "img",
         n=number,
         title=title,

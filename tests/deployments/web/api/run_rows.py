@@ -71,8 +71,10 @@ def add_run(database: Database, threshold: float = 0.5, name: str = "bay") -> UU
         objects = FOUND[row.name]
         own = {"run_id": run_id, "image_id": row.shared_image_id, "counted_classes": "c"}
         empty = dict.fromkeys(
-            ("live_count", "dead_count", "class_counts", "object_count", "doubtful_count")
-            + ("polygon_path", "limit_reached")
+            (
+                *("live_count", "dead_count", "class_counts", "object_count", "doubtful_count"),
+                *("polygon_path", "limit_reached"),
+            )
         )
         failure = {"error_code": "image_damaged", "error_msg": f"{row.name}: it is cut"}
         if objects is None:
