@@ -24,12 +24,8 @@ from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode
 from deployments.web.errors import problems
 from storage.errors import NotFoundError
 from storage.inference.kept_counts import load_kept_counts
-from storage.inference.results import (
-    RunImageSort,
-    RunResult,
-    find_run_image,
-    list_run_images,
-)
+from storage.inference.results import RunResult
+from storage.inference.run_images import RunImageSort, find_run_image, list_run_images
 from storage.inference.runs import find_run
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.thresholds import filter_by_threshold

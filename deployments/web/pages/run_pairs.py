@@ -17,7 +17,7 @@ from deployments.web.pages.rendering.templates import page
 from deployments.web.pages.runs import class_names, picture_of
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
-from storage.inference.results import find_run_image
+from storage.inference.run_images import find_run_image
 from storage.inference.run_pairs import count_pairs, list_paired_counts, sum_paired_counts
 from storage.inference.runs import RunRecord, find_run
 from tasks.inference.detection.detection_records import from_record

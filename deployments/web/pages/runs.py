@@ -30,7 +30,8 @@ from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
 from storage.inference.collections import find_collection_file
 from storage.inference.models import find_model
-from storage.inference.results import RunImageSort, describe_run, find_run_image, neighbours_in_run
+from storage.inference.results import describe_run
+from storage.inference.run_images import RunImageSort, find_run_image, neighbours_in_run
 from storage.inference.runs import RunRecord, find_run
 from storage.jobs.records import list_jobs
 from tasks.inference.detection.thresholds import DOUBTFUL_WITHIN
