@@ -280,7 +280,7 @@ def read_results(
 
 
 def with_record(row: tuple[Any, ...]) -> tuple[RunResult, dict[str, Any] | None]:
-    """The result and the detections of a row of `RESULT_COLUMNS` and of these; None for none kept."""
+    """The result and the detections of a row of `RESULT_COLUMNS` and these; None where none are."""
     record = dict(zip(_RECORD_NAMES, row[_RESULT_VALUES:], strict=True))
     return RunResult(*row[:_RESULT_VALUES]), record if record["detections"] is not None else None
 
