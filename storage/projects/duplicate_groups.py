@@ -8,12 +8,13 @@ from uuid import UUID
 from storage.database.connection import Database
 
 _MEMBERS = """
-SELECT q.duplicate_group, i.id, i.relative_path, i.split, s.sha256, q.nearest_distance
-FROM project_image_quality q JOIN project_images i ON i.id = q.project_image_id
+SELECT l.duplicate_group, i.id, i.relative_path, i.split, s.sha256, q.nearest_distance
+FROM image_listing l JOIN project_images i ON i.id = l.project_image_id
+JOIN project_image_quality q ON q.project_image_id = i.id
 JOIN shared_images s ON s.id = i.shared_image_id
-WHERE i.project_id = :project_id AND i.state = 'present'
-  AND q.duplicate_group > :after AND q.duplicate_group <= :after + :limit
-ORDER BY q.duplicate_group, i.relative_path COLLATE "C"
+WHERE l.project_id = :project_id
+  AND l.duplicate_group > :after AND l.duplicate_group <= :after + :limit
+ORDER BY l.duplicate_group, l.relative_path
 """
 
 
@@ -60,8 +61,7 @@ def list_duplicate_groups(
 def last_duplicate_group(database: Database, project_id: UUID) -> int:
     """The number of the last group of a project, 0 where it has none."""
     rows = database.rows(
-        "SELECT max(q.duplicate_group) FROM project_image_quality q "
-        "JOIN project_images i ON i.id = q.project_image_id WHERE i.project_id = :project_id",
+        "SELECT max(duplicate_group) FROM image_listing WHERE project_id = :project_id",
         project_id=project_id,
     )
     return int(rows[0][0] or 0)

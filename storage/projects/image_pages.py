@@ -82,6 +82,14 @@ _STATES = (
 )
 
 
+# All that images which could not be measured can have: with or without labels, in any split.
+FAILED_FLAGS = [
+    _STATES.index(ListedState.FAILED) | label << 2 | split << 3
+    for label in range(2)
+    for split in range(len(SplitChoice))
+]
+
+
 @dataclass(frozen=True)
 class ImageFilter:
     """Which images of a project; what is None is not asked for.
@@ -104,17 +112,27 @@ class ImageFilter:
 
     def takes(self, flags: int) -> bool:
         """Whether images with these flags are among them, whatever their group."""
-        state = _STATES[flags & 3]
+        state = state_of(flags)
         if self.state is ListedState.PRESENT:
             has_state = state is not ListedState.MISSING
         else:
             has_state = self.state in (None, state)
         return (
             has_state
-            and self.is_labeled in (None, bool(flags & 4))
+            and self.is_labeled in (None, is_labeled(flags))
             and self.split in (None, list(SplitChoice)[flags >> 3 & 3])
             and (self.issue is None or self.issue in issues_of(flags))
         )
+
+
+def state_of(flags: int) -> ListedState:
+    """The state that flags tell."""
+    return _STATES[flags & 3]
+
+
+def is_labeled(flags: int) -> bool:
+    """Whether flags tell of labels."""
+    return bool(flags & 4)
 
 
 def issues_of(flags: int) -> list[ListedIssue]:

@@ -40,6 +40,8 @@ class NamedProject:
 
     id: UUID
     name: str
+    path: Path
+    class_names: dict[str, str]
 
 
 _PROJECT = """
@@ -95,9 +97,13 @@ def name_project(database: Database, name_or_id: str) -> NamedProject:
         NotFoundError: there is no such project; the message names those that exist.
     """
     project_id = find_project_id(database, name_or_id)
-    rows = database.rows("SELECT name FROM projects WHERE id = :id", id=project_id)
-    name = rows[0][0] if rows else find_project(database, name_or_id).name
-    return NamedProject(project_id, name)
+    rows = database.rows(
+        "SELECT name, path, class_names FROM projects WHERE id = :id", id=project_id
+    )
+    if not rows:
+        found = find_project(database, name_or_id)
+        return NamedProject(found.id, found.name, found.path, found.class_names)
+    return NamedProject(project_id, rows[0][0], Path(rows[0][1]), rows[0][2])
 
 
 def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:

@@ -27,7 +27,7 @@ from storage.database.tables.jobs import JobKind, JobStatus
 from storage.jobs.records import JobRecord, close_if_interrupted, list_jobs
 from storage.projects.duplicate_groups import last_duplicate_group, list_duplicate_groups
 from storage.projects.projects import find_project_id
-from storage.projects.quality import load_histograms, load_quality_overview
+from storage.projects.quality_overview import load_quality_counts, load_quality_failures
 from storage.settings import Settings
 from tasks.quality.steps import fix_measurements
 
@@ -221,20 +221,20 @@ def cancel_quality_job(
 @router.get("/quality/summary", responses=problems(404))
 def quality_summary(database: DatabaseDependency, project: ProjectPath) -> Answer[QualitySummary]:
     """The quality of a project at a glance."""
-    overview = load_quality_overview(
-        database, find_project_id(database, project), most_rows=_MOST_FAILURES
-    )
+    project_id = find_project_id(database, project)
+    counts = load_quality_counts(database, project_id)
+    failures = load_quality_failures(database, project_id, most_rows=_MOST_FAILURES)
     return answer(
         QualitySummary(
-            images=overview.images,
-            completed=overview.completed,
-            failed=overview.failed,
-            mean_overall_quality=overview.mean_overall_quality,
-            issues=overview.issues,
-            duplicate_group_count=overview.duplicate_group_count,
-            kept_count=overview.kept_count,
+            images=counts.images,
+            completed=counts.completed,
+            failed=counts.failed,
+            mean_overall_quality=counts.mean_overall_quality,
+            issues=counts.issues,
+            duplicate_group_count=counts.duplicate_group_count,
+            kept_count=failures.kept_count,
             failures=[
-                FailedImage(relative_path=path, reason=reason) for path, reason in overview.failures
+                FailedImage(relative_path=path, reason=reason) for path, reason in failures.failures
             ],
         )
     )
@@ -245,8 +245,8 @@ def quality_histograms(
     database: DatabaseDependency, project: ProjectPath
 ) -> Answer[QualityHistograms]:
     """How the measures of a project are distributed."""
-    histograms = load_histograms(database, find_project_id(database, project))
-    return answer(QualityHistograms(histograms=histograms))
+    counts = load_quality_counts(database, find_project_id(database, project))
+    return answer(QualityHistograms(histograms=counts.histograms))
 
 
 @router.get("/quality/duplicate-groups", responses=problems(404))

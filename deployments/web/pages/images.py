@@ -10,12 +10,13 @@ from fastapi.responses import HTMLResponse
 from deployments.web.api.images import ImageDetail, ImageId, list_images, show_image
 from deployments.web.api.projects import ProjectPath
 from deployments.web.dependencies import CursorQuery, DatabaseDependency
-from deployments.web.pages.projects import histogram, recent_histograms
+from deployments.web.pages.projects import histogram
 from deployments.web.pages.rendering.colours import colours_of_classes
 from deployments.web.pages.rendering.routes import page_router
 from deployments.web.pages.rendering.templates import page
 from storage.projects.image_pages import ImageSort, ListedIssue, ListedState, SplitChoice
 from storage.projects.projects import name_project
+from storage.projects.quality_overview import load_quality_counts
 
 router = page_router()
 
@@ -82,7 +83,7 @@ def show_image_page(
 ) -> HTMLResponse:
     """One image: large, with its labels drawn, its measures and the images that look like it."""
     image: ImageDetail = show_image(database, image_id).data
-    histograms = recent_histograms(database, image.project_id)
+    histograms = load_quality_counts(database, image.project_id).histograms
     classes = list(dict.fromkeys(label.class_name for label in image.labels))
     return page(
         request,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 from uuid import UUID
 
@@ -22,18 +21,15 @@ from deployments.web.dependencies import CursorQuery, DatabaseDependency, Settin
 from deployments.web.pages.rendering.plots import Bar, bars
 from deployments.web.pages.rendering.routes import page_router
 from deployments.web.pages.rendering.templates import address, page
-from storage.database.connection import Database
 from storage.projects.image_pages import ImageSort, ListedState
-from storage.projects.projects import find_project, name_project
-from storage.projects.quality import load_histograms
+from storage.projects.projects import name_project
+from storage.projects.quality_overview import load_quality_counts
 
 router = page_router("/projects/{project}")
 
 _MOST_WORST = 12
 _GROUPS = 20
 _BINS = 10
-_KEEP_SECONDS = 60.0
-_histograms: dict[UUID, tuple[float, dict[str, list[int]]]] = {}
 
 
 @router.get("")
@@ -44,7 +40,8 @@ def show_project(
     project: ProjectPath,
 ) -> HTMLResponse:
     """Quality at a glance: how far the measuring is, histograms, issues, the worst images."""
-    found = find_project(database, project)
+    found = name_project(database, project)
+    counts = load_quality_counts(database, found.id)
     job = newest_quality_job(database, settings, str(found.id))
     worst = list_images(
         database,
@@ -61,11 +58,12 @@ def show_project(
         tab="quality",
         job=job,
         names={str(found.id): found.name},
+        counts=counts,
         summary=summary,
         plots={
-            name: histogram(found.id, name, counts)
-            for name, counts in load_histograms(database, found.id).items()
-            if any(counts)
+            name: histogram(found.id, name, of_tenths)
+            for name, of_tenths in counts.histograms.items()
+            if any(of_tenths)
         },
         worst=[one for one in worst.data.items if one.measures["overall_quality"] is not None],
     )
@@ -120,12 +118,3 @@ def histogram(
         label = f"{title} {at_least:.1f} to {below:.1f}: {number:,}"
         shown.append(Bar(label, number, address(f"/projects/{project_id}/images", chosen)))
     return bars(title, shown, ("0", "1"), value)
-
-
-def recent_histograms(database: Database, project_id: UUID) -> dict[str, list[int]]:
-    """As `load_histograms`, as they were within the last minute."""
-    kept = _histograms.get(project_id)
-    if kept is None or time.monotonic() - kept[0] > _KEEP_SECONDS:
-        kept = (time.monotonic(), load_histograms(database, project_id))
-        _histograms[project_id] = kept
-    return kept[1]
