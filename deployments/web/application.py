@@ -29,6 +29,7 @@ from deployments.web.pages import jobs as job_pages
 from deployments.web.pages import projects as project_pages
 from deployments.web.pages import run_pairs as run_pair_pages
 from deployments.web.pages import runs as run_pages
+from deployments.web.pages import starts as start_pages
 from deployments.web.pages.rendering import static_files
 from deployments.web.pages.rendering.templates import error_page, is_for_people
 from deployments.web.trust import Trust
@@ -56,6 +57,7 @@ PAGES: tuple[APIRouter, ...] = (
     image_pages.router,
     job_pages.router,
     collection_pages.router,
+    start_pages.router,
     run_pair_pages.router,
     run_pages.router,
     static_files.router,

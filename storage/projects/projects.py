@@ -64,6 +64,12 @@ def list_projects(database: Database) -> list[ProjectRecord]:
     return [_record(row) for row in rows]
 
 
+def list_project_names(database: Database) -> list[NamedProject]:
+    """All projects by name, without counting their images."""
+    rows = database.rows("SELECT id, name, path, class_names FROM projects ORDER BY name")
+    return [NamedProject(row[0], row[1], Path(row[2]), row[3]) for row in rows]
+
+
 def find_project(database: Database, name_or_id: str) -> ProjectRecord:
     """A project by its name or its id.
 
