@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import measure_apart, parse_arguments, print_table
-from tasks.evaluation.evaluation import evaluate
-from tasks.evaluation.objects import FloatArray, IntArray, Objects
+from tasks.inference.evaluation.evaluation import evaluate
+from tasks.inference.evaluation.objects import FloatArray, IntArray, Objects
 
 CLASSES, SIDE, LIMIT = 80, 700, 300
 NEAR_EACH = 3

@@ -39,6 +39,7 @@ class Schedule:
 class DeployedFlow:
     """A flow that a worker runs on request, by schedule (None: never) or by event.
 
+    It is a function of its own name in `flows/`, in the module of that name or in `module`.
     At most `concurrency` of its runs are at work at the same time on all workers; None for as many
     as they take. One job per subject holds without it. Its `description` is Markdown for the UI.
     """
@@ -49,12 +50,13 @@ class DeployedFlow:
     schedule: Schedule | None = None
     concurrency: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    module: str | None = None
 
     @property
     def entrypoint(self) -> str:
         """Module and function, as Python imports them."""
         function = self.name.replace("-", "_")
-        return f"flows.{function}.{function}"
+        return f"flows.{self.module or function}.{function}"
 
     @property
     def full_name(self) -> str:
@@ -147,6 +149,7 @@ DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = (
     ),
     DeployedFlow(
         name="check-release-stats",
+        module="build_release_stats",
         description=(
             "Looks at all releases and builds the statistics that are missing, failed or outdated."
         ),

@@ -155,3 +155,17 @@ def state_of(reports: Sequence[BuildReport]) -> State[dict[str, Any]]:
         shown = f"{failed[0].name}: {failed[0].message}"
         return Failed(message=shown if len(failed) == 1 else f"{message}; {shown}", data=data)
     return Completed(message=message or "No release was to be built", data=data)
+
+
+@flow(name="check-release-stats")
+def check_release_stats() -> State[dict[str, Any]]:
+    """Look at all releases, and build the statistics that are missing, failed or outdated.
+
+    Outdated are statistics of an archive that has changed since, and those of an older version of
+    the code. An archive is known by size and time of change, so the look reads no archive. Meant
+    to run on a schedule.
+
+    Returns:
+        A state that carries what was done for each release that was queued.
+    """
+    return state_of(build_releases(queue_outdated_releases()))

@@ -14,9 +14,9 @@ from storage.database.tables.jobs import JobKind
 from storage.errors import InferenceError
 from storage.inference.evaluations import find_evaluation
 from storage.inference.runs import RunRecord, find_run
-from tasks.evaluation.report import best_in_words
-from tasks.evaluation.standard_figures import AP_FLOOR
-from tasks.evaluation.steps import (
+from tasks.inference.evaluation.report import best_in_words
+from tasks.inference.evaluation.standard_figures import AP_FLOOR
+from tasks.inference.evaluation.steps import (
     BACKGROUND,
     LEFT_OUT,
     EvaluationOrder,

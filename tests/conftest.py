@@ -43,6 +43,7 @@ def pytest_configure() -> None:
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C does: fixtures stop what they have started.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from deployments.web import sign_in
@@ -23,6 +23,16 @@ from deployments.web.api import (
     uploads,
 )
 from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
+from deployments.web.pages import collections as collection_pages
+from deployments.web.pages import home
+from deployments.web.pages import images as image_pages
+from deployments.web.pages import jobs as job_pages
+from deployments.web.pages import projects as project_pages
+from deployments.web.pages import run_pairs as run_pair_pages
+from deployments.web.pages import runs as run_pages
+from deployments.web.pages import starts as start_pages
+from deployments.web.pages.rendering import static_files
+from deployments.web.pages.rendering.templates import error_page, is_for_people
 from deployments.web.trust import Trust
 from storage.settings import Settings
 
@@ -41,6 +51,19 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     evaluations.router,
     run_results.router,
+)
+# Likewise for pages.
+PAGES: tuple[APIRouter, ...] = (
+    home.router,
+    project_pages.router,
+    image_pages.router,
+    job_pages.router,
+    collection_pages.router,
+    start_pages.router,
+    run_pair_pages.router,
+    run_pages.router,
+    static_files.router,
+    sign_in.router,
 )
 
 
@@ -63,10 +86,15 @@ def create_application(settings: Settings) -> FastAPI:
     application.state.settings = settings
     for router in ROUTERS:
         application.include_router(router, prefix=PREFIX)
-    application.include_router(sign_in.router)
-    add_error_handlers(application)
+    for router in PAGES:
+        application.include_router(router)
+    add_error_handlers(application, _page_of)
     application.add_middleware(Trust, settings=settings)
     return application
+
+
+def _page_of(request: Request, status: int, message: str) -> Response | None:
+    return error_page(request, status, message) if is_for_people(request) else None
 
 
 def _operation_name(route: APIRoute) -> str:

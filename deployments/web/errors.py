@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -65,31 +65,40 @@ def status_of(error: VisionflowsError) -> int:
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
-def add_error_handlers(application: FastAPI) -> None:
-    """Have every error answered in the envelope."""
+def add_error_handlers(
+    application: FastAPI, page_of: Callable[[Request, int, str], Response | None]
+) -> None:
+    """Have every error answered in the envelope, or with the page that there is for people."""
 
-    def known(_request: Request, error: Exception) -> JSONResponse:
+    def answered(
+        request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        return page_of(request, status, message) or problem(status, message, headers)
+
+    def known(request: Request, error: Exception) -> Response:
         assert isinstance(error, VisionflowsError)
-        return problem(status_of(error), str(error))
+        return answered(request, status_of(error), str(error))
 
-    def of_http(_request: Request, error: Exception) -> JSONResponse:
+    def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         said = f"{error.detail}".rstrip(".")
         if error.status_code == 404 and said == "Not Found":
             said = "There is nothing at this address; /api/v1/openapi.json lists what there is"
-        return problem(error.status_code, f"{said}.", error.headers)
+        return answered(request, error.status_code, f"{said}.", error.headers)
 
-    def invalid(_request: Request, error: Exception) -> JSONResponse:
+    def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem(422, _first_fault(error))
+        return answered(request, 422, _first_fault(error))
 
-    def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    def unforeseen(request: Request, error: Exception) -> Response:
         said = error_in_words(error)
         if isinstance(said, VisionflowsError):
-            return problem(status_of(said), str(said))
+            return answered(request, status_of(said), str(said))
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(
-            500, "The request failed for a reason that nobody has foreseen; the log has it."
+        return answered(
+            request,
+            500,
+            "The request failed for a reason that nobody has foreseen; the log has it.",
         )
 
     application.add_exception_handler(VisionflowsError, known)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from deployments.web.dependencies import SettingsDependency
+from deployments.web.pages.rendering.templates import page
 from deployments.web.trust import (
     COOKIE,
     COOKIE_SECONDS,
@@ -19,28 +20,11 @@ from deployments.web.trust import (
 
 router = APIRouter(include_in_schema=False)
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>visionflows: sign in</title></head>
-<body>
-<main>
-<h1>visionflows</h1>
-<p role="alert">{message}</p>
-<form method="post" action="/sign-in">
-<label for="token">Token (VISIONFLOWS_WEB_TOKEN of the server)</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<button type="submit">Sign in</button>
-</form>
-</main>
-</body>
-</html>
-"""
-
 
 @router.get(SIGN_IN)
-def show_sign_in() -> HTMLResponse:
+def show_sign_in(request: Request) -> HTMLResponse:
     """The form."""
-    return HTMLResponse(_PAGE.format(message=""))
+    return page(request, "sign_in.html", message="")
 
 
 @router.post(SIGN_IN)
@@ -50,7 +34,7 @@ def sign_in(
     """Take a token; the right one gives the cookie."""
     demanded = token_of(settings)
     if demanded is not None and not is_token(token, demanded):
-        return HTMLResponse(_PAGE.format(message="This is not the token."), 401)
+        return page(request, "sign_in.html", status=401, message="This is not the token.")
     response = RedirectResponse("/", 303)
     if demanded is not None:
         response.set_cookie(

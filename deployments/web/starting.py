@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
@@ -21,7 +21,7 @@ from deployments.server.api import has_worker, prefect_client, start_remote_run
 from deployments.server.environment import prefect_address
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
-from storage.errors import TransientError
+from storage.errors import NotFoundError, TransientError
 from storage.jobs.records import JobRecord, cancel_job, find_job, list_jobs
 from storage.jobs.waiting import FixWork, add_waiting_job, forget_waiting_job, set_flow_run
 from storage.settings import Settings
@@ -85,14 +85,8 @@ def start_flow(
     active = list_jobs(database, kind=kind, subject=subject, active_only=True, limit=1)
     if active and not active[0].is_interrupted:
         return Started(active[0], is_new=False)
-    api_url = prefect_address(settings)
-    if api_url is None:
-        raise NothingToRunItError(
-            "Nothing was started: no Prefect server is running; `visionflows up` starts one with a "
-            "worker."
-        )
     # A burst of starts takes turns: a server that all ask at the same time answers none of them.
-    with _turns, prefect_client(api_url, look_at=_refuse_busy) as client:
+    with _turns, prefect_client(_address(settings), look_at=_refuse_busy) as client:
         return _start(
             client,
             database,
@@ -104,6 +98,57 @@ def start_flow(
         )
 
 
+def start_flow_run(settings: Settings, flow: str, parameters: Mapping[str, Any]) -> UUID:
+    """Start a deployed flow that makes its job itself; the id of its run.
+
+    Raises:
+        NothingToRunItError: as `start_flow`.
+        InvalidInputError: Prefect refuses a parameter.
+        NotFoundError: the flow is not deployed.
+    """
+    with _turns, prefect_client(_address(settings), look_at=_refuse_busy) as client:
+        _require_worker(client)
+        key = f"form {uuid4()}"  # the same run, however often it is asked for
+        return _patiently(lambda: start_remote_run(client, flow, parameters, key))
+
+
+def look_at_flow_run(settings: Settings, run_id: UUID) -> tuple[str, str]:
+    """The state of a flow run, and what it says of it; "" for both where nobody answers.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    api_url = prefect_address(settings)
+    if api_url is None:
+        return "", ""
+    try:
+        with prefect_client(api_url) as client:
+            state = client.read_flow_run(run_id).state
+    except ObjectNotFound:
+        raise NotFoundError(f"There is no flow run {run_id}.") from None
+    except (httpx.HTTPError, PrefectHTTPStatusError):
+        return "", ""
+    return ("", "") if state is None else (state.name or state.type.value, state.message or "")
+
+
+def _address(settings: Settings) -> str:
+    api_url = prefect_address(settings)
+    if api_url is None:
+        raise NothingToRunItError(
+            "Nothing was started: no Prefect server is running; `visionflows up` starts one with a "
+            "worker."
+        )
+    return api_url
+
+
+def _require_worker(client: SyncPrefectClient) -> None:
+    if not _patiently(lambda: has_worker(client)):
+        raise NothingToRunItError(
+            "Nothing was started: no worker is running; `visionflows up` starts one, or "
+            "`visionflows worker` where the server runs without the stack."
+        )
+
+
 def _start(
     client: SyncPrefectClient,
     database: Database,
@@ -111,11 +156,7 @@ def _start(
     parameters: Mapping[str, Any],
     add_job: Callable[[], tuple[JobRecord, bool]],
 ) -> Started:
-    if not _patiently(lambda: has_worker(client)):
-        raise NothingToRunItError(
-            "Nothing was started: no worker is running; `visionflows up` starts one, or "
-            "`visionflows worker` where the server runs without the stack."
-        )
+    _require_worker(client)
     job, is_new = add_job()
     if not is_new:
         return Started(job, is_new=False)

@@ -25,6 +25,8 @@ from storage.settings import Settings
 
 COOKIE = "visionflows"
 SIGN_IN = "/sign-in"
+# Style and scripts, which the sign-in page needs and which hold nothing of anybody.
+STATIC = "/static/"
 COOKIE_SECONDS = 30 * 24 * 3600
 SMALL_BODY = 1 << 20
 # Where larger bodies are taken, and how large; of others at most SMALL_BODY is read.
@@ -92,7 +94,8 @@ class Trust:
         limit = body_limit(scope["path"], self._settings)
         if not length.isdecimal() or int(length) > limit:
             return problem(413, _too_large(limit))
-        if token is None or scope["path"] == SIGN_IN or _shows(headers, token):
+        is_open = scope["path"] == SIGN_IN or scope["path"].startswith(STATIC)
+        if token is None or is_open or _shows(headers, token):
             return None
         if "text/html" in headers.get("accept", "") and scope["method"] in _READING:
             return RedirectResponse(SIGN_IN, 303)

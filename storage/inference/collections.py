@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from storage.database.connection import Database, execute
 from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
-from storage.errors import InvalidInputError
+from storage.errors import InvalidInputError, NotFoundError
 from storage.projects.images import RegisteredFile, copy_into
 
 
@@ -80,6 +80,25 @@ def find_collection(database: Database, name_or_id: str) -> CollectionRecord:
         remedy = "`visionflows collections add` makes one."
         raise no_such("collection", name_or_id, names, remedy)
     return CollectionRecord(*row)
+
+
+def find_collection_file(database: Database, collection_id: UUID, image_id: UUID) -> CollectionFile:
+    """The file of a content, where the collection has found it.
+
+    Raises:
+        NotFoundError: the collection does not have it.
+    """
+    rows = database.rows(
+        "SELECT c.name, c.file_path, c.file_size, c.modified_at_ns, s.sha256, s.width, s.height, "
+        "s.format FROM collection_images c JOIN shared_images s ON s.id = c.shared_image_id "
+        "WHERE c.collection_id = :id AND c.shared_image_id = :image_id",
+        id=collection_id,
+        image_id=image_id,
+    )
+    if not rows:
+        raise NotFoundError(f"The collection has no image {image_id}.")
+    name, path, *others = rows[0]
+    return CollectionFile(RegisteredFile(path, *others), name, path)
 
 
 def add_collection(

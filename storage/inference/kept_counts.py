@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
-from storage.database.connection import execute
+from storage.database.connection import Database, execute
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,32 @@ def count_kept(connection: Connection, run_id: UUID) -> KeptCounts:
     floor, images = floor_of_run(connection, run_id)
     rows = execute(connection, _COUNTS, id=run_id)
     return KeptCounts(floor, images, [(row[0], row[1], row[2]) for row in rows])
+
+
+def load_kept_counts(database: Database, run_id: UUID) -> KeptCounts:
+    """As `count_kept`, which is done once: what it gives stays with the run until that changes."""
+    rows = database.rows("SELECT kept_counts FROM runs WHERE id = :id", id=run_id)
+    if rows and rows[0][0] is not None:
+        return _from_row(rows[0][0])
+    with database.transaction() as connection:
+        # While this row is held nobody can change what it sums up, and it is at rest.
+        held = execute(
+            connection,
+            "SELECT 1 FROM runs WHERE id = :id AND status NOT IN ('pending', 'processing') "
+            "FOR UPDATE",
+            id=run_id,
+        ).first()
+        counted = count_kept(connection, run_id)
+        if held is not None:
+            execute(
+                connection,
+                "UPDATE runs SET kept_counts = :counts WHERE id = :id",
+                id=run_id,
+                counts=Jsonb(asdict(counted)),
+            )
+    return counted
+
+
+def _from_row(row: dict[str, Any]) -> KeptCounts:
+    counts = [(class_id, steps, found) for class_id, steps, found in row["counts"]]
+    return KeptCounts(row["floor_confidence"], row["images"], counts)

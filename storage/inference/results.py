@@ -12,7 +12,6 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database, execute
-from storage.errors import NotFoundError
 from storage.inference.collections import find_collection
 from storage.inference.runs import RunRecord, sum_up_run
 from storage.settings import get_settings
@@ -196,8 +195,8 @@ def store_results(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     if not rows:
         return
     columns = (
-        "live_count, dead_count, class_counts, polygon_path, limit_reached, counted_classes, "
-        "settings, "
+        "live_count, dead_count, class_counts, object_count, doubtful_count, polygon_path, "
+        "limit_reached, counted_classes, settings, "
         "error_code, error_msg, inference_ms"
     )
     names = [name.strip() for name in columns.split(",")]
@@ -230,6 +229,8 @@ class RunResult:
     live_count: int | None
     dead_count: int | None
     class_counts: dict[str, int] | None
+    object_count: int | None
+    doubtful_count: int | None
     polygon_path: str | None
     limit_reached: bool | None
     error_code: str | None
@@ -238,22 +239,22 @@ class RunResult:
     computed_at: Any
 
 
-_RESULT_COLUMNS = (
+RESULT_COLUMNS = (
     "c.shared_image_id, c.name, s.sha256, s.width, s.height, r.live_count, r.dead_count, "
-    "r.class_counts, r.polygon_path, r.limit_reached, "
+    "r.class_counts, r.object_count, r.doubtful_count, r.polygon_path, r.limit_reached, "
     "r.error_code, r.error_msg, r.inference_ms, r.computed_at"
 )
-_FROM_RESULTS = (
+FROM_RESULTS = (
     "FROM runs k JOIN collection_images c ON c.collection_id = k.collection_id "
     "JOIN shared_images s ON s.id = c.shared_image_id "
     "JOIN image_results r ON r.run_id = k.id AND r.image_id = c.shared_image_id "
 )
-_RESULT = f"SELECT {_RESULT_COLUMNS} {_FROM_RESULTS} WHERE k.id = :id "
-_RESULT_VALUES = 14
+_RESULT = f"SELECT {RESULT_COLUMNS} {FROM_RESULTS} WHERE k.id = :id "
+_RESULT_VALUES = 16
 
 
 # The detections that a result was counted from, whatever the run's settings are by now.
-_JOIN_DETECTIONS = (
+JOIN_DETECTIONS = (
     "LEFT JOIN image_detections d ON d.model_id = k.model_id AND d.image_id = r.image_id "
     "AND d.settings = r.settings AND r.error_msg IS NULL "
 )
@@ -268,17 +269,18 @@ def read_results(
     """
     result = connection.execute(
         text(
-            f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
-            f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id ORDER BY c.position"
+            f"SELECT {RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
+            f"{FROM_RESULTS} {JOIN_DETECTIONS} WHERE k.id = :id ORDER BY c.position"
         ),
         {"id": run_id},
         execution_options={"stream_results": True, "yield_per": batch_rows},
     )
     for rows in result.partitions(batch_rows):
-        yield [_with_record(tuple(row)) for row in rows]
+        yield [with_record(tuple(row)) for row in rows]
 
 
-def _with_record(row: tuple[Any, ...]) -> tuple[RunResult, dict[str, Any] | None]:
+def with_record(row: tuple[Any, ...]) -> tuple[RunResult, dict[str, Any] | None]:
+    """The result and the detections of a row of `RESULT_COLUMNS` and these; None where none are."""
     record = dict(zip(_RECORD_NAMES, row[_RESULT_VALUES:], strict=True))
     return RunResult(*row[:_RESULT_VALUES]), record if record["detections"] is not None else None
 
@@ -304,57 +306,8 @@ def describe_run(database: Database, run: RunRecord, *, most_failures: int = 50)
 
 def read_names(connection: Connection, run_id: UUID) -> list[str]:
     """The names of all images that a run has a result on, in no order."""
-    rows = execute(connection, f"SELECT c.name {_FROM_RESULTS} WHERE k.id = :id", id=run_id)
+    rows = execute(connection, f"SELECT c.name {FROM_RESULTS} WHERE k.id = :id", id=run_id)
     return list(rows.scalars())
-
-
-def list_run_images(
-    database: Database,
-    run_id: UUID,
-    *,
-    after: int = -1,
-    limit: int,
-    failed: bool | None = None,
-) -> list[tuple[int, RunResult]]:
-    """A page of the results of a run with their positions in its collection, in this order.
-
-    It begins behind the position `after`; `failed` chooses those that failed, or the good ones.
-    """
-    condition = "" if failed is None else f"AND r.error_msg IS {'NOT ' * failed}NULL "
-    rows = database.rows(
-        # Without a join with `runs` the order is that of the index, however many images there are.
-        f"SELECT c.position, {_RESULT_COLUMNS} FROM collection_images c "
-        "JOIN shared_images s ON s.id = c.shared_image_id "
-        "JOIN image_results r ON r.run_id = :id AND r.image_id = c.shared_image_id "
-        "WHERE c.collection_id = (SELECT collection_id FROM runs WHERE id = :id) "
-        f"AND c.position > :after {condition}ORDER BY c.position LIMIT :limit",
-        id=run_id,
-        after=after,
-        limit=limit,
-    )
-    return [(row[0], RunResult(*row[1:])) for row in rows]
-
-
-def find_run_image(
-    database: Database, run_id: UUID, image_id: UUID
-) -> tuple[RunResult, dict[str, Any] | None]:
-    """The result of a run on one image, with what it was counted from, as `load_kept` gives it.
-
-    Raises:
-        NotFoundError: the run has no result on such an image.
-    """
-    rows = database.rows(
-        f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
-        f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id AND r.image_id = :image_id",
-        id=run_id,
-        image_id=image_id,
-    )
-    if not rows:
-        raise NotFoundError(
-            f"The run {str(run_id)[:8]} has no result on an image {image_id}; its list of images "
-            "shows those that it has."
-        )
-    return _with_record(tuple(rows[0]))
 
 
 def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[str, str]]:
@@ -364,7 +317,7 @@ def list_failures(database: Database, run_id: UUID, *, most: int) -> list[tuple[
         id=run_id,
         most=most,
     )
-    return [(row[1], row[11]) for row in rows]
+    return [(row[1], row[13]) for row in rows]
 
 
 def _list_limited(database: Database, run_id: UUID, *, most: int) -> list[str]:
@@ -377,7 +330,7 @@ def _list_limited(database: Database, run_id: UUID, *, most: int) -> list[str]:
 
 def _count_limited(database: Database, run_id: UUID) -> int:
     (row,) = database.rows(
-        f"SELECT count(*) {_FROM_RESULTS} WHERE k.id = :id AND r.limit_reached", id=run_id
+        f"SELECT count(*) {FROM_RESULTS} WHERE k.id = :id AND r.limit_reached", id=run_id
     )
     return int(row[0])
 
@@ -387,14 +340,14 @@ def list_busiest(
 ) -> list[tuple[RunResult, dict[str, Any] | None]]:
     """The images on which a run found the most, with what it found."""
     rows = database.rows(
-        f"SELECT {_RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
-        f"{_FROM_RESULTS} {_JOIN_DETECTIONS} WHERE k.id = :id "
+        f"SELECT {RESULT_COLUMNS}, d.width, d.height, d.limit_reached, d.detections::text "
+        f"{FROM_RESULTS} {JOIN_DETECTIONS} WHERE k.id = :id "
         "AND r.error_msg IS NULL ORDER BY (SELECT coalesce(sum(e.value::int), 0) "
         "FROM jsonb_each_text(r.class_counts) e) DESC, c.position LIMIT :most",
         id=run_id,
         most=most,
     )
-    return [_with_record(tuple(row)) for row in rows]
+    return [with_record(tuple(row)) for row in rows]
 
 
 def digest_results(connection: Connection, run_id: UUID) -> str:

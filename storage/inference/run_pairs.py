@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, text
 
-from storage.database.connection import execute
+from storage.database.connection import Database, execute
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,74 @@ def count_pairs(connection: Connection, first: UUID, second: UUID) -> PairCounts
         **values,
     ).one()
     return PairCounts(both, done[0] - both, done[1] - both)
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """How many objects two runs count on an image that both have done."""
+
+    image_id: UUID
+    name: str
+    sha256: str
+    first: dict[str, int]
+    second: dict[str, int]
+
+    @property
+    def difference(self) -> int:
+        """How many more objects the second one counts."""
+        return sum(self.second.values()) - sum(self.first.values())
+
+
+_COUNTED = """
+FROM runs k
+JOIN image_results r ON r.run_id = k.id AND r.error_msg IS NULL
+JOIN image_results t ON t.run_id = :second AND t.image_id = r.image_id AND t.error_msg IS NULL
+JOIN collection_images c ON c.collection_id = k.collection_id AND c.shared_image_id = r.image_id
+JOIN shared_images s ON s.id = r.image_id
+WHERE k.id = :first
+"""
+
+
+def list_paired_counts(
+    database: Database,
+    first: UUID,
+    second: UUID,
+    *,
+    after: tuple[int, UUID] | None = None,
+    limit: int,
+) -> list[PairedCounts]:
+    """The images that both runs have done, those whose counts differ most first.
+
+    It begins behind the difference, without its sign, and the id `after`.
+    """
+    apart, last = after or (2**31 - 1, UUID(int=(1 << 128) - 1))
+    difference = "abs(t.object_count - r.object_count)"
+    rows = database.rows(
+        f"SELECT r.image_id, c.name, s.sha256, r.class_counts, t.class_counts {_COUNTED} "
+        f"AND ({difference}, r.image_id) < (:apart, :last) "
+        f"ORDER BY {difference} DESC, r.image_id DESC LIMIT :limit",
+        first=first,
+        second=second,
+        apart=apart,
+        last=last,
+        limit=limit,
+    )
+    return [PairedCounts(*row) for row in rows]
+
+
+def sum_paired_counts(database: Database, first: UUID, second: UUID) -> dict[str, tuple[int, int]]:
+    """Objects of both runs by class, on the images that both have done."""
+    rows = database.rows(
+        "SELECT class, sum(own)::int, sum(other)::int FROM ("
+        "SELECT e.key AS class, e.value::int AS own, 0 AS other "
+        f"FROM (SELECT r.class_counts {_COUNTED}) a, jsonb_each_text(a.class_counts) e UNION ALL "
+        "SELECT e.key, 0, e.value::int "
+        f"FROM (SELECT t.class_counts {_COUNTED}) b, jsonb_each_text(b.class_counts) e"
+        ") both_of_them GROUP BY class ORDER BY class",
+        first=first,
+        second=second,
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def read_pairs(

@@ -70,3 +70,16 @@ def nearest_images(database: Database, image_id: UUID, *, most: int = 12) -> lis
         distances = {row.id: row.distance for row in found}
         rows = load_image_rows(connection, list(distances))
     return [Neighbour(row, distances[row.id]) for row in rows]
+
+
+def cover_images(database: Database) -> dict[UUID, tuple[UUID, str]]:
+    """For each project that has one an image to know it by: its id and the sha256 of its file."""
+    rows = database.rows(
+        "SELECT p.id, found.id, found.sha256 FROM projects p CROSS JOIN LATERAL ("
+        "SELECT i.id, s.sha256 FROM image_listing l "
+        "JOIN project_images i ON i.id = l.project_image_id "
+        "JOIN shared_images s ON s.id = i.shared_image_id "
+        "WHERE l.project_id = p.id AND l.flags & 3 < 2 "
+        "ORDER BY l.flags, l.relative_path LIMIT 1) found"
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}

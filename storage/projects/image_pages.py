@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from storage.database.connection import Database, execute
 from storage.database.tables.quality import MEASURES
+from storage.errors import InvalidInputError
 
 SortValue = str | float | None
 _COUNTED_EXACTLY = 10_000
@@ -81,29 +82,57 @@ _STATES = (
 )
 
 
+# All that images which could not be measured can have: with or without labels, in any split.
+FAILED_FLAGS = [
+    _STATES.index(ListedState.FAILED) | label << 2 | split << 3
+    for label in range(2)
+    for split in range(len(SplitChoice))
+]
+
+
 @dataclass(frozen=True)
 class ImageFilter:
-    """Which images of a project; what is None is not asked for."""
+    """Which images of a project; what is None is not asked for.
+
+    `at_least` and `below` are of the value that they are sorted by.
+    """
 
     issue: ListedIssue | None = None
     split: SplitChoice | None = None
     is_labeled: bool | None = None
     state: ListedState | None = None
     duplicate_group: int | None = None
+    at_least: float | None = None
+    below: float | None = None
+
+    @property
+    def has_range(self) -> bool:
+        """Whether not all values are taken."""
+        return self.at_least is not None or self.below is not None
 
     def takes(self, flags: int) -> bool:
         """Whether images with these flags are among them, whatever their group."""
-        state = _STATES[flags & 3]
+        state = state_of(flags)
         if self.state is ListedState.PRESENT:
             has_state = state is not ListedState.MISSING
         else:
             has_state = self.state in (None, state)
         return (
             has_state
-            and self.is_labeled in (None, bool(flags & 4))
+            and self.is_labeled in (None, is_labeled(flags))
             and self.split in (None, list(SplitChoice)[flags >> 3 & 3])
             and (self.issue is None or self.issue in issues_of(flags))
         )
+
+
+def state_of(flags: int) -> ListedState:
+    """The state that flags tell."""
+    return _STATES[flags & 3]
+
+
+def is_labeled(flags: int) -> bool:
+    """Whether flags tell of labels."""
+    return bool(flags & 4)
 
 
 def issues_of(flags: int) -> list[ListedIssue]:
@@ -182,10 +211,15 @@ def load_image_page(
     """A page of images in an order; of equal ones the id decides, those without a value are last.
 
     Up to 10,000 images are counted, more are estimated unless they are to be counted exactly.
+
+    Raises:
+        InvalidInputError: a range of values is asked for in the order of the paths.
     """
+    if chosen.has_range and sort is ImageSort.RELATIVE_PATH:
+        raise InvalidInputError("A range of values needs an order by a value: give `sort` as well.")
     with database.reading() as connection:
         flags = [one for one in _flags_of(connection, project_id) if chosen.takes(one)]
-        lists = _Lists(connection, project_id, flags, chosen.duplicate_group, sort, descending)
+        lists = _Lists(connection, project_id, flags, chosen, sort, descending)
         places = lists.merge(after, limit + 1)
         total, is_exact = lists.count(exactly=count_exactly)
         found = load_image_rows(connection, [place.image_id for place in places[:limit]])
@@ -217,28 +251,38 @@ class _Lists:
         connection: Connection,
         project_id: UUID,
         flags: list[int],
-        group: int | None,
+        chosen: ImageFilter,
         sort: ImageSort,
         descending: bool,
     ) -> None:
         self._connection = connection
-        self._values = {"project": project_id, "flags": flags, "group": group}
-        self._of_group = "" if group is None else "AND duplicate_group = :group"
+        self._values = {
+            "project": project_id,
+            "flags": flags,
+            "group": chosen.duplicate_group,
+            "at_least": chosen.at_least,
+            "beneath": chosen.below,
+        }
+        self._of_group = "" if chosen.duplicate_group is None else "AND duplicate_group = :group"
         self._column, self._way = sort.value, "DESC" if descending else "ASC"
+        self._has_range = chosen.has_range
+        self._in_range = (
+            "" if chosen.at_least is None else f" AND {self._column} >= :at_least"
+        ) + ("" if chosen.below is None else f" AND {self._column} < :beneath")
         self._beyond = "<" if descending else ">"
 
     def merge(self, after: PlaceInOrder | None, limit: int) -> list[PlaceInOrder]:
         """The first images behind a place."""
         found: list[PlaceInOrder] = []
         if after is None or after.value is not None:
-            condition = f"{self._column} IS NOT NULL"
+            condition = f"{self._column} IS NOT NULL{self._in_range}"
             if after is not None:
                 condition += (
                     f" AND ({self._column}, project_image_id) {self._beyond} (:value, :after)"
                 )
             found = self._begin(condition, after, limit)
             after = None
-        if len(found) < limit:
+        if len(found) < limit and not self._has_range:
             condition = f"{self._column} IS NULL"
             if after is not None:
                 condition += f" AND project_image_id {self._beyond} :after"
@@ -271,7 +315,7 @@ class _Lists:
     def count(self, *, exactly: bool) -> tuple[int, bool]:
         """How many images there are, and whether that is exact."""
         chosen = f"FROM image_listing WHERE project_id = :project {self._of_group} "
-        chosen += "AND flags = ANY(CAST(:flags AS int[]))"
+        chosen += f"AND flags = ANY(CAST(:flags AS int[])){self._in_range}"
         some = "" if exactly else f" LIMIT {_COUNTED_EXACTLY + 1}"
         counted = int(
             execute(

@@ -34,6 +34,16 @@ class ProjectRecord:
     class_names: dict[str, str]
 
 
+@dataclass(frozen=True)
+class NamedProject:
+    """A project without its counts, which take as long as it is large."""
+
+    id: UUID
+    name: str
+    path: Path
+    class_names: dict[str, str]
+
+
 _PROJECT = """
 SELECT p.id, p.name, p.path,
        count(i.id) FILTER (WHERE i.state = 'present') AS image_count,
@@ -52,6 +62,12 @@ def list_projects(database: Database) -> list[ProjectRecord]:
     """All projects by name."""
     rows = database.rows(_PROJECT + "GROUP BY p.id ORDER BY p.name")
     return [_record(row) for row in rows]
+
+
+def list_project_names(database: Database) -> list[NamedProject]:
+    """All projects by name, without counting their images."""
+    rows = database.rows("SELECT id, name, path, class_names FROM projects ORDER BY name")
+    return [NamedProject(row[0], row[1], Path(row[2]), row[3]) for row in rows]
 
 
 def find_project(database: Database, name_or_id: str) -> ProjectRecord:
@@ -78,6 +94,22 @@ def find_project_id(database: Database, name_or_id: str) -> UUID:
     """
     found = database.rows(f"SELECT {id_by_key('projects')}", key=storable_text(name_or_id))[0][0]
     return found if isinstance(found, UUID) else find_project(database, name_or_id).id
+
+
+def name_project(database: Database, name_or_id: str) -> NamedProject:
+    """A project by its name or its id, without counting its images.
+
+    Raises:
+        NotFoundError: there is no such project; the message names those that exist.
+    """
+    project_id = find_project_id(database, name_or_id)
+    rows = database.rows(
+        "SELECT name, path, class_names FROM projects WHERE id = :id", id=project_id
+    )
+    if not rows:
+        found = find_project(database, name_or_id)
+        return NamedProject(found.id, found.name, found.path, found.class_names)
+    return NamedProject(project_id, rows[0][0], Path(rows[0][1]), rows[0][2])
 
 
 def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:

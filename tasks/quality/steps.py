@@ -35,11 +35,11 @@ from storage.projects.quality import (
     list_unmeasured_images,
     load_image_files,
     load_measured_images,
-    load_quality_overview,
     store_comparisons,
     store_file_failures,
     store_measurements,
 )
+from storage.projects.quality_overview import load_quality_overview
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
 from tasks.images.files import ImageLimits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from tasks.reports.report import Bar, Report, Table
+from tasks.reports.report import Bar, Picture, Report, Shape, Table
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
@@ -18,7 +18,14 @@ figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 32rem; vertica
 figure img { max-width: 100%; border-radius: 4px }
 figcaption { color: #555 }
 .small { color: #555 }
+figure svg { max-width: 100%; height: auto; border-radius: 4px }
+.shapes path { fill-opacity: .3; stroke-width: 2; vector-effect: non-scaling-stroke }
+.shapes text { display: none; font: 600 13px system-ui, sans-serif; fill: #fff; stroke: #000;
+               stroke-width: 3px; paint-order: stroke }
+.named text, .shapes g:hover text { display: block }
 """
+# Of more the names would lie on each other: they are shown one at a time.
+_MOST_NAMES = 15
 
 
 def report_html(report: Report) -> str:
@@ -37,16 +44,41 @@ def report_html(report: Report) -> str:
     for table in report.tables:
         if table.rows:
             parts += _html_table(table)
-    parts += [
-        f'<figure><img src="{picture.address}" alt="{quote(picture.title)}">'
-        f"<figcaption>{quote(picture.title)}</figcaption></figure>"
-        for picture in report.pictures
-    ]
+    parts += map(_html_picture, report.pictures)
     parts += [
         f'<p class="small">{quote(name)}: <code>{quote(path)}</code></p>'
         for name, path in report.places
     ]
     return "\n".join([*parts, "</body></html>", ""])
+
+
+def _html_picture(picture: Picture) -> str:
+    title, drawing = html.escape(picture.title), picture.drawing
+    if drawing is None:
+        shown = f'<img src="{picture.address}" alt="{title}">'
+    else:
+        kind = "shapes" if len(drawing.shapes) > _MOST_NAMES else "shapes named"
+        size = f'width="{drawing.width}" height="{drawing.height}"'
+        shown = (
+            f'<svg viewBox="0 0 {drawing.width} {drawing.height}" {size} role="img" '
+            f'aria-label="{title}"><image href="{drawing.address}" {size}/>'
+            f'<g class="{kind}">{"".join(map(_html_shape, drawing.shapes))}</g></svg>'
+        )
+    return f"<figure>{shown}<figcaption>{title}</figcaption></figure>"
+
+
+def _html_shape(shape: Shape) -> str:
+    name = html.escape(shape.name)
+    points = [point for outline in shape.outlines for point in outline]
+    left, top = min(x for x, _ in points), min(y for _, y in points)
+    path = "".join(
+        "M" + " ".join(f"{x:.1f} {y:.1f}" for x, y in outline) + "Z" for outline in shape.outlines
+    )
+    return (
+        f'<g><title>{name}</title><path fill-rule="evenodd" fill="{shape.colour}" '
+        f'stroke="{shape.colour}" d="{path}"/>'
+        f'<text x="{left:.1f}" y="{top:.1f}" dy="1em">{name}</text></g>'
+    )
 
 
 def _html_table(table: Table) -> list[str]:

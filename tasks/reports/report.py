@@ -17,16 +17,48 @@ class Bar(str):
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What lies over a picture: outlines in its pixels, a colour as #rrggbb, and a name."""
+
+    outlines: Sequence[Sequence[Sequence[float]]]
+    colour: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture with shapes over it that stay shapes: a JPEG of a size in pixels."""
+
+    jpeg: bytes
+    width: int
+    height: int
+    shapes: Sequence[Shape]
+
+    @property
+    def address(self) -> str:
+        """The picture without the shapes as an address."""
+        return _address(self.jpeg)
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A picture of a report: a title, and a JPEG."""
+    """A picture of a report: a title, and a JPEG; `drawing` is the same where shapes can stay so.
+
+    Names in any script are readable in a drawing, in a JPEG only those in ASCII.
+    """
 
     title: str
     jpeg: bytes
+    drawing: Drawing | None = None
 
     @property
     def address(self) -> str:
         """The picture itself as an address, so that a page needs no other file."""
-        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+        return _address(self.jpeg)
+
+
+def _address(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 @dataclass(frozen=True)

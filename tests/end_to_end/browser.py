@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -31,6 +32,7 @@ class Page:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._numbers = itertools.count(1)
+        self._events: list[dict[str, Any]] = []
 
     def open(self, url: str) -> None:
         """Go to an address."""
@@ -81,12 +83,85 @@ class Page:
         """Nobody is faster than this; the form joins what comes at once, and may lose one of it."""
         time.sleep(0.5)
 
+    def watch(self) -> None:
+        """From now on remember what the page complains of and asks for."""
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def complaints(self) -> list[str]:
+        """Errors in the console, uncaught exceptions, and what the browser refused."""
+        self.evaluate("1")  # what has come until now is read with the answer
+        found = []
+        for event in self._events:
+            told = event["params"]
+            if event["method"] == "Runtime.exceptionThrown":
+                found.append(str(told["exceptionDetails"]))
+            elif event["method"] == "Runtime.consoleAPICalled" and told["type"] == "error":
+                found.append(str(told["args"]))
+            elif event["method"] == "Log.entryAdded" and told["entry"]["level"] == "error":
+                found.append(f"{told['entry']['text']} {told['entry'].get('url')}")
+        return found
+
+    def requested(self) -> list[str]:
+        """The addresses that the page has asked for."""
+        self.evaluate("1")
+        return [
+            event["params"]["request"]["url"]
+            for event in self._events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+
+    def look(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Have a window of another size, in light or dark."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+
+    def visit(self, url: str) -> None:
+        """Go to an address, and wait until all of it is there."""
+        self.evaluate("window.left = true")
+        self.open(url)
+        self.wait_for("!window.left && document.readyState === 'complete'")
+
+    def press(self, key: str) -> None:
+        """Press a key: a letter, or a name such as ArrowRight."""
+        text = {"text": key} if len(key) == 1 else {}
+        self.send("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+        self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def picture(self) -> bytes:
+        """What is to be seen, as PNG."""
+        shot = self.send("Page.captureScreenshot", format="png")
+        return base64.b64decode(shot["data"])
+
+    def barriers(self, axe: Path) -> list[str]:
+        """What keeps people out, as axe-core finds it; `axe` is its script."""
+        if not self.evaluate("!!window.axe"):
+            self.send("Runtime.evaluate", expression=axe.read_text(encoding="utf-8"))
+        answer = self.send(
+            "Runtime.evaluate",
+            expression="axe.run().then(found => found.violations.map(one => "
+            "`${one.id}: ${one.nodes.map(node => node.html).slice(0, 3).join(' ')}`))",
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        assert "exceptionDetails" not in answer, answer
+        return list(answer["result"]["value"])
+
     def send(self, method: str, **parameters: Any) -> Any:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
             answer = json.loads(self._socket.recv(timeout=60))
-            if answer.get("id") == number:
+            if "id" not in answer:
+                self._events.append(answer)
+            elif answer["id"] == number:
                 assert "error" not in answer, answer
                 return answer["result"]
 

@@ -17,6 +17,8 @@ import pytest
 from deployments.server.processes import free_port
 from storage.jobs.records import find_job
 from storage.projects.projects import add_project, find_project
+from tests.end_to_end.browser import NAMES as BROWSERS
+from tests.end_to_end.browser import find_browser, opened_page
 from tests.end_to_end.conftest import MANY
 from tests.end_to_end.local_stack import LocalStack, remove_home, wait_for
 
@@ -168,3 +170,34 @@ def test_the_life_of_a_quality_job(stack):
     project = find_project(stack.database, "many")
     summary = client.ask("GET", f"/api/v1/projects/{project.id}/quality/summary")
     assert (summary["images"], summary["completed"]) == (MANY, MANY)
+
+
+@pytest.mark.skipif(find_browser() is None, reason=f"none of {', '.join(BROWSERS)} is installed")
+def test_a_person_starts_watches_and_cancels_through_the_pages(stack, tmp_path):
+    site = stack.state.web_url
+    with opened_page(find_browser(), tmp_path / "profile") as page:
+        page.watch()
+
+        def start():
+            page.visit(f"{site}/start/quality-metrics?project=many&force=true")
+            assert page.evaluate("document.querySelector('select').selectedOptions[0].text") == (
+                "many"
+            )
+            page.write("document.querySelector('[name=batch_size]')", "5")
+            page.click("document.querySelector('main button[type=submit]')")
+            page.wait_for("location.pathname.startsWith('/jobs/')")
+
+        set_paused(stack, True)
+        start()
+        page.wait_for("document.body.innerText.includes('waiting for a worker')")
+        page.click("document.querySelector('form[action$=cancel] button')")
+        page.wait_for("document.querySelector('.tag')?.innerText === 'cancelled'")
+        set_paused(stack, False)
+        start()
+        # The page looks again by itself until the job has ended.
+        page.wait_for("document.querySelector('.tag')?.innerText === 'completed'")
+        page.wait_for(f"document.body.innerText.includes('{MANY} / {MANY}')")
+        assert page.evaluate("!document.querySelector('[hx-trigger]')")
+        page.visit(f"{site}/")
+        assert "many" in page.text()
+        assert page.complaints() == []

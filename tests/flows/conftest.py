@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,36 @@ def session_flow(
         return compute_session_stats(return_state=True, **given)
 
     return run
+
+
+@pytest.fixture
+def at_instant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[str, int, bool, Callable[[], object]], None]]:
+    """Calls a function right before or after a step is called for the n-th time; once.
+
+    A step is named by its module and the name that the module calls it by.
+    """
+    reached: list[int] = []
+
+    def arrange(place: str, number: int, after: bool, change: Callable[[], object]) -> None:
+        name, _, step = place.rpartition(".")
+        module = import_module(name)
+        calls: list[int] = []
+        original = getattr(module, step)
+
+        def disturbed(*arguments: Any, **parameters: Any) -> Any:
+            calls.append(1)
+            is_now = len(calls) == number
+            reached.extend(calls[:is_now])
+            if is_now and not after:
+                change()
+            result = original(*arguments, **parameters)
+            if is_now and after:
+                change()
+            return result
+
+        monkeypatch.setattr(module, step, disturbed)
+
+    yield arrange
+    assert reached, "the instant has come"

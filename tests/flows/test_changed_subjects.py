@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -45,34 +44,6 @@ def newest_counts(database):
         assert job["processed"] + job["failed"] == job["total"]
     (newest,) = rows_of(database, "SELECT * FROM jobs ORDER BY created_at DESC LIMIT 1")
     return newest["total"], newest["processed"], newest["failed"]
-
-
-@pytest.fixture
-def at_instant(monkeypatch):
-    """Calls a function right before or after a step is called for the n-th time; once."""
-
-    reached = []
-
-    def arrange(place, number, after, change):
-        name, _, step = place.rpartition(".")
-        module, calls = import_module(name), []
-        original = getattr(module, step)
-
-        def disturbed(*arguments, **parameters):
-            calls.append(1)
-            is_now = len(calls) == number
-            reached.extend(calls[:is_now])
-            if is_now and not after:
-                change()
-            result = original(*arguments, **parameters)
-            if is_now and after:
-                change()
-            return result
-
-        monkeypatch.setattr(module, step, disturbed)
-
-    yield arrange
-    assert reached, "the instant has come"
 
 
 def change_files(chance, folder, make):

@@ -83,7 +83,7 @@ def show(
 
       visionflows evaluations show 5c1d
     """
-    from tasks.evaluation.report import ALL_CLASSES, evaluation_report, threshold_lines
+    from tasks.inference.evaluation.report import ALL_CLASSES, evaluation_report, threshold_lines
     from tasks.reports.report import Table
 
     database = open_database()
@@ -114,8 +114,8 @@ def compare(
 
       visionflows evaluations compare 5c1d 91e0
     """
-    from tasks.evaluation.report import comparison_report
-    from tasks.evaluation.steps import compare_evaluations
+    from tasks.inference.evaluation.report import comparison_report
+    from tasks.inference.evaluation.steps import compare_evaluations
 
     database = open_database()
     one, other = find_evaluation(database, first), find_evaluation(database, second)

@@ -21,18 +21,15 @@ from deployments.cli.output.terminal import (
 from deployments.server.environment import prefect_address
 from deployments.server.shared import describe_shared_server
 from deployments.server.state import read_stack_state, running_stack, stack_folder
-from storage.database.connection import Database, open_database
-from storage.database.tables.jobs import JobKind
+from storage.database.connection import open_database
 from storage.errors import InvalidInputError, NotFoundError
-from storage.inference.runs import list_runs
 from storage.jobs.records import JobRecord, cancel_job, find_job_by_beginning, list_jobs
-from storage.projects.projects import find_project, list_projects
-from storage.releases import list_releases
+from storage.jobs.subject_names import subject_names
+from storage.projects.projects import find_project
 from storage.settings import get_settings
 from tasks.running.waiting_jobs import end_lost_jobs
 
 _WATCH_SECONDS = 2.0
-_MOST_RUNS = 1000
 
 JobArgument = Annotated[
     str | None,
@@ -77,7 +74,7 @@ def status(
     api_url = prefect_address(get_settings()) if waiting else None
     if api_url is not None and end_lost_jobs(database, api_url, waiting):
         jobs = look()
-    names = _subject_names(database)
+    names = subject_names(database, jobs)
     if watch and jobs:
         # For programs it waits as well, and prints once, at the end.
         is_live = console.is_terminal and not (json_output or csv_output)
@@ -152,24 +149,3 @@ def _stack_sentence() -> str:
     if state.is_looked_after():
         return f"The stack is starting or ending; its logs are in {stack_folder(settings)}."
     return "The stack was killed; `visionflows up` ends what it has left and starts it again."
-
-
-def _subject_names(database: Database) -> dict[str, str]:
-    """What people call the subjects of jobs, by id."""
-    names = {str(project.id): project.name for project in list_projects(database)}
-    names |= {str(release.id): release.name for release in list_releases(database)}
-    runs = list_runs(database, limit=_MOST_RUNS)
-    names |= {str(run.id): f"{run.model} at {run.threshold:g} on {run.collection}" for run in runs}
-    return (
-        names
-        | {
-            job.subject: " and ".join(
-                names.get(str(job.parameters.get(place)), "a run") for place in ("first", "second")
-            )
-            for job in list_jobs(database, kind=JobKind.COMPARE_RUNS, limit=_MOST_RUNS)
-        }
-        | {
-            job.subject: names.get(str(job.parameters.get("run")), "a run")
-            for job in list_jobs(database, kind=JobKind.EVALUATE_RUN, limit=_MOST_RUNS)
-        }
-    )

@@ -134,7 +134,7 @@ def quality(
       visionflows projects quality mussels --csv > quality.csv
     """
     from deployments.cli.output.tables import print_report
-    from storage.projects.quality import load_quality_overview
+    from storage.projects.quality_overview import load_quality_overview
     from storage.projects.quality_rows import read_quality_rows
     from tasks.quality.report import quality_report
 

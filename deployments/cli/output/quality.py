@@ -11,7 +11,7 @@ from deployments.cli.output.terminal import rows_to_load
 from storage.database.connection import Database
 from storage.jobs.records import JobRecord
 from storage.projects.projects import ProjectRecord
-from storage.projects.quality import load_quality_overview
+from storage.projects.quality_overview import load_quality_overview
 from tasks.quality.report import quality_report
 
 

@@ -108,7 +108,7 @@ def _show_comparison(database: Database, result: dict[str, Any]) -> None:
 
 def _show_evaluation(database: Database, result: dict[str, Any]) -> None:
     from storage.inference.evaluations import find_evaluation, load_mistakes
-    from tasks.evaluation.report import evaluation_report
+    from tasks.inference.evaluation.report import evaluation_report
 
     found = find_evaluation(database, result["evaluation_id"])
     mistakes = load_mistakes(database, found.id)

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from deployments.web.dependencies import DatabaseDependency
+from deployments.web.dependencies import DatabaseDependency, SettingsDependency
 from deployments.web.envelope import Answer, Page, answer
 from deployments.web.errors import problems
-from storage.inference.collections import CollectionRecord, find_collection, list_collections
+from deployments.web.files.picture_answers import (
+    ORIGINAL_ANSWERS,
+    THUMBNAIL_ANSWERS,
+    KnownContent,
+    KnownTag,
+    answer_original,
+    answer_thumbnail,
+)
+from deployments.web.files.pictures import PictureFile
+from storage.database.connection import Database
+from storage.inference.collections import (
+    CollectionRecord,
+    find_collection,
+    find_collection_file,
+    list_collections,
+)
 from storage.inference.models import ModelRecord, list_models
 
 router = APIRouter(tags=["collections and models"])
 
+ContentId = Annotated[UUID, Path(description="Id of the content.")]
 CollectionPath = Annotated[str, Path(max_length=4000, description="Name or id of the collection.")]
 
 
@@ -77,3 +96,41 @@ def list_all_models(database: DatabaseDependency) -> Answer[Page[Model]]:
     """
     items = [Model.of(record) for record in list_models(database)]
     return answer(Page[Model](items=items, total=len(items)))
+
+
+@router.get(
+    "/collections/{collection}/images/{image_id}/thumbnail",
+    response_class=Response,
+    responses=THUMBNAIL_ANSWERS,
+)
+async def show_collection_thumbnail(
+    database: DatabaseDependency,
+    settings: SettingsDependency,
+    collection: CollectionPath,
+    image_id: ContentId,
+    v: KnownContent = None,
+    if_none_match: KnownTag = None,
+) -> Response:
+    """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
+    picture = await run_in_threadpool(_picture, database, collection, image_id)
+    return await answer_thumbnail(settings, picture, v, if_none_match)
+
+
+@router.get(
+    "/collections/{collection}/images/{image_id}/original",
+    response_class=FileResponse,
+    responses=ORIGINAL_ANSWERS,
+)
+def show_collection_original(
+    database: DatabaseDependency, collection: CollectionPath, image_id: ContentId
+) -> Response:
+    """The file itself; parts of it by `Range`. Browsers show raster pictures and keep the rest."""
+    return answer_original(_picture(database, collection, image_id))
+
+
+def _picture(database: Database, collection: str, image_id: UUID) -> PictureFile:
+    found = find_collection_file(database, find_collection(database, collection).id, image_id)
+    file = found.file
+    return PictureFile(
+        found.name, FilePath(found.path), file.sha256, file.size, file.modified_at_ns, file.format
+    )

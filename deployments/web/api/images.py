@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import stat
 from datetime import datetime
-from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -24,8 +20,17 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.files.pictures import Thumbnail, kept_thumbnail, thumbnail_in_making
-from storage.errors import InvalidInputError, NotFoundError
+from deployments.web.files.picture_answers import (
+    ORIGINAL_ANSWERS,
+    THUMBNAIL_ANSWERS,
+    KnownContent,
+    KnownTag,
+    answer_original,
+    answer_thumbnail,
+)
+from deployments.web.files.pictures import PictureFile
+from storage.database.connection import Database
+from storage.errors import InvalidInputError
 from storage.projects.image_details import find_image, nearest_images
 from storage.projects.image_pages import (
     ImageFilter,
@@ -46,26 +51,6 @@ from tasks.projects.index_rows import label_values
 router = APIRouter(tags=["images"])
 
 ImageId = Annotated[UUID, Path(description="Id of the image.")]
-
-# What browsers show and no browser runs; everything else is given as a file to keep.
-_SHOWN_INLINE = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "PNG": "image/png",
-    "GIF": "image/gif",
-    "WEBP": "image/webp",
-    "AVIF": "image/avif",
-    "BMP": "image/bmp",
-}
-_PICTURE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_UNCHANGED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "The picture is the one that the client has."}
-}
-# Pictures are the user's files: nothing in them may run, whatever a browser takes them for.
-_HARMLESS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-}
 
 
 class Image(BaseModel):
@@ -173,6 +158,19 @@ def list_images(
     duplicate_group: Annotated[
         int | None, Query(ge=0, lt=1 << 31, description="Only of this group.")
     ] = None,
+    at_least: Annotated[
+        float | None,
+        Query(
+            description="Only where the value that they are sorted by is this or more.",
+            allow_inf_nan=False,
+        ),
+    ] = None,
+    below: Annotated[
+        float | None,
+        Query(
+            description="Only where the value that they are sorted by is less.", allow_inf_nan=False
+        ),
+    ] = None,
     sort: Annotated[
         ImageSort, Query(description="In this order; images without the value come last.")
     ] = ImageSort.RELATIVE_PATH,
@@ -195,7 +193,7 @@ def list_images(
     page = load_image_page(
         database,
         find_project_id(database, project),
-        ImageFilter(issue, split, labeled, state, duplicate_group),
+        ImageFilter(issue, split, labeled, state, duplicate_group, at_least, below),
         sort=sort,
         descending=descending,
         after=None if place is None else PlaceInOrder(place[2], place[3]),
@@ -251,79 +249,33 @@ def show_image(
     )
 
 
-@router.get(
-    "/images/{image_id}/thumbnail",
-    response_class=Response,
-    responses={
-        **problems(404),
-        **_UNCHANGED,
-        200: {"content": {"image/webp": _PICTURE}, "description": "The picture."},
-    },
-)
+@router.get("/images/{image_id}/thumbnail", response_class=Response, responses=THUMBNAIL_ANSWERS)
 async def show_thumbnail(
     database: DatabaseDependency,
     settings: SettingsDependency,
     image_id: ImageId,
-    v: Annotated[
-        str | None,
-        Query(max_length=64, description="The image's sha256: the answer may be kept for ever."),
-    ] = None,
-    if_none_match: Annotated[
-        str | None, Header(max_length=1000, description="`ETag` of the picture one has.")
-    ] = None,
+    v: KnownContent = None,
+    if_none_match: KnownTag = None,
 ) -> Response:
     """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
-    details = await run_in_threadpool(find_image, database, image_id)
-    sha256 = details.image.sha256
-    tag = f'"{sha256}"'
-    headers = {**_HARMLESS, "ETag": tag, "Cache-Control": "private, no-cache"}
-    if v == sha256:
-        headers["Cache-Control"] = "private, max-age=31536000, immutable"
-    small: Thumbnail | None = await run_in_threadpool(kept_thumbnail, settings, sha256)
-    if small is not None and if_none_match is not None and tag in if_none_match:
-        return Response(status_code=304, headers=headers)
-    if small is None:
-        small = await asyncio.wrap_future(thumbnail_in_making(settings, details))
-    if small.reason is not None:
-        # The next look may find the file again.
-        headers = {**_HARMLESS, "Cache-Control": "no-store", "X-No-Picture": quote(small.reason)}
-    return Response(small.content, media_type="image/webp", headers=headers)
+    picture = await run_in_threadpool(_picture, database, image_id)
+    return await answer_thumbnail(settings, picture, v, if_none_match)
 
 
-@router.get(
-    "/images/{image_id}/original",
-    response_class=FileResponse,
-    responses={
-        **problems(404),
-        200: {"content": {"application/octet-stream": _PICTURE}, "description": "The file."},
-        206: {"content": {"application/octet-stream": _PICTURE}, "description": "A part of it."},
-        400: {"description": "The range cannot be read.", "content": {"text/plain": {}}},
-        416: {"description": "There are no such bytes.", "content": {"text/plain": {}}},
-    },
-)
+@router.get("/images/{image_id}/original", response_class=FileResponse, responses=ORIGINAL_ANSWERS)
 def show_original(database: DatabaseDependency, image_id: ImageId) -> Response:
     """The file itself; parts of it by `Range`. Browsers show raster pictures and keep the rest."""
+    return answer_original(_picture(database, image_id))
+
+
+def _picture(database: Database, image_id: UUID) -> PictureFile:
     details = find_image(database, image_id)
     row = details.image
-    _require_unchanged(details.path, row)
-    kind = _SHOWN_INLINE.get(row.format or "", "application/octet-stream")
-    return FileResponse(
+    return PictureFile(
+        row.relative_path,
         details.path,
-        media_type=kind,
-        filename=row.filename,
-        content_disposition_type="attachment" if kind.startswith("application") else "inline",
-        headers={**_HARMLESS, "ETag": f'"{row.sha256}"', "Cache-Control": "private, no-cache"},
+        row.sha256,
+        row.file_size,
+        row.modified_at_ns,
+        row.format,
     )
-
-
-def _require_unchanged(path: FilePath, row: ImageRow) -> None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        raise NotFoundError(f"The file of {row.relative_path} is not there any more.") from None
-    is_same = (status.st_size, status.st_mtime_ns) == (row.file_size, row.modified_at_ns)
-    if not stat.S_ISREG(status.st_mode) or not is_same:
-        raise NotFoundError(
-            f"The file of {row.relative_path} is another one since it was registered; run "
-            "ingest-project again."
-        )

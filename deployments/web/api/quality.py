@@ -27,7 +27,7 @@ from storage.database.tables.jobs import JobKind, JobStatus
 from storage.jobs.records import JobRecord, close_if_interrupted, list_jobs
 from storage.projects.duplicate_groups import last_duplicate_group, list_duplicate_groups
 from storage.projects.projects import find_project_id
-from storage.projects.quality import load_histograms, load_quality_overview
+from storage.projects.quality_overview import load_quality_counts, load_quality_failures
 from storage.settings import Settings
 from tasks.quality.steps import fix_measurements
 
@@ -126,12 +126,18 @@ class GroupedImage(BaseModel):
 
     id: UUID = Field(description="Id of the image in the project.")
     relative_path: str = Field(description="Its path below the folder of the project.")
+    split: str | None = Field(description="train, val or test; null where none is named.")
+    sha256: str = Field(description="Of its content.")
+    distance: int | None = Field(
+        description="Bits of 64 by which its hash differs from that of its nearest image."
+    )
 
 
 class DuplicateGroup(BaseModel):
     """Images that are nearly the same."""
 
     number: int = Field(description="Number of the group in the project, from 1.")
+    splits: list[str] = Field(description="The splits that its images are in.")
     images: list[GroupedImage] = Field(description="Its images by path.")
 
 
@@ -185,7 +191,7 @@ async def quality_progress(
     """How far the newest quality job of a project is; made to be asked every two seconds."""
 
     def look() -> bytes:
-        job = _newest_job(database, settings, str(find_project_id(database, project)))
+        job = newest_quality_job(database, settings, str(find_project_id(database, project)))
         message = "" if job is None else job.error_message or ""
         return answer(QualityProgress.of(job), message).model_dump_json().encode()
 
@@ -198,7 +204,7 @@ def cancel_quality_job(
     database: DatabaseDependency, settings: SettingsDependency, project: ProjectPath
 ) -> Answer[CancelledQualityJob]:
     """Cancel the active quality job of a project; what is measured stays."""
-    job = _newest_job(database, settings, str(find_project_id(database, project)))
+    job = newest_quality_job(database, settings, str(find_project_id(database, project)))
     if job is None or not job.status.is_active:
         message = "No quality job is active."
         return answer(CancelledQualityJob(cancelled=False, message=message), message)
@@ -215,20 +221,20 @@ def cancel_quality_job(
 @router.get("/quality/summary", responses=problems(404))
 def quality_summary(database: DatabaseDependency, project: ProjectPath) -> Answer[QualitySummary]:
     """The quality of a project at a glance."""
-    overview = load_quality_overview(
-        database, find_project_id(database, project), most_rows=_MOST_FAILURES
-    )
+    project_id = find_project_id(database, project)
+    counts = load_quality_counts(database, project_id)
+    failures = load_quality_failures(database, project_id, most_rows=_MOST_FAILURES)
     return answer(
         QualitySummary(
-            images=overview.images,
-            completed=overview.completed,
-            failed=overview.failed,
-            mean_overall_quality=overview.mean_overall_quality,
-            issues=overview.issues,
-            duplicate_group_count=overview.duplicate_group_count,
-            kept_count=overview.kept_count,
+            images=counts.images,
+            completed=counts.completed,
+            failed=counts.failed,
+            mean_overall_quality=counts.mean_overall_quality,
+            issues=counts.issues,
+            duplicate_group_count=counts.duplicate_group_count,
+            kept_count=failures.kept_count,
             failures=[
-                FailedImage(relative_path=path, reason=reason) for path, reason in overview.failures
+                FailedImage(relative_path=path, reason=reason) for path, reason in failures.failures
             ],
         )
     )
@@ -239,8 +245,8 @@ def quality_histograms(
     database: DatabaseDependency, project: ProjectPath
 ) -> Answer[QualityHistograms]:
     """How the measures of a project are distributed."""
-    histograms = load_histograms(database, find_project_id(database, project))
-    return answer(QualityHistograms(histograms=histograms))
+    counts = load_quality_counts(database, find_project_id(database, project))
+    return answer(QualityHistograms(histograms=counts.histograms))
 
 
 @router.get("/quality/duplicate-groups", responses=problems(404))
@@ -257,7 +263,8 @@ def duplicate_groups(
     groups = [
         DuplicateGroup(
             number=group.number,
-            images=[GroupedImage(id=key, relative_path=path) for key, path in group.members],
+            splits=group.splits,
+            images=[GroupedImage(**vars(image)) for image in group.images],
         )
         for group in list_duplicate_groups(database, project_id, after=after, limit=limit)
     ]
@@ -268,7 +275,7 @@ def duplicate_groups(
 GroupNumber = Annotated[int, Field(ge=0, lt=1 << 30)]
 
 
-def _newest_job(database: Database, settings: Settings, subject: str) -> JobRecord | None:
+def newest_quality_job(database: Database, settings: Settings, subject: str) -> JobRecord | None:
     """The newest quality job, closed where its process or its flow run is gone."""
 
     def look() -> JobRecord | None:

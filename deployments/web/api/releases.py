@@ -19,7 +19,7 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.ranged_file import RangedFile
+from deployments.web.files.ranged_file import RangedFile
 from deployments.web.removal import Removal, planned_removal, remove_thing
 from deployments.web.starting import start_flow
 from storage.database.tables.jobs import JobKind

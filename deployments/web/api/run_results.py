@@ -23,8 +23,9 @@ from deployments.web.dependencies import (
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
 from storage.errors import NotFoundError
-from storage.inference.kept_counts import count_kept
-from storage.inference.results import RunResult, find_run_image, list_run_images
+from storage.inference.kept_counts import load_kept_counts
+from storage.inference.results import RunResult
+from storage.inference.run_images import RunImageSort, find_run_image, list_run_images
 from storage.inference.runs import find_run
 from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.thresholds import filter_by_threshold
@@ -54,6 +55,10 @@ class RunImage(BaseModel):
     live_count: int | None = Field(description="Objects that count as live; null if it failed.")
     dead_count: int | None = Field(description="Objects that count as dead.")
     class_counts: dict[str, int] | None = Field(description="Objects by class.")
+    object_count: int | None = Field(description="All objects; null if it failed.")
+    doubtful_count: int | None = Field(
+        description="Objects, and some that do not count, within 0.1 of the run's threshold."
+    )
     limit_reached: bool | None = Field(description="There may be more objects than are counted.")
     error_code: str | None = Field(description="Why it failed, as a word.")
     error_msg: str | None = Field(description="And as a sentence.")
@@ -117,20 +122,24 @@ def list_images_of_run(
     failed: Annotated[
         bool | None, Query(description="Only those that failed, or only those that did not.")
     ] = None,
+    sort: Annotated[
+        RunImageSort,
+        Query(description="Place in the collection, objects, or those near the threshold."),
+    ] = RunImageSort.POSITION,
     cursor: CursorQuery = None,
     limit: LimitQuery = 50,
 ) -> Answer[Page[RunImage]]:
-    """List the images that a run has a result on, in the order of the collection."""
+    """List the images that a run has a result on; sorted by a count, the largest come first."""
     found_run = find_run(database, run)
-    after = decode_cursor(cursor, tuple[Position])
     found = list_run_images(
         database,
         found_run.id,
-        after=-1 if after is None else after[0],
+        sort=sort,
+        after=decode_cursor(cursor, tuple[Position, UUID]),
         limit=limit + 1,
         failed=failed,
     )
-    following = encode_cursor([found[limit - 1][0]]) if len(found) > limit else None
+    following = encode_cursor(list(found[limit - 1][0])) if len(found) > limit else None
     items = [RunImage.of(result) for _, result in found[:limit]]
     return answer(Page[RunImage](items=items, next=following))
 
@@ -166,8 +175,7 @@ def show_polygons(
 def show_threshold_curve(database: DatabaseDependency, run: RunPath) -> Answer[ThresholdCurve]:
     """Count the objects of each class at every threshold, from what is kept of the run."""
     found_run = find_run(database, run)
-    with database.reading() as connection:
-        kept = count_kept(connection, found_run.id)
+    kept = load_kept_counts(database, found_run.id)
     names = found_run.class_names
     live_dead = live_dead_classes(names, found_run.class_mapping)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from storage.errors import ImageError
 from storage.files import atomic_file
-from storage.projects.image_details import ImageDetails
 from storage.settings import Settings
 from tasks.images.files import ImageLimits, read_image_file
 from tasks.images.thumbnails import draw_placeholder, make_thumbnail
@@ -27,6 +26,23 @@ class Thumbnail:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class PictureFile:
+    """A registered picture: where it lies, and how the file was when it was registered.
+
+    Attributes:
+        name: how people know it.
+        format: Pillow's name of its format; None where that is not known.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    file_size: int
+    modified_at_ns: int
+    format: str | None
+
+
 def kept_thumbnail(settings: Settings, sha256: str) -> Thumbnail | None:
     """The small picture of a content, if it was made before."""
     try:
@@ -35,29 +51,28 @@ def kept_thumbnail(settings: Settings, sha256: str) -> Thumbnail | None:
         return None
 
 
-def thumbnail_in_making(settings: Settings, details: ImageDetails) -> Future[Thumbnail]:
+def thumbnail_in_making(settings: Settings, picture: PictureFile) -> Future[Thumbnail]:
     """The small picture of an image; who asks for one that is being made gets the same."""
-    sha256 = details.image.sha256
+    sha256 = picture.sha256
     with _lock:
         made = _being_made.get(sha256)
         if made is None:
-            made = _makers.submit(_make, settings, details)
+            made = _makers.submit(_make, settings, picture)
             _being_made[sha256] = made
             made.add_done_callback(lambda _: _being_made.pop(sha256, None))
     return made
 
 
-def _make(settings: Settings, details: ImageDetails) -> Thumbnail:
-    image = details.image
+def _make(settings: Settings, picture: PictureFile) -> Thumbnail:
     limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
     try:
         content = read_image_file(
-            details.path, limits, expected=(image.file_size, image.modified_at_ns)
+            picture.path, limits, expected=(picture.file_size, picture.modified_at_ns)
         )
         small = make_thumbnail(content, limits)
     except ImageError as error:
         return Thumbnail(draw_placeholder(error.reason), error.reason)
-    with atomic_file(_place(settings, image.sha256), durable=False) as temporary:
+    with atomic_file(_place(settings, picture.sha256), durable=False) as temporary:
         temporary.write_bytes(small)
     return Thumbnail(small)
 

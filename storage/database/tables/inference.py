@@ -78,6 +78,8 @@ class InferenceRun(SQLModel, table=True):
         live_mussel_count: sum over the images.
         dead_mussel_count: likewise.
         class_counts: objects by class name, likewise.
+        kept_counts: how many of its kept detections count at which threshold; null where that has
+            not been counted since its results or its images have changed.
         runtime: what has executed the model.
         error_msg: why the newest job failed; at most 500 characters.
         started_at: when the newest job began.
@@ -124,6 +126,9 @@ class InferenceRun(SQLModel, table=True):
     class_counts: dict[str, int] = Field(
         default_factory=dict, sa_column=Column(JSONB, nullable=False)
     )
+    kept_counts: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSONB(none_as_null=True))
+    )
     runtime: str | None = Field(default=None, sa_type=Text)
     error_msg: str | None = Field(default=None, sa_type=Text)
     started_at: datetime | None = time_field()
@@ -142,6 +147,9 @@ class ImageResult(SQLModel, table=True):
         dead_count: objects counted as dead.
         class_counts: objects by class name.
         polygon_path: of the file with the outlines.
+        object_count: all objects, whatever their class.
+        doubtful_count: objects whose confidence is within 0.1 of the run's threshold, also those
+            below it that do not count.
         limit_reached: there may be more objects: `max_detections` of the run cut some off.
         counted_classes: which class ids were counted as live and as dead: with others the row
             is counted again.
@@ -156,6 +164,8 @@ class ImageResult(SQLModel, table=True):
     __table_args__ = (
         Index("ix_image_results_image_id", "image_id"),
         Index("ix_image_results_failed", "run_id", postgresql_where=text("error_msg IS NOT NULL")),
+        Index("ix_image_results_objects", "run_id", "object_count", "image_id"),
+        Index("ix_image_results_doubtful", "run_id", "doubtful_count", "image_id"),
         CheckConstraint("char_length(error_msg) <= 500", name="ck_image_results_error_msg_length"),
         CheckConstraint(
             "error_msg IS NOT NULL OR (live_count IS NOT NULL AND dead_count IS NOT NULL AND "
@@ -171,6 +181,8 @@ class ImageResult(SQLModel, table=True):
     class_counts: dict[str, int] | None = Field(
         default=None, sa_column=Column(JSONB(none_as_null=True))
     )
+    object_count: int | None = Field(default=None, sa_type=Integer)
+    doubtful_count: int | None = Field(default=None, sa_type=Integer)
     polygon_path: str | None = Field(default=None, sa_type=Text)
     limit_reached: bool | None = Field(default=None, sa_type=Boolean)
     counted_classes: str = Field(sa_type=Text)

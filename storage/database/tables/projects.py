@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Column, Text, text
@@ -21,6 +22,8 @@ class Project(SQLModel, table=True):
         path: its folder, absolute; unique.
         description: what people say of it.
         class_names: names by class id, as JSON has keys: {"0": "open", "1": "closed"}.
+        quality_counts: how many images have which quality, as it was counted last; it holds as long
+            as there is no note in `image_listing_changes`.
         labels_fingerprint: tells whether label files have changed without reading them.
     """
 
@@ -33,6 +36,9 @@ class Project(SQLModel, table=True):
     class_names: dict[str, str] = Field(
         default_factory=dict,
         sa_column=Column(JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    )
+    quality_counts: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSONB(none_as_null=True))
     )
     labels_fingerprint: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = created_at_field()

@@ -12,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Float,
+    Identity,
     Index,
     Integer,
     SmallInteger,
@@ -296,3 +297,22 @@ class ImageListing(SQLModel, table=True):
     clipped_white: float | None = _measure()
     overall_quality: float | None = _measure()
     uniqueness: float | None = _measure()
+
+
+class ImageListingChange(SQLModel, table=True):
+    """A note that images of a project have changed since its quality was counted.
+
+    Triggers add rows; whoever counts takes away those that it has seen.
+
+    Columns:
+        id: of the note.
+        project_id: the project.
+    """
+
+    __tablename__ = "image_listing_changes"
+    __table_args__ = (Index("ix_image_listing_changes_project_id", "project_id"),)
+
+    id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True)
+    )
+    project_id: UUID = Field(foreign_key="projects.id", ondelete="CASCADE")

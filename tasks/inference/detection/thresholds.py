@@ -12,6 +12,7 @@ from tasks.inference.detections import ImageDetections, InferenceSettings
 
 # Thresholds closer to each other than this are the same run.
 _THRESHOLD_DECIMALS = 3
+DOUBTFUL_WITHIN = 0.1
 # Another value makes all images be looked at again, after what finds or traces has changed.
 _DETECTIONS_VERSION = 1
 
@@ -59,3 +60,13 @@ def filter_by_threshold(kept: ImageDetections, threshold: float) -> ImageDetecti
     chosen = tuple(entry for entry in kept.detections if np.float32(entry.confidence) > lowest)
     limit_reached = kept.limit_reached and len(chosen) == len(kept.detections)
     return replace(kept, detections=chosen, limit_reached=limit_reached)
+
+
+def count_doubtful(kept: ImageDetections, threshold: float) -> int:
+    """Count detections that a threshold (0..1) a little higher or lower would decide otherwise.
+
+    These are within `DOUBTFUL_WITHIN` of it, those below it as well.
+    """
+    # A hair more, so that 0.6 is within 0.1 of 0.5.
+    widest = DOUBTFUL_WITHIN + 1e-9
+    return sum(abs(entry.confidence - threshold) <= widest for entry in kept.detections)

@@ -38,7 +38,7 @@ from tasks.inference.runs.comparison import (
 )
 from tasks.inference.runs.matching import MATCH_IOU
 from tasks.inference.runs.report import comparison_report, model_in_words
-from tasks.inference.runs.report_steps import overlay_of
+from tasks.inference.runs.report_steps import picture_of
 from tasks.reports.keys import artifact_key
 from tasks.reports.report import Picture
 from tasks.reports.steps import publish_report
@@ -180,8 +180,8 @@ def _pictures(first: RunRecord, second: RunRecord, found: RunComparison) -> list
             ("second", second, first, pair.second),
         ):
             found_here = _above(record, run)
-            jpeg = overlay_of(content, found_here, run.class_names, beside.class_names)
-            if jpeg is not None:
-                title = f"{image.name}, {place}: {model_in_words(asdict(run))}"
-                pictures.append(Picture(title, jpeg))
+            title = f"{image.name}, {place}: {model_in_words(asdict(run))}"
+            picture = picture_of(title, content, found_here, run.class_names, beside.class_names)
+            if picture is not None:
+                pictures.append(picture)
     return pictures

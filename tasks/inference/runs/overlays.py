@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tasks.inference.detections import FloatArray, ImageDetections
 from tasks.inference.runs.live_dead import class_name_of, folded
+from tasks.reports.report import Shape
 
 Picture = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -42,13 +43,11 @@ def draw_overlay(
     `colors_of_classes` gives them; left out, those of these classes alone.
     """
     colors = colors_of_classes(class_names) if colors is None else colors
+    canvas, scale = reduced(picture, found, longest_side)
 
     def color_of(class_id: int) -> Color:
         return colors.get(folded(class_name_of(class_id, class_names)), CLASS_COLORS[-1])
 
-    scale = min(1.0, longest_side / max(found.width, found.height))
-    size = (max(round(found.width * scale), 1), max(round(found.height * scale), 1))
-    canvas = cv2.resize(_rgb(picture), size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     tinted = canvas.copy()
     for entry in found.detections:
         outlines = [_fixed(outline, scale) for outline in entry.polygons]
@@ -59,9 +58,39 @@ def draw_overlay(
         color = color_of(entry.class_id)
         outlines = [_fixed(outline, scale) for outline in entry.polygons]
         cv2.polylines(canvas, outlines, True, color, 2, cv2.LINE_AA, _SHIFT)
-        text = f"{class_name_of(entry.class_id, class_names)} {entry.confidence:.2f}"
+        name = class_name_of(entry.class_id, class_names)
+        # OpenCV's letters are those of ASCII.
+        text = f"{name if name.isascii() else f'class {entry.class_id}'} {entry.confidence:.2f}"
         _write(canvas, text, entry.box[0] * scale, entry.box[1] * scale, color)
     return canvas
+
+
+def reduced(picture: Picture, found: ImageDetections, longest_side: int) -> tuple[Picture, float]:
+    """A picture of detections, R, G, B, at most so large, and how much smaller it became."""
+    scale = min(1.0, longest_side / max(found.width, found.height))
+    size = (max(round(found.width * scale), 1), max(round(found.height * scale), 1))
+    smaller = cv2.resize(_rgb(picture), size, interpolation=cv2.INTER_AREA)
+    return smaller.astype(np.uint8), scale
+
+
+def shapes_of(
+    found: ImageDetections,
+    class_names: Sequence[str],
+    *,
+    colors: Mapping[str, Color],
+    scale: float = 1.0,
+) -> list[Shape]:
+    """Detections as shapes over a picture that is reduced by `scale`, the most confident last."""
+    return [
+        Shape(
+            [(outline * scale).tolist() for outline in entry.polygons],
+            "#{:02x}{:02x}{:02x}".format(
+                *colors.get(folded(class_name_of(entry.class_id, class_names)), CLASS_COLORS[-1])
+            ),
+            f"{class_name_of(entry.class_id, class_names)} {entry.confidence:.2f}",
+        )
+        for entry in reversed(found.detections)
+    ]
 
 
 def overlay_jpeg(overlay: Picture, *, quality: int = 82) -> bytes:
@@ -92,13 +121,12 @@ def _write(
     canvas: Picture, text: str, left: float, top: float, color: tuple[int, int, int]
 ) -> None:
     """Write a text on a filled bar, inside the picture, in the better readable of two greys."""
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's letters are those of ASCII
     font, height = cv2.FONT_HERSHEY_SIMPLEX, 0.45
-    (width, rise), drop = cv2.getTextSize(plain, font, height, 1)
+    (width, rise), drop = cv2.getTextSize(text, font, height, 1)
     x = int(np.clip(left, 0, max(canvas.shape[1] - width, 0)))
     y = int(np.clip(top, rise + drop, canvas.shape[0] - drop))
     cv2.rectangle(canvas, (x, y - rise - drop), (x + width, y + drop), color, cv2.FILLED)
     red, green, blue = color
     is_bright = 0.299 * red + 0.587 * green + 0.114 * blue > 130
     shade = (20, 20, 20) if is_bright else (250, 250, 250)
-    cv2.putText(canvas, plain, (x, y), font, height, shade, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), font, height, shade, 1, cv2.LINE_AA)

@@ -33,12 +33,18 @@ from tasks.inference.detection.image_stream import RegisteredContent, read_regis
 from tasks.inference.detection.thresholds import filter_by_threshold
 from tasks.inference.detections import ImageDetections
 from tasks.inference.runs.order import RunOrder
-from tasks.inference.runs.overlays import colors_of_classes, draw_overlay, overlay_jpeg
+from tasks.inference.runs.overlays import (
+    colors_of_classes,
+    draw_overlay,
+    overlay_jpeg,
+    reduced,
+    shapes_of,
+)
 from tasks.inference.runs.polygon_document import polygon_document
 from tasks.inference.runs.report import run_report
 from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
 from tasks.reports.keys import artifact_key
-from tasks.reports.report import Picture
+from tasks.reports.report import Drawing, Picture
 from tasks.reports.steps import publish_report
 from tasks.running.decorators import task
 from tasks.snapshots import keep_snapshot
@@ -135,9 +141,10 @@ def _overlays(database: Database, order: RunOrder) -> list[Picture]:
             image = images[result.image_id]
             found = filter_by_threshold(from_record(record), order.threshold)
             content = RegisteredContent(image.paths, image.sha256)
-            jpeg = overlay_of(content, found, order.class_names)
-            if jpeg is not None:
-                pictures.append(Picture(f"{image.name}: {_counted(result)}", jpeg))
+            title = f"{image.name}: {_counted(result)}"
+            picture = picture_of(title, content, found, order.class_names)
+            if picture is not None:
+                pictures.append(picture)
     return pictures
 
 
@@ -147,13 +154,14 @@ def _counted(result: RunResult) -> str:
     return f"{text}; the limit was reached, there may be more" if result.limit_reached else text
 
 
-def overlay_of(
+def picture_of(
+    title: str,
     content: RegisteredContent,
     found: ImageDetections,
     class_names: Sequence[str],
     beside: Sequence[str] = (),
-) -> bytes | None:
-    """What was found on an image, drawn over it, as a JPEG; None where it cannot be read now.
+) -> Picture | None:
+    """What was found on an image, drawn over it; None where it cannot be read now.
 
     `beside` are classes of another model, whose pictures stand on the same page.
     """
@@ -161,12 +169,13 @@ def overlay_of(
     limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
     with suppress(ImageError):
         pixels = displayed_pixels(decode_image(read_registered_content(content, limits), limits))
+        colors = colors_of_classes(class_names, beside)
+        smaller, scale = reduced(pixels, found, _LONGEST_SIDE)
+        height, width = smaller.shape[:2]
         overlay = draw_overlay(
-            pixels,
-            found,
-            class_names,
-            colors=colors_of_classes(class_names, beside),
-            longest_side=_LONGEST_SIDE,
+            pixels, found, class_names, colors=colors, longest_side=_LONGEST_SIDE
         )
-        return overlay_jpeg(overlay)
+        shapes = shapes_of(found, class_names, colors=colors, scale=scale)
+        drawing = Drawing(overlay_jpeg(smaller), width, height, shapes)
+        return Picture(title, overlay_jpeg(overlay), drawing)
     return None

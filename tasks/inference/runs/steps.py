@@ -50,7 +50,7 @@ from tasks.inference.detection.image_stream import (
     detect_in_files,
 )
 from tasks.inference.detection.letterbox import fit_letterbox
-from tasks.inference.detection.thresholds import filter_by_threshold
+from tasks.inference.detection.thresholds import count_doubtful, filter_by_threshold
 from tasks.inference.detections import ImageDetections
 from tasks.inference.model.devices import CPU
 from tasks.inference.model.weights import read_verified_weights, sha256_of_weights
@@ -353,6 +353,8 @@ class _Inferring(ChunkWork):
             "live_count": document["live_count"],
             "dead_count": document["dead_count"],
             "class_counts": document["class_counts"],
+            "object_count": len(above.detections),
+            "doubtful_count": count_doubtful(found, order.threshold),
             "limit_reached": above.limit_reached,
             "polygon_path": f"runs/{order.run_id}/polygons/{name}",
             "settings": order.settings_key,
@@ -365,7 +367,7 @@ class _Inferring(ChunkWork):
         return self._row(image.image_id) | {"error_code": code, "error_msg": message}
 
     def _row(self, image_id: UUID) -> dict[str, Any]:
-        names = ("live_count", "dead_count", "class_counts", "polygon_path", "limit_reached")
+        counts = ("live_count", "dead_count", "class_counts", "object_count", "doubtful_count")
         return {
             "run_id": self._order.run_id,
             "image_id": image_id,
@@ -374,7 +376,7 @@ class _Inferring(ChunkWork):
             "error_code": None,
             "error_msg": None,
             "inference_ms": None,
-            **dict.fromkeys(names),
+            **dict.fromkeys((*counts, "polygon_path", "limit_reached")),
         }
 
 

@@ -62,6 +62,7 @@ def assert_counts_are_sums(database):
         )
 
 
+STEPS = "tasks.inference.runs.steps."
 # Where a collection may change, in the order of a run; each by the name that the steps call.
 INSTANTS = (
     "list_images_to_do",
@@ -72,33 +73,6 @@ INSTANTS = (
     "store_results",
     "sum_up_run",
 )
-
-
-@pytest.fixture
-def at_instant(monkeypatch):
-    """Calls a function right before or after the n-th call of a step; once."""
-    from tasks.inference.runs import steps
-
-    reached = []
-
-    def arrange(name, number, after, change):
-        original, calls = getattr(steps, name), []
-
-        def disturbed(*arguments, **parameters):
-            calls.append(1)
-            is_now = len(calls) == number
-            reached.extend(calls[:is_now])
-            if is_now and not after:
-                change()
-            result = original(*arguments, **parameters)
-            if is_now and after:
-                change()
-            return result
-
-        monkeypatch.setattr(steps, name, disturbed)
-
-    yield arrange
-    assert reached, "the instant has come"
 
 
 def change_pictures(chance, pictures):
@@ -127,7 +101,7 @@ def test_changed_at_any_instant_the_counts_are_sums_over_the_rows(
     name = INSTANTS[seed % len(INSTANTS)]
     many = name in ("write_polygons", "store_results")
     # Storing holds the rows of the job: who changes the collection waits for nothing of it.
-    at_instant(name, chance.randint(1, 3) if many else 1, seed >= len(INSTANTS), change)
+    at_instant(STEPS + name, chance.randint(1, 3) if many else 1, seed >= len(INSTANTS), change)
     assert infer(0.5, batch_size=2).is_completed()
     assert_counts_are_sums(database)
     # Also where nothing is at work, and once the next run has done what came later.
@@ -148,7 +122,7 @@ def test_images_that_came_later_are_said_and_belong_to_the_next_run(
             shutil.copy(path, pictures)
         gather(pictures)
 
-    at_instant("write_polygons", 2, False, grow)
+    at_instant(f"{STEPS}write_polygons", 2, False, grow)
     state = infer(0.5, batch_size=2)
     run = the_run()
     assert (run.total, run.processed_count, run.failed_count) == (6, 6, 0)
@@ -171,7 +145,7 @@ def test_images_that_left_before_they_were_looked_at_have_not_failed(
             path.unlink()
         gather(pictures)
 
-    at_instant("load_run_images", 1, False, shrink)
+    at_instant(f"{STEPS}load_run_images", 1, False, shrink)
     assert infer(0.5, batch_size=2).is_completed()
     run = the_run()
     assert (run.status.value, run.total, run.processed_count) == ("completed", 4, 4)
@@ -190,7 +164,7 @@ def test_a_run_that_is_removed_under_its_flow_ends_with_a_sentence_and_leaves_no
         with database.transaction() as connection:
             connection.execute(text("DELETE FROM collections"))
 
-    at_instant("write_polygons", 1, True, remove_rows)
+    at_instant(f"{STEPS}write_polygons", 1, True, remove_rows)
     state = infer()
     assert state.is_failed()
     with pytest.raises(NotFoundError, match="was removed while it was at work"):
@@ -225,7 +199,7 @@ def test_sums_of_a_run_at_work_are_those_of_what_is_stored_by_now(
         seen.append(((run.processed_count, run.live_count), tuple(results), run.total))
         assert not run.is_interrupted
 
-    at_instant("write_polygons", 3, False, look)
+    at_instant(f"{STEPS}write_polygons", 3, False, look)
     assert infer(batch_size=1).is_completed()
     ((told, stored, total),) = seen
     assert told == stored and stored[0] >= 1 and total == 6

@@ -66,7 +66,7 @@ def test_a_higher_threshold_keeps_a_part_of_the_same_objects(
     assert sum(row["first_count"] for row in table) == sum(first for first, _ in counts.values())
     assert sum(row["matched"] for row in table) == sum(second for _, second in counts.values())
     page = Path(result["page"]).read_text(encoding="utf-8")
-    assert page.count("<img ") == 2 * min(3, len(expected))
+    assert page.count('<image href="data:image/jpeg;base64,') == 2 * min(3, len(expected))
 
     job = find_job(database, UUID(result["job_id"]))
     assert (job.kind, job.status) == (JobKind.COMPARE_RUNS, JobStatus.COMPLETED)

@@ -24,7 +24,7 @@ from storage.inference.evaluations import (
 )
 from storage.jobs.records import cancel_job, find_job, list_jobs
 from storage.removal.removing import plan_removal, remove
-from tasks.evaluation.steps import compare_evaluations
+from tasks.inference.evaluation.steps import compare_evaluations
 from tests.tasks.inference.conftest import MUSSELS
 
 
@@ -58,7 +58,7 @@ def test_the_life_of_an_evaluation(
         return read_labelled_images(*_arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.evaluation.steps.read_labelled_images", cancelling)
+        patch.setattr("tasks.inference.evaluation.steps.read_labelled_images", cancelling)
         patch.setattr("storage.jobs.counted._RECORD_SECONDS", 0.0)
         assert evaluate_run(str(run.id)[:8], return_state=True).is_cancelled()
     (job,) = list_jobs(database, kind=JobKind.EVALUATE_RUN)

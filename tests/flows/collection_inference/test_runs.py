@@ -92,7 +92,7 @@ def test_every_image_is_counted_and_rows_files_and_snapshot_say_the_same(
     assert metadata[b"visionflows.threshold"] == b"0.5"
 
     page = Path(result["page"]).read_text(encoding="utf-8")
-    assert page.count('<img src="data:image/jpeg;base64,') == 6
+    assert page.count('<image href="data:image/jpeg;base64,') == 6
     assert "http" not in page
 
 

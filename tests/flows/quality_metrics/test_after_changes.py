@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import text
 
 from storage.jobs.records import list_jobs
-from storage.projects.quality import load_quality_overview
+from storage.projects.quality_overview import load_quality_overview
 from tasks.projects.registration_steps import register_project
 from tests.places import DATA
 

@@ -384,7 +384,7 @@ def test_a_cancelled_build_stores_nothing_and_begins_no_other(build, database, t
 def test_check_release_stats_builds_what_is_missing_failed_or_outdated(
     build, database, tmp_path, prefect_client
 ):
-    from flows.check_release_stats import check_release_stats
+    from flows.build_release_stats import check_release_stats
 
     names = ("current", "new", "failed", "rewritten", "older version", "gone")
     for name in names:

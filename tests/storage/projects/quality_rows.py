@@ -12,7 +12,12 @@ from sqlalchemy import text
 from storage.database.connection import Database
 from storage.projects.images import RegisteredFile, register_files
 from storage.projects.projects import ProjectRecord, add_project
-from storage.projects.quality import ComparedImage, MeasurementVersions, store_measurements
+from storage.projects.quality import (
+    ComparedImage,
+    MeasurementVersions,
+    store_comparisons,
+    store_measurements,
+)
 
 VERSIONS = MeasurementVersions(metrics=2, pillow="12.0", opencv="5.0")
 
@@ -104,3 +109,10 @@ def compared(project_image_id: UUID, **changes: Any) -> ComparedImage:
         "compared_hash": "0123456789abcdef",
     }
     return ComparedImage(project_image_id, **(values | changes))
+
+
+def compare(
+    database: Database, project_id: UUID, *images: ComparedImage, reference: float = 500.0
+) -> int:
+    with database.transaction() as connection:
+        return store_comparisons(connection, project_id, images, sharpness_reference=reference)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,18 +20,16 @@ from storage.jobs.chunks import claim_chunk, plan_job, record_batch
 from storage.jobs.held import HeldJob, start_job
 from storage.projects.images import register_files
 from storage.projects.quality import (
-    ComparedImage,
     MeasurementVersions,
     fill_image_facts,
     list_unmeasured_images,
     load_image_files,
     load_measured_images,
-    load_quality_overview,
-    store_comparisons,
     store_measurements,
 )
 from tests.storage.projects.quality_rows import (
     VERSIONS,
+    compare,
     compared,
     failed,
     image_ids,
@@ -62,13 +59,6 @@ def unmeasured(
         database, project_id, versions, final_error_codes=["corrupt"], force=force
     )
     return [image.project_image_id for image in found]
-
-
-def compare(
-    database: Database, project_id: UUID, *images: ComparedImage, reference: float = 500.0
-) -> int:
-    with database.transaction() as connection:
-        return store_comparisons(connection, project_id, images, sharpness_reference=reference)
 
 
 def test_storing_a_measurement_again_gives_the_same_row(database: Database) -> None:
@@ -198,7 +188,11 @@ def test_only_changed_comparisons_are_written(database: Database) -> None:
     a, b, c = (image_ids(database, project)[name][0] for name in "abc")
     o = image_ids(database, other)["o"][0]
     assert compare(database, other.id, compared(o)) == 1
-    first = [compared(a, issues=["dark", 'o"d,d']), compared(b, nearest_image_id=a), compared(c)]
+    first = [
+        compared(a, issues=["dark", 'o"d,d']),
+        compared(b, nearest_image_id=a),
+        compared(c),
+    ]
     assert compare(database, project.id, *first) == 3
 
     def rows() -> dict[UUID, Any]:
@@ -275,7 +269,9 @@ def test_the_stream_equals_the_rows_of_the_view(database: Database) -> None:
     store(database, *(measured(ids[f"{n:02}ä"][1], sharpness_variance=n * 100) for n in range(9)))
     store(database, failed(ids["20ä"][1], "corrupt"))
     first, second = ids["00ä"][0], ids["01ä"][0]
-    near = compared(second, nearest_image_id=first, nearest_distance=3, issues=["dark", "blurry"])
+    near = compared(
+        second, nearest_image_id=first, nearest_distance=3, issues=["low_brightness", "blur"]
+    )
     compare(database, project.id, near, compared(first), reference=400.0)
     with database.reading() as connection:
         batches = list(IMAGE_QUALITY.read(connection, project.id, batch_rows=7))
@@ -304,42 +300,3 @@ def test_the_stream_equals_the_rows_of_the_view(database: Database) -> None:
 def test_the_stream_of_no_images_is_empty(database: Database) -> None:
     with database.reading() as connection:
         assert list(IMAGE_QUALITY.read(connection, uuid4())) == []
-
-
-def test_the_overview_equals_figures_counted_by_hand(database: Database) -> None:
-    project = make_project(database, {name: name for name in [*"abcdef", "gone", "bad"]})
-    ids = image_ids(database, project)
-    register_files(database, project, [], [*"abcdef", "bad"])
-    brightness = {"a": 0.0, "b": 0.1, "c": 0.95, "d": 1.0, "gone": 0.5}
-    store(database, *(measured(ids[n][1], brightness=value) for n, value in brightness.items()))
-    store(database, failed(ids["bad"][1], "corrupt"))
-    compare(
-        database,
-        project.id,
-        compared(ids["a"][0], overall_quality=0.9, duplicate_group=1, issues=["dark"]),
-        compared(ids["b"][0], overall_quality=0.2, duplicate_group=1, issues=["dark", "blurry"]),
-        compared(ids["c"][0], overall_quality=0.4, duplicate_group=2),
-        compared(ids["d"][0], overall_quality=0.5, duplicate_group=2, uniqueness=0.25),
-    )
-    overview = load_quality_overview(database, project.id)
-    assert (overview.images, overview.completed, overview.failed) == (7, 4, 1)
-    assert overview.mean_overall_quality is not None
-    assert math.isclose(overview.mean_overall_quality, (0.9 + 0.2 + 0.4 + 0.5) / 4)
-    assert overview.issues == {"dark": 2, "blurry": 1}
-    assert overview.histograms["brightness"] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 2]
-    assert overview.histograms["overall_quality"] == [0, 0, 1, 0, 1, 1, 0, 0, 0, 1]
-    assert overview.histograms["uniqueness"] == [0, 0, 1, 0, 0, 0, 0, 0, 0, 3]
-    assert [row["relative_path"] for row in overview.worst] == ["b", "c", "d", "a"]
-    assert overview.duplicate_groups == {1: ["a", "b"], 2: ["c", "d"]}
-    assert overview.duplicate_group_count == 2
-    assert overview.failures == [("bad", "it is corrupt")]
-    short = load_quality_overview(database, project.id, most_rows=1)
-    assert [row["relative_path"] for row in short.worst] == ["b"]
-    assert (short.duplicate_groups, short.duplicate_group_count) == ({1: ["a"]}, 2)
-
-
-def test_the_overview_of_nothing(database: Database) -> None:
-    overview = load_quality_overview(database, uuid4())
-    assert (overview.images, overview.mean_overall_quality) == (0, None)
-    assert (overview.issues, overview.worst, overview.failures) == ({}, [], [])
-    assert overview.histograms["sharpness"] == [0] * 10

@@ -1,5 +1,6 @@
 """The page of a run: whole in itself, and names in it are never markup."""
 
+import base64
 import xml.etree.ElementTree as ElementTree
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from deployments.cli.output.tables import print_report
 from tasks.inference.runs.snapshot_rows import RESULTS_SCHEMA, results_batch
 from tasks.reports.html_page import report_html
 from tasks.reports.markdown import report_markdown
-from tasks.reports.report import Bar, Picture, Report, Table
+from tasks.reports.report import Bar, Drawing, Picture, Report, Shape, Table
 
 NASTY = '<script>alert("x")</script> & | [b](c) `d` \n e'
 
@@ -120,3 +121,22 @@ def test_rows_of_a_snapshot_keep_polygons_as_nested_lists():
     assert first["polygons"] == [polygon | {"holes": [], "other_parts": []}, whole]
     assert (empty["class_counts"], empty["polygons"]) == ([], [])
     assert (failed["class_counts"], failed["polygons"]) == (None, None)
+
+
+def test_shapes_stay_shapes_with_names_in_any_script():
+    squares = [[[10, 20], [30, 20], [30, 50], [10, 50]], [[15, 25], [20, 25], [20, 30]]]
+    shapes = [Shape(squares, "#009e73", NASTY), Shape(squares[:1], "#d55e00", "мидия 貝 0.93")]
+    drawing = Drawing(b"\xff\xd8plain", 64, 48, shapes)
+    page = report_html(Report("r", [], pictures=[Picture("t", b"\xff\xd8drawn", drawing)]))
+    svg = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+    assert svg.get("viewBox") == "0 0 64 48"
+    assert [text.text for text in svg.iter("text")] == [NASTY, "мидия 貝 0.93"]
+    assert svg.find(".//path").get("d") == (
+        "M10.0 20.0 30.0 20.0 30.0 50.0 10.0 50.0ZM15.0 25.0 20.0 25.0 20.0 30.0Z"
+    )
+    assert svg.find(".//text").get("x") == "10.0"
+    assert base64.b64encode(b"\xff\xd8plain").decode() in page
+    assert base64.b64encode(b"\xff\xd8drawn").decode() not in page
+    many = Drawing(b"", 64, 48, shapes * 8)
+    assert 'class="shapes named"' in page
+    assert 'class="shapes"' in report_html(Report("r", [], pictures=[Picture("t", b"", many)]))

@@ -13,7 +13,8 @@ from storage.inference.models import NewModel, add_model
 from storage.inference.results import KeptQuery, store_detections, store_results
 from storage.inference.runs import find_or_add_run
 from storage.projects.images import RegisteredFile
-from tasks.inference.detection.detection_records import to_record
+from tasks.inference.detection.detection_records import from_record, to_record
+from tasks.inference.detection.thresholds import count_doubtful
 from tasks.inference.detections import Detection, ImageDetections
 
 WIDTH, HEIGHT = 200, 100
@@ -70,7 +71,10 @@ def add_run(database: Database, threshold: float = 0.5, name: str = "bay") -> UU
         objects = FOUND[row.name]
         own = {"run_id": run_id, "image_id": row.shared_image_id, "counted_classes": "c"}
         empty = dict.fromkeys(
-            ("live_count", "dead_count", "class_counts", "polygon_path", "limit_reached")
+            (
+                *("live_count", "dead_count", "class_counts", "object_count", "doubtful_count"),
+                *("polygon_path", "limit_reached"),
+            )
         )
         failure = {"error_code": "image_damaged", "error_msg": f"{row.name}: it is cut"}
         if objects is None:
@@ -86,6 +90,8 @@ def add_run(database: Database, threshold: float = 0.5, name: str = "bay") -> UU
                 "live_count": ids.count(0),
                 "dead_count": ids.count(1),
                 "class_counts": {CLASS_NAMES[one]: ids.count(one) for one in sorted(set(ids))},
+                "object_count": len(ids),
+                "doubtful_count": count_doubtful(from_record(record), threshold),
                 "polygon_path": f"{row.shared_image_id}.json",
                 "limit_reached": False,
                 "settings": "s",

@@ -56,6 +56,12 @@ def test_images_of_a_run_with_counts_errors_and_polygons(web, run):
     assert [one["live_count"] for one in images] == [1, 0, None, 0]
     assert [one["name"] for one in pages(web, f"{RUNS}/{run}/images", failed="true")] == ["c.jpg"]
     assert len(pages(web, f"{RUNS}/{run}/images", failed="false")) == 3
+    for sort, wanted in (
+        ("object_count", [("a.jpg", 2), ("b.jpg", 0), ("d.jpg", 0)]),
+        ("doubtful_count", [("d.jpg", 1), ("a.jpg", 0), ("b.jpg", 0)]),
+    ):
+        found = [(one["name"], one[sort]) for one in pages(web, f"{RUNS}/{run}/images", sort=sort)]
+        assert found[0] == wanted[0] and sorted(found) == sorted(wanted)
     first, _, failed, _ = (f"{RUNS}/{run}/images/{one['image_id']}/polygons" for one in images)
     told = web.get(first).json()["data"]
     assert [(one["class"], one["confidence"]) for one in told["polygons"]] == [
@@ -72,6 +78,7 @@ def test_images_of_a_run_with_counts_errors_and_polygons(web, run):
 
 def test_counts_at_any_threshold(web, run):
     curve = web.get(f"{RUNS}/{run}/curve").json()["data"]
+    assert web.get(f"{RUNS}/{run}/curve").json()["data"] == curve, "and as it is kept"
     assert (curve["floor_confidence"], curve["image_count"]) == (FLOOR, 3)
     assert len(curve["thresholds"]) == 1001
     for step in (0, 62, 63, 250, 499, 500, 750, 937, 938, 1000):

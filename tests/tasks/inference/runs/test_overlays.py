@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tasks.inference.detections import Detection, ImageDetections
-from tasks.inference.runs.overlays import colors_of_classes, draw_overlay, overlay_jpeg
+from tasks.inference.runs.overlays import colors_of_classes, draw_overlay, overlay_jpeg, shapes_of
 
 DEAD = colors_of_classes(("live", "dead"))["dead"]
 SQUARE = np.array([[20, 40], [80, 40], [80, 100], [20, 100]], np.float32)
@@ -56,3 +56,15 @@ def test_a_class_has_one_colour_on_a_page_whatever_its_id_is():
     assert drawn(1, ("live", "dead")) == drawn(0, ("Dead", " LIVE", "stone"))
     assert drawn(0, ("live", "dead")) == drawn(1, ("Dead", " LIVE", "stone"))
     assert drawn(0, ("live", "dead")) != drawn(1, ("live", "dead"))
+
+
+def test_detections_as_shapes_over_a_reduced_picture():
+    weak = Detection(0, 0.25, (20, 40, 80, 100), (SQUARE,))
+    sure = Detection(1, 0.87, (20, 40, 80, 100), (SQUARE, SQUARE[:3]))
+    found = ImageDetections(160, 120, (sure, weak))
+    colors = {"貝": (0, 158, 115), "dead": (213, 94, 0)}
+    first, second = shapes_of(found, ("貝", "dead"), colors=colors, scale=0.5)
+    assert (first.name, first.colour) == ("貝 0.25", "#009e73")
+    assert (second.name, second.colour) == ("dead 0.87", "#d55e00")
+    assert first.outlines == [[[10, 20], [40, 20], [40, 50], [10, 50]]]
+    assert len(second.outlines) == 2

@@ -1,0 +1,1 @@
+"""Pages for people: one module a noun, over the same functions as the HTTP API."""

@@ -1,0 +1,162 @@
+"""Plots as SVG, drawn on the server; their colours are the style sheet's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from markupsafe import Markup
+
+_WIDTH, _HEIGHT, _FOOT, _GAP = 240, 84, 16, 2
+_SMALLEST = 1.5
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: what it counts, in words for people who do not see it, and where it leads."""
+
+    label: str
+    value: float
+    href: str | None = None
+
+
+def bars(
+    title: str, values: Sequence[Bar], ends: tuple[str, str] = ("", ""), mark: float | None = None
+) -> Markup:
+    """Bars beside each other.
+
+    `ends` are written below the first and the last; `mark` is a place of 0 (left) to 1 (right) that
+    a line stands at.
+    """
+    highest = max((bar.value for bar in values), default=0) or 1
+    step = _WIDTH / max(len(values), 1)
+    parts = []
+    for place, bar in enumerate(values):
+        height = max(bar.value / highest * _HEIGHT, _SMALLEST) if bar.value else 0
+        shape = Markup(
+            '<rect class="hit" x="{x:.1f}" y="0" width="{full:.1f}" height="{all}"/>'
+            '<rect class="bar" x="{left:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+            ' rx="1"/><title>{label}</title>'
+        ).format(
+            x=place * step,
+            full=step,
+            all=_HEIGHT,
+            left=place * step + _GAP / 2,
+            y=_HEIGHT - height,
+            width=max(step - _GAP, 1),
+            height=height,
+            label=bar.label,
+        )
+        if bar.href is not None and bar.value:
+            shape = Markup('<a href="{}" aria-label="{}">{}</a>').format(bar.href, bar.label, shape)
+        else:
+            shape = Markup("<g>{}</g>").format(shape)
+        parts.append(shape)
+    if mark is not None:
+        parts.append(
+            Markup('<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="-4" y2="{y}"/>').format(
+                x=min(max(mark, 0), 1) * _WIDTH, y=_HEIGHT
+            )
+        )
+    parts.append(
+        Markup(
+            '<line class="axis" x1="0" x2="{w}" y1="{h}" y2="{h}"/><text x="0" y="{t}">{a}</text>'
+            '<text x="{w}" y="{t}" text-anchor="end">{b}</text>'
+        ).format(w=_WIDTH, h=_HEIGHT, t=_HEIGHT + _FOOT - 3, a=ends[0], b=ends[1])
+    )
+    told = ", ".join(bar.label for bar in values if bar.value) or "nothing"
+    return _plot(title, told, parts, has_links=any(bar.href for bar in values))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line over 0 to 1: its name, its colour, and its heights at equal steps."""
+
+    label: str
+    colour: str
+    values: Sequence[float]
+
+
+def steps(
+    title: str,
+    lines: Sequence[Line],
+    mark: float,
+    *,
+    unknown_to: float = 0.0,
+) -> Markup:
+    """Lines that go down in steps from 0 (left) to 1 (right), over one scale from 0.
+
+    `mark` is a place of 0 to 1 that a line stands at, which scripts may move; what lies left of
+    `unknown_to` is shaded.
+    """
+    width, height = 3 * _WIDTH, 2 * _HEIGHT
+    highest = max((max(line.values) for line in lines), default=0) or 1
+    parts = []
+    if unknown_to > 0:
+        parts.append(
+            Markup('<rect class="unknown" x="0" y="0" width="{:.1f}" height="{}"/>').format(
+                unknown_to * width, height
+            )
+        )
+    for line in lines:
+        parts.append(
+            Markup(
+                '<polyline class="line" stroke="{}" points="{}"><title>{}</title></polyline>'
+            ).format(
+                line.colour, _corners(line.values, width, height / highest, height), line.label
+            )
+        )
+    parts.append(
+        Markup(
+            '<line class="mark" data-mark="" x1="{x:.1f}" x2="{x:.1f}" y1="-4" y2="{h}"/>'
+            '<line class="axis" x1="0" x2="{w}" y1="{h}" y2="{h}"/>'
+            '<text x="0" y="{t}">0</text><text x="{w}" y="{t}" text-anchor="end">1</text>'
+            '<text x="{w}" y="8" text-anchor="end">{most:,.0f}</text>'
+        ).format(x=mark * width, w=width, h=height, t=height + _FOOT - 3, most=highest)
+    )
+    told = "; ".join(
+        f"{line.label}: {line.values[0]:,.0f} at 0, {line.values[len(line.values) // 2]:,.0f} at "
+        f"0.5, {line.values[-1]:,.0f} at 1"
+        for line in lines
+    )
+    return _plot(title, told, parts, has_links=False, size=(width, height))
+
+
+def _corners(values: Sequence[float], width: float, scale: float, height: float) -> str:
+    """The corners of a line of steps; where it stays level there are none."""
+    last = len(values) - 1
+    corners = []
+    for place, value in enumerate(values):
+        if 0 < place < last and value == values[place - 1]:
+            continue
+        x = place / last * width
+        if place:
+            corners.append(f"{x:.1f},{height - values[place - 1] * scale:.1f}")
+        corners.append(f"{x:.1f},{height - value * scale:.1f}")
+    return " ".join(corners)
+
+
+def _plot(
+    title: str,
+    told: str,
+    parts: Sequence[Markup],
+    *,
+    has_links: bool,
+    size: tuple[int, int] = (_WIDTH, _HEIGHT),
+) -> Markup:
+    number = next(_numbers)
+    return Markup(
+        '<svg class="plot" viewBox="0 -4 {width} {height}" role="{role}" '
+        'aria-labelledby="plot-{n}" aria-describedby="plot-{n}-told">'
+        '<title id="plot-{n}">{title}</title><desc id="plot-{n}-told">{told}</desc>{parts}</svg>'
+    ).format(
+        width=size[0],
+        height=size[1] + _FOOT + 4,
+        role="group" if has_links else "img",
+        n=number,
+        title=title,
+        told=told,
+        parts=Markup("").join(parts),
+    )
