@@ -22,7 +22,13 @@ from storage.releases import (
     register_release,
 )
 from storage.settings import check_within_data_roots, get_settings
-from tasks.releases.steps import BuildOptions, BuildOutcome, BuildReport, build_release
+from tasks.releases.steps import (
+    BuildOptions,
+    BuildOutcome,
+    BuildReport,
+    build_release,
+    queue_outdated_releases,
+)
 from tasks.running.decorators import flow
 
 # Builds that wait for a worker: enough that none idles, few enough that a cancellation is quick.

@@ -57,6 +57,13 @@ def test_the_package_holds_every_module_and_nothing_else(installed):
         for pattern in ("*.py", "*.sql")
         for path in (ROOT / package).rglob(pattern)
     }
+    pages = ROOT / "deployments" / "web" / "pages"
+    expected |= {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("templates", "static")
+        for path in (pages / folder).rglob("*")
+        if path.is_file()
+    }
     assert names == expected
     assert "storage/database/migrations/versions/__init__.py" in names
     assert any(name.endswith(".sql") for name in names)
@@ -65,6 +72,7 @@ def test_the_package_holds_every_module_and_nothing_else(installed):
 # By the name under which they are imported, where it is another.
 IMPORTED_AS = {
     "opencv-python": "cv2",
+    "faster-coco-eval": "faster_coco_eval",
     "pillow": "PIL",
     "pillow-heif": "pillow_heif",
     "pyyaml": "yaml",
@@ -100,8 +108,8 @@ def test_what_is_declared_is_what_is_imported():
                 elif isinstance(node, ast.ImportFrom):
                     imported.add(node.module.partition(".")[0])
     # torchvision comes with ultralytics, and only what it lacks is looked at; starlette is what
-    # fastapi is made of.
-    brought = {"torchvision", "starlette"}
+    # fastapi is made of, markupsafe what jinja2 is.
+    brought = {"torchvision", "starlette", "markupsafe"}
     foreign = imported - set(sys.stdlib_module_names) - set(PACKAGES) - brought
     assert {IMPORTED_AS.get(name, name) for name in declared - NOT_IMPORTED} == foreign
 

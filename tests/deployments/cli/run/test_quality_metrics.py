@@ -46,7 +46,7 @@ def test_programs_get_one_json_document_and_the_options_reach_the_flow(command, 
     assert set(told["quality"]) == {
         *("images", "completed", "failed", "mean_overall_quality", "issues", "histograms"),
         *("worst", "duplicate_groups", "duplicate_group_count", "duplicate_group_sizes"),
-        *("failures", "kept_count", "kept"),
+        *("failures", "kept_count", "kept", "missing", "labeled"),
     }
     parameters = list_jobs(database)[0].parameters
     assert parameters["batch_size"] == 2 and parameters["force"] is True
