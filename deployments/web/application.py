@@ -24,6 +24,7 @@ from deployments.web.api import (
 )
 from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
 from deployments.web.pages import collections as collection_pages
+from deployments.web.pages import evaluations as evaluation_pages
 from deployments.web.pages import home
 from deployments.web.pages import images as image_pages
 from deployments.web.pages import jobs as job_pages
@@ -60,6 +61,7 @@ PAGES: tuple[APIRouter, ...] = (
     job_pages.router,
     collection_pages.router,
     start_pages.router,
+    evaluation_pages.router,
     run_pair_pages.router,
     run_pages.router,
     static_files.router,

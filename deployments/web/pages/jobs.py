@@ -32,6 +32,7 @@ _PLACES = {
     JobKind.CREATE_RELEASE: "/releases/{}",
     JobKind.RELEASE_STATS: "/releases/{}",
     JobKind.COLLECTION_INFERENCE: "/runs/{}",
+    JobKind.EVALUATE_RUN: "/evaluations/{}",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
+from fastapi.testclient import TestClient
 
+from deployments.web.application import create_application
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.tables.removals import RemovalNoun
 from storage.errors import InvalidInputError
@@ -24,6 +27,7 @@ from storage.inference.evaluations import (
 )
 from storage.jobs.records import cancel_job, find_job, list_jobs
 from storage.removal.removing import plan_removal, remove
+from storage.settings import get_settings
 from tasks.inference.evaluation.steps import compare_evaluations
 from tests.tasks.inference.conftest import MUSSELS
 
@@ -119,6 +123,33 @@ def test_the_life_of_an_evaluation(
     refused = evaluate_run(str(run.id), {"open": "live"}, return_state=True)
     with pytest.raises(InvalidInputError, match="No class of the model is called 'open'"):
         refused.result()
+
+    # Its pages, with a label that somebody has deleted.
+    kept = sorted(home.glob("projects/*/raw_data/labels/*.txt"))
+    changed = next(path for path in kept if path.stem.isdigit() and path.stat().st_size)
+    lines = changed.read_text().splitlines(keepends=True)
+    changed.write_text("".join(lines[1:]))
+    worse = evaluate_run(str(run.id), return_state=True).result()["figures"]
+    assert worse["labels"] == figures["labels"] - 1
+    with TestClient(create_application(get_settings()), base_url="http://127.0.0.1:4201") as web:
+        assert f'href="/evaluations/{found.id}"' in web.get("/evaluations").text
+        shown = web.get(f"/evaluations/{found.id}").text
+        assert 'class="detection"' in shown or load_mistakes(database, found.id) == []
+        assert len(re.findall("<circle class=.dot.", shown)) == len(
+            {(one.labelled, one.counted) for one in list_evaluated_images(database, found.id)}
+        )
+        cells = {
+            int(cell): int(number)
+            for cell, number in re.findall(r"images\?cell=(\d+)\">(\d+)<", shown)
+        }
+        flat = [number for row in worse["matrix"] for number in row]
+        assert cells == {cell: number for cell, number in enumerate(flat) if number}
+        wrong = next(cell for cell in cells if cell not in (0, 4, 8))
+        behind = web.get(f"/evaluations/{found.id}/images", params={"cell": wrong}).text
+        assert behind.count("<figure>") == sum(
+            wrong in one.cells for one in list_evaluated_images(database, found.id)
+        )
+        assert web.get(f"/evaluations/{found.id}", params={"of": "dead"}).status_code == 200
 
     remove(database, plan_removal(database, RemovalNoun.EVALUATION, str(second.id)))
     assert [one.id for one in list_evaluations(database)] == [found.id]

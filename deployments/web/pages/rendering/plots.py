@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -85,6 +86,7 @@ def steps(
     mark: float,
     *,
     unknown_to: float = 0.0,
+    digits: int = 0,
 ) -> Markup:
     """Lines that go down in steps from 0 (left) to 1 (right), over one scale from 0.
 
@@ -113,15 +115,57 @@ def steps(
             '<line class="mark" data-mark="" x1="{x:.1f}" x2="{x:.1f}" y1="-4" y2="{h}"/>'
             '<line class="axis" x1="0" x2="{w}" y1="{h}" y2="{h}"/>'
             '<text x="0" y="{t}">0</text><text x="{w}" y="{t}" text-anchor="end">1</text>'
-            '<text x="{w}" y="8" text-anchor="end">{most:,.0f}</text>'
-        ).format(x=mark * width, w=width, h=height, t=height + _FOOT - 3, most=highest)
+            '<text x="{w}" y="8" text-anchor="end">{most}</text>'
+        ).format(
+            x=mark * width,
+            w=width,
+            h=height,
+            t=height + _FOOT - 3,
+            most=f"{highest:,.{digits}f}",
+        )
     )
     told = "; ".join(
-        f"{line.label}: {line.values[0]:,.0f} at 0, {line.values[len(line.values) // 2]:,.0f} at "
-        f"0.5, {line.values[-1]:,.0f} at 1"
+        f"{line.label}: {line.values[0]:,.{digits}f} at 0, "
+        f"{line.values[len(line.values) // 2]:,.{digits}f} at 0.5, "
+        f"{line.values[-1]:,.{digits}f} at 1"
         for line in lines
     )
     return _plot(title, told, parts, has_links=False, size=(width, height))
+
+
+def scatter(title: str, points: Mapping[tuple[int, int], int]) -> Markup:
+    """How often each pair of counts (to the right, upwards) occurs, with the line of equal ones."""
+    size = 2 * _HEIGHT
+    most = max((value for pair in points for value in pair), default=0) or 1
+    scale = size / most
+    parts = [
+        Markup('<line class="axis" x1="0" x2="{s}" y1="{s}" y2="0"/>').format(s=size),
+        Markup('<line class="axis" x1="0" x2="{s}" y1="{s}" y2="{s}"/>').format(s=size),
+        Markup('<line class="axis" x1="0" x2="0" y1="0" y2="{s}"/>').format(s=size),
+    ]
+    highest = max(points.values(), default=1)
+    for (right, up), times in sorted(points.items()):
+        label = f"{right} labelled, {up} counted: {times} image{'' if times == 1 else 's'}"
+        parts.append(
+            Markup(
+                '<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"><title>{label}</title>'
+                "</circle>"
+            ).format(
+                x=right * scale,
+                y=size - up * scale,
+                r=2 + 4 * math.sqrt(times / highest),
+                label=label,
+            )
+        )
+    parts.append(
+        Markup(
+            '<text x="0" y="{t}">0</text><text x="{s}" y="{t}" text-anchor="end">{most}</text>'
+        ).format(s=size, t=size + _FOOT - 3, most=most)
+    )
+    images = sum(points.values())
+    equal = sum(times for (right, up), times in points.items() if right == up)
+    told = f"{images} images, {equal} of them counted exactly"
+    return _plot(title, told, parts, has_links=False, size=(size, size))
 
 
 def _corners(values: Sequence[float], width: float, scale: float, height: float) -> str:

@@ -22,6 +22,7 @@ NAVIGATION = (
     ("/releases", "Releases"),
     ("/sessions", "Sessions"),
     ("/runs", "Runs"),
+    ("/evaluations", "Evaluations"),
     ("/jobs", "Jobs"),
     ("/start", "Start"),
 )
