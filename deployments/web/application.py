@@ -29,8 +29,10 @@ from deployments.web.pages import home
 from deployments.web.pages import images as image_pages
 from deployments.web.pages import jobs as job_pages
 from deployments.web.pages import projects as project_pages
+from deployments.web.pages import releases as release_pages
 from deployments.web.pages import run_pairs as run_pair_pages
 from deployments.web.pages import runs as run_pages
+from deployments.web.pages import sessions as session_pages
 from deployments.web.pages import starts as start_pages
 from deployments.web.pages.rendering import static_files
 from deployments.web.pages.rendering.templates import error_page, is_for_people
@@ -60,6 +62,8 @@ PAGES: tuple[APIRouter, ...] = (
     image_pages.router,
     job_pages.router,
     collection_pages.router,
+    session_pages.router,
+    release_pages.router,
     start_pages.router,
     evaluation_pages.router,
     run_pair_pages.router,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import stat
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.web.api.jobs import Job
@@ -18,14 +22,25 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
+from deployments.web.files.picture_answers import (
+    ORIGINAL_ANSWERS,
+    THUMBNAIL_ANSWERS,
+    KnownContent,
+    KnownTag,
+    answer_original,
+    answer_thumbnail,
+)
+from deployments.web.files.pictures import PictureFile
 from deployments.web.starting import start_flow
+from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
 from storage.database.tables.sessions import SessionFolderState
-from storage.errors import ConfigurationError, InvalidInputError
+from storage.errors import ConfigurationError, InvalidInputError, NotFoundError
 from storage.records import SessionManifestStatus, SessionStatsSource
 from storage.sessions.queries import SessionFilter, SessionPlace, find_session, list_sessions
 from storage.sessions.root import resolve_sessions_root
 from storage.sessions.sessions import edit_session
+from tasks.sessions.folders.finding import is_image_name
 from tasks.sessions.manifest.varied_images import count_values, read_varied_images
 
 router = APIRouter(tags=["sessions"])
@@ -288,6 +303,59 @@ def list_session_images(
             },
         )
     )
+
+
+SessionKey = Annotated[str, Query(max_length=4000, description="Id of the session.")]
+ImageName = Annotated[str, Query(max_length=4000, description="Name of a file in its folder.")]
+
+
+@router.get("/session-images/thumbnail", response_class=Response, responses=THUMBNAIL_ANSWERS)
+async def show_session_thumbnail(
+    database: DatabaseDependency,
+    settings: SettingsDependency,
+    session_id: SessionKey,
+    name: ImageName,
+    v: KnownContent = None,
+    if_none_match: KnownTag = None,
+) -> Response:
+    """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
+    picture = await run_in_threadpool(_picture, database, session_id, name)
+    return await answer_thumbnail(settings, picture, v, if_none_match)
+
+
+@router.get("/session-images/original", response_class=FileResponse, responses=ORIGINAL_ANSWERS)
+def show_session_original(
+    database: DatabaseDependency, session_id: SessionKey, name: ImageName
+) -> Response:
+    """The file itself; parts of it by `Range`. Browsers show raster pictures and keep the rest."""
+    return answer_original(_picture(database, session_id, name))
+
+
+def _picture(database: Database, session_id: str, name: str) -> PictureFile:
+    """A picture of a session's folder as it is now; it has no row, so the file says what it is."""
+    folder = FilePath(find_session(database, session_id)["session_path"])
+    path = folder / name
+    missing = NotFoundError(f"The session {session_id} has no image {name!r}.")
+    if path.parent != folder or not is_image_name(name):
+        raise missing
+    try:
+        status = path.lstat()
+    except (OSError, ValueError):
+        raise missing from None
+    if not stat.S_ISREG(status.st_mode):
+        raise missing
+    state = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
+    return PictureFile(
+        name,
+        path,
+        hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest(),
+        status.st_size,
+        status.st_mtime_ns,
+        _FORMATS[FilePath(name).suffix.lower()],
+    )
+
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 @router.get("/sessions/{session_id:path}", responses=problems(404))

@@ -70,6 +70,31 @@ def read_varied_images(folder: Path) -> list[VariedImage]:
     return [image for image in parse_varied_images(content) if image.name in names]
 
 
+def list_session_images(folder: Path) -> list[VariedImage]:
+    """All images of a session's folder: those of its manifest first, then the others by name.
+
+    Raises:
+        NotFoundError: the folder is gone or cannot be read.
+    """
+    try:
+        names = scan_folder(folder, session_log()).names
+    except OSError as error:
+        raise NotFoundError(
+            f"The folder of the session, {folder}, cannot be read ({error.strerror or error})."
+        ) from None
+    try:
+        listed = read_varied_images(folder)
+    except NotFoundError:
+        listed = []
+    known = {image.name for image in listed}
+    start = listed[-1].position + 1 if listed else 0
+    others = sorted(set(names) - known)
+    return [
+        *listed,
+        *(VariedImage(start + place, name, None, {}) for place, name in enumerate(others)),
+    ]
+
+
 def parse_varied_images(content: bytes) -> list[VariedImage]:
     """The images that the bytes of a manifest list; of a cut or damaged one, those before it."""
     try:

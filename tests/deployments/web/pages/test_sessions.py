@@ -1,0 +1,112 @@
+"""Pages of sessions: lists, a contact sheet, the grid of variations, what people say."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from PIL import Image
+
+from tests.session_folders import make_session, manifest
+from tests.storage.session_rows import add_sessions, stats
+
+PAGE = {"Accept": "text/html", "Origin": "http://127.0.0.1:4201"}
+NAME = "deep/<b>one & 'two'"
+
+
+@pytest.fixture
+def session(database, tmp_path):
+    """A session of six images of two placeholders, and one image that its manifest lacks."""
+    document = manifest(variations={"Mood": ["calm", "angry"], "Place": ["sea", "<i>hill"]})
+    document["images"] = [
+        {
+            "filename": f"image_{number:04}.png",
+            "seed": 7 + number,
+            "applied_variations": {
+                "Mood": ("calm", "angry")[number % 2],
+                "Place": ("sea", "<i>hill")[number // 3],
+            },
+        }
+        for number in range(6)
+    ]
+    folder = make_session(tmp_path, "shots", document, images=7)
+    for path in folder.glob("*.png"):
+        Image.new("RGB", (40, 30), (10, 20, 30)).save(path)
+    add_sessions(database, [(NAME, stats(session_path=str(folder)))])
+    return folder
+
+
+def images_of(text):
+    return [
+        unescape(one)
+        for one in re.findall(r'src="/api/v1/session-images/thumbnail\?([^"]+)"', text)
+    ]
+
+
+def test_a_contact_sheet_a_grid_and_pictures_by_name(web, session):
+    listed = web.get("/sessions", headers=PAGE).text
+    (place,) = re.findall(r'href="(/sessions/deep/[^"]+)"', listed)
+    text = web.get(place, headers=PAGE).text
+    names = sorted(path.name for path in session.iterdir() if path.suffix == ".png")
+    assert len(images_of(text)) == len(names) and "<b>one" not in text
+    picture = "/api/v1/session-images/"
+    for query in images_of(text):
+        small = web.get(f"{picture}thumbnail?{query}")
+        assert (small.status_code, small.headers["content-type"]) == (200, "image/webp")
+        whole = web.get(f"{picture}original?{query}")
+        name = whole.headers["content-disposition"]
+        assert whole.content.startswith(b"\x89PNG") and "inline" in name
+    grid = web.get("/sessions/grid", params={"session_id": NAME}, headers=PAGE).text
+    assert len(images_of(grid)) == 6 and "&lt;i&gt;hill" in grid and "<i>hill" not in grid
+    again = web.get(
+        "/sessions/grid",
+        params={"session_id": NAME, "rows": "seed", "columns": "seed"},
+        headers=PAGE,
+    )
+    assert again.status_code == 200 and len(images_of(again.text)) > 0
+
+
+def test_only_images_of_the_folder_are_served(web, session):
+    (session.parent / "secret.png").write_bytes(b"HIDDEN")
+    (session / "link.png").symlink_to(session.parent / "secret.png")
+    (session / "notes.txt").write_text("HIDDEN")
+    for name in (
+        "../secret.png",
+        "link.png",
+        "notes.txt",
+        "manifest.json",
+        "gone.png",
+        "a\0.png",
+        "",
+    ):
+        for kind in ("thumbnail", "original"):
+            answer = web.get(
+                f"/api/v1/session-images/{kind}", params={"session_id": NAME, "name": name}
+            )
+            assert answer.status_code in (404, 422), name
+            assert b"HIDDEN" not in answer.content
+
+
+def test_rating_tags_and_note_by_form(web, session):
+    def edit(**values):
+        answer = web.post(
+            "/sessions/edit",
+            data={"session_id": NAME, **values},
+            headers=PAGE,
+            follow_redirects=False,
+        )
+        assert answer.status_code == 303, answer.text
+        return web.get(answer.headers["location"], headers=PAGE).text
+
+    assert 'value="4" aria-label="4 of 5" class="first"' in edit(rating="4")
+    assert "keep &amp; see" in edit(add_tag="keep & see")
+    assert "sharp &lt;i&gt;" in edit(note="sharp <i>")
+    told = web.get(f"/api/v1/sessions/{NAME}").json()["data"]
+    assert (told["rating"], told["tags"], told["note"]) == (4, ["keep & see"], "sharp <i>")
+    edit(rating="0")
+    edit(remove_tag="keep & see")
+    told = web.get(f"/api/v1/sessions/{NAME}").json()["data"]
+    assert (told["rating"], told["tags"], told["note"]) == (None, [], "sharp <i>")
+    listed = web.get("/sessions", params={"tag": "keep & see"}, headers=PAGE).text
+    assert "No session is like that" in listed
