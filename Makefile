@@ -14,8 +14,9 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
   $(PIP) install --quiet --force-reinstall --no-deps \
     "$$(grep '^opencv-python==' constraints.txt | sed 's/python/python-headless/')"
 
-# Each process has a PostgreSQL and a Prefect server of its own: two fill two cores.
-SIDE_BY_SIDE ?= --numprocesses 2 --dist worksteal
+# Each process has a PostgreSQL and a Prefect server of its own, and waits for them now and then:
+# three fill two cores.
+SIDE_BY_SIDE ?= --numprocesses 3 --dist worksteal
 
 .PHONY: help demo test test-fast coverage lint install install-dev clean
 

@@ -60,6 +60,8 @@ def main() -> None:
     print_plain("What was made is found with, for example:")
     for command in ("projects list", "runs list", "releases show mussels-1", "db shell"):
         print_plain(f"  {as_typed_here(f'visionflows {command}')}")
+    print_plain("and seen in a browser, at http://127.0.0.1:4201, while this runs:")
+    print_plain(f"  {as_typed_here('visionflows web')}")
 
 
 def _draw(script: Path, folder: Path, *options: str) -> None:

@@ -23,19 +23,19 @@ from deployments.web.api import (
     uploads,
 )
 from deployments.web.errors import EVERYWHERE, add_error_handlers, problems
-from deployments.web.pages import collections as collection_pages
 from deployments.web.pages import evaluations as evaluation_pages
 from deployments.web.pages import home
 from deployments.web.pages import images as image_pages
 from deployments.web.pages import jobs as job_pages
 from deployments.web.pages import projects as project_pages
 from deployments.web.pages import releases as release_pages
-from deployments.web.pages import run_pairs as run_pair_pages
-from deployments.web.pages import runs as run_pages
 from deployments.web.pages import sessions as session_pages
 from deployments.web.pages import starts as start_pages
 from deployments.web.pages.rendering import static_files
 from deployments.web.pages.rendering.templates import error_page, is_for_people
+from deployments.web.pages.runs import collections as collection_pages
+from deployments.web.pages.runs import pairs as run_pair_pages
+from deployments.web.pages.runs import runs as run_pages
 from deployments.web.trust import Trust
 from storage.settings import Settings
 

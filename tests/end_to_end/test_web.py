@@ -70,7 +70,7 @@ def stack(many_photographs):
         folder / "home", port, with_web=True, VISIONFLOWS_WEB_PORT=str(free_port(port + 100))
     )
     told = made.start()
-    assert f"The HTTP API is at {made.state.web_url}/api/v1." in told
+    assert f"Pages: {made.state.web_url}, the HTTP API: {made.state.web_url}/api/v1." in told
     made.run("projects", "add", "many", str(many_photographs))
     yield made
     made.end()

@@ -141,7 +141,7 @@ def _stack_sentence() -> str:
     settings = get_settings()
     stack = running_stack(settings)
     if stack is not None and stack.is_looked_after():
-        web = "" if stack.web_url is None else f"; the HTTP API is at {stack.web_url}/api/v1"
+        web = "" if stack.web_url is None else f"; its pages are at {stack.web_url}"
         return f"The stack is running: {stack.url}{web}"
     state = read_stack_state(settings)
     if state is None:

@@ -230,7 +230,9 @@ def _up(settings: Settings, *, with_web: bool) -> None:
         try:
             stack.start()
             if stack.state.web_url is not None:
-                print_plain(f"The HTTP API is at {stack.state.web_url}/api/v1.")
+                print_plain(
+                    f"Pages: {stack.state.web_url}, the HTTP API: {stack.state.web_url}/api/v1."
+                )
             print_plain(
                 f"The stack is running: {stack.state.url}. Ctrl-C ends it. Its logs are in "
                 f"{stack_folder(settings)}."
@@ -264,7 +266,7 @@ def _up_detached(settings: Settings, *, with_web: bool) -> None:
         # The server of a stack that was killed may still answer.
         if stack is not None and stack.is_looked_after():
             if stack.web_url is not None:
-                print_plain(f"The HTTP API is at {stack.web_url}/api/v1.")
+                print_plain(_web_in_words(stack.web_url))
             print_plain(
                 f"The stack is running: {stack.url}. `visionflows down` ends it. Its logs are in "
                 f"{folder}."
@@ -291,3 +293,7 @@ def _tell_running(state: StackState | None) -> None:
         print_plain(f"The stack is running already: {state.url}")
     else:
         print_plain("The stack is starting or ending already, in another process.")
+
+
+def _web_in_words(address: str) -> str:
+    return f"Pages: {address}, the HTTP API: {address}/api/v1."

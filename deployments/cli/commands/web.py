@@ -53,9 +53,8 @@ def web(
     open_database(settings)
     listener = _listen(host, port or settings.web_port)
     shown = f"[{host}]" if ":" in host else host
-    print_plain(
-        f"The HTTP API is at http://{shown}:{listener.getsockname()[1]}/api/v1. Ctrl-C ends it."
-    )
+    address = f"http://{shown}:{listener.getsockname()[1]}"
+    print_plain(f"Pages: {address}, the HTTP API: {address}/api/v1. Ctrl-C ends it.")
     server = uvicorn.Server(
         uvicorn.Config(
             create_application(settings),

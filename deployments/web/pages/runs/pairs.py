@@ -14,7 +14,7 @@ from deployments.web.envelope import decode_cursor, encode_cursor
 from deployments.web.pages.rendering.colours import colours_of_classes
 from deployments.web.pages.rendering.routes import page_router
 from deployments.web.pages.rendering.templates import page
-from deployments.web.pages.runs import class_names, picture_of
+from deployments.web.pages.runs.runs import class_names, picture_of
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
 from storage.inference.run_images import find_run_image
