@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import shapely
+
 from tasks.labels.annotations import Box, Geometry, Keypoint, Keypoints, OrientedBox, Point, Polygon
 from tasks.labels.problems import ProblemCode
 from tasks.reports.problem_log import ProblemLog, quoted
@@ -246,3 +248,26 @@ def _sticks_out(box: Box) -> bool:
         center - size / 2 < -LEAVES_TOLERANCE or center + size / 2 > 1 + LEAVES_TOLERANCE
         for center, size in ((box.center_x, box.width), (box.center_y, box.height))
     )
+
+
+def smallest_rectangle(polygon: Polygon, size: ImageSize) -> OrientedBox | None:
+    """The smallest rectangle, in pixels, around a polygon; None where it leaves the image.
+
+    A polygon without area gives four equal corners.
+    """
+    pixels = [(x * size.width, y * size.height) for x, y in polygon.points]
+    around = shapely.MultiPoint(pixels).minimum_rotated_rectangle
+    if around.geom_type != "Polygon":
+        return OrientedBox((polygon.points[0],) * 4)
+    corners = [(x / size.width, y / size.height) for x, y in around.exterior.coords[:-1]]
+    inside = [(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)) for x, y in corners]
+    beyond = max(
+        abs(value - kept)
+        for corner, clamped in zip(corners, inside, strict=True)
+        for value, kept in zip(corner, clamped, strict=True)
+    )
+    if beyond > LEAVES_TOLERANCE:
+        # With its corners at the edge it would have another direction and another size.
+        return None
+    one, two, three, four = inside
+    return OrientedBox((one, two, three, four))

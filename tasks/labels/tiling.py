@@ -27,6 +27,7 @@ from tasks.labels.annotations import (
     Point,
     Polygon,
 )
+from tasks.labels.geometry import ImageSize, smallest_rectangle
 
 _SMALLEST_AREA = 1e-6
 """In square pixels: what is smaller comes from rounding along an edge."""
@@ -40,8 +41,9 @@ class CutOrientedBoxes(StrEnum):
 
     POLYGON = "polygon"
     """The outline of the visible part, as a polygon: nothing is labelled that is not there."""
-    WHOLE = "whole"
-    """The whole box, with corners outside 0..1: for trainers that know boxes only and cut."""
+    RECTANGLE = "rectangle"
+    """The smallest rectangle around the visible part; where that leaves the tile, its outline, of
+    which a trainer that knows oriented boxes only takes the same rectangle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def clip_labels_to_tiles(
     `labels` are normalised to the image of `width` x `height` pixels; the tiles lie inside it. The
     visible share of an object is its area in the tile over its area in the image, and is at least
     `min_visible` (0 to 1) where it is kept; labels with the same `instance` are one object. An
-    object without area is in no tile. The results are 0..1, except for oriented boxes kept whole.
+    object without area is in no tile. The results are 0..1.
 
     - Box: cut to a box.
     - Polygon: made valid, then cut; each part becomes a label of its own, and parts of one object
@@ -217,7 +219,7 @@ def _labels_of(
         points = tuple(_keypoint_in_tile(point, part, tile) for point in geometry.points)
         drawn = _outlines_in_tile(geometry.outlines, part, tile)
         yield replace(part.label, geometry=Keypoints(_box_around(region, tile), points, drawn))
-    elif isinstance(geometry, OrientedBox) and (is_whole or rule is CutOrientedBoxes.WHOLE):
+    elif isinstance(geometry, OrientedBox) and is_whole:
         one, two, three, four = (_point_in_tile(point, part, tile) for point in geometry.corners)
         yield replace(part.label, geometry=OrientedBox((one, two, three, four)))
     elif isinstance(geometry, Polygon) and is_whole:
@@ -231,7 +233,11 @@ def _labels_of(
         ]
         instance = part.instance if len(outlines) > 1 else part.label.instance
         for outline in outlines:
-            yield replace(part.label, geometry=_polygon_in_tile(outline, tile), instance=instance)
+            polygon = _polygon_in_tile(outline, tile)
+            shape: Geometry = polygon
+            if isinstance(geometry, OrientedBox) and rule is CutOrientedBoxes.RECTANGLE:
+                shape = smallest_rectangle(polygon, ImageSize(tile.width, tile.height)) or polygon
+            yield replace(part.label, geometry=shape, instance=instance)
 
 
 def _box_around(region: BaseGeometry, tile: Tile) -> Box:

@@ -29,7 +29,13 @@ from tasks.labels.annotations import (
     Polygon,
 )
 from tasks.labels.formats.yolo.geometry import YoloGeometry
-from tasks.labels.geometry import LEAVES_TOLERANCE, ImageSize, box_around, polygon_area
+from tasks.labels.geometry import (
+    LEAVES_TOLERANCE,
+    ImageSize,
+    box_around,
+    polygon_area,
+    smallest_rectangle,
+)
 from tasks.labels.tiling import clip_labels_to_tiles
 
 _SMALLEST_AREA = 1e-12
@@ -301,7 +307,7 @@ def _convert(
         case TrainingTask.SEGMENT, _:
             return Polygon(_outline(geometry)), Adjustment.RECTANGLE_OF_BOX
         case TrainingTask.OBB, Polygon():
-            rectangle = _smallest_rectangle(geometry, ImageSize(width, height))
+            rectangle = smallest_rectangle(geometry, ImageSize(width, height))
             if rectangle is None:
                 return geometry, Adjustment.OUTLINE_FOR_RECTANGLE
             return rectangle, Adjustment.RECTANGLE_OF_POLYGON
@@ -311,24 +317,6 @@ def _convert(
     count, _ = wanted.yolo.keypoint_shape or (0, 0)
     points = (Keypoint(0.0, 0.0, 0),) * count
     return Keypoints(box_around(_outline(geometry)), points), Adjustment.NO_KEYPOINTS
-
-
-def _smallest_rectangle(polygon: Polygon, size: ImageSize) -> OrientedBox | None:
-    """The smallest rectangle, in pixels, around a polygon; None where it leaves the image.
-
-    A polygon without area gives four equal corners.
-    """
-    pixels = [(x * size.width, y * size.height) for x, y in polygon.points]
-    around = shapely.MultiPoint(pixels).minimum_rotated_rectangle
-    if around.geom_type != "Polygon":
-        return OrientedBox((polygon.points[0],) * 4)
-    corners = [(x / size.width, y / size.height) for x, y in around.exterior.coords[:-1]]
-    beyond = max(abs(value - _clamped(value)) for corner in corners for value in corner)
-    if beyond > LEAVES_TOLERANCE:
-        # With its corners at the edge it would have another direction and another size.
-        return None
-    one, two, three, four = ((_clamped(x), _clamped(y)) for x, y in corners)
-    return OrientedBox((one, two, three, four))
 
 
 def _outline(geometry: Geometry) -> tuple[Point, ...]:

@@ -167,7 +167,8 @@ def _tiles(source: SourceImage, tiling: TilingOptions) -> _Made:
     if source.labels is None:
         clipped = None
     else:
-        cut = CutOrientedBoxes.WHOLE if source.keeps_oriented_boxes else CutOrientedBoxes.POLYGON
+        only = source.keeps_oriented_boxes
+        cut = CutOrientedBoxes.RECTANGLE if only else CutOrientedBoxes.POLYGON
         clipped = clip_labels_to_tiles(
             source.labels,
             tiles,

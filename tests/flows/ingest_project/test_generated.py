@@ -267,3 +267,33 @@ def test_generated_images_are_in_the_split_that_a_list_gives_their_source(
     ingested(None, "p")
     assert splits() == {"a": "val", "a_hflip": "val", "b": "train", "b_hflip": "train"}
     shutil.rmtree(source)
+
+
+def test_tiles_of_oriented_boxes_are_read_back_without_a_problem(ingested, tmp_path):
+    source = tmp_path / "source"
+    write(source / "data.yaml", "train: images/train\nval: images/val\nnames: [bar]\ntask: obb\n")
+    rows = {
+        # 160 x 30 at 20 degrees across the middle, and one that lies whole in a tile.
+        "across": (200, 100, 160, 30, 20),
+        "inside": (60, 60, 50, 20, 35),
+    }
+    for number, (name, (x, y, width, height, degrees)) in enumerate(rows.items()):
+        picture(source / f"images/train/{name}.png", number, 400, 200)
+        turned = cv2.boxPoints(((x, y), (width, height), degrees)) / (400, 200)
+        numbers = " ".join(f"{value:.6f}" for value in turned.ravel())
+        write(source / f"labels/train/{name}.txt", f"0 {numbers}\n")
+    tiling = {"size": 200, "overlap": 0.0, "min_visible": 0.05}
+    report = ingested(source, "p", generate={"tiling": tiling})
+    assert report["problems"] == []
+    again = ingested(None, "p")
+    assert again["problems"] == []
+    tiles = {
+        path: labels
+        for path, labels in labels_in(Path(report["path"])).items()
+        if labels and "200x200" in path
+    }
+    assert len(tiles) == 3, "both halves of one, and the half with the other"
+    for labels in tiles.values():
+        (label,) = labels
+        points = getattr(label.geometry, "corners", None) or label.geometry.points
+        assert all(-1e-6 <= value <= 1 + 1e-6 for point in points for value in point)

@@ -290,13 +290,55 @@ def test_an_oriented_box_that_is_cut_becomes_its_visible_outline():
     assert label.instance is None
 
 
-def test_an_oriented_box_that_is_cut_can_be_kept_whole():
-    whole = CutOrientedBoxes.WHOLE
+def test_an_oriented_box_that_is_cut_becomes_a_rectangle_where_that_lies_in_the_tile():
+    rectangle = CutOrientedBoxes.RECTANGLE
 
-    (label,) = clip([TILTED], min_visible=0.5, cut_oriented_boxes=whole).labels
+    # Of the tilted square the visible half is a triangle, whose rectangle is upright.
+    (label,) = clip([TILTED], min_visible=0.5, cut_oriented_boxes=rectangle).labels
+    assert isinstance(label.geometry, OrientedBox)
+    assert area_of(label.geometry.corners) == pytest.approx(0.25 * 0.5)
+    assert {(round(x, 9), round(y, 9)) for x, y in label.geometry.corners} == {
+        *((0.75, 0.25), (1.0, 0.25), (1.0, 0.75), (0.75, 0.75)),
+    }
+    assert clip([TILTED], min_visible=0.51, cut_oriented_boxes=rectangle).labels == ()
 
-    assert label.geometry == OrientedBox(((1.0, 0.25), (1.25, 0.5), (1.0, 0.75), (0.75, 0.5)))
-    assert clip([TILTED], min_visible=0.51, cut_oriented_boxes=whole).labels == ()
+    # Cut at an angle, the smallest rectangle around the rest leaves the tile: it is the outline.
+    slanted = OrientedBox(in_pixels((20, 12), (60, 24), (57, 34), (17, 22)))
+    (label,) = clip([slanted], cut_oriented_boxes=rectangle).labels
+    outline = clip([slanted]).labels[0].geometry
+    assert label.geometry == outline and isinstance(outline, Polygon)
+
+
+@given(
+    center=st.tuples(st.floats(0, WIDTH), st.floats(0, HEIGHT)),
+    sides=st.tuples(st.floats(2, 60), st.floats(2, 30)),
+    angle=st.floats(0, math.pi),
+)
+def test_a_cut_oriented_box_lies_in_its_tile_and_holds_what_is_visible(center, sides, angle):
+    cosine, sine = math.cos(angle), math.sin(angle)
+    corners = [
+        (
+            center[0] + (x * sides[0] * cosine - y * sides[1] * sine) / 2,
+            center[1] + (x * sides[0] * sine + y * sides[1] * cosine) / 2,
+        )
+        for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    ]
+    box = OrientedBox(in_pixels(*corners))
+    for tile in (LEFT_HALF, RIGHT_HALF):
+        outlines = clip([box], tile, min_visible=0.0).labels
+        rows = clip([box], tile, min_visible=0.0, cut_oriented_boxes=CutOrientedBoxes.RECTANGLE)
+        assert len(rows.labels) == len(outlines) <= 1
+        for outline, row in zip(outlines, rows.labels, strict=True):
+            points = (
+                row.geometry.points if isinstance(row.geometry, Polygon) else row.geometry.corners
+            )
+            assert all(0 <= value <= 1 for point in points for value in point)
+            visible = (
+                outline.geometry.points
+                if isinstance(outline.geometry, Polygon)
+                else outline.geometry.corners
+            )
+            assert area_of(points) >= area_of(visible) - 1e-5
 
 
 def test_keypoints_outside_become_not_labelled():
