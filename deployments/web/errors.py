@@ -25,6 +25,8 @@ from storage.errors import (
 
 _log = logging.getLogger(__name__)
 
+_MOST_FAULTS = 5
+
 # The first class that fits decides.
 _STATUSES: tuple[tuple[type[VisionflowsError], int], ...] = (
     (NotFoundError, 404),
@@ -88,7 +90,7 @@ def add_error_handlers(
 
     def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return answered(request, 422, _first_fault(error))
+        return answered(request, 422, _faults(error))
 
     def unforeseen(request: Request, error: Exception) -> Response:
         said = error_in_words(error)
@@ -117,9 +119,13 @@ def _of_libraries() -> tuple[type[Exception], ...]:
     return (psycopg.Error, SQLAlchemyError, OSError)
 
 
-def _first_fault(error: RequestValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    more = len(error.errors()) - 1
-    others = f" ({more} more)" if more else ""
-    return f"{place}: {first['msg']}{others}; /api/v1/openapi.json says what is taken."
+def _faults(error: RequestValidationError) -> str:
+    """What is wrong with a request, fault by fault; of many the first ones."""
+    found = error.errors()
+    told = [
+        f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
+        for one in found[:_MOST_FAULTS]
+    ]
+    more = len(found) - len(told)
+    others = f"; and {more} more" if more else ""
+    return f"{'; '.join(told)}{others}. /api/v1/openapi.json says what is taken."

@@ -156,3 +156,13 @@ def test_collections_and_models_are_listed(web, run):
     assert web.get("/api/v1/collections/bay").json()["data"] == collection
     (model,) = web.get("/api/v1/models").json()["data"]["items"]
     assert (model["name"], model["class_names"]) == ("m", ["live", "dead", "shell"])
+
+
+def test_every_fault_of_a_request_is_named(web):
+    refused = web.post(RUNS, json={"collection": "", "threshold": 7, "image_size": 33, "x": 1})
+    message = refused.json()["message"]
+    assert refused.status_code == 422
+    for place in ("collection", "model", "threshold", "image_size", "x"):
+        assert f"body.{place}: " in message
+    many = web.post(RUNS, json={**{str(number): 1 for number in range(9)}}).json()["message"]
+    assert message.count("body.") == 5 and many.count("body.") == 5 and "and 6 more" in many
