@@ -36,7 +36,11 @@ COMMANDS = {
     "down": ("commands.stack:down", "End the local stack, and the server that commands share."),
     "trigger": ("commands.stack:trigger", "Start a deployed flow on a worker, and follow it."),
     "server": ("commands.stack:server", "Run Prefect's server alone, for several machines."),
-    "web": ("commands.web:web", "Run the HTTP API for front ends."),
+    "web": ("commands.web:web", "Run the pages and the HTTP API."),
+    "report": (
+        "commands.web:report",
+        "Write a project, release, session or run as one file.",
+    ),
     "worker": ("commands.stack:worker", "Run flows of the server at PREFECT_API_URL here."),
     "deploy": ("commands.stack:deploy", "Apply all deployments to the server at PREFECT_API_URL."),
     "db": ("commands.database:app", "Look after the database."),

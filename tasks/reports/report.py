@@ -42,7 +42,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a report: a title, and a JPEG; `drawing` is the same where shapes can stay so.
+    """A picture of a report: a title, and a JPEG or WebP; `drawing` has shapes that stay shapes.
 
     Names in any script are readable in a drawing, in a JPEG only those in ASCII.
     """
@@ -57,8 +57,9 @@ class Picture:
         return _address(self.jpeg)
 
 
-def _address(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+def _address(picture: bytes) -> str:
+    kind = "webp" if picture[8:12] == b"WEBP" else "jpeg"
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()
 
 
 @dataclass(frozen=True)

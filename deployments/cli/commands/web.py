@@ -1,9 +1,11 @@
-"""`visionflows web`: the HTTP API."""
+"""`visionflows web`: the pages and the HTTP API; `visionflows report`: a page to send."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +16,18 @@ from deployments.server.environment import prepare_prefect_environment
 from deployments.server.processes import HOST
 from storage.database.connection import open_database
 from storage.errors import ConfigurationError
+from storage.files import write_files
 from storage.settings import get_settings
+
+
+class SentNoun(StrEnum):
+    """What can be sent."""
+
+    PROJECT = "project"
+    RELEASE = "release"
+    SESSION = "session"
+    RUN = "run"
+
 
 _SHUTDOWN_SECONDS = 5
 _BACKLOG = 2048
@@ -77,3 +90,30 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Nobody can listen on port {port} of {host} ({error.strerror or error}); name another "
             "--port."
         ) from error
+
+
+def report(
+    noun: Annotated[SentNoun, typer.Argument(help="What is to be sent.")],
+    key: Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; default: NOUN-NAME.html.")
+    ] = None,
+) -> None:
+    """Write a project, release, session or run as one HTML file to send.
+
+    Its pictures are inside, small, at most 200; it says how many there are. A few megabytes, and
+    nothing is fetched from elsewhere.
+
+    For example:
+
+      visionflows report run 4ace --output bay.html
+    """
+    with quick_imports():
+        from deployments.web.files.sent_reports import report_to_send
+
+    settings = get_settings()
+    content = report_to_send(open_database(settings), settings, noun, key)
+    plain = "".join(one if one.isalnum() or one in "-_." else "-" for one in key)
+    path = output or Path(f"{noun.value}-{plain}.html")
+    write_files(path.absolute().parent, {path.name: content.encode("utf-8", "replace")})
+    print_plain(str(path))

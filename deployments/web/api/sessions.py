@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import stat
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -30,7 +28,7 @@ from deployments.web.files.picture_answers import (
     answer_original,
     answer_thumbnail,
 )
-from deployments.web.files.pictures import PictureFile
+from deployments.web.files.pictures import PictureFile, session_picture
 from deployments.web.starting import start_flow
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
@@ -40,7 +38,6 @@ from storage.records import SessionManifestStatus, SessionStatsSource
 from storage.sessions.queries import SessionFilter, SessionPlace, find_session, list_sessions
 from storage.sessions.root import resolve_sessions_root
 from storage.sessions.sessions import edit_session
-from tasks.sessions.folders.finding import is_image_name
 from tasks.sessions.manifest.varied_images import count_values, read_varied_images
 
 router = APIRouter(tags=["sessions"])
@@ -332,30 +329,11 @@ def show_session_original(
 
 
 def _picture(database: Database, session_id: str, name: str) -> PictureFile:
-    """A picture of a session's folder as it is now; it has no row, so the file says what it is."""
     folder = FilePath(find_session(database, session_id)["session_path"])
-    path = folder / name
-    missing = NotFoundError(f"The session {session_id} has no image {name!r}.")
-    if path.parent != folder or not is_image_name(name):
-        raise missing
-    try:
-        status = path.lstat()
-    except (OSError, ValueError):
-        raise missing from None
-    if not stat.S_ISREG(status.st_mode):
-        raise missing
-    state = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
-    return PictureFile(
-        name,
-        path,
-        hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest(),
-        status.st_size,
-        status.st_mtime_ns,
-        _FORMATS[FilePath(name).suffix.lower()],
-    )
-
-
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+    picture = session_picture(folder, name)
+    if picture is None:
+        raise NotFoundError(f"The session {session_id} has no image {name!r}.")
+    return picture
 
 
 @router.get("/sessions/{session_id:path}", responses=problems(404))

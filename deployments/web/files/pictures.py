@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import stat
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from storage.files import atomic_file
 from storage.settings import Settings
 from tasks.images.files import ImageLimits, read_image_file
 from tasks.images.thumbnails import draw_placeholder, make_thumbnail
+from tasks.sessions.folders.finding import is_image_name
 
 _makers = ThreadPoolExecutor(2, thread_name_prefix="thumbnails")
 _lock = threading.Lock()
@@ -41,6 +44,34 @@ class PictureFile:
     file_size: int
     modified_at_ns: int
     format: str | None
+
+
+def session_picture(folder: Path, name: str) -> PictureFile | None:
+    """A picture in the folder of a session, which has no row: the file says what it is.
+
+    None for what is not a plain image file of this folder.
+    """
+    path = folder / name
+    if path.parent != folder or not is_image_name(name):
+        return None
+    try:
+        status = path.lstat()
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    state = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
+    return PictureFile(
+        name,
+        path,
+        hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest(),
+        status.st_size,
+        status.st_mtime_ns,
+        _SESSION_FORMATS[path.suffix.lower()],
+    )
+
+
+_SESSION_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def kept_thumbnail(settings: Settings, sha256: str) -> Thumbnail | None:

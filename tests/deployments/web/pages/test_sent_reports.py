@@ -1,0 +1,66 @@
+"""Files to send: whole in themselves, with names as text, and as the pages say."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+from PIL import Image
+
+from deployments.web.files.sent_reports import MOST_PICTURES
+from storage.database.connection import execute
+from storage.projects.projects import add_project
+from tests.deployments.web.api.run_rows import FOUND, add_run
+from tests.session_folders import make_session, manifest
+from tests.storage.session_rows import add_sessions, stats
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of small pictures, one of which is damaged."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in FOUND:
+        Image.new("RGB", (40, 30), (200, 20, 30)).save(folder / name)
+    (folder / "b.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def check_whole(text, pictures):
+    """Nothing is fetched, and so many pictures are inside."""
+    found = re.findall(r'<img src="data:image/(?:webp|jpeg);base64,([^"]+)"', text)
+    assert len(found) == pictures
+    assert all(base64.b64decode(one)[8:12] == b"WEBP" for one in found)
+    assert not re.search(r'(?:src|href)="(?!data:)', text) and "<script" not in text
+
+
+def test_a_run_and_a_session_as_one_file(web, database, pictures, tmp_path):
+    run = add_run(database, name="<script>bay")
+    with database.transaction() as connection:
+        for name in FOUND:
+            status = (pictures / name).stat()
+            execute(
+                connection,
+                "UPDATE collection_images SET file_path = :path, file_size = :size, "
+                "modified_at_ns = :changed WHERE name = :name",
+                path=str(pictures / name),
+                size=status.st_size,
+                changed=status.st_mtime_ns,
+                name=name,
+            )
+    sent = web.get("/report", params={"noun": "run", "key": str(run)})
+    assert sent.headers["content-disposition"].startswith("attachment")
+    check_whole(sent.text, 3)
+    assert "&lt;script&gt;bay" in sent.text and "a.jpg: 1 dead, 1 live" in sent.text
+
+    folder = make_session(tmp_path, "shots", manifest(), images=MOST_PICTURES + 5)
+    add_sessions(database, [("shots", stats(session_path=str(folder)))])
+    text = web.get("/report", params={"noun": "session", "key": "shots"}).text
+    check_whole(text, MOST_PICTURES)
+    assert f"Pictures of {MOST_PICTURES} of {MOST_PICTURES + 5} images" in text
+    add_project(database, "empty", tmp_path / "empty")
+    check_whole(web.get("/report", params={"noun": "project", "key": "empty"}).text, 0)
+    for noun, key in (("release", "gone"), ("run", "ffff"), ("project", "gone"), ("session", "x")):
+        assert web.get("/report", params={"noun": noun, "key": key}).status_code == 404
+    assert web.get("/report", params={"noun": "house", "key": "x"}).status_code == 422
