@@ -84,7 +84,12 @@ SELECT j.id, j.kind, j.subject, j.status, j.total, j.processed, j.failed, j.flow
              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
              AND l.classid::bigint = ((k.key >> 32) & 4294967295)
              AND l.objid::bigint = (k.key & 4294967295)
-       ) AS is_held
+       )
+       -- A server that was started again right now: who held the job takes its lock again soon.
+       OR (j.status = 'processing'
+           AND pg_postmaster_start_time() > clock_timestamp() - interval '15 seconds'
+           AND j.heartbeat_at > pg_postmaster_start_time() - interval '30 seconds'
+           AND j.heartbeat_at < pg_postmaster_start_time()) AS is_held
 FROM jobs j
 CROSS JOIN LATERAL (SELECT hashtextextended('job ' || j.id::text, 0) AS key) k
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import signal
@@ -15,12 +17,14 @@ import psutil
 import pytest
 
 from deployments.server.processes import free_port
+from storage.database.server_programs import default_folder
 from storage.jobs.records import find_job
 from storage.projects.projects import add_project, find_project
 from tests.end_to_end.browser import NAMES as BROWSERS
 from tests.end_to_end.browser import find_browser, opened_page
 from tests.end_to_end.conftest import MANY
 from tests.end_to_end.local_stack import LocalStack, remove_home, wait_for
+from tests.flows.ingest_project.ingest_samples import picture
 
 ANALYTICS = "/api/v1/projects/{}/analytics/{}"
 AT_ONCE = 20
@@ -37,6 +41,38 @@ class Client:
         told = answer.json()
         assert answer.status_code == 200 and told["success"], told
         return told["data"]
+
+    def start_of(self, path, **options):
+        """Have a route start a job; the job."""
+        answer = self._client.post(path, **options)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["data"]
+
+    def create(self, path):
+        answer = self._client.post(path)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["data"]
+
+    def send(self, upload, name, content):
+        """Upload a file by the tus protocol, in two parts."""
+        tus = {"Tus-Resumable": "1.0.0"}
+        coded = base64.b64encode(name.encode()).decode()
+        created = self._client.post(
+            upload["files_url"],
+            headers={
+                **tus,
+                "Upload-Length": str(len(content)),
+                "Upload-Metadata": f"filename {coded}",
+            },
+        )
+        kind = {"Content-Type": "application/offset+octet-stream"}
+        for start, end in ((0, 20), (20, len(content))):
+            sent = self._client.patch(
+                created.headers["Location"],
+                content=content[start:end],
+                headers={**tus, **kind, "Upload-Offset": str(start)},
+            )
+            assert sent.status_code == 204, sent.text
 
     def start(self, project="many", **query):
         path = ANALYTICS.format(project, "start-quality-job")
@@ -172,6 +208,63 @@ def test_the_life_of_a_quality_job(stack):
     assert (summary["images"], summary["completed"]) == (MANY, MANY)
 
 
+def test_uploads_become_part_of_a_project_and_a_killed_database_comes_back(stack, tmp_path):
+    client = Client(stack)
+    stack.run("run", "ingest-project", str(_pictures(tmp_path / "bay", 2)), "--project", "bay")
+
+    def wait_for_job(job):
+        def look():
+            found = client.ask("GET", f"/api/v1/jobs/{job['id']}")
+            return found if found["completed_at"] else None
+
+        ended = wait_for(look, "the job has ended")
+        assert ended["status"] == "completed", ended
+
+    # Staged: nothing of it is in the project before it is committed, then all of it.
+    upload = client.create("/api/v1/projects/bay/upload-temp")
+    for path in sorted(_pictures(tmp_path / "more", 3, first=50).iterdir()):
+        client.send(upload, path.name, path.read_bytes())
+    assert find_project(stack.database, "bay").image_count == 2
+    wait_for_job(client.start_of(f"/api/v1/uploads/{upload['id']}/commit"))
+    assert find_project(stack.database, "bay").image_count == 5
+
+    # One image with what is drawn on it.
+    (last,) = _pictures(tmp_path / "one", 1, first=90).iterdir()
+    drawn = [{"class_name": "shell", "box": dict.fromkeys(BOX, 0.5)}]
+    form = {"name": "synced.png", "annotations": json.dumps(drawn)}
+    with last.open("rb") as image:
+        files = {"image": ("x.png", image, "image/png")}
+        wait_for_job(client.start_of("/api/v1/projects/bay/sync", data=form, files=files))
+    project = find_project(stack.database, "bay")
+    assert (project.image_count, project.labeled_count) == (6, 1)
+
+    # PostgreSQL is killed while images are measured: whoever needs it starts it, the job goes on.
+    started = client.start(force=True)
+    wait_for(lambda: client.progress()["processed"] >= 10, "some are measured")
+    data = default_folder(stack.home) / "data"
+    os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+    def ended():
+        try:
+            found = client.progress()
+        except (AssertionError, httpx.TransportError):
+            return None  # it is being started again
+        return found if found["status"] in ("completed", "failed") else None
+
+    done = wait_for(ended, "the job has ended")
+    assert (done["job_id"], done["status"]) == (started["job_id"], "completed"), done
+    assert (done["processed"], done["total"], done["failed"]) == (MANY, MANY, 0)
+
+
+BOX = ("center_x", "center_y", "width", "height")
+
+
+def _pictures(folder, count, first=0):
+    for number in range(first, first + count):
+        picture(folder / f"{number}.png", number)
+    return folder
+
+
 @pytest.mark.skipif(find_browser() is None, reason=f"none of {', '.join(BROWSERS)} is installed")
 def test_a_person_starts_watches_and_cancels_through_the_pages(stack, tmp_path):
     site = stack.state.web_url
@@ -189,14 +282,14 @@ def test_a_person_starts_watches_and_cancels_through_the_pages(stack, tmp_path):
 
         set_paused(stack, True)
         start()
-        page.wait_for("document.body.innerText.includes('waiting for a worker')")
+        page.wait_for("document.body?.innerText.includes('waiting for a worker')")
         page.click("document.querySelector('form[action$=cancel] button')")
         page.wait_for("document.querySelector('.tag')?.innerText === 'cancelled'")
         set_paused(stack, False)
         start()
         # The page looks again by itself until the job has ended.
         page.wait_for("document.querySelector('.tag')?.innerText === 'completed'")
-        page.wait_for(f"document.body.innerText.includes('{MANY} / {MANY}')")
+        page.wait_for(f"document.body?.innerText.includes('{MANY} / {MANY}')")
         assert page.evaluate("!document.querySelector('[hx-trigger]')")
         page.visit(f"{site}/")
         assert "many" in page.text()
