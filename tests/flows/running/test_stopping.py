@@ -100,8 +100,8 @@ def newest_jobs(database, known):
         return [dict(row) for row in rows if row["id"] not in known]
 
 
-# What the engine throws before its flow has begun may land where Python drops it, and tells so; what
-# becomes of the run is looked at below.
+# What the engine throws before its flow has begun may land where Python drops it, which tells so.
+# What becomes of the run is looked at below.
 @pytest.mark.filterwarnings("default::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("flow", ["quality", "sessions", "ingests", "creations", "builds"])
 def test_a_signal_at_any_instant_cancels(flow, request, database, stop_after):
