@@ -13,6 +13,7 @@ from deployments.web.files.pictures import (
     thumbnail_in_making,
 )
 from storage.database.connection import Database
+from storage.errors import NotFoundError
 from storage.inference.collections import find_collection_file
 from storage.inference.results import describe_run
 from storage.inference.run_images import RunImageSort, list_run_images
@@ -104,7 +105,11 @@ def _run(database: Database, settings: Settings, key: str) -> Report:
 def _session(database: Database, settings: Settings, key: str) -> Report:
     session = find_session(database, key)
     folder = Path(session["session_path"])
-    images = list_session_images(folder)
+    notes, images = [], []
+    try:
+        images = list_session_images(folder)
+    except NotFoundError as error:
+        notes = [str(error)]
     expected, actual = session["images_expected"], counted(session["images_actual"], "image")
     share = f" of {expected} expected, {session['completion_percentage']:g} %" if expected else ""
     sentences = [
@@ -134,6 +139,7 @@ def _session(database: Database, settings: Settings, key: str) -> Report:
                 ],
             ),
         ],
+        notes=notes,
         places=[("folder", str(folder))],
     )
     named = []

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from deployments.web.api.releases import (
     Recount,
+    ReleaseDetails,
     ReleasePath,
     list_all_releases,
     recount_release,
@@ -78,7 +79,7 @@ def compare_releases(
             (split, (first.split_counts or {}).get(split), (second.split_counts or {}).get(split))
             for split in SPLITS
         ],
-        classes=_paired(_rows(first.classes_json, first.shapes_json), second),
+        classes=_paired(first, second),
         problems=sorted({one.code for found in (first, second) for one in found.problems or ()}),
         counts=[
             {one.code: one.count for one in reversed(found.problems or [])}
@@ -125,13 +126,25 @@ def _rows(names: Sequence[str] | None, shapes: Mapping[str, Any] | None) -> list
     return [] if names is None or shapes is None else class_rows(names, shapes)
 
 
-def _paired(rows: list[ClassRow], other: Any) -> list[tuple[str, int, int]]:  # noqa: ANN401
-    """Objects of each class, by its name, in both."""
-    sums: dict[str, list[int]] = {}
-    for place, found in enumerate((rows, _rows(other.classes_json, other.shapes_json))):
-        for row in found:
-            sums.setdefault(row.name, [0, 0])[place] += row.instances
-    return [(name, first, second) for name, (first, second) in sums.items()]
+def _paired(
+    first: ReleaseDetails, second: ReleaseDetails
+) -> list[tuple[str, int | None, int | None]]:
+    """Objects of each class, by its name, in both; None where nobody has counted."""
+    found = [_objects(first), _objects(second)]
+    names = dict.fromkeys(name for one in found for name in one or ())
+    return [
+        (name, *(None if one is None else one.get(name, 0) for one in found))  # type: ignore[misc]
+        for name in names
+    ]
+
+
+def _objects(release: ReleaseDetails) -> dict[str, int] | None:
+    if release.classes_json is None or release.shapes_json is None:
+        return None
+    sums: dict[str, int] = {}
+    for row in class_rows(release.classes_json, release.shapes_json):
+        sums[row.name] = sums.get(row.name, 0) + row.instances
+    return sums
 
 
 def _plots(shapes: Mapping[str, Any] | None) -> dict[str, Markup]:

@@ -70,13 +70,18 @@ def test_a_release_shows_what_is_stored(web, releases):
     assert web.get("/releases/three", headers=PAGE).status_code == 404
 
 
-def test_two_releases_side_by_side(web, releases):
+def test_two_releases_side_by_side(web, database, releases, tmp_path):
     pair = {"release": [str(one.id) for one in releases]}
     text = web.get("/releases/compare", params=pair, headers=PAGE).text
     cell = r"<td[^>]*>([^<]*)</td>"
     rows = re.findall(rf'<th scope="row"[^>]*>([^<]+)</th>{cell}{cell}{cell}', text)
     assert ("&lt;script&gt;x&lt;/script&gt;", "7", "9", "+2") in rows
     assert ("dead", "4", "1", "-3") in rows and ("train", "8", "8", "0") in rows
+    register_release(database, tmp_path / "new.zip", name="new")
+    text = web.get("/releases/compare", params={"a": "one", "b": "new"}, headers=PAGE).text
+    assert ("dead", "4", "–", "–") in re.findall(
+        rf'<th scope="row"[^>]*>([^<]+)</th>{cell}{cell}{cell}', text
+    )
     assert web.get("/releases/compare", params={"a": "one"}, headers=PAGE).status_code == 422
 
 

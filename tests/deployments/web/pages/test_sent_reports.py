@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -59,6 +60,10 @@ def test_a_run_and_a_session_as_one_file(web, database, pictures, tmp_path):
     text = web.get("/report", params={"noun": "session", "key": "shots"}).text
     check_whole(text, MOST_PICTURES)
     assert f"Pictures of {MOST_PICTURES} of {MOST_PICTURES + 5} images" in text
+    shutil.rmtree(folder)
+    gone = web.get("/report", params={"noun": "session", "key": "shots"}).text
+    check_whole(gone, 0)
+    assert "cannot be read" in gone
     add_project(database, "empty", tmp_path / "empty")
     check_whole(web.get("/report", params={"noun": "project", "key": "empty"}).text, 0)
     for noun, key in (("release", "gone"), ("run", "ffff"), ("project", "gone"), ("session", "x")):
