@@ -31,12 +31,11 @@ from deployments.web.pages import projects as project_pages
 from deployments.web.pages import releases as release_pages
 from deployments.web.pages import sessions as session_pages
 from deployments.web.pages import starts as start_pages
-from deployments.web.pages.rendering import static_files
+from deployments.web.pages.rendering import sent_files, static_files
 from deployments.web.pages.rendering.templates import error_page, is_for_people
 from deployments.web.pages.runs import collections as collection_pages
 from deployments.web.pages.runs import pairs as run_pair_pages
 from deployments.web.pages.runs import runs as run_pages
-from deployments.web.pages.runs import sent as sent_pages
 from deployments.web.trust import Trust
 from storage.settings import Settings
 
@@ -67,7 +66,7 @@ PAGES: tuple[APIRouter, ...] = (
     release_pages.router,
     start_pages.router,
     evaluation_pages.router,
-    sent_pages.router,
+    sent_files.router,
     run_pair_pages.router,
     run_pages.router,
     static_files.router,

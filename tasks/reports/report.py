@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 _FIGURE = re.compile(r"[-–\d.,:% ]*( of \d+)?")
 
@@ -14,6 +15,15 @@ class Bar(str):
     """A cell that is a bar of blocks, which every way to show it keeps as it is."""
 
     __slots__ = ()
+
+
+class SentNoun(StrEnum):
+    """What can be sent as one file."""
+
+    PROJECT = "project"
+    RELEASE = "release"
+    SESSION = "session"
+    RUN = "run"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,16 +17,7 @@ from storage.database.connection import open_database
 from storage.errors import ConfigurationError
 from storage.files import write_files
 from storage.settings import get_settings
-
-
-class SentNoun(StrEnum):
-    """What can be sent."""
-
-    PROJECT = "project"
-    RELEASE = "release"
-    SESSION = "session"
-    RUN = "run"
-
+from tasks.reports.report import SentNoun
 
 _SHUTDOWN_SECONDS = 5
 _BACKLOG = 2048

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path as FilePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from deployments.web.dependencies import DatabaseDependency, SettingsDependency
+from deployments.web.dependencies import DatabaseDependency
 from deployments.web.envelope import Answer, Page, answer
 from deployments.web.errors import problems
-from deployments.web.files.picture_answers import (
-    ORIGINAL_ANSWERS,
-    THUMBNAIL_ANSWERS,
-    KnownContent,
-    KnownTag,
-    answer_original,
-    answer_thumbnail,
-)
-from deployments.web.files.pictures import PictureFile
-from storage.database.connection import Database
+from deployments.web.files.picture_answers import add_picture_routes
+from deployments.web.files.pictures import PictureFile, picture_of_content
 from storage.inference.collections import (
     CollectionRecord,
     find_collection,
@@ -98,39 +87,13 @@ def list_all_models(database: DatabaseDependency) -> Answer[Page[Model]]:
     return answer(Page[Model](items=items, total=len(items)))
 
 
-@router.get(
-    "/collections/{collection}/images/{image_id}/thumbnail",
-    response_class=Response,
-    responses=THUMBNAIL_ANSWERS,
-)
-async def show_collection_thumbnail(
-    database: DatabaseDependency,
-    settings: SettingsDependency,
-    collection: CollectionPath,
-    image_id: ContentId,
-    v: KnownContent = None,
-    if_none_match: KnownTag = None,
-) -> Response:
-    """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
-    picture = await run_in_threadpool(_picture, database, collection, image_id)
-    return await answer_thumbnail(settings, picture, v, if_none_match)
-
-
-@router.get(
-    "/collections/{collection}/images/{image_id}/original",
-    response_class=FileResponse,
-    responses=ORIGINAL_ANSWERS,
-)
-def show_collection_original(
+def _picture(
     database: DatabaseDependency, collection: CollectionPath, image_id: ContentId
-) -> Response:
-    """The file itself; parts of it by `Range`. Browsers show raster pictures and keep the rest."""
-    return answer_original(_picture(database, collection, image_id))
+) -> PictureFile:
+    collection_id = find_collection(database, collection).id
+    return picture_of_content(find_collection_file(database, collection_id, image_id))
 
 
-def _picture(database: Database, collection: str, image_id: UUID) -> PictureFile:
-    found = find_collection_file(database, find_collection(database, collection).id, image_id)
-    file = found.file
-    return PictureFile(
-        found.name, FilePath(found.path), file.sha256, file.size, file.modified_at_ns, file.format
-    )
+add_picture_routes(
+    router, "/collections/{collection}/images/{image_id}", _picture, name="collection_"
+)

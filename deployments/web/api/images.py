@@ -6,9 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from deployments.web.api.projects import ProjectPath
@@ -16,20 +14,11 @@ from deployments.web.dependencies import (
     CursorQuery,
     DatabaseDependency,
     LimitQuery,
-    SettingsDependency,
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.files.picture_answers import (
-    ORIGINAL_ANSWERS,
-    THUMBNAIL_ANSWERS,
-    KnownContent,
-    KnownTag,
-    answer_original,
-    answer_thumbnail,
-)
-from deployments.web.files.pictures import PictureFile
-from storage.database.connection import Database
+from deployments.web.files.picture_answers import add_picture_routes
+from deployments.web.files.pictures import PictureFile, picture_of_image
 from storage.errors import InvalidInputError
 from storage.projects.image_details import find_image, nearest_images
 from storage.projects.image_pages import (
@@ -249,33 +238,8 @@ def show_image(
     )
 
 
-@router.get("/images/{image_id}/thumbnail", response_class=Response, responses=THUMBNAIL_ANSWERS)
-async def show_thumbnail(
-    database: DatabaseDependency,
-    settings: SettingsDependency,
-    image_id: ImageId,
-    v: KnownContent = None,
-    if_none_match: KnownTag = None,
-) -> Response:
-    """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
-    picture = await run_in_threadpool(_picture, database, image_id)
-    return await answer_thumbnail(settings, picture, v, if_none_match)
+def _picture(database: DatabaseDependency, image_id: ImageId) -> PictureFile:
+    return picture_of_image(find_image(database, image_id))
 
 
-@router.get("/images/{image_id}/original", response_class=FileResponse, responses=ORIGINAL_ANSWERS)
-def show_original(database: DatabaseDependency, image_id: ImageId) -> Response:
-    """The file itself; parts of it by `Range`. Browsers show raster pictures and keep the rest."""
-    return answer_original(_picture(database, image_id))
-
-
-def _picture(database: Database, image_id: UUID) -> PictureFile:
-    details = find_image(database, image_id)
-    row = details.image
-    return PictureFile(
-        row.relative_path,
-        details.path,
-        row.sha256,
-        row.file_size,
-        row.modified_at_ns,
-        row.format,
-    )
+add_picture_routes(router, "/images/{image_id}", _picture)

@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.web.api.jobs import Job
@@ -20,17 +18,9 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
-from deployments.web.files.picture_answers import (
-    ORIGINAL_ANSWERS,
-    THUMBNAIL_ANSWERS,
-    KnownContent,
-    KnownTag,
-    answer_original,
-    answer_thumbnail,
-)
-from deployments.web.files.pictures import PictureFile, session_picture
+from deployments.web.files.picture_answers import add_picture_routes
+from deployments.web.files.pictures import PictureFile, picture_in_session
 from deployments.web.starting import start_flow
-from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind
 from storage.database.tables.sessions import SessionFolderState
 from storage.errors import ConfigurationError, InvalidInputError, NotFoundError
@@ -306,34 +296,15 @@ SessionKey = Annotated[str, Query(max_length=4000, description="Id of the sessio
 ImageName = Annotated[str, Query(max_length=4000, description="Name of a file in its folder.")]
 
 
-@router.get("/session-images/thumbnail", response_class=Response, responses=THUMBNAIL_ANSWERS)
-async def show_session_thumbnail(
-    database: DatabaseDependency,
-    settings: SettingsDependency,
-    session_id: SessionKey,
-    name: ImageName,
-    v: KnownContent = None,
-    if_none_match: KnownTag = None,
-) -> Response:
-    """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
-    picture = await run_in_threadpool(_picture, database, session_id, name)
-    return await answer_thumbnail(settings, picture, v, if_none_match)
-
-
-@router.get("/session-images/original", response_class=FileResponse, responses=ORIGINAL_ANSWERS)
-def show_session_original(
-    database: DatabaseDependency, session_id: SessionKey, name: ImageName
-) -> Response:
-    """The file itself; parts of it by `Range`. Browsers show raster pictures and keep the rest."""
-    return answer_original(_picture(database, session_id, name))
-
-
-def _picture(database: Database, session_id: str, name: str) -> PictureFile:
+def _picture(database: DatabaseDependency, session_id: SessionKey, name: ImageName) -> PictureFile:
     folder = FilePath(find_session(database, session_id)["session_path"])
-    picture = session_picture(folder, name)
+    picture = picture_in_session(folder, name)
     if picture is None:
         raise NotFoundError(f"The session {session_id} has no image {name!r}.")
     return picture
+
+
+add_picture_routes(router, "/session-images", _picture, name="session_")
 
 
 @router.get("/sessions/{session_id:path}", responses=problems(404))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
+from deployments.web.dependencies import SettingsDependency
 from deployments.web.errors import problems
 from deployments.web.files.pictures import PictureFile, kept_thumbnail, thumbnail_in_making
 from storage.errors import NotFoundError
@@ -33,28 +35,65 @@ _HARMLESS = {
 }
 _PICTURE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
-THUMBNAIL_ANSWERS: dict[int | str, dict[str, Any]] = {
+_THUMBNAIL_ANSWERS: dict[int | str, dict[str, Any]] = {
     **problems(404),
     304: {"description": "The picture is the one that the client has."},
     200: {"content": {"image/webp": _PICTURE}, "description": "The picture."},
 }
-ORIGINAL_ANSWERS: dict[int | str, dict[str, Any]] = {
+_ORIGINAL_ANSWERS: dict[int | str, dict[str, Any]] = {
     **problems(404),
     200: {"content": {"application/octet-stream": _PICTURE}, "description": "The file."},
     206: {"content": {"application/octet-stream": _PICTURE}, "description": "A part of it."},
     400: {"description": "The range cannot be read.", "content": {"text/plain": {}}},
     416: {"description": "There are no such bytes.", "content": {"text/plain": {}}},
 }
-KnownContent = Annotated[
+_KnownContent = Annotated[
     str | None,
     Query(max_length=64, description="The image's sha256: the answer may be kept for ever."),
 ]
-KnownTag = Annotated[
+_KnownTag = Annotated[
     str | None, Header(max_length=1000, description="`ETag` of the picture one has.")
 ]
 
 
-async def answer_thumbnail(
+def add_picture_routes(
+    router: APIRouter, path: str, find: Callable[..., PictureFile], name: str = ""
+) -> None:
+    """Serve the picture that `find`, a dependency of FastAPI, gives: small, and the file itself.
+
+    `name` stands in the names of the two operations.
+    """
+
+    async def show_thumbnail(
+        settings: SettingsDependency,
+        picture: PictureFile = Depends(find),  # noqa: B008 - as FastAPI takes it
+        v: _KnownContent = None,
+        if_none_match: _KnownTag = None,
+    ) -> Response:
+        """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
+        return await _answer_thumbnail(settings, picture, v, if_none_match)
+
+    def show_original(picture: PictureFile = Depends(find)) -> Response:  # noqa: B008
+        """The file itself; parts of it by `Range`. Browsers show raster pictures only."""
+        return _answer_original(picture)
+
+    router.add_api_route(
+        f"{path}/thumbnail",
+        show_thumbnail,
+        name=f"show_{name}thumbnail",
+        response_class=Response,
+        responses=_THUMBNAIL_ANSWERS,
+    )
+    router.add_api_route(
+        f"{path}/original",
+        show_original,
+        name=f"show_{name}original",
+        response_class=FileResponse,
+        responses=_ORIGINAL_ANSWERS,
+    )
+
+
+async def _answer_thumbnail(
     settings: Settings, picture: PictureFile, v: str | None, if_none_match: str | None
 ) -> Response:
     """The small picture, or a drawn one that says why there is none."""
@@ -73,7 +112,7 @@ async def answer_thumbnail(
     return Response(small.content, media_type="image/webp", headers=headers)
 
 
-def answer_original(picture: PictureFile) -> Response:
+def _answer_original(picture: PictureFile) -> Response:
     """The file of a picture, if it is still the one that was registered.
 
     Raises:

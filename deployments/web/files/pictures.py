@@ -11,6 +11,8 @@ from pathlib import Path
 
 from storage.errors import ImageError
 from storage.files import atomic_file
+from storage.inference.collections import CollectionFile
+from storage.projects.image_details import ImageDetails
 from storage.settings import Settings
 from tasks.images.files import ImageLimits, read_image_file
 from tasks.images.thumbnails import draw_placeholder, make_thumbnail
@@ -46,7 +48,23 @@ class PictureFile:
     format: str | None
 
 
-def session_picture(folder: Path, name: str) -> PictureFile | None:
+def picture_of_image(details: ImageDetails) -> PictureFile:
+    """The picture of an image of a project."""
+    row = details.image
+    return PictureFile(
+        row.relative_path, details.path, row.sha256, row.file_size, row.modified_at_ns, row.format
+    )
+
+
+def picture_of_content(found: CollectionFile) -> PictureFile:
+    """The picture of a content, where its collection has found it."""
+    file = found.file
+    return PictureFile(
+        found.name, Path(found.path), file.sha256, file.size, file.modified_at_ns, file.format
+    )
+
+
+def picture_in_session(folder: Path, name: str) -> PictureFile | None:
     """A picture in the folder of a session, which has no row: the file says what it is.
 
     None for what is not a plain image file of this folder.

@@ -9,7 +9,9 @@ from pathlib import Path
 from deployments.web.files.pictures import (
     PictureFile,
     kept_thumbnail,
-    session_picture,
+    picture_in_session,
+    picture_of_content,
+    picture_of_image,
     thumbnail_in_making,
 )
 from storage.database.connection import Database
@@ -29,24 +31,24 @@ from tasks.inference.runs.report import run_report
 from tasks.quality.report import quality_report
 from tasks.releases.report import release_report
 from tasks.reports.html_page import report_html
-from tasks.reports.report import Picture, Report, Table, count_table, counted
+from tasks.reports.report import Picture, Report, SentNoun, Table, count_table, counted
 from tasks.sessions.manifest.varied_images import list_session_images
 
 MOST_PICTURES = 200
 """Thumbnails of some 10 KB: a file stays below a few megabytes, whatever there is."""
 
 
-def report_to_send(database: Database, settings: Settings, noun: str, key: str) -> str:
-    """The page of a project, release, session or run (`noun`), by its name or id.
+def report_to_send(database: Database, settings: Settings, noun: SentNoun, key: str) -> str:
+    """The page of one of these, by its name or id.
 
     Raises:
         NotFoundError: there is none.
     """
     make = {
-        "project": _project,
-        "release": _release,
-        "session": _session,
-        "run": _run,
+        SentNoun.PROJECT: _project,
+        SentNoun.RELEASE: _release,
+        SentNoun.SESSION: _session,
+        SentNoun.RUN: _run,
     }[noun]
     return report_html(make(database, settings, key))
 
@@ -67,15 +69,7 @@ def _project(database: Database, settings: Settings, key: str) -> Report:
         words = [image.relative_path]
         words += [] if quality is None else [f"quality {quality:.3f}"]
         words += [", ".join(issue.value for issue in image.issues)] if image.issues else []
-        details = find_image(database, image.id)
-        picture = PictureFile(
-            image.relative_path,
-            details.path,
-            image.sha256,
-            image.file_size,
-            image.modified_at_ns,
-            image.format,
-        )
+        picture = picture_of_image(find_image(database, image.id))
         named.append(("; ".join(words), picture))
     report = quality_report(found.name, asdict(overview))
     return _with_pictures(settings, report, named, overview.images)
@@ -94,11 +88,7 @@ def _run(database: Database, settings: Settings, key: str) -> Report:
         file = find_collection_file(database, run.collection_id, image.image_id)
         counts = image.class_counts or {}
         told = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing"
-        own = file.file
-        picture = PictureFile(
-            file.name, Path(file.path), own.sha256, own.size, own.modified_at_ns, own.format
-        )
-        named.append((f"{image.name}: {told}", picture))
+        named.append((f"{image.name}: {told}", picture_of_content(file)))
     return _with_pictures(settings, run_report(described), named, run.processed_count)
 
 
@@ -145,7 +135,7 @@ def _session(database: Database, settings: Settings, key: str) -> Report:
     named = []
     for image in images[:MOST_PICTURES]:
         words = [*([] if image.seed is None else [f"seed {image.seed}"]), *image.values.values()]
-        picture = session_picture(folder, image.name)
+        picture = picture_in_session(folder, image.name)
         if picture is not None:
             named.append(("; ".join([image.name, *words]), picture))
     return _with_pictures(settings, report, named, len(images))
