@@ -106,6 +106,7 @@ def show_evaluation(
         curve=_curve_plot(curves.get(chosen_class), found.threshold, found.figures["floor"]),
         errors=_error_plot(curves.get(chosen_class), found.threshold, found.figures["floor"]),
         counts=_count_plot(database, found.id),
+        most_points=_MOST_POINTS,
         legend=[*_CURVES],
         error_colour=_ERROR_COLOUR,
         classes=list(curves),

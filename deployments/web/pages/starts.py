@@ -145,12 +145,16 @@ def _help(schema: Mapping[str, Any]) -> str:
 
 
 def _one_of(
-    listed: Callable[[Database], Sequence[Choice]], missing: str, *, is_required: bool = True
+    listed: Callable[[Database], Sequence[Choice]],
+    missing: str,
+    *,
+    is_required: bool = True,
+    kind: FieldKind = FieldKind.CHOICE,
 ) -> Callable[[Database, str, str], Field]:
     def make(database: Database, name: str, told: str) -> Field:
         return Field(
             name,
-            FieldKind.CHOICE,
+            kind,
             help=told,
             is_required=is_required,
             choices=listed(database),
@@ -171,17 +175,6 @@ def _runs(database: Database) -> list[Choice]:
     ]
 
 
-def _several_projects(database: Database, name: str, told: str) -> Field:
-    return Field(
-        name,
-        FieldKind.CHOICES,
-        help=told,
-        is_required=True,
-        choices=_projects(database),
-        missing=_NO_PROJECT,
-    )
-
-
 def _new_project(database: Database, name: str, told: str) -> Field:
     choices = [Choice(one.name, one.name) for one in _projects(database)]
     return Field(name, FieldKind.TEXT, help=told, choices=choices, is_open=True)
@@ -194,7 +187,7 @@ _REAL: dict[str, dict[str, Callable[[Database, str, str], Field]]] = {
     "ingest-project": {"project": _new_project},
     "quality-metrics": {"project": _project},
     "create-release": {"project": _project},
-    "prepare-training-set": {"projects": _several_projects},
+    "prepare-training-set": {"projects": _one_of(_projects, _NO_PROJECT, kind=FieldKind.CHOICES)},
     "compare-runs": {"first": _run, "second": _run},
     "collection-inference": {
         "collection": _one_of(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -127,11 +128,15 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
         "label_classes_without_partner": dict(gathered.labels_without_class),
     }
     names = [(str(one.image_id), one.name) for one in images]
+
+    def matches() -> Iterator[pa.RecordBatch]:
+        return _batches(match_rows(labels, detections, found, pairing.names, names))
+
     snapshot = keep_snapshot(
         SnapshotSubject("evaluations", "evaluation", order.id),
         MATCHES_SCHEMA,
-        lambda: _batches(match_rows(labels, detections, found, pairing.names, names)),
-        None,
+        matches,
+        _digest(matches()),
         "evaluate-run",
         job.id,
         run=str(run.id),
@@ -291,6 +296,14 @@ def _mistakes(
             }
         told.append(row)
     return told
+
+
+def _digest(batches: Iterable[pa.RecordBatch]) -> str:
+    """The same text for the same rows."""
+    digest = hashlib.blake2b(digest_size=16)
+    for batch in batches:
+        digest.update(batch.serialize())
+    return digest.hexdigest()
 
 
 def _batches(rows: Iterator[Mapping[str, Any]]) -> Iterator[pa.RecordBatch]:

@@ -104,6 +104,7 @@ def test_the_life_of_an_evaluation(
     mistakes = load_mistakes(database, found.id)
     again = evaluate_run(str(run.id), return_state=True).result()
     assert json.dumps(again["figures"]) == json.dumps(result["figures"])
+    assert again["snapshot"] == result["snapshot"], "nothing new is to be kept"
     assert list_evaluated_images(database, found.id) == images
     assert load_mistakes(database, found.id) == mistakes
     wider = evaluate_run(str(run.id), average_precision=True, return_state=True).result()
