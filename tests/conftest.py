@@ -30,6 +30,8 @@ def pytest_configure() -> None:
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Who forgets to ask for a server gets an error, not a slow one of its own.
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         # No server outlives the command of a test.
         "VISIONFLOWS_SERVER_IDLE_MINUTES": "0",
         "OPENBLAS_NUM_THREADS": "1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import shutil
 import threading
@@ -157,7 +158,8 @@ def slow_staging(monkeypatch):
 def run_beside(function):
     """Run a function in a thread; gives the thread and a list that gets its result."""
     results: list = []
-    thread = threading.Thread(target=lambda: results.append(function()))
+    context = contextvars.copy_context()  # Prefect's settings are in it
+    thread = threading.Thread(target=lambda: results.append(context.run(function)))
     thread.start()
     return thread, results
 

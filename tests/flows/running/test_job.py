@@ -23,7 +23,7 @@ from tests.flows.artifacts import artifacts_of
         (InvalidInputError("no [gulls]"), "Tiny: failed: "),
     ],
 )
-def test_the_progress_in_prefect_ends_as_its_job_does(database, error, end):
+def test_the_progress_in_prefect_ends_as_its_job_does(prefect_client, database, error, end):
     @task(run_name="nothing {number}")
     def do_nothing(job, number):
         raise error or JobCancelledError("not one item was done")
