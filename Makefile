@@ -49,7 +49,7 @@ $(VENV)/bin/python:
 	  { echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv "$(VENV)"
 
-PACKAGE := pyproject.toml constraints.txt setup.py tasks/quality/pixels/pixel_kernels.c
+PACKAGE := pyproject.toml constraints.txt setup.py $(wildcard tasks/quality/*/*.c tasks/quality/*/*.h)
 
 $(VENV)/installed: $(VENV)/bin/python $(PACKAGE)
 	$(PIP) install --quiet --constraint constraints.txt --editable .

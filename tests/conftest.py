@@ -18,9 +18,14 @@ from sqlalchemy import create_engine
 
 from storage.database.connection import Database, open_database, parse_database_url, upgrade_schema
 from storage.database.embedded_server import EmbeddedPostgreSQL
+from storage.files import file_lock
 from storage.settings import get_settings
 from tests.places import TESTS
-from tests.prefect_server import copy_prefect_database, running_prefect_server
+from tests.prefect_server import (
+    copy_prefect_database,
+    make_prefect_database,
+    running_prefect_server,
+)
 from tests.watchdog import watch
 
 
@@ -167,16 +172,22 @@ def database(home: Path) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def prefect_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a Prefect server that has only its tables; filled by `prefect_api`."""
-    return tmp_path_factory.mktemp("prefect-template")
+    """The home of a Prefect server that has only its tables, made once for all processes."""
+    of_this_process = tmp_path_factory.getbasetemp()
+    is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    home = (of_this_process.parent if is_one_of_several else of_this_process) / "prefect-template"
+    with file_lock(home.with_name("prefect-template.lock")):
+        if not home.exists():
+            make_prefect_database(home)
+    return home
 
 
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory, prefect_template: Path) -> Iterator[str]:
     """The API of a real Prefect server that all flow tests share."""
     folder = tmp_path_factory.mktemp("prefect-server")
+    copy_prefect_database(prefect_template, folder)
     with running_prefect_server(folder) as url:
-        copy_prefect_database(folder, prefect_template)
         yield url
         # What is still to be sent would be tried again and again once the server is gone.
         from prefect.logging.handlers import APILogWorker
@@ -186,7 +197,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory, prefect_template: Path
 
 @pytest.fixture
 def make_prefect_home(
-    prefect_api: str, prefect_template: Path, tmp_path_factory: pytest.TempPathFactory
+    prefect_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], Path]:
     """Makes a home for another Prefect server, with its tables."""
 

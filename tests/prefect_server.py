@@ -31,6 +31,17 @@ def copy_prefect_database(source: Path, target: Path) -> None:
         original.backup(copy)
 
 
+def make_prefect_database(home: Path) -> None:
+    """Make a home for a server, with a database that has its tables; whole or not at all."""
+    new = home.with_name(f"{home.name}.new")
+    new.mkdir(exist_ok=True)
+    environment = {**os.environ, "PREFECT_HOME": str(new)}
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    new.rename(home)
+
+
 @contextmanager
 def running_prefect_server(folder: Path) -> Iterator[str]:
     """Start a server; gives the URL of its API."""

@@ -78,9 +78,9 @@ def worker_name() -> str:
 def worker_command(settings: Settings, name: str) -> list[str]:
     """The command line of a worker."""
     limit = str(settings.runs_per_worker)
-    arguments = ["worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", name]
+    arguments = ["--pool", WORK_POOL, "--type", "process", "--name", name]
     arguments += ["--limit", limit, "--install-policy", "never", "--no-create-pool-if-not-found"]
-    return [sys.executable, "-m", "prefect", *arguments]
+    return [sys.executable, "-m", "deployments.server.worker", *arguments]
 
 
 def settings_as_environment(settings: Settings) -> dict[str, str]:

@@ -15,11 +15,11 @@ import numpy as np
 import PIL
 from sqlalchemy import Connection
 
-from storage.database.connection import open_database
+from storage.database.connection import Database, open_database
 from storage.database.snapshot_views import IMAGE_QUALITY
 from storage.database.stored_values import storable_text
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
-from storage.errors import ImageError, ImageErrorCode
+from storage.errors import ImageError, ImageErrorCode, JobCancelledError
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.jobs.records import find_job
 from storage.jobs.waiting import fixed_work_list
@@ -57,11 +57,13 @@ from tasks.quality.similar.comparison import (
     ProjectMeasurements,
     compare_measurements,
 )
+from tasks.quality.similar.watch import Watch
 from tasks.reports.keys import artifact_key
 from tasks.reports.steps import publish_report
-from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
+from tasks.running.chunk_loop import ChunkReport, ChunkWork, Look, until, work_through
 from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
+from tasks.running.progress import ProgressArtifact
 from tasks.snapshots import keep_snapshot
 
 # For cutting chunks only: what an image costs beside its bytes, and bytes measured in a second.
@@ -242,7 +244,11 @@ def _as_row(measurement: ImageMeasurement) -> dict[str, Any]:
 def compare_project_images(
     job: JobReference, project_id: UUID, thresholds: QualityThresholds
 ) -> ComparisonReport:
-    """Compare all measured images of a project and store what that decides about each."""
+    """Compare all measured images of a project and store what that decides about each.
+
+    Raises:
+        JobCancelledError: the job should stop; nothing is stored.
+    """
     database = open_database()
     with database.reading() as connection:
         images = load_measured_images(connection, project_id)
@@ -251,6 +257,7 @@ def compare_project_images(
         thresholds,
         threads=get_settings().workers,
         earlier=_earlier_comparison(images),
+        watch=Watch(_Looking(database, job, project_id)),
     )
     with database.transaction() as connection:
         lock_own_job(connection, job)
@@ -268,6 +275,21 @@ def compare_project_images(
         issues=dict(issues),
         mean_overall_quality=float(comparison.overall_quality.mean()) if images else None,
     )
+
+
+class _Looking:
+    """Ends a comparison whose job should stop; shows how far one is that takes long."""
+
+    def __init__(self, database: Database, job: JobReference, project_id: UUID) -> None:
+        self._should_stop = Look(database, job)
+        self._shown = ProgressArtifact(
+            artifact_key("comparison-progress", str(project_id), ""), first_after_seconds=5
+        )
+
+    def __call__(self, search: str, share: float) -> None:
+        if self._should_stop():
+            raise JobCancelledError("while the images were compared with each other")
+        self._shown.show(lambda: (100 * share, f"Looking for {search} among all images"))
 
 
 def _measurements(images: list[MeasuredImage]) -> ProjectMeasurements:

@@ -24,6 +24,7 @@ from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.database.server_programs import default_folder
 from storage.jobs.records import JobRecord, find_job_of_run
 from tests.end_to_end.conftest import COMMAND
+from tests.prefect_server import copy_prefect_database
 
 # What waits in Prefect looks more often than it does by itself.
 QUICK = {
@@ -55,6 +56,10 @@ class LocalStack:
         }
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
+
+    def take_prefect_tables(self, template: Path) -> None:
+        """Have the tables that Prefect's server makes at its first start, copied."""
+        copy_prefect_database(template, self.home / "prefect")
 
     def start(self, until: str | None = "The stack is running: ") -> list[str]:
         """`visionflows up` in a process of its own; the lines it prints until it is ready."""

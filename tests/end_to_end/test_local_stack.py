@@ -341,10 +341,11 @@ def test_what_a_killed_up_has_left_is_ended(stack):
     assert stack.processes() == [] and not any(process.is_running() for process in left)
 
 
-def test_two_that_start_it_at_once_both_come_back_when_it_is_ready():
+def test_two_that_start_it_at_once_both_come_back_when_it_is_ready(prefect_template):
     folder = Path(tempfile.mkdtemp(prefix="visionflows-stack-"))
     folder.chmod(0o755)
     made = LocalStack(folder / "home", free_port(24500))
+    made.take_prefect_tables(prefect_template)
     try:
         both = [
             subprocess.Popen(

@@ -73,7 +73,7 @@ class StackWithTypist(LocalStack):
 
 
 @pytest.fixture(scope="module")
-def stack():
+def stack(prefect_template):
     folder = Path(tempfile.mkdtemp(prefix="visionflows-remote-"))
     folder.chmod(0o755)
     made = StackWithTypist(folder / "home", free_port(24700), VISIONFLOWS_DATA_ROOTS=str(folder))
@@ -85,6 +85,7 @@ def stack():
     for path in PICTURES[:3]:
         shutil.copy(path, folder / "pictures")
     shutil.copy(MUSSELS / "mussels.onnx", folder)
+    made.take_prefect_tables(prefect_template)
     made.start()
     for name in ("sea", "river", "bare"):
         made.run("projects", "add", name, str(folder / name))

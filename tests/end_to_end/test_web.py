@@ -98,13 +98,14 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def stack(many_photographs):
+def stack(many_photographs, prefect_template):
     folder = Path(tempfile.mkdtemp(prefix="visionflows-web-"))
     folder.chmod(0o755)
     port = free_port(24800)
     made = LocalStack(
         folder / "home", port, with_web=True, VISIONFLOWS_WEB_PORT=str(free_port(port + 100))
     )
+    made.take_prefect_tables(prefect_template)
     told = made.start()
     assert f"Pages: {made.state.web_url}, the HTTP API: {made.state.web_url}/api/v1." in told
     made.run("projects", "add", "many", str(many_photographs))

@@ -1,19 +1,13 @@
-"""The compiled passes over pixels, if this installation has them.
-
-They come from `pixel_kernels.c`, which `pip install` compiles where it finds a C compiler. Without
-it everything works, and every number is the same bit for bit, but measuring takes longer. The
-choice is made once, when this module is imported; the environment variable
-VISIONFLOWS_COMPILED=0 chooses NumPy and OpenCV although the compiled passes are there.
-"""
+"""The compiled passes over pixels, if this installation has them."""
 
 from __future__ import annotations
 
-import importlib
-import os
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.quality.compiled import find_compiled
 
 
 class PixelKernels(Protocol):
@@ -78,15 +72,5 @@ class PixelKernels(Protocol):
         """
 
 
-def _find() -> PixelKernels | None:
-    if os.environ.get("VISIONFLOWS_COMPILED") == "0":
-        return None
-    try:
-        module = importlib.import_module("tasks.quality.pixels._pixel_kernels")
-    except ImportError:
-        return None
-    return cast(PixelKernels, module)
-
-
-KERNELS: PixelKernels | None = _find()
+KERNELS = cast(PixelKernels | None, find_compiled("tasks.quality.pixels._pixel_kernels"))
 """The compiled passes, or None where NumPy and OpenCV must do."""

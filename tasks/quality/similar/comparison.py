@@ -17,6 +17,7 @@ from tasks.quality.score import (
 from tasks.quality.similar.duplicate_groups import find_duplicate_groups
 from tasks.quality.similar.hamming_blocks import hashes_from_hex
 from tasks.quality.similar.nearest_images import find_nearest_images, update_nearest_images
+from tasks.quality.similar.watch import Watch
 
 # From here on unrelated images are often near each other in one hash by chance.
 SECOND_HASH_FROM = 100_000
@@ -82,21 +83,22 @@ def compare_measurements(
     threads: int = 1,
     earlier: EarlierComparison | None = None,
     second_hash_from: int = SECOND_HASH_FROM,
+    watch: Watch | None = None,
 ) -> Comparison:
     """Compare all images of a project with each other, exactly.
 
     The result depends on the images alone, not on the order or batches in which they were measured,
     nor on whether an earlier comparison is given, which only saves time. In projects of
     `second_hash_from` images and more a near pair must be near in the second hash as well to count
-    as duplicates.
+    as duplicates. `watch` follows the searches, and may end them.
     """
     hashes = hashes_from_hex(images.perceptual_hash)
     usable = ~images.low_information
     if earlier is None:
-        nearest = find_nearest_images(hashes, usable, threads=threads)
+        nearest = find_nearest_images(hashes, usable, threads=threads, watch=watch)
     else:
         nearest = update_nearest_images(
-            hashes, earlier.is_new, earlier.nearest_index, usable, threads=threads
+            *(hashes, earlier.is_new, earlier.nearest_index, usable), threads=threads, watch=watch
         )
     uniqueness = uniqueness_from_distance(nearest.distance)
     groups = np.full(len(hashes), -1, dtype=np.int64)
@@ -109,6 +111,7 @@ def compare_measurements(
             second_hashes=hashes_from_hex(images.difference_hash) if confirm else None,
             second_distance=_SECOND_HASH_DISTANCE,
             threads=threads,
+            watch=watch,
         )
     sharpness = sharpness_from_variance(images.sharpness_variance, thresholds.sharpness_reference)
     return Comparison(

@@ -22,9 +22,9 @@ from tasks.quality.similar.hamming_blocks import (
     block_shape_for,
     check_array,
     hide_self,
-    run_in_threads,
     usable_positions,
 )
+from tasks.quality.similar.watch import Watch
 
 _MOST_CHUNKS = 16
 """With more chunks each is so short that sorting by it separates nothing."""
@@ -46,6 +46,7 @@ def find_duplicate_groups(
     second_hashes: Hashes | None = None,
     second_distance: int = 10,
     threads: int = 1,
+    watch: Watch | None = None,
     _block_shape: tuple[int, int] | None = None,
     _by_chunks: bool | None = None,
     _edges_per_merge: int = _EDGES_PER_MERGE,
@@ -65,6 +66,7 @@ def find_duplicate_groups(
             well. In large projects unrelated images are often near in one hash, seldom in two.
         second_distance: the largest distance of a pair's second hashes, 0 to 64.
         threads: how many threads share the work, at least 1; the result is the same.
+        watch: follows the search, and may end it.
 
     Returns:
         int64[n], the smallest position in the image's group; -1 for an image in no group.
@@ -95,7 +97,7 @@ def find_duplicate_groups(
         block_shape=_block_shape or block_shape_for(threads),
     )
     for buckets in _choose_buckets(search.first, distance, _by_chunks):
-        search.connect(buckets, components, threads)
+        search.connect(buckets, components, threads, watch or Watch())
     groups = np.full(hashes.size, -1, dtype=np.int64)
     groups[positions] = _smallest_members(components.finish()[distinct.number], positions)
     return groups
@@ -225,11 +227,14 @@ class _PairSearch:
     second_distance: int
     block_shape: tuple[int, int]
 
-    def connect(self, buckets: _Buckets, components: _Components, threads: int) -> None:
+    def connect(
+        self, buckets: _Buckets, components: _Components, threads: int, watch: Watch
+    ) -> None:
         """Add every near pair whose nodes share a bucket and are not yet in one component."""
         first = self.first[buckets.order]
         second = None if self.second is None else self.second[buckets.order]
         height, width = self.block_shape
+        watch.begin("near-duplicates", buckets.order.size)
 
         def connect_stripes(thread: int) -> None:
             room = BlockOfDistances(height * width)
@@ -239,6 +244,7 @@ class _PairSearch:
                 if known is not components.labels:
                     known = components.labels
                     labels = known[buckets.order]
+                watch.advance(rows.stop - rows.start)
                 for left in range(rows.start, stop, width):
                     columns = slice(left, min(left + width, stop))
                     block = room.between(first[rows], first[columns])
@@ -258,4 +264,4 @@ class _PairSearch:
                     if one.size:
                         components.add(buckets.order[near[one]], buckets.order[left + other])
 
-        run_in_threads(connect_stripes, threads)
+        watch.run(connect_stripes, threads)

@@ -1,4 +1,4 @@
-"""What the searches over 64-bit image hashes share: hashes as text, blocks of distances, threads.
+"""What the searches over 64-bit image hashes share: hashes as text, blocks of distances.
 
 A perceptual hash is 64 bits, so an array of hashes is `uint64[n]` and the Hamming distance of two
 of them (0 to 64) is the number of ones in their exclusive or. Comparing everything with everything
@@ -7,10 +7,8 @@ is done block by block: the memory that a block needs does not depend on how man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +25,6 @@ Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
 
 _HEX_DIGITS = HASH_BITS // 4
-_Result = TypeVar("_Result")
 
 
 def hashes_from_hex(texts: Sequence[str]) -> Hashes:
@@ -164,17 +161,3 @@ def block_shape_for(threads: int) -> tuple[int, int]:
     NumPy, so that they gain more from fewer calls on larger blocks than they lose in the cache.
     """
     return (32, 4096) if threads == 1 else (64, 4096)
-
-
-def run_in_threads(work: Callable[[int], _Result], threads: int) -> list[_Result]:
-    """What `work(0)` to `work(threads - 1)` return, called together; NumPy releases the lock.
-
-    Raises:
-        ValueError: `threads` is less than 1.
-    """
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}.")
-    if threads == 1:
-        return [work(0)]
-    with ThreadPoolExecutor(threads, thread_name_prefix="hamming") as pool:
-        return list(pool.map(work, range(threads)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.quality.similar import hash_kernels
 from tasks.quality.similar.hamming_blocks import (
     NO_DISTANCE,
     BlockOfDistances,
@@ -17,14 +18,18 @@ from tasks.quality.similar.hamming_blocks import (
     block_shape_for,
     check_array,
     hide_self,
-    run_in_threads,
     usable_positions,
 )
+from tasks.quality.similar.nearest_by_parts import search_by_parts
+from tasks.quality.similar.watch import Watch
 
 # A key holds distance and index in one number, so that the smaller of two keys is the nearer
 # image and, at equal distance, the one with the smaller index.
 _INDEX_BITS = 40
 _Keys = NDArray[np.uint64]
+
+_FEWEST_FOR_PARTS = 100_000
+"""With fewer, random hashes are compared with all in no more time."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,15 @@ def find_nearest_images(
     usable: Flags | None = None,
     *,
     threads: int = 1,
+    watch: Watch | None = None,
     _block_shape: tuple[int, int] | None = None,
 ) -> NearestImages:
     """Find for every image the exact nearest other image; at equal distance the first one.
 
-    Every pair of different hashes is compared once, so the time grows with the square of their
-    number; beside the result, memory is a few dozen bytes per image.
+    With the compiled search most hashes are compared only with those that are near in a part (see
+    `nearest_by_parts`). Without it every pair of different hashes is compared once, so the time
+    grows with the square of their number. Beside the result, memory is some hundred bytes per
+    image.
 
     Args:
         hashes: uint64[n]. Sort the images by relative path before, and the result does not depend
@@ -58,6 +66,7 @@ def find_nearest_images(
         usable: bool[n]; False for a flat image, whose hash means nothing: it is nobody's neighbour
             and has none. None: all are usable.
         threads: how many threads share the work, at least 1; the result is the same.
+        watch: follows the search, and may end it.
 
     Returns:
         The nearest images; -1 for unusable images and for a usable one that is alone.
@@ -70,8 +79,7 @@ def find_nearest_images(
     # Values are numbered by their first image, so the first of several equally near values leads
     # to the first of several equally near images.
     first_images = positions[distinct.first]
-    every_value = np.arange(first_images.size, dtype=np.int64)
-    keys = _search(hashes[first_images], every_value, threads, _block_shape, upper_triangle=True)
+    keys = _search_all(hashes[first_images], threads, _block_shape, watch or Watch())
     result = _result_from_keys(keys, first_images, hashes.size)
     _pair_identical_hashes(result, positions, distinct)
     return result
@@ -84,6 +92,7 @@ def update_nearest_images(
     usable: Flags | None = None,
     *,
     threads: int = 1,
+    watch: Watch | None = None,
     _block_shape: tuple[int, int] | None = None,
 ) -> NearestImages:
     """Bring known nearest images up to date after images were added, changed or removed.
@@ -101,6 +110,7 @@ def update_nearest_images(
             arrays; -1 where it had none or where that image is gone. Ignored for new images.
         usable: bool[n], as in `find_nearest_images`.
         threads: how many threads share the work, at least 1; the result is the same.
+        watch: follows the search, and may end it.
 
     Returns:
         The nearest images; -1 for unusable images and for a usable one that is alone.
@@ -124,10 +134,12 @@ def update_nearest_images(
     searched = np.flatnonzero(known_number < 0)
     if 2 * searched.size >= positions.size:
         # one triangle over everything is then no more work than this rectangle
-        return find_nearest_images(hashes, usable, threads=threads, _block_shape=_block_shape)
+        return find_nearest_images(
+            hashes, usable, threads=threads, watch=watch, _block_shape=_block_shape
+        )
 
     present = hashes[positions]
-    keys = _search(present, searched, threads, _block_shape, upper_triangle=False)
+    keys = _search(present, searched, threads, _block_shape, watch or Watch(), upper_triangle=False)
     kept = np.flatnonzero(known_number >= 0)
     neighbour = known_number[kept]
     known_distance = np.bitwise_count(present[kept] ^ present[neighbour])
@@ -135,11 +147,31 @@ def update_nearest_images(
     return _result_from_keys(keys, positions, hashes.size)
 
 
+def _search_all(
+    hashes: Hashes, threads: int, block_shape: tuple[int, int] | None, watch: Watch
+) -> _Keys:
+    """The key of the nearest other one of different hashes, uint64[n]."""
+    every_one = np.arange(hashes.size, dtype=np.int64)
+    kernels = hash_kernels.KERNELS
+    if kernels is None or hashes.size < _FEWEST_FOR_PARTS:
+        return _search(hashes, every_one, threads, block_shape, watch, upper_triangle=True)
+    found = search_by_parts(kernels, hashes, threads=threads, watch=watch)
+    left = np.flatnonzero(~found.is_known)
+    if left.size == hashes.size:
+        return _search(hashes, every_one, threads, block_shape, watch, upper_triangle=True)
+    keys = _keys(found.distance, found.index)
+    if left.size:
+        rest = _search(hashes, left, threads, block_shape, watch, upper_triangle=False)
+        keys[left] = rest[left]
+    return keys
+
+
 def _search(
     hashes: Hashes,
     rows: Indices,
     threads: int,
     block_shape: tuple[int, int] | None,
+    watch: Watch,
     *,
     upper_triangle: bool,
 ) -> _Keys:
@@ -157,6 +189,7 @@ def _search(
     row_distance = np.full(rows.size, NO_DISTANCE, dtype=np.uint8)
     row_index = np.zeros(rows.size, dtype=np.int64)
     stripe_height, block_width = block_shape or block_shape_for(threads)
+    watch.begin("nearest images", rows.size)
 
     def search_stripes(thread: int) -> _Keys:
         """Search every `threads`-th stripe, so that the triangle is shared about equally."""
@@ -175,9 +208,10 @@ def _search(
                 _improve_columns(
                     block, rows[stripe], column_distance[columns], column_index[columns]
                 )
+            watch.advance(rows[stripe].size)
         return _keys(column_distance, column_index)
 
-    keys, *others = run_in_threads(search_stripes, threads)
+    keys, *others = watch.run(search_stripes, threads)
     for other in others:
         np.minimum(keys, other, out=keys)
     keys[rows] = np.minimum(keys[rows], _keys(row_distance, row_index))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from sqlalchemy import text
 
-from storage.jobs.records import list_jobs
+from storage.database.tables.jobs import JobStatus
+from storage.jobs.records import cancel_job, list_jobs
 from storage.projects.quality_overview import load_quality_overview
 from tasks.projects.registration_steps import register_project
 from tests.places import DATA
@@ -33,6 +34,25 @@ def test_a_snapshot_missed_by_a_killed_run_is_written_by_the_next(
     assert third not in (first, second)
     assert "new.jpg" in paths_in(third)
     assert flow_runner("p").result()["snapshot"] == third
+
+
+def test_cancelled_while_images_are_compared_nothing_of_it_is_stored(
+    small_photographs, database, flow_runner, quality_rows, at_instant
+):
+    register_project(database, "p", small_photographs, workers=2)
+    at_instant(
+        *("tasks.quality.steps.compare_measurements", 1, False),
+        lambda: cancel_job(database, list_jobs(database)[0].id),
+    )
+    state = flow_runner("p")
+    assert state.is_cancelled()
+    job = list_jobs(database)[0]
+    assert job.status is JobStatus.CANCELLED and job.processed == job.total > 0
+    rows = quality_rows("p")
+    assert rows and all(row["uniqueness"] is None for row in rows)
+    assert flow_runner("p").is_completed()
+    assert list_jobs(database)[0].total == 0, "what was measured is compared, not measured again"
+    assert all(row["uniqueness"] is not None for row in quality_rows("p"))
 
 
 def test_a_moved_image_is_compared_anew_and_its_new_path_is_in_the_snapshot(
