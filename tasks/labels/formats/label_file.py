@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from types import MappingProxyType
 
 from tasks.labels.annotations import Geometry, ImageLabels, Label, label_of_image
 from tasks.labels.formats.class_maps import ClassMap
@@ -75,6 +74,22 @@ class ImageContext:
     def find_size(self) -> ImageSize | None:
         """The size of the image, where the file does not say it."""
         return self.size or (self.look_up_size() if self.look_up_size is not None else None)
+
+
+@dataclass(frozen=True)
+class SharedContext:
+    """What a reader of the labels of many images is told besides the file.
+
+    `codes` are the names of classes by the codes that the dataset's files give them. `look_up_size`
+    tells the size of a picture as it is shown, by the name that the file has for it; None where it
+    cannot be read.
+    """
+
+    codes: Mapping[str, str] = field(default_factory=dict)
+    look_up_size: Callable[[PurePosixPath], ImageSize | None] = lambda _: None
+
+
+NOTHING_MORE = SharedContext()
 
 
 @dataclass(frozen=True)
@@ -163,6 +178,4 @@ class ImageObjects:
 
 
 ImageReader = Callable[[LabelFile, ImageContext], ImageLabels]
-NO_CODES: Mapping[str, str] = MappingProxyType({})
-SharedReader = Callable[[LabelFile, Mapping[str, str]], SharedLabels]
-"""Gets the names of classes by the codes that the dataset's files give them, if any do."""
+SharedReader = Callable[[LabelFile, SharedContext], SharedLabels]

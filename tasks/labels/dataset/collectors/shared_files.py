@@ -15,7 +15,7 @@ from tasks.labels.dataset.collectors.same_objects import join_objects
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout
 from tasks.labels.formats.class_files import ClassList, compare_class_names
-from tasks.labels.formats.label_file import LabelFile, SharedLabels, SharedReader
+from tasks.labels.formats.label_file import LabelFile, SharedContext, SharedLabels, SharedReader
 from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.geometry import ImageSize
 from tasks.labels.picture_sizes import fit_to_picture
@@ -59,7 +59,8 @@ class SharedFileCollector:
 
     def add(self, file: LabelFile, label_format: LabelFormat, read: SharedReader) -> None:
         """Read one file."""
-        shared = read(file, self._codes)
+        context = SharedContext(self._codes, partial(self._look_up_size, file.path))
+        shared = read(file, context)
         if shared.is_panoptic:
             self._panoptic.append((file.path, label_format, shared))
         else:
@@ -99,6 +100,13 @@ class SharedFileCollector:
             self.class_names.setdefault(class_id, name)
         self.ordered_classes.update(dict.fromkeys(shared.ordered_classes))
         self.problems = (*self.problems, *shared.problems, *log.entries(), *differences)
+
+    def _look_up_size(self, source: PurePosixPath, name: PurePosixPath) -> ImageSize | None:
+        """The size of a picture as it is shown, by its name in a file."""
+        image = self._find(name, None, source, _split_of_file(source))
+        if image is None or self._size_of_image is None:
+            return None
+        return self._size_of_image(PurePosixPath(image))
 
     def _find(
         self, name: PurePosixPath, frame: int | None, source: PurePosixPath, split: Split | None

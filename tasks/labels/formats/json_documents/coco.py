@@ -8,7 +8,13 @@ from pathlib import PurePosixPath
 from tasks.labels.annotations import Box, Geometry, Polygon
 from tasks.labels.annotations import Keypoints as KeypointsGeometry
 from tasks.labels.formats.class_files import class_id_of, class_name_of
-from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
+from tasks.labels.formats.label_file import (
+    NOTHING_MORE,
+    ImageObjects,
+    LabelFile,
+    SharedContext,
+    SharedLabels,
+)
 from tasks.labels.formats.mask_pictures.masks import MaskError, decode_run_lengths, polygons_of_mask
 from tasks.labels.geometry import (
     SIZE_TOLERANCE,
@@ -33,7 +39,7 @@ def is_coco(file: LabelFile) -> bool:
     )
 
 
-def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
+def read_coco(file: LabelFile, _context: SharedContext = NOTHING_MORE) -> SharedLabels:
     """Read a COCO file.
 
     The most detailed geometry of an annotation counts: keypoints (with the outline), else the
