@@ -198,3 +198,44 @@ def test_the_first_bytes_tell_the_size_that_the_whole_file_tells():
         except ImageError:
             continue
         assert shown_size(content) == ImageSize(facts.width, facts.height), path
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "most"),
+    [
+        ("JPEG", {"quality": 95}, 1 << 16),
+        ("PNG", {}, 1 << 16),
+        ("BMP", {}, 1 << 16),
+        ("GIF", {}, 1 << 16),
+        ("PPM", {}, 1 << 16),
+        ("TGA", {}, 1 << 16),
+        ("JPEG2000", {}, 1 << 16),
+        ("WEBP", {"lossless": True}, 1 << 16),
+        ("WEBP", {"quality": 100}, 1 << 16),
+        ("WEBP", {"quality": 100, "icc_profile": b"x" * 128}, 1 << 16),
+        # What matters is behind the pixels, or may be.
+        ("TIFF", {}, None),
+        ("WEBP", {"quality": 100, "turned": True}, None),
+        ("AVIF", {"quality": 100, "turned": True}, None),
+    ],
+)
+def test_no_more_of_a_picture_is_read_than_its_header(kind, options, most):
+    noise = np.random.default_rng(1).integers(0, 256, (401, 300, 3), np.uint8)
+    stream = io.BytesIO()
+    if options.pop("turned", False):
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    Image.fromarray(noise).save(stream, kind, **options)
+    content = stream.getvalue()
+    assert len(content) > 2 << 16
+    asked: list[int] = []
+
+    def read(size: int) -> bytes:
+        asked.append(size)
+        return content if size < 0 else content[:size]
+
+    facts = read_image_facts(content)
+    assert read_shown_size(read) == (facts.width, facts.height)
+    assert (facts.width < facts.height) is ("exif" not in options)
+    assert asked[-1] == (most or -1) or (most is None and asked[-1] >= len(content))
+    assert read_shown_size(lambda size: content[:8]) is None
