@@ -41,6 +41,8 @@ class ImageLimits:
 
 DEFAULT_LIMITS = ImageLimits()
 
+_FAR = 1 << 60
+
 
 class FirstBytes(io.BytesIO):
     """A file of which only as much is read as somebody looks at, in few steps.
@@ -71,15 +73,10 @@ class FirstBytes(io.BytesIO):
         return super().readline(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place.
-
-        Raises:
-            UnsupportedOperation: it is the end, and not all is read. Who asks only how long the
-                file is does without.
-        """
+        """Go to a place; the end lies far away until all is read, for who asks only where it is."""
+        if whence == os.SEEK_END and not offset and self._steps:
+            return super().seek(_FAR)
         if whence == os.SEEK_END:
-            if not offset and self._steps:
-                raise io.UnsupportedOperation("how long the file is is not known yet")
             self._reach(None)
         return super().seek(offset, whence)
 
