@@ -23,6 +23,7 @@ from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.formats.yolo.rows import GEOMETRIES, JudgedRows
 from tasks.labels.geometry import box_around
+from tasks.labels.limits import DatasetLimits
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers
 from tasks.releases.labels.row_counts import RowCounts
@@ -71,19 +72,23 @@ def read_other_labels(
     others: Iterable[str],
     read: Callable[[str], bytes],
     size_of_image: SizeOfImage,
+    limits: DatasetLimits,
 ) -> OtherLabels:
     """Read all labels but YOLO texts; `images` have positions, `others` are all other files.
 
-    `read` and `size_of_image` are as for `read_dataset_labels`.
+    `read`, `size_of_image` and `limits` are as for `read_dataset_labels`.
     """
-    dataset = read_dataset_labels([*images, *others], read, size_of_image=size_of_image)
+    dataset = read_dataset_labels(
+        [*images, *others], read, size_of_image=size_of_image, limits=limits
+    )
     by_image: dict[int, ImageLabels] = {}
     own: list[Problem] = []
     for image in dataset.images:
-        if image.labels is None or image.format in (None, LabelFormat.CLASS_FOLDERS):
+        if image.labels is None or image.format is LabelFormat.CLASS_FOLDERS:
             continue
-        own += image.labels.problems
-        if not image.labels.is_usable:
+        # Why a file is of no format is said, too.
+        own += (one for one in image.labels.problems if one.code is not ProblemCode.FILE_UNREADABLE)
+        if image.format is None or not image.labels.is_usable:
             continue
         objects = tuple(label for label in image.labels.labels if not label.is_whole_image)
         labels = ImageLabels(image.labels.image, image.labels.source, objects)
