@@ -82,11 +82,13 @@ class SharedContext:
 
     `codes` are the names of classes by the codes that the dataset's files give them. `look_up_size`
     tells the size of a picture as it is shown, by the name that the file has for it; None where it
-    cannot be read.
+    cannot be read. `read_segments` gives a picture of segments by its name, None where there is
+    none.
     """
 
     codes: Mapping[str, str] = field(default_factory=dict)
     look_up_size: Callable[[PurePosixPath], ImageSize | None] = lambda _: None
+    read_segments: Callable[[str], bytes | None] = lambda _: None
 
 
 NOTHING_MORE = SharedContext()
