@@ -128,7 +128,7 @@ class _Scan:
         splits = found_splits.numbers
         is_yolo = self._is_yolo(pairs)
         other = self._read_other_labels(files, pairs, is_yolo)
-        if other.by_image:
+        if other.names and (other.by_image or not described.names):
             described = replace(described, names=dict(other.names))
         pairs = self._with_orphans(pairs, other)
         has_collection = self._note_uncounted(pairs, other) or bool(other.by_image)
@@ -279,7 +279,8 @@ class _Scan:
             shown = read_shown_size(read_image)
             return None if shown is None else image_size_of(*shown)
 
-        other = read_other_labels(images, more, read, size_of_image, self.limits)
+        known = {os.fsdecode(self.names.name(one)) for one in described}
+        other = read_other_labels(images, more, known, read, size_of_image, self.limits)
         for problem in other.problems:
             self.log.add(
                 problem.code,

@@ -11,7 +11,7 @@ import yaml
 from tasks.images.mask_folders import CLASS_MAPS
 from tasks.labels.formats.class_maps import is_class_codes, read_class_codes, read_class_map
 from tasks.labels.formats.json_files import parse_json
-from tasks.labels.formats.text_files import decode_text, numbered_lines
+from tasks.labels.formats.text_files import decode_text, numbered_lines, with_whole_characters
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog, quoted
 
@@ -66,6 +66,7 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
         return DataYaml(file, {}, problems=log.entries())
     try:
         document = yaml.load(decode_text(content, log), Loader=yaml.BaseLoader)
+        document = with_whole_characters(document, log)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or "not YAML"

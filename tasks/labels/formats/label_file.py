@@ -15,6 +15,10 @@ from tasks.labels.geometry import ImageSize, is_acceptable
 from tasks.labels.problems import label_log
 from tasks.reports.problem_log import Problem, ProblemLog
 
+# Of whole characters in every encoding.
+_LOOKED_AT = 1 << 14
+_FIRST_OF_MARKS = b"\xef"
+
 
 class LabelFile:
     """The path and the content of a label file, which is parsed at most once.
@@ -28,6 +32,13 @@ class LabelFile:
         self._text: tuple[str, ProblemLog] | None = None
         self._json: tuple[object, ProblemLog] | None = None
         self._xml: tuple[XmlDocument | None, ProblemLog] | None = None
+
+    def beginning(self) -> bytes:
+        """What the file begins with, as UTF-8 with line feeds; all of it where that is cheaper."""
+        begins = self.content[:_LOOKED_AT]
+        if b"\r" not in begins and b"\0" not in begins and begins[:1] < _FIRST_OF_MARKS:
+            return self.content
+        return decode_text(begins, label_log()).encode("utf-8", "replace")
 
     def text(self, log: ProblemLog) -> str:
         """The decoded text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -36,6 +36,10 @@ _NOTED_ELSEWHERE = frozenset(
         ProblemCode.FILES_IGNORED, ProblemCode.UNSAFE_PATH, ProblemCode.CASE_CONFLICT,
         ProblemCode.STEM_SHARED, ProblemCode.LABEL_EXTENSION_CASE, ProblemCode.ORPHAN_LABEL,
         ProblemCode.DATASET_ROOT_EXTRA, ProblemCode.SPLIT_MISSING, ProblemCode.FILE_UNREADABLE,
+    }
+)  # fmt: skip
+_OF_CLASSES = frozenset(
+    {
         ProblemCode.CLASS_NAME_EMPTY, ProblemCode.CLASS_NAME_INVALID, ProblemCode.CLASS_ID_GAP,
         ProblemCode.NC_MISMATCH, ProblemCode.YAML_DOWNLOAD_KEY, ProblemCode.YAML_UNREADABLE,
     }
@@ -70,12 +74,14 @@ class OtherLabels:
 def read_other_labels(
     images: Mapping[str, int],
     others: Iterable[str],
+    described: Container[str],
     read: Callable[[str], bytes],
     size_of_image: SizeOfImage,
     limits: DatasetLimits,
 ) -> OtherLabels:
     """Read all labels but YOLO texts; `images` have positions, `others` are all other files.
 
+    What is wrong with the names in `described` is known.
     `read`, `size_of_image` and `limits` are as for `read_dataset_labels`.
     """
     dataset = read_dataset_labels(
@@ -93,9 +99,17 @@ def read_other_labels(
         objects = tuple(label for label in image.labels.labels if not label.is_whole_image)
         labels = ImageLabels(image.labels.image, image.labels.source, objects)
         by_image[images[image.path.as_posix()]] = labels
-    problems = [one for one in dataset.problems if one.code not in _NOTED_ELSEWHERE]
+    problems = [
+        one
+        for one in dataset.problems
+        if one.code not in _NOTED_ELSEWHERE
+        and not (one.code in _OF_CLASSES and one.place in described)
+    ]
     orphans = tuple(map(PurePosixPath.as_posix, dataset.labels_without_image))
-    return OtherLabels(by_image, dataset.class_names, orphans, (*problems, *own))
+    # Folders are classes where nothing else says what the images show; that is seen elsewhere.
+    of_folders = any(image.format is LabelFormat.CLASS_FOLDERS for image in dataset.images)
+    names = {} if of_folders else dataset.class_names
+    return OtherLabels(by_image, names, orphans, (*problems, *own))
 
 
 def count_other_labels(other: OtherLabels, splits: Integers, counts: RowCounts) -> None:

@@ -25,7 +25,7 @@ _LONGEST_HEADING = 4096
 
 def is_open_images(file: LabelFile) -> bool:
     """Whether the first line names the columns of boxes."""
-    heading = file.content[:_LONGEST_HEADING].split(b"\n", 1)[0].decode("utf-8-sig", "replace")
+    heading = file.beginning()[:_LONGEST_HEADING].split(b"\n", 1)[0].decode("utf-8", "replace")
     return set(_COLUMNS) <= {name.strip() for name in heading.split(",")}
 
 
