@@ -66,7 +66,6 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
         return DataYaml(file, {}, problems=log.entries())
     try:
         document = yaml.load(decode_text(content, log), Loader=yaml.BaseLoader)
-        document = with_whole_characters(document, log)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or "not YAML"
@@ -204,7 +203,8 @@ def _checked_names(entries: Sequence[tuple[object, object]], log: ProblemLog) ->
         elif not str(value).strip():
             log.add(ProblemCode.CLASS_NAME_EMPTY, f"class {class_id} has no name")
         else:
-            names[class_id] = str(value).strip()
+            # Not the whole document: aliases of YAML may stand for endless ones.
+            names[class_id] = str(with_whole_characters(str(value).strip(), log))
     return dict(sorted(names.items()))
 
 

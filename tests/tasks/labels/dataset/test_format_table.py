@@ -77,7 +77,7 @@ def test_halves_of_characters_and_zeros_in_names_are_replaced_and_noted():
         found = read_files({**rows, path: names})
         assert next(iter(found.class_names.values())) == "a\ufffdb"
         assert "\ud800" not in found.class_names.values()
-        assert codes(found.all_problems()) == ["encoding_unreadable"]
+        assert set(codes(found.all_problems())) == {"encoding_unreadable"}
 
 
 def test_json_of_nothing_but_brackets_is_refused_before_it_fills_the_memory(monkeypatch):
