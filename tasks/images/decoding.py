@@ -13,6 +13,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from pathlib import Path
 from typing import IO
 
@@ -27,13 +28,12 @@ from tasks.images.deep_samples import (
     is_deep,
     scale_deep,
 )
-from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
+from tasks.images.files import DEFAULT_LIMITS, FirstBytes, ImageLimits, read_image_file
 from tasks.images.jpeg import NotForStrictDecoderError, decode_jpeg, is_jpeg
 
-# The Exif data of a JPEG, 64 KiB at most, comes before its size.
-_START_BYTES = 1 << 17
-_PNG_BEGINS = b"\x89PNG"
 _LONGEST_SIGNATURE = 32
+# EXIF and XMP, by their flags in a WebP.
+_WEBP_METADATA = 0x0C
 
 try:  # an optional dependency: HEIC and HEIF photographs
     import pillow_heif
@@ -233,19 +233,47 @@ def read_format(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> str:
 def read_shown_size(read: Callable[[int], bytes]) -> tuple[int, int] | None:
     """Width and height of a picture as it is shown; None where it cannot be read.
 
-    `read` gives its first bytes: so many, or all for -1. Of a JPEG and a PNG the first ones are
-    enough, but for a PNG that says only behind its pixels that it is to be turned.
+    `read` gives its first bytes: so many, or all for -1. The header is read, and no more than that
+    where its format allows it: a TIFF may have its directory at the end, and WebP with metadata,
+    AVIF and HEIF are read whole. That a PNG is to be turned does not count where it is said only
+    behind the pixels.
     """
-    start = read(_START_BYTES)
+    file = FirstBytes(read)
+    start = file.peek(_LONGEST_SIGNATURE)
     try:
-        if is_jpeg(start) or start.startswith(_PNG_BEGINS):
-            with contextlib.suppress(ImageError):
-                facts = read_image_facts(start)
-                return facts.width, facts.height
-        facts = read_image_facts(start if len(start) < _START_BYTES else read(-1))
+        if (size := _size_of_webp(start)) is not None:
+            DEFAULT_LIMITS.check_pixels(*size)
+            return size
+        with (
+            _decoder_errors("reading the header"),
+            _open_stream(file, start, DEFAULT_LIMITS) as picture,
+        ):
+            # A PNG's own way decodes all pixels in search of late chunks.
+            return _as_shown(picture, _orientation_of(picture, Image.Image.getexif))
     except ImageError:
         return None
-    return facts.width, facts.height
+
+
+def _size_of_webp(start: bytes) -> tuple[int, int] | None:
+    """The size of a WebP without metadata, which Pillow reads whole; else None.
+
+    As the container specification and RFC 9649 have it.
+    """
+    if len(start) < _LONGEST_SIGNATURE or start[:4] != b"RIFF" or start[8:12] != b"WEBP":
+        return None
+    kind = start[12:16]
+    if kind == b"VP8X" and not start[20] & _WEBP_METADATA:
+        sides = (int.from_bytes(start[place : place + 3], "little") for place in (24, 27))
+        width, height = (side + 1 for side in sides)
+    elif kind == b"VP8L" and start[20] == 0x2F:
+        bits = int.from_bytes(start[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif kind == b"VP8 " and start[23:26] == b"\x9d\x01\x2a":
+        sides = (int.from_bytes(start[place : place + 2], "little") for place in (26, 28))
+        width, height = (side & 0x3FFF for side in sides)
+    else:
+        return None
+    return width, height
 
 
 def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
@@ -311,17 +339,25 @@ def _facts_of(picture: ImageFile.ImageFile, content: bytes) -> ImageFacts:
         orientation = 1
     else:
         orientation = _orientation_of(picture)
-    width, height = picture.size
-    # Pillow gives a TIFF's size as displayed already.
-    if orientation >= 5 and picture.format != "TIFF":
-        width, height = height, width
+    width, height = _as_shown(picture, orientation)
     return ImageFacts(picture.format or "", picture.mode, width, height, orientation)
 
 
-def _orientation_of(picture: Image.Image) -> int:
+def _as_shown(picture: ImageFile.ImageFile, orientation: int) -> tuple[int, int]:
+    """Width and height after the orientation is applied."""
+    width, height = picture.size
+    # Pillow gives a TIFF's size as displayed already.
+    is_turned = orientation >= 5 and picture.format != "TIFF"
+    return (height, width) if is_turned else (width, height)
+
+
+def _orientation_of(
+    picture: Image.Image,
+    get_exif: Callable[[Image.Image], Image.Exif] = methodcaller("getexif"),
+) -> int:
     """EXIF orientation as `ImageOps.exif_transpose` reads it; 1 when absent or invalid."""
     try:
-        value = picture.getexif().get(EXIF_ORIENTATION, 1)
+        value = get_exif(picture).get(EXIF_ORIENTATION, 1)
     except Exception:  # damaged metadata must not cost us the pixels
         return 1
     return int(value) if value in range(1, 9) else 1

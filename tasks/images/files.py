@@ -1,9 +1,11 @@
-"""Reading an image file once, whole, and within limits."""
+"""Reading an image file once and within limits: whole, or as far as somebody looks."""
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,58 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+_FAR = 1 << 60
+
+
+class FirstBytes(io.BytesIO):
+    """A file of which only as much is read as somebody looks at, in few steps.
+
+    `read` gives its first bytes: so many, or all for -1.
+    """
+
+    _STEPS = (1 << 16, 1 << 20, -1)
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._first_bytes, self._steps = read, list(self._STEPS)
+        self._length = 0
+
+    def peek(self, size: int) -> bytes:
+        """The first bytes, wherever the next are read."""
+        self._reach(size)
+        return self.getvalue()[:size]
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read so many bytes from here, or all."""
+        self._reach(None if size is None or size < 0 else self.tell() + size)
+        return super().read(size)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Read a line, which ends with what has been read: headers have short ones."""
+        self._reach(self.tell() + 1)
+        return super().readline(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; the end lies far away until all is read, for who asks only where it is."""
+        if whence == os.SEEK_END and not offset and self._steps:
+            return super().seek(_FAR)
+        if whence == os.SEEK_END:
+            self._reach(None)
+        return super().seek(offset, whence)
+
+    def _reach(self, end: int | None) -> None:
+        """Read until a place, None for all."""
+        while self._steps and (end is None or end > self._length):
+            size = self._steps.pop(0) if end is not None else self._steps.pop()
+            more = self._first_bytes(size)[self._length :]
+            if size < 0 or self._length + len(more) < size:
+                self._steps.clear()
+            here = super().tell()
+            super().seek(self._length)
+            super().write(more)
+            self._length += len(more)
+            super().seek(here)
 
 
 def read_image_file(

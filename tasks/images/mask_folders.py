@@ -24,12 +24,13 @@ class MaskFolder:
 
     `images` is the folder of their images, `class_map` the path of the file that names their
     classes, None where there is none. Of masks without `has_classes` each pixel has a number of an
-    object instead.
+    object instead; for those that are `is_panoptic` a JSON file says what they are.
     """
 
     images: str
     class_map: str | None
     has_classes: bool
+    is_panoptic: bool = False
 
 
 def find_mask_folders(paths: Iterable[str]) -> dict[str, MaskFolder]:
@@ -41,10 +42,16 @@ def find_mask_folders(paths: Iterable[str]) -> dict[str, MaskFolder]:
         for folder, _, name in parts
         if name[:1] in _INITIALS and name.lower() in CLASS_MAPS
     }
+    segments = {
+        name.lower().removesuffix(".json") for _, _, name in parts if is_panoptic_file(name)
+    }
     by_lower = {folder.lower(): folder for folder in folders}
     found: dict[str, MaskFolder] = {}
     for folder in folders:
         parent, _, name = folder.lower().rpartition("/")
+        if name in segments:
+            found[folder] = MaskFolder("", None, has_classes=False, is_panoptic=True)
+            continue
         class_map = _nearest(class_maps, folder)
         wanted = _IMAGES_OF_VOC if name in _OF_VOC else None
         if wanted is None and class_map is not None:
@@ -54,6 +61,11 @@ def find_mask_folders(paths: Iterable[str]) -> dict[str, MaskFolder]:
         if wanted and images is not None:
             found[folder] = MaskFolder(images, class_map, _OF_VOC.get(name, True))
     return found
+
+
+def is_panoptic_file(name: str) -> bool:
+    """Whether a file is called as the panoptic ones of COCO; a folder of that name has its PNGs."""
+    return name.endswith((".json", ".JSON")) and "panoptic" in name.lower()
 
 
 def image_stems(mask: str) -> tuple[str, ...]:

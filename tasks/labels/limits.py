@@ -61,12 +61,22 @@ class DatasetLimits:
                 f"The label files of {place} have {total:,} bytes together, more than "
                 f"{self.all_label_bytes:,} (VISIONFLOWS_MAX_ALL_LABEL_BYTES)."
             )
+
+    def check_held(self, place: object, sizes: Iterable[int]) -> None:
+        """Refuse label files whose objects are all held, also where memory does not hold them.
+
+        Raises:
+            InvalidInputError: they are too large together.
+        """
+        known = list(sizes)
+        self.check_sum(place, known)
+        total = sum(size for size in known if size <= self.file_bytes)
         needed = total * _MEMORY_PER_LABEL_BYTE
         if self.free_memory_bytes is not None and needed > self.free_memory_bytes:
             raise InvalidInputError(
                 f"The label files of {place} have {total:,} bytes together, which take about "
-                f"{needed:,} bytes of memory, and {self.free_memory_bytes:,} are free; ingest it "
-                "in parts, or where there is more."
+                f"{needed:,} bytes of memory, and {self.free_memory_bytes:,} are free; use it in "
+                "parts, or where there is more."
             )
 
     def read(self, stream: BinaryIO) -> bytes:

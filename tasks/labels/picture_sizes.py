@@ -62,18 +62,24 @@ def fit_to_picture(
     labels: ImageLabels,
     written: ImageSize | None,
     look_up_size: Callable[[], ImageSize | None] | None,
+    *,
+    trusts_written: bool = True,
 ) -> ImageLabels:
-    """Labels that were normalised to the `written` size, by that which their positions are of."""
+    """Labels that were normalised to the `written` size, by that which their positions are of.
+
+    Every reader of positions in pixels ends here; see `choose_size`.
+    """
     own = labels.labels
-    if written is None or look_up_size is None or not own:
+    drawn = [label for label in own if not label.is_whole_image]
+    if written is None or look_up_size is None or not drawn:
         return labels
     log = label_log(labels.source)
-    ends = [_furthest(label.geometry) for label in own]
+    ends = [_furthest(label.geometry) for label in drawn]
     furthest = (
         max(x for x, _ in ends) * written.width,
         max(y for _, y in ends) * written.height,
     )
-    used = choose_size(written, look_up_size(), furthest, log, trusts_written=True)
+    used = choose_size(written, look_up_size(), furthest, log, trusts_written=trusts_written)
     if not log.entries():
         return labels
     problems = labels.problems
@@ -138,4 +144,7 @@ def _stretched(labels: Sequence[Label], by_x: float, by_y: float) -> tuple[Label
                 outlines = tuple(map(polygon_of, geometry.outlines))
                 return Keypoints(box_of(geometry.box), points, outlines)
 
-    return tuple(replace(label, geometry=moved(label.geometry)) for label in labels)
+    return tuple(
+        label if label.is_whole_image else replace(label, geometry=moved(label.geometry))
+        for label in labels
+    )

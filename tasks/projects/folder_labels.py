@@ -27,7 +27,7 @@ def read_folder_labels(
     Raises:
         InvalidInputError: there are more than the limits allow.
     """
-    limits.check_sum(folder, (file.size for file in scan.label_files))
+    limits.check_held(folder, (file.size for file in scan.label_files))
     read = reader_of(folder, limits)
     read_once = reading_small_files_once(read)
     return read_dataset_labels(

@@ -47,7 +47,7 @@ from tasks.reports.problem_log import Problem
 
 _MOST_LOST = 0.1
 # Another value makes all projects read their labels again, after the readers have changed.
-_LABELS_VERSION = b"4"
+_LABELS_VERSION = b"5"
 _PLAIN_TEXT = frozenset([".txt", ".yaml", ".yml", ".names", ".labels"])
 _READ_BYTES = 1 << 20
 # Files read before the next are queued: a list of a million takes no memory for its queue, and

@@ -128,7 +128,7 @@ class _Scan:
         splits = found_splits.numbers
         is_yolo = self._is_yolo(pairs)
         other = self._read_other_labels(files, pairs, is_yolo)
-        if other.by_image:
+        if other.names and (other.by_image or not described.names):
             described = replace(described, names=dict(other.names))
         pairs = self._with_orphans(pairs, other)
         has_collection = self._note_uncounted(pairs, other) or bool(other.by_image)
@@ -231,7 +231,8 @@ class _Scan:
         is_label_folder = files.folders.is_label_folder[self.names.folder_ids[members]]
         is_label_folder = (is_label_folder & (self.names.kinds[members] != FileKind.TABLE)).tolist()
         for member, is_expected in zip(members.tolist(), is_label_folder, strict=True):
-            file = LabelFile(os.fsdecode(self.names.name(member)), self._read(member) or b"")
+            content = self._read(member, self.limits.file_bytes) or b""
+            file = LabelFile(os.fsdecode(self.names.name(member)), content)
             if find_format(file) or looks_like_labels(file, is_expected=is_expected):
                 return True
         return False
@@ -243,6 +244,7 @@ class _Scan:
         candidates = np.concatenate((pairs.labels[pairs.labels != NONE], pairs.orphans, shared))
         is_other = kinds[candidates] != FileKind.TEXT
         others = candidates if not is_yolo else candidates[is_other]
+        self.limits.check_held(self.path, self.directory.sizes[others].tolist())
         is_paired = len(others) > 0 and not np.isin(others, (*pairs.orphans, *shared)).all()
         if not is_paired and not len(files.masks) and not self._has_shared(files, others):
             return OtherLabels({}, {})
@@ -257,7 +259,7 @@ class _Scan:
         }
 
         def read(path: str) -> bytes:
-            content = self._read(more[path])
+            content = self._read(more[path], self.limits.file_bytes)
             if content is None:
                 raise OSError("cannot be read")
             return content
@@ -277,7 +279,8 @@ class _Scan:
             shown = read_shown_size(read_image)
             return None if shown is None else image_size_of(*shown)
 
-        other = read_other_labels(images, more, read, size_of_image)
+        known = {os.fsdecode(self.names.name(one)) for one in described}
+        other = read_other_labels(images, more, known, read, size_of_image, self.limits)
         for problem in other.problems:
             self.log.add(
                 problem.code,

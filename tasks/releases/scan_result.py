@@ -96,8 +96,7 @@ def _note_dataset(found: Findings, log: ProblemLog) -> None:
             "(VISIONFLOWS_MAX_CLASSES)"
         )
         log.add(ProblemCode.CLASSES_TOO_MANY, detail)
-    rows = int(found.facts.instances.sum())
-    over = log.totals.get(ProblemCode.COORD_OVER_ONE, 0)
+    rows, over = int(found.sums.instances.sum()), found.sums.over_one
     if over * 2 > rows and found.sums.geometry.keypoint_shape is None:
         detail = f"{over} of {rows} rows have coordinates over 1: they look like pixels"
         log.add(ProblemCode.PIXELS_NOT_NORMALISED, detail)

@@ -18,7 +18,7 @@ from storage.records import ReleaseStatsSource
 from tasks.releases.problems import problem_as_json
 from tasks.reports.problem_log import Problem, count_by_code
 
-STATISTICS_VERSION = 2
+STATISTICS_VERSION = 3
 """Changes when the same archive gives other statistics; part of every JSON and snapshot."""
 
 SPLIT_NAMES = ("train", "val", "test")

@@ -37,7 +37,7 @@ from storage.releases import (
 )
 from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
-from tasks.labels.limit_steps import dataset_limits
+from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
@@ -249,7 +249,7 @@ def _compute(
     job: HeldJob, release: ReleaseRecord, options: BuildOptions, progress: _Progress
 ) -> ReleaseStatistics:
     """Take what the archive says of itself, or count its members."""
-    limits = dataset_limits()
+    limits = dataset_limits_of_memory()
     told = read_release_metadata(release.model_path, limits)
     if told is not None and not options.verify:
         return told

@@ -43,7 +43,7 @@ def offer_project(
         )
 
     limits = dataset_limits_of_memory()
-    limits.check_sum(project.path, (file.size for file in scan.label_files))
+    limits.check_held(project.path, (file.size for file in scan.label_files))
 
     def read(path: str) -> bytes:
         look()

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tasks.images.file_kinds import DESCRIBING_KINDS, LABEL_KINDS, FileKind
-from tasks.images.mask_folders import MaskFolder, find_mask_folders
+from tasks.images.mask_folders import MaskFolder, find_mask_folders, is_panoptic_file
 from tasks.images.unread_files import SUFFIXES as UNREAD_SUFFIXES
 from tasks.images.unread_files import UnreadFiles
 from tasks.labels.dataset.addresses import LABEL_FOLDERS, SPLIT_NAME, Split, split_of_name
@@ -146,7 +146,13 @@ def is_of_shared_suffix(names: ListedNames) -> Flags:
 def _find_mask_folders(names: ListedNames, special: Integers) -> dict[str, MaskFolder]:
     """The folders whose pictures are masks of others, by path."""
     folders = (os.fsdecode(folder) + "/" if folder else "" for folder in names.folders)
-    described = (os.fsdecode(names.name(file)) for file in special.tolist())
+    describing = special.tolist()
+    # Files of segments are looked for where a folder may have their pictures.
+    if any(b"panoptic" in folder.lower() for folder in names.folders):
+        is_json = names.of_suffixes(lambda one: one.lower() == b".json") > 0
+        jsons = np.flatnonzero(is_json).tolist()
+        describing += [one for one in jsons if is_panoptic_file(os.fsdecode(names.name(one)))]
+    described = (os.fsdecode(names.name(file)) for file in describing)
     return find_mask_folders([*folders, *described])
 
 

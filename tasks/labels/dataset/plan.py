@@ -199,7 +199,7 @@ def _read_shared_files(
     for path in layout.class_lists:
         if is_class_codes(path):
             codes.update(read_class_codes(read(path) or b"", PurePosixPath(path)))
-    shared = SharedFileCollector(layout, codes, size_of_image)
+    shared = SharedFileCollector(layout, codes, read, size_of_image)
     unread, single = UnreadLabels(layout), []
     for path in layout.shared_files:
         content = read(path)

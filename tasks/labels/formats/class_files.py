@@ -11,7 +11,7 @@ import yaml
 from tasks.images.mask_folders import CLASS_MAPS
 from tasks.labels.formats.class_maps import is_class_codes, read_class_codes, read_class_map
 from tasks.labels.formats.json_files import parse_json
-from tasks.labels.formats.text_files import decode_text, numbered_lines
+from tasks.labels.formats.text_files import decode_text, numbered_lines, with_whole_characters
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog, quoted
 
@@ -203,7 +203,8 @@ def _checked_names(entries: Sequence[tuple[object, object]], log: ProblemLog) ->
         elif not str(value).strip():
             log.add(ProblemCode.CLASS_NAME_EMPTY, f"class {class_id} has no name")
         else:
-            names[class_id] = str(value).strip()
+            # Not the whole document: aliases of YAML may stand for endless ones.
+            names[class_id] = str(with_whole_characters(str(value).strip(), log))
     return dict(sorted(names.items()))
 
 

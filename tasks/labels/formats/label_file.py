@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from types import MappingProxyType
 
 from tasks.labels.annotations import Geometry, ImageLabels, Label, label_of_image
 from tasks.labels.formats.class_maps import ClassMap
@@ -15,6 +14,10 @@ from tasks.labels.formats.xml_files import XmlDocument, parse_xml
 from tasks.labels.geometry import ImageSize, is_acceptable
 from tasks.labels.problems import label_log
 from tasks.reports.problem_log import Problem, ProblemLog
+
+# Of whole characters in every encoding.
+_LOOKED_AT = 1 << 14
+_FIRST_OF_MARKS = b"\xef"
 
 
 class LabelFile:
@@ -29,6 +32,13 @@ class LabelFile:
         self._text: tuple[str, ProblemLog] | None = None
         self._json: tuple[object, ProblemLog] | None = None
         self._xml: tuple[XmlDocument | None, ProblemLog] | None = None
+
+    def beginning(self) -> bytes:
+        """What the file begins with, as UTF-8 with line feeds; all of it where that is cheaper."""
+        begins = self.content[:_LOOKED_AT]
+        if b"\r" not in begins and b"\0" not in begins and begins[:1] < _FIRST_OF_MARKS:
+            return self.content
+        return decode_text(begins, label_log()).encode("utf-8", "replace")
 
     def text(self, log: ProblemLog) -> str:
         """The decoded text."""
@@ -75,6 +85,24 @@ class ImageContext:
     def find_size(self) -> ImageSize | None:
         """The size of the image, where the file does not say it."""
         return self.size or (self.look_up_size() if self.look_up_size is not None else None)
+
+
+@dataclass(frozen=True)
+class SharedContext:
+    """What a reader of the labels of many images is told besides the file.
+
+    `codes` are the names of classes by the codes that the dataset's files give them. `look_up_size`
+    tells the size of a picture as it is shown, by the name that the file has for it; None where it
+    cannot be read. `read_segments` gives a picture of segments by its name, None where there is
+    none.
+    """
+
+    codes: Mapping[str, str] = field(default_factory=dict)
+    look_up_size: Callable[[PurePosixPath], ImageSize | None] = lambda _: None
+    read_segments: Callable[[str], bytes | None] = lambda _: None
+
+
+NOTHING_MORE = SharedContext()
 
 
 @dataclass(frozen=True)
@@ -163,6 +191,4 @@ class ImageObjects:
 
 
 ImageReader = Callable[[LabelFile, ImageContext], ImageLabels]
-NO_CODES: Mapping[str, str] = MappingProxyType({})
-SharedReader = Callable[[LabelFile, Mapping[str, str]], SharedLabels]
-"""Gets the names of classes by the codes that the dataset's files give them, if any do."""
+SharedReader = Callable[[LabelFile, SharedContext], SharedLabels]

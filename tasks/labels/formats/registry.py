@@ -19,7 +19,7 @@ from tasks.labels.formats.json_documents.project_json import (
     read_project_json,
     write_project_json,
 )
-from tasks.labels.formats.label_file import NO_CODES, ImageReader, LabelFile, SharedReader
+from tasks.labels.formats.label_file import ImageReader, LabelFile, SharedContext, SharedReader
 from tasks.labels.formats.mask_pictures.class_masks import is_class_mask, read_class_mask
 from tasks.labels.formats.text_rows.dota import is_dota, read_dota
 from tasks.labels.formats.text_rows.kitti import is_kitti, read_kitti
@@ -177,7 +177,8 @@ def read_single_shared(
     look_up_size: Callable[[], ImageSize | None] | None = None,
 ) -> ImageLabels:
     """Read a file about many images that is called like one of them; see `ImageContext`."""
-    shared = read(file, NO_CODES)
+    context = SharedContext(look_up_size=lambda _: look_up_size() if look_up_size else None)
+    shared = read(file, context)
     named = [one for one in shared.images if one.image.name in (image.name, image.stem)]
     found = named or [one for one in shared.images if len(shared.images) == 1]
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 
 from tasks.labels.problems import ProblemCode
@@ -16,6 +17,8 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le", ProblemCode.ENCODING_UTF16),
     (codecs.BOM_UTF16_BE, "utf-16-be", ProblemCode.ENCODING_UTF16),
 )
+_NO_CHARACTERS = re.compile("[\0\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
 _WHITE_CONTROL_CHARACTERS = frozenset("\t\n\r\f\v")
 
 
@@ -51,9 +54,36 @@ def decode_text(content: bytes, log: ProblemLog) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         log.add(ProblemCode.ENCODING_UNREADABLE, "a zero byte: not a text file", line)
+        text = text.replace("\0", _REPLACEMENT)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text
+
+
+def with_whole_characters(document: object, log: ProblemLog) -> object:
+    """The same document with U+FFFD for zeros and halves of characters, which is noted.
+
+    JSON and YAML can write them as escapes; databases and files cannot hold them.
+    """
+    count = 0
+
+    def cleaned(value: object) -> object:
+        nonlocal count
+        if isinstance(value, str):
+            value, found = _NO_CHARACTERS.subn(_REPLACEMENT, value)
+            count += found
+            return value
+        if isinstance(value, list):
+            return [cleaned(one) for one in value]
+        if isinstance(value, dict):
+            return {cleaned(key): cleaned(one) for key, one in value.items()}
+        return value
+
+    document = cleaned(document)
+    if count:
+        reason = f"{count} escapes of zeros or of halves of characters in texts"
+        log.add(ProblemCode.ENCODING_UNREADABLE, reason)
+    return document
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from tasks.labels.problems import ProblemCode
+from tasks.labels.formats.text_files import decode_text
+from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog
 
 MAX_XML_DEPTH = 50
@@ -28,11 +29,26 @@ class XmlDocument:
 def parse_xml(content: bytes, log: ProblemLog) -> XmlDocument | None:
     """Parse a document; None, with an entry, for what is no XML or has a document type.
 
-    With the document type, entities and everything external are refused.
+    With the document type, entities and everything external are refused. UTF-32, which the
+    parser does not know, is read as `decode_text` reads it.
     """
+    own = label_log(log.place)
+    document = _parse(content, own)
+    if document is None and own.totals.get(ProblemCode.XML_UNREADABLE):
+        encoding = label_log(log.place)
+        text = decode_text(content, encoding)
+        if ProblemCode.ENCODING_UTF32 in encoding.totals:
+            own = encoding
+            document = _parse(text.encode("utf-8", "replace"), own, "utf-8")
+    log.extend(own)
+    return document
+
+
+def _parse(content: bytes, log: ProblemLog, encoding: str | None = None) -> XmlDocument | None:
+    """Parse a document in an encoding, by default the one that it declares."""
     builder = TreeBuilder()
     # Not the parser of ElementTree: it expands entities before anybody can refuse them.
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate(encoding)
     lines: dict[Element, int] = {}
     depth = count = 0
 

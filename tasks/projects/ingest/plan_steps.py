@@ -134,7 +134,7 @@ def _with_readable_labels(folder: _Folder, listing: SourceListing) -> SourceList
     limits = dataset_limits_of_memory()
     sizes = {file.relative_path: file.size for file in folder.scan.label_files}
     sizes |= {file.relative_path: file.size for file in listing.label_files}
-    limits.check_sum(folder.target.source, sizes.values())
+    limits.check_held(folder.target.source, sizes.values())
     reason = FileTooLargeError(limits.file_bytes, "VISIONFLOWS_MAX_LABEL_FILE_BYTES")
     too_large = {one.relative_path for one in listing.label_files if one.size > limits.file_bytes}
     return SourceListing(

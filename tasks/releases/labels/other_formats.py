@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -23,6 +23,7 @@ from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.formats.yolo.rows import GEOMETRIES, JudgedRows
 from tasks.labels.geometry import box_around
+from tasks.labels.limits import DatasetLimits
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers
 from tasks.releases.labels.row_counts import RowCounts
@@ -35,6 +36,10 @@ _NOTED_ELSEWHERE = frozenset(
         ProblemCode.FILES_IGNORED, ProblemCode.UNSAFE_PATH, ProblemCode.CASE_CONFLICT,
         ProblemCode.STEM_SHARED, ProblemCode.LABEL_EXTENSION_CASE, ProblemCode.ORPHAN_LABEL,
         ProblemCode.DATASET_ROOT_EXTRA, ProblemCode.SPLIT_MISSING, ProblemCode.FILE_UNREADABLE,
+    }
+)  # fmt: skip
+_OF_CLASSES = frozenset(
+    {
         ProblemCode.CLASS_NAME_EMPTY, ProblemCode.CLASS_NAME_INVALID, ProblemCode.CLASS_ID_GAP,
         ProblemCode.NC_MISMATCH, ProblemCode.YAML_DOWNLOAD_KEY, ProblemCode.YAML_UNREADABLE,
     }
@@ -69,28 +74,42 @@ class OtherLabels:
 def read_other_labels(
     images: Mapping[str, int],
     others: Iterable[str],
+    described: Container[str],
     read: Callable[[str], bytes],
     size_of_image: SizeOfImage,
+    limits: DatasetLimits,
 ) -> OtherLabels:
     """Read all labels but YOLO texts; `images` have positions, `others` are all other files.
 
-    `read` and `size_of_image` are as for `read_dataset_labels`.
+    What is wrong with the names in `described` is known.
+    `read`, `size_of_image` and `limits` are as for `read_dataset_labels`.
     """
-    dataset = read_dataset_labels([*images, *others], read, size_of_image=size_of_image)
+    dataset = read_dataset_labels(
+        [*images, *others], read, size_of_image=size_of_image, limits=limits
+    )
     by_image: dict[int, ImageLabels] = {}
     own: list[Problem] = []
     for image in dataset.images:
-        if image.labels is None or image.format in (None, LabelFormat.CLASS_FOLDERS):
+        if image.labels is None or image.format is LabelFormat.CLASS_FOLDERS:
             continue
-        own += image.labels.problems
-        if not image.labels.is_usable:
+        # Why a file is of no format is said, too.
+        own += (one for one in image.labels.problems if one.code is not ProblemCode.FILE_UNREADABLE)
+        if image.format is None or not image.labels.is_usable:
             continue
         objects = tuple(label for label in image.labels.labels if not label.is_whole_image)
         labels = ImageLabels(image.labels.image, image.labels.source, objects)
         by_image[images[image.path.as_posix()]] = labels
-    problems = [one for one in dataset.problems if one.code not in _NOTED_ELSEWHERE]
+    problems = [
+        one
+        for one in dataset.problems
+        if one.code not in _NOTED_ELSEWHERE
+        and not (one.code in _OF_CLASSES and one.place in described)
+    ]
     orphans = tuple(map(PurePosixPath.as_posix, dataset.labels_without_image))
-    return OtherLabels(by_image, dataset.class_names, orphans, (*problems, *own))
+    # Folders are classes where nothing else says what the images show; that is seen elsewhere.
+    of_folders = any(image.format is LabelFormat.CLASS_FOLDERS for image in dataset.images)
+    names = {} if of_folders else dataset.class_names
+    return OtherLabels(by_image, names, orphans, (*problems, *own))
 
 
 def count_other_labels(other: OtherLabels, splits: Integers, counts: RowCounts) -> None:

@@ -97,9 +97,11 @@ class RowCounts:
         _, _, width, height = judged.boxes[rows].T
         self._add_histogram("width", keys, width)
         self._add_histogram("height", keys, height)
-        self._add_histogram("area", keys, width * height)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        # Sides may be as large as numbers can be.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            area = width * height
             aspect = np.where(height > 0, width / height, np.inf)
+        self._add_histogram("area", keys, area)
         self._add_histogram("aspect", keys, aspect)
         outlined = judged.points[rows] > 0
         if outlined.any():

@@ -21,6 +21,7 @@ from tasks.labels.formats.yolo.numbers import (
 )
 from tasks.labels.formats.yolo.rows import UNUSED, geometries_of_counts, judge_rows
 from tasks.labels.limits import DatasetLimits
+from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.members import MemberBatch, read_batches
 from tasks.releases.labels.row_counts import RowCounts
@@ -53,7 +54,8 @@ class LabelTask:
 class LabelSums:
     """What the label files of a release hold; arrays have one element for each of them.
 
-    `row_count` rows have values; `decision_problems` are about how `geometry` was decided.
+    `row_count` rows have values, `over_one` of them above 1; `decision_problems` are about how
+    `geometry` was decided.
     `instances` are usable rows, `problem_rows` the others, `repeated` usable ones that repeat
     another, `kept` those that the trainer keeps. Of the files, `has_rows` are not empty, `is_read`
     could be read, and for `is_kept` the trainer does not drop the image.
@@ -62,6 +64,7 @@ class LabelSums:
     labels: Integers
     geometry: YoloGeometry
     row_count: int
+    over_one: int
     decision_problems: tuple[Problem, ...]
     counts: RowCounts
     instances: NDArray[np.int32]
@@ -291,7 +294,8 @@ class _Pass:
         """Return the sums."""
         decision = self._decision(self.rows_by_length)
         return LabelSums(
-            self.task.labels, decision.geometry, self.rows_by_length.total(), decision.problems,
+            self.task.labels, decision.geometry, self.rows_by_length.total(),
+            self.log.totals.get(ProblemCode.COORD_OVER_ONE, 0), decision.problems,
             self.counts,
             self.instances, self.problem_rows, self.repeated,
             self.kept, self.has_rows, self.is_read, self.is_kept,

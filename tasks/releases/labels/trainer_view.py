@@ -49,9 +49,11 @@ def keep_as_trainer(
     The dataset names `class_count` classes, None where it names none. With `kpt_shape` it has rows
     of `keypoint_values` values, `dimensions` (2 or 3) per keypoint.
     """
-    values = rows.values.astype(np.float32)
-    classes = values[rows.firsts]
-    is_good = np.asarray(classes % 1 == 0)
+    # What the precision of the trainer does not hold is infinite for it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = rows.values.astype(np.float32)
+        classes = values[rows.firsts]
+        is_good = np.asarray(classes % 1 == 0)
     if class_count is not None:
         is_good &= classes < class_count
     if keypoint_values is not None:

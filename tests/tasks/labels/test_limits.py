@@ -13,12 +13,16 @@ import pytest
 
 from storage.errors import InvalidInputError
 from storage.settings import get_settings
+from tasks.images.folder_scan import scan_image_folder
 from tasks.labels import limit_steps
 from tasks.labels.dataset.reading import read_dataset_labels
 from tasks.labels.limit_steps import dataset_limits
 from tasks.labels.limits import DatasetLimits, FileTooLargeError
+from tasks.projects.folder_labels import read_folder_labels
+from tasks.releases.scan import scan_release
 from tests.places import ROOT
 from tests.tasks.labels.label_samples import codes, read_files
+from tests.tasks.releases.archives import write_zip
 
 # Reads a source as ingest does; prints the number of labels, the problems, and the peak in MiB.
 READ = """
@@ -117,15 +121,49 @@ def test_all_label_files_together_have_a_limit():
     )
 
 
-def test_labels_that_memory_does_not_hold_are_refused_before_any_is_read():
+def test_labels_that_memory_does_not_hold_are_refused_before_any_is_read(tmp_path):
+    """The same attacks on a folder and on a release, whose texts alone are not held."""
     limits = DatasetLimits(free_memory_bytes=1000)
-    limits.check_sum("bay.zip", [60, 40])
-    with pytest.raises(InvalidInputError) as raised:
-        limits.check_sum("bay.zip", [60, 41])
-    assert str(raised.value) == (
-        "The label files of bay.zip have 101 bytes together, which take about 1,010 bytes of "
-        "memory, and 1,000 are free; ingest it in parts, or where there is more."
-    )
+    limits.check_held("bay.zip", [60, 40])
+    long = json.dumps({"shapes": [], "imageWidth": 9, "imageHeight": 9, "x": "y" * 60}).encode()
+    attacks = {
+        "own": {"a.jpg": b"a", "a.json": long},
+        "shared": {"a.jpg": b"a", "instances.json": long},
+        "several": {f"{one}{end}": long for one in "ab" for end in (".jpg", ".json")},
+    }
+    for name, files in attacks.items():
+        path = write_zip(tmp_path / f"{name}.zip", files)
+        folder = tmp_path / name
+        folder.mkdir()
+        for one, content in files.items():
+            (folder / one).write_bytes(content)
+        total = sum(len(content) for one, content in files.items() if one.endswith(".json"))
+        expected = (
+            f"have {total:,} bytes together, which take about {total * 10:,} bytes of memory, and "
+            "1,000 are free; use it in parts, or where there is more."
+        )
+        with pytest.raises(InvalidInputError) as raised:
+            scan_release(path, limits)
+        assert str(raised.value) == f"The label files of {path} {expected}"
+        with pytest.raises(InvalidInputError) as raised:
+            read_folder_labels(folder, scan_image_folder(folder), lambda _: None, limits)
+        assert str(raised.value) == f"The label files of {folder} {expected}"
+    rows = {"a.jpg": b"a", "a.txt": b"0 .5 .5 .1 .1\n" * 1000}
+    found = scan_release(write_zip(tmp_path / "rows.zip", rows), limits)
+    assert sum(split.instances for split in found.shapes.splits) == 1000
+
+
+def test_a_release_has_the_limits_of_its_folder_for_each_label_file(tmp_path):
+    shape = {"label": "red", "points": [[1, 1], [5, 5]], "shape_type": "rectangle"}
+    document = {"shapes": [shape], "imageWidth": 9, "imageHeight": 9, "imageData": "x" * 300}
+    files = {"a.jpg": b"", "a.json": json.dumps(document).encode()}
+    path = write_zip(tmp_path / "a.zip", files)
+    for label_bytes, expected in ((200, []), (80, ["file_too_large"])):
+        limits = DatasetLimits(label_bytes=label_bytes, metadata_bytes=50)
+        found = read_dataset_labels(files, files.__getitem__, limits=limits)
+        assert codes(found.all_problems()) == expected
+        totals = scan_release(path, limits).problem_totals
+        assert [one for one in totals if one == "file_too_large"] == expected
 
 
 def test_free_memory_is_that_of_the_container_where_it_has_less(monkeypatch, tmp_path):

@@ -15,7 +15,7 @@ from tasks.labels.geometry import ImageSize
 from tasks.releases.scan import scan_release
 from tests.flows.labeled_projects import make_river, make_sea, make_yolo
 from tests.places import DATA
-from tests.tasks.labels.dataset.format_samples import KITTI, TABLE, cvat, png
+from tests.tasks.labels.dataset.format_samples import KITTI, TABLE, coco, cvat, png
 from tests.tasks.labels.label_samples import read_files
 from tests.tasks.releases.archives import sound_dataset, write_zip
 
@@ -129,3 +129,16 @@ def test_an_empty_file_of_kitti_says_that_nothing_is_to_be_seen(tmp_path):
     )  # fmt: skip
     (split, *_) = found.shapes.splits
     assert (split.instances, split.empty_labels, split.images) == (1, 1, 2)
+
+
+def test_labels_of_which_none_can_be_used_leave_their_classes_and_say_no_more(tmp_path, recwarn):
+    """Names count without objects, as in a folder; a label far outside is no dataset in pixels."""
+    document = coco(bbox=[1, 2, "x", 4])
+    found = scan(tmp_path, {"a.jpg": PICTURE, "all.json": document})
+    folder = read_files({"a.jpg": PICTURE, "all.json": document})
+    assert found.classes_json() == list(folder.class_names.values()) == ["cat"]
+    document = coco(bbox=[1, 2, 1e300, 1e300]).replace('"cat"', '""', 1)
+    found = scan(tmp_path, {"a.jpg": PICTURE, "all.json": document})
+    assert sum(split.instances for split in found.shapes.splits) == 1
+    assert set(found.problem_totals) == {"coord_over_one", "class_name_invalid"}
+    assert not recwarn.list

@@ -399,7 +399,7 @@ def test_labels_of_other_formats_are_named_and_not_counted(tmp_path):
     files = moved(lambda path: path.replace(".txt", ".xml"))
     found = scan(tmp_path, files)
     assert totals(found) == ((2, 1, 1), 0, 0)
-    assert found.problem_totals == {"label_format_uncounted": 4}
+    assert found.problem_totals == {"label_format_uncounted": 4, "xml_unreadable": 4}
 
 
 def test_coco_files_are_named_and_not_counted(tmp_path):

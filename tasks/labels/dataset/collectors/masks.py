@@ -16,7 +16,8 @@ class DatasetMasks:
     """The pictures among the files of a dataset that are masks of others."""
 
     def __init__(self, masks: Mapping[str, MaskFolder]) -> None:
-        self._masks = masks
+        # Files about many images read those of panoptic files.
+        self._masks = {path: one for path, one in masks.items() if not one.is_panoptic}
         self._maps: dict[str, ClassMap] = {}
         self.problems: tuple[Problem, ...] = ()
 

@@ -26,20 +26,18 @@ def join_objects(
 
     The same annotation id of the same class, where the boxes touch, or the same box of the same
     class is the same object. It has the keypoints and the outline of whichever file has them, and
-    its place among the earlier ones. With `only_new_classes` later objects count where no earlier
-    one has their class.
+    its place among the earlier ones. With `only_new_classes` other later objects count where no
+    earlier one has their class.
     """
     before, after = _objects(earlier), _objects(later)
-    if only_new_classes:
-        known = {_name(one) for one in before}
-        after = [one for one in after if _name(one) not in known]
+    known = {_name(one) for one in before} if only_new_classes else set()
     places = _Places(before, size or _UNKNOWN_SIZE)
     added = []
     for one in after:
         found = places.take(one)
-        if found is None:
+        if found is None and _name(one) not in known:
             added.append(one)
-        else:
+        elif found is not None:
             before[found] = _with_all(before[found], one)
     return tuple(_numbered([*before, *added]))
 

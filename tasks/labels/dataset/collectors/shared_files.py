@@ -15,7 +15,7 @@ from tasks.labels.dataset.collectors.same_objects import join_objects
 from tasks.labels.dataset.folders import split_of_number
 from tasks.labels.dataset.layouts import DatasetLayout
 from tasks.labels.formats.class_files import ClassList, compare_class_names
-from tasks.labels.formats.label_file import LabelFile, SharedLabels, SharedReader
+from tasks.labels.formats.label_file import LabelFile, SharedContext, SharedLabels, SharedReader
 from tasks.labels.formats.registry import LabelFormat
 from tasks.labels.geometry import ImageSize
 from tasks.labels.picture_sizes import fit_to_picture
@@ -38,14 +38,15 @@ class SharedFileCollector:
     as in `instances_val2017.json`) decides. `labels` are by the path of the image, with their
     format; an object that several files list is there once, with all that is known of it. The first
     file that names an id counts for `class_names`; `ordered_classes` are classes without ids in the
-    order of the files; `problems` concern no single image. `size_of_image` tells the size of a
-    picture as it is shown.
+    order of the files; `problems` concern no single image. `read` gives pictures of segments,
+    `size_of_image` tells the size of a picture as it is shown.
     """
 
     def __init__(
         self,
         layout: DatasetLayout,
         codes: Mapping[str, str],
+        read: Callable[[str], bytes | None],
         size_of_image: SizeOfImage | None = None,
     ) -> None:
         self.labels: dict[str, tuple[ImageLabels, LabelFormat]] = {}
@@ -54,12 +55,18 @@ class SharedFileCollector:
         self.problems: tuple[Problem, ...] = ()
         self._layout = layout
         self._codes = codes
+        self._read = read
         self._size_of_image = size_of_image
         self._panoptic: list[tuple[PurePosixPath, LabelFormat, SharedLabels]] = []
 
     def add(self, file: LabelFile, label_format: LabelFormat, read: SharedReader) -> None:
         """Read one file."""
-        shared = read(file, self._codes)
+        context = SharedContext(
+            self._codes,
+            partial(self._look_up_size, file.path),
+            partial(self._read_segments, file.path),
+        )
+        shared = read(file, context)
         if shared.is_panoptic:
             self._panoptic.append((file.path, label_format, shared))
         else:
@@ -100,6 +107,21 @@ class SharedFileCollector:
         self.ordered_classes.update(dict.fromkeys(shared.ordered_classes))
         self.problems = (*self.problems, *shared.problems, *log.entries(), *differences)
 
+    def _look_up_size(self, source: PurePosixPath, name: PurePosixPath) -> ImageSize | None:
+        """The size of a picture as it is shown, by its name in a file."""
+        image = self._find(name, None, source, _split_of_file(source))
+        if image is None or self._size_of_image is None:
+            return None
+        return self._size_of_image(PurePosixPath(image))
+
+    def _read_segments(self, source: PurePosixPath, name: str) -> bytes | None:
+        """A picture of segments, in a folder that is called like its file."""
+        folders = self._segment_folders.get(source.stem.lower(), [])
+        beside = str(source.parent / source.stem)
+        paths = [f"{folder}/{name}" for folder in sorted(folders, key=lambda one: one != beside)]
+        path = next((one for one in paths if one in self._layout.masks), None)
+        return None if path is None else self._read(path)
+
     def _find(
         self, name: PurePosixPath, frame: int | None, source: PurePosixPath, split: Split | None
     ) -> str | None:
@@ -133,6 +155,15 @@ class SharedFileCollector:
         placed = self._layout.placed
         splits = placed.folders.splits[placed.folder_ids].tolist()
         return list(zip(self._layout.images, map(split_of_number, splits), strict=True))
+
+    @cached_property
+    def _segment_folders(self) -> dict[str, list[str]]:
+        """The folders of pictures of segments by their names."""
+        masks = self._layout.masks.items()
+        found: dict[str, list[str]] = defaultdict(list)
+        for folder in sorted({path.rpartition("/")[0] for path, one in masks if one.is_panoptic}):
+            found[folder.rpartition("/")[2].lower()].append(folder)
+        return dict(found)
 
     @cached_property
     def _by_name(self) -> dict[str, _Candidates]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import Box, Geometry, Polygon
 from tasks.labels.annotations import Keypoints as KeypointsGeometry
 from tasks.labels.formats.class_files import class_id_of, class_name_of
-from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
+from tasks.labels.formats.label_file import (
+    NOTHING_MORE,
+    ImageObjects,
+    LabelFile,
+    SharedContext,
+    SharedLabels,
+)
 from tasks.labels.formats.mask_pictures.masks import MaskError, decode_run_lengths, polygons_of_mask
+from tasks.labels.formats.mask_pictures.segments import SegmentPicture
 from tasks.labels.geometry import (
     SIZE_TOLERANCE,
     ImageSize,
@@ -33,7 +40,7 @@ def is_coco(file: LabelFile) -> bool:
     )
 
 
-def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
+def read_coco(file: LabelFile, context: SharedContext = NOTHING_MORE) -> SharedLabels:
     """Read a COCO file.
 
     The most detailed geometry of an annotation counts: keypoints (with the outline), else the
@@ -41,8 +48,8 @@ def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLa
     polygons becomes several labels with the same `instance`. Run lengths, compressed or not, become
     the outlines of their parts along the pixel edges; holes are filled and noted. An outline that
     cannot be read is noted, and the box is used. Category ids may begin anywhere. The segments of a
-    panoptic file are boxes. Captions are no labels: a file of nothing else, and a list of images
-    without `annotations`, have no images.
+    panoptic file have the outlines of their PNG, else their boxes. Captions are no labels: a file
+    of nothing else, and a list of images without `annotations`, have no images.
     """
     source = file.path
     log = label_log(source)
@@ -56,7 +63,7 @@ def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLa
     if not isinstance(annotations, list) or (annotations and all(map(_is_caption, annotations))):
         return SharedLabels(class_names=names, problems=log.entries())
     images = _images_by_id(document["images"], source, log)
-    is_panoptic = False
+    is_panoptic, without_outline = False, 0
     for position, entry in enumerate(annotations, start=1):
         if _is_caption(entry):
             continue
@@ -70,18 +77,53 @@ def read_coco(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLa
             continue
         segments = entry.get("segments_info")
         is_panoptic |= isinstance(segments, list)
-        for number, segment in enumerate(segments if isinstance(segments, list) else [], start=1):
-            if isinstance(segment, dict):
-                # These ids are colours in a picture, not the ids of annotations.
-                where = f"segment {number} of annotation {position}"
-                _add_annotation({**segment, "id": None}, where, image, names)
-        if not isinstance(segments, list):
+        if isinstance(segments, list):
+            where = f"annotation {position}"
+            without_outline += _add_segments(entry, segments, where, image, names, context)
+        else:
             _add_annotation(entry, f"annotation {position}", image, names)
+    if without_outline:
+        reason = (
+            f"{without_outline} segments have no pixels in a PNG of the folder "
+            f"{file.path.stem}: their boxes are used"
+        )
+        log.add(ProblemCode.OUTLINE_UNUSABLE, reason, count=without_outline)
     results = tuple(image.result() for image in images.values())
     sizes = {image.image: image.size for image in images.values() if image.size is not None}
     return SharedLabels(
         results, sizes, names, log.entries(), has_pixels=True, is_panoptic=is_panoptic
     )
+
+
+def _add_segments(
+    entry: Mapping[str, object],
+    segments: list[object],
+    where: str,
+    image: ImageObjects,
+    names: Mapping[int, str],
+    context: SharedContext,
+) -> int:
+    """Add the segments of one image; returned is how many have only their box."""
+    name, picture = entry.get("file_name"), None
+    content = context.read_segments(name) if isinstance(name, str) else None
+    if content is not None:
+        try:
+            picture = SegmentPicture(content)
+        except MaskError as error:
+            reason = f"the segments of {where} cannot be read: {error}"
+            image.log.add(ProblemCode.MASK_UNREADABLE, reason)
+    without_outline = 0
+    for number, segment in enumerate(segments, start=1):
+        if not isinstance(segment, dict):
+            reason = f"segment {number} of {where} is {quoted(segment)}, not an object"
+            image.log.add(ProblemCode.OBJECT_MALFORMED, reason)
+            continue
+        own = f"segment {number} of {where}"
+        outlines = picture.polygons(segment.get("id"), image.log, own) if picture else []
+        without_outline += not outlines
+        # These ids are colours in a picture, not the ids of annotations.
+        _add_annotation({**segment, "id": None}, own, image, names, outlines)
+    return without_outline
 
 
 def _is_caption(entry: object) -> bool:
@@ -136,9 +178,13 @@ def _images_by_id(
 
 
 def _add_annotation(
-    entry: Mapping[str, object], where: str, image: ImageObjects, names: Mapping[int, str]
+    entry: Mapping[str, object],
+    where: str,
+    image: ImageObjects,
+    names: Mapping[int, str],
+    outlines: Sequence[Geometry] = (),
 ) -> None:
-    """Add the labels of one annotation; none where it cannot be used."""
+    """Add the labels of one annotation, whose outlines may be known; none where it is unusable."""
     log = image.log
     class_id = class_id_of(entry.get("category_id"))
     if class_id is None:
@@ -154,7 +200,7 @@ def _add_annotation(
         log.add(ProblemCode.CLASS_OUT_OF_RANGE, f"{where} has class {class_id}, which has no name")
     image.add(
         class_name_of(names, class_id),
-        _geometries_of_annotation(entry, where, image.size, log),
+        outlines or _geometries_of_annotation(entry, where, image.size, log),
         where,
         class_id=class_id,
         is_crowd=class_id_of(entry.get("iscrowd")) == 1 or entry.get("iscrowd") is True,

@@ -7,7 +7,13 @@ from pathlib import PurePosixPath
 
 from tasks.labels.annotations import Box, Geometry, Keypoint, Keypoints
 from tasks.labels.formats.class_files import class_id_of, class_name_of
-from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
+from tasks.labels.formats.label_file import (
+    NOTHING_MORE,
+    ImageObjects,
+    LabelFile,
+    SharedContext,
+    SharedLabels,
+)
 from tasks.labels.formats.mask_pictures.masks import MaskError, decode_run_lengths, polygons_of_mask
 from tasks.labels.geometry import (
     ImageSize,
@@ -36,7 +42,7 @@ def is_datumaro(file: LabelFile) -> bool:
     )
 
 
-def read_datumaro(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
+def read_datumaro(file: LabelFile, _context: SharedContext = NOTHING_MORE) -> SharedLabels:
     """Read the annotations of all items.
 
     `bbox`, `polygon`, `mask`, `ellipse` (a polygon of `ELLIPSE_CORNERS` corners), `points` and
@@ -65,6 +71,7 @@ def read_datumaro(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> Shar
         {image.image: image.size for image in images if image.size is not None},
         names,
         log.entries(),
+        has_pixels=True,
     )
 
 

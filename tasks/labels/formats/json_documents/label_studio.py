@@ -7,7 +7,13 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tasks.labels.annotations import Box, Geometry, Keypoint, Keypoints, Point
-from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
+from tasks.labels.formats.label_file import (
+    NOTHING_MORE,
+    ImageObjects,
+    LabelFile,
+    SharedContext,
+    SharedLabels,
+)
 from tasks.labels.formats.mask_pictures.brush import decode_brush
 from tasks.labels.formats.mask_pictures.masks import MaskError, polygons_of_mask
 from tasks.labels.geometry import (
@@ -21,6 +27,7 @@ from tasks.labels.geometry import (
     polygon_of,
     turned,
 )
+from tasks.labels.picture_sizes import choose_size
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog, quoted
 
@@ -45,7 +52,7 @@ def is_label_studio(file: LabelFile) -> bool:
     return any(map(_is_list_of_regions, first.values()))
 
 
-def read_label_studio(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
+def read_label_studio(file: LabelFile, context: SharedContext = NOTHING_MORE) -> SharedLabels:
     """Read the annotations of all tasks.
 
     Rectangles (oriented boxes where they have a `rotation`), polygons, brushes (the outlines of
@@ -68,10 +75,13 @@ def read_label_studio(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> 
         if name is None:
             log.add(ProblemCode.OBJECT_MALFORMED, f"{where} names no image")
             continue
-        size = next((found for one in regions if (found := _size_of(one))), None)
-        if size is not None:
-            sizes[name] = size
-        image = ImageObjects(name, file.path, size)
+        written = next((found for one in regions if (found := _size_of(one))), None)
+        image = ImageObjects(name, file.path, written)
+        if written is not None:
+            sizes[name] = written
+            # Percent are of any size: only what is turned, and brushes, need the sides.
+            picture = context.look_up_size(name) if regions else None
+            image.size = choose_size(written, picture, (0, 0), image.log, trusts_written=True)
         _Regions(regions, where, image).add_all()
         images.append(image)
     return SharedLabels(tuple(image.result() for image in images), sizes, problems=log.entries())
@@ -189,11 +199,13 @@ class _Regions:
             MaskError: it is a mask that cannot be read.
             _NoNumberError: a value is no number.
         """
-        log, size = self._image.log, _size_of(region) or self._image.size
+        log, size = self._image.log, self._image.size
         if "rle" in value:
             width, height = region.get("original_width"), region.get("original_height")
             if not isinstance(width, int) or not isinstance(height, int):
                 raise MaskError("its image has no width and height")
+            if size == ImageSize(height, width):
+                width, height = height, width  # as before EXIF turns it
             mask = decode_brush(value["rle"], height, width)
             yield from polygons_of_mask(mask, ImageSize(width, height), log, where)
         elif "points" in value:

@@ -24,6 +24,7 @@ from tasks.labels.geometry import (
     polygon_of,
     whole_number,
 )
+from tasks.labels.picture_sizes import fit_to_picture
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog, quoted
 
@@ -48,7 +49,8 @@ def read_labelme(file: LabelFile, context: ImageContext) -> ImageLabels:
     corners; `mask`, a PNG from its first point on, which becomes the outlines of its parts. A shape
     without a type is a polygon, or a rectangle where it has two points. Points and lines are noted
     and left out. Shapes with the same `group_id` are parts of one object. The size of the context
-    is used where the file has no `imageWidth` and `imageHeight`.
+    is used where the file has no `imageWidth` and `imageHeight`, or others that its shapes do not
+    need.
     """
     source, image = file.path, context.image
     log = label_log(source)
@@ -59,10 +61,8 @@ def read_labelme(file: LabelFile, context: ImageContext) -> ImageLabels:
         return ImageLabels(image or source.with_suffix(""), source, (), log.entries())
     if image is None:
         image = file_name_of(document.get("imagePath")) or source.with_suffix("")
-    size = (
-        image_size_of(document.get("imageWidth"), document.get("imageHeight"))
-        or context.find_size()
-    )
+    written = image_size_of(document.get("imageWidth"), document.get("imageHeight"))
+    size = written or context.find_size()
     if size is None:
         if document["shapes"]:
             log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable imageWidth and imageHeight")
@@ -75,7 +75,8 @@ def read_labelme(file: LabelFile, context: ImageContext) -> ImageLabels:
         zip(document["shapes"], groups, strict=True), start=1
     ):
         _add_shape(shape, group, f"shape {position}", size, objects)
-    return objects.result()
+    # LabelMe itself goes by the picture.
+    return fit_to_picture(objects.result(), written, context.find_size, trusts_written=False)
 
 
 def write_labelme(labels: Iterable[Label], *, image: PurePosixPath, image_size: ImageSize) -> bytes:

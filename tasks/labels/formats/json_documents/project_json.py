@@ -30,6 +30,7 @@ from tasks.labels.geometry import (
     polygon_of,
     whole_number,
 )
+from tasks.labels.picture_sizes import fit_to_picture
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import Problem, ProblemLog, quoted
 
@@ -61,7 +62,8 @@ def read_project_json(file: LabelFile, context: ImageContext) -> ImageLabels:
     meta = [*meta, None, None, None][:3] if isinstance(meta, list) else [None, None, None]
     if image is None:
         image = file_name_of(meta[0]) or source.with_suffix("")
-    size = image_size_of(meta[1], meta[2]) or context.find_size()
+    written = image_size_of(meta[1], meta[2])
+    size = written or context.find_size()
     labels = []
     if size is None and document["d"]:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, "`m` has no usable width and height")
@@ -75,7 +77,8 @@ def read_project_json(file: LabelFile, context: ImageContext) -> ImageLabels:
         differences = compare_class_names(
             [ClassList(PurePosixPath("the dataset"), names), ClassList(source, own_names)]
         )
-    return ImageLabels(image, source, tuple(labels), (*log.entries(), *differences))
+    found = ImageLabels(image, source, tuple(labels), (*log.entries(), *differences))
+    return fit_to_picture(found, written, context.find_size)
 
 
 def write_project_json(

@@ -25,7 +25,7 @@ def is_dota(file: LabelFile) -> bool:
     """Whether the first row is one of DOTA, or an empty file lies in a folder of DOTA."""
     if not file.content.strip():
         return file.path.parent.name.lower().startswith(_FOLDER)
-    return _FIRST_ROW.match(file.content) is not None
+    return _FIRST_ROW.match(file.beginning()) is not None
 
 
 def read_dota(file: LabelFile, context: ImageContext) -> ImageLabels:

@@ -26,7 +26,7 @@ def is_kitti(file: LabelFile) -> bool:
     """Whether the first row is one of KITTI, or an empty file lies in a folder of KITTI."""
     if not file.content.strip():
         return file.path.parent.name.lower() in _FOLDERS
-    return _FIRST_ROW.match(file.content) is not None
+    return _FIRST_ROW.match(file.beginning()) is not None
 
 
 def read_kitti(file: LabelFile, context: ImageContext) -> ImageLabels:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from tasks.labels.annotations import Box
-from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
+from tasks.labels.formats.label_file import (
+    NOTHING_MORE,
+    ImageObjects,
+    LabelFile,
+    SharedContext,
+    SharedLabels,
+)
 from tasks.labels.formats.xml_files import number_of
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import quoted
@@ -20,13 +25,14 @@ _LONGEST_HEADING = 4096
 
 def is_open_images(file: LabelFile) -> bool:
     """Whether the first line names the columns of boxes."""
-    heading = file.content[:_LONGEST_HEADING].split(b"\n", 1)[0].decode("utf-8-sig", "replace")
+    heading = file.beginning()[:_LONGEST_HEADING].split(b"\n", 1)[0].decode("utf-8", "replace")
     return set(_COLUMNS) <= {name.strip() for name in heading.split(",")}
 
 
-def read_open_images(file: LabelFile, codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
-    """Read the boxes; `codes` are the names of classes by the codes of `LabelName` (`/m/0bt9lr`).
+def read_open_images(file: LabelFile, context: SharedContext = NOTHING_MORE) -> SharedLabels:
+    """Read the boxes.
 
+    The codes of the context are those of `LabelName` (`/m/0bt9lr`).
     A box around a group (`IsGroupOf`) is a crowd. The other columns, image-level labels and the
     files of masks and relations are not read.
     """
@@ -59,7 +65,7 @@ def read_open_images(file: LabelFile, codes: Mapping[str, str] = NO_CODES) -> Sh
             left, right, top, bottom = sides
             box = Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
             is_group = (row.get("IsGroupOf") or "").strip() == "1"
-            name_of_class = codes.get(code, code)
+            name_of_class = context.codes.get(code, code)
             image.add(name_of_class, [box], "the row", line=line, is_crowd=is_group)
     except csv.Error as error:
         log.add(ProblemCode.FILE_UNREADABLE, f"not CSV: {error}", rows.line_num)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
 
 from tasks.labels.annotations import Geometry, Keypoint, Keypoints, Point
-from tasks.labels.formats.label_file import NO_CODES, ImageObjects, LabelFile, SharedLabels
+from tasks.labels.formats.label_file import (
+    NOTHING_MORE,
+    ImageObjects,
+    LabelFile,
+    SharedContext,
+    SharedLabels,
+)
 from tasks.labels.formats.mask_pictures.masks import MaskError, mask_of_runs, polygons_of_mask
 from tasks.labels.formats.xml_files import XmlDocument, number_of, text_of
 from tasks.labels.geometry import (
@@ -40,7 +46,7 @@ def is_cvat(file: LabelFile) -> bool:
     )
 
 
-def read_cvat(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLabels:
+def read_cvat(file: LabelFile, _context: SharedContext = NOTHING_MORE) -> SharedLabels:
     """Read a CVAT file, for images or for video.
 
     `box` (an oriented box where it has a `rotation`), `polygon`, `ellipse` (a polygon of
@@ -68,6 +74,7 @@ def read_cvat(file: LabelFile, _codes: Mapping[str, str] = NO_CODES) -> SharedLa
         problems=log.entries(),
         ordered_classes=reader.classes,
         frames={image.image: number for image, number in frames},
+        has_pixels=True,
     )
 
 

@@ -9,6 +9,7 @@ from tasks.labels.annotations import Geometry, ImageLabels, Point
 from tasks.labels.formats.label_file import ImageContext, ImageObjects, LabelFile
 from tasks.labels.formats.xml_files import number_of, text_of
 from tasks.labels.geometry import ImageSize, box_around, image_size_of, polygon_of
+from tasks.labels.picture_sizes import fit_to_picture
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog, quoted
 
@@ -37,7 +38,8 @@ def read_labelme_xml(file: LabelFile, context: ImageContext) -> ImageLabels:
         return ImageLabels(image, source, (), log.entries())
     root = document.root
     width, height = (number_of(text_of(root, f"imagesize/{side}")) for side in ("ncols", "nrows"))
-    size = image_size_of(width, height) or context.find_size()
+    written = image_size_of(width, height)
+    size = written or context.find_size()
     objects = ImageObjects(image, source, size)
     objects.log.extend(log)
     found = [one for one in root.iterfind("object") if text_of(one, "deleted") not in ("1", "yes")]
@@ -54,7 +56,7 @@ def read_labelme_xml(file: LabelFile, context: ImageContext) -> ImageLabels:
         geometry = _geometry(element, size, objects.log, line)
         if geometry is not None:
             objects.add(class_name, [geometry], "the object", line=line)
-    return objects.result()
+    return fit_to_picture(objects.result(), written, context.find_size)
 
 
 def _geometry(element: Element, size: ImageSize, log: ProblemLog, line: int) -> Geometry | None:

@@ -26,7 +26,7 @@ from tasks.labels.geometry import (
     polygon_of,
     whole_number,
 )
-from tasks.labels.picture_sizes import choose_size
+from tasks.labels.picture_sizes import fit_to_picture
 from tasks.labels.problems import ProblemCode, label_log
 from tasks.reports.problem_log import ProblemLog, quoted
 
@@ -68,14 +68,8 @@ def read_pascal_voc(file: LabelFile, context: ImageContext) -> ImageLabels:
         image = PurePosixPath(name) if name else source.with_suffix("")
     objects = root.findall("object")
     width, height = (number_of(text_of(root, f"size/{side}")) for side in ("width", "height"))
-    size = image_size_of(width, height)
-    if objects:
-        picture = context.find_size()
-        size = (
-            choose_size(size, picture, _furthest(root), log, trusts_written=False)
-            if size
-            else picture
-        )
+    written = image_size_of(width, height)
+    size = written or context.find_size()
     labels = []
     if size is None and objects:
         log.add(ProblemCode.IMAGE_SIZE_MISSING, "no usable size/width and size/height")
@@ -85,16 +79,8 @@ def read_pascal_voc(file: LabelFile, context: ImageContext) -> ImageLabels:
             label = _label_of_object(element, line, size, context.voc_counts_from_one, log)
             if label is not None:
                 labels.append(label)
-    return ImageLabels(image, source, tuple(labels), log.entries())
-
-
-def _furthest(root: Element) -> Point:
-    """The largest x and y of all boxes in pixels."""
-    found = [
-        [number_of(text_of(box, side)) or 0.0 for side in ("xmax", "ymax")]
-        for box in root.iterfind("object/bndbox")
-    ]
-    return max((x for x, _ in found), default=0.0), max((y for _, y in found), default=0.0)
+    found = ImageLabels(image, source, tuple(labels), log.entries())
+    return fit_to_picture(found, written, context.find_size, trusts_written=False)
 
 
 def begins_at_pixel_zero(content: bytes) -> bool:

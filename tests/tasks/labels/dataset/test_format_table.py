@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.labels.formats import json_files
 from tasks.labels.formats.registry import FORMATS, LabelFormat
 from tasks.labels.geometry import polygon_area
 from tests.tasks.labels.dataset.format_samples import SIZE, TABLE, cvat
@@ -33,6 +35,56 @@ def test_each_format_gives_the_same_geometries(entry):
 def test_the_table_has_every_format():
     assert {entry[0] for entry in TABLE} | {LabelFormat.CLASS_FOLDERS} == set(FORMATS)
     assert set(FORMATS) == set(LabelFormat)
+
+
+ENCODINGS = {
+    "bom": lambda text: text.encode("utf-8-sig"),
+    "utf-16": lambda text: text.encode("utf-16"),
+    "utf-16 without mark": lambda text: text.encode("utf-16-le"),
+    "utf-32": lambda text: text.encode("utf-32"),
+    "carriage returns": lambda text: text.replace("\n", "\r").encode(),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_each_format_is_read_in_each_encoding(encoding):
+    for files, expected in TABLE.values():
+        written = {
+            path: content if isinstance(content, bytes) else ENCODINGS[encoding](content)
+            for path, content in files.items()
+        }
+        images = {} if any(path.endswith(".jpg") for path in files) else {"a.jpg": ""}
+        found = read_files({**images, **written}, size_of_image=lambda _: SIZE)
+        (image,) = found.images
+        assert image.labels is not None, list(written)
+        assert len(image.labels.labels) == len(expected), list(written)
+
+
+def test_halves_of_characters_and_zeros_in_names_are_replaced_and_noted():
+    """JSON and YAML can write them; no database and no file in UTF-8 can hold them."""
+    shape = {"label": "a\ud800\0b", "points": [[1, 1], [5, 5]], "shape_type": "rectangle"}
+    document = json.dumps({"shapes": [shape], "imageWidth": 200, "imageHeight": 100})
+    found = read_files({"a.jpg": "", "a.json": document})
+    assert list(found.class_names.values()) == ["a\ufffd\ufffdb"]
+    assert codes(found.all_problems()) == ["encoding_unreadable"]
+    emoji = document.replace("a\\ud800\\u0000b", "\\ud83d\\ude00")
+    assert list(read_files({"a.jpg": "", "a.json": emoji}).class_names.values()) == ["\U0001f600"]
+    rows = {"a.jpg": "", "a.txt": "0 .5 .5 .1 .1"}
+    for path, names in {
+        "data.yaml": 'names: ["a\\0b", "\\ud800"]',
+        "classes.txt": "a\0b\nc",
+    }.items():
+        found = read_files({**rows, path: names})
+        assert next(iter(found.class_names.values())) == "a\ufffdb"
+        assert "\ud800" not in found.class_names.values()
+        assert set(codes(found.all_problems())) == {"encoding_unreadable"}
+
+
+def test_json_of_nothing_but_brackets_is_refused_before_it_fills_the_memory(monkeypatch):
+    monkeypatch.setattr(json_files, "_MOST_CONTAINERS", 1000)
+    document = {"images": [{}] * 999, "annotations": []}
+    (problem,) = read_files({"a.jpg": "", "all.json": json.dumps(document)}).all_problems()
+    assert "refused: more than 1,000 lists and objects" in problem.reason
 
 
 @pytest.mark.parametrize("entry", [one for one in TABLE if "CamVid" not in one[1]], ids=str)

@@ -8,13 +8,14 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 
+from tasks.images.folder_scan import scan_image_folder
 from tasks.labels.annotations import Box, Keypoint, Keypoints, Label, Polygon
 from tasks.labels.dataset.collectors.same_objects import join_objects
 from tasks.labels.geometry import ImageSize
 from tasks.releases.scan import scan_release
 from tests.tasks.labels.dataset.format_samples import png
 from tests.tasks.labels.label_samples import codes, read_files
-from tests.tasks.releases.archives import write_zip
+from tests.tasks.releases.archives import totals, write_zip
 
 PICTURE = png(np.zeros((100, 200), np.uint8))
 SIZE = ImageSize(200, 100)
@@ -111,6 +112,50 @@ def test_stuff_is_added_and_parts_keep_apart():
     assert problems == []
 
 
+@pytest.mark.parametrize("folder", ["annotations/panoptic_val", "panoptic_val"])
+def test_panoptic_segments_have_the_outlines_of_their_pictures(folder, tmp_path):
+    """A PNG of 20 x 10: two parts of a dog (id 66051), a person (7); the tree has no pixels."""
+    ids = np.zeros((10, 20), np.int64)
+    ids[1:3, 2:6] = ids[5:7, 2:6] = 66051
+    ids[2:8, 8:16] = 7
+    colours = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=2).astype(np.uint8)
+    segments = [
+        {"id": 66051, "category_id": 2, "bbox": [20, 10, 40, 60], "iscrowd": 1},
+        {"id": 7, "category_id": 1, "bbox": [80, 20, 80, 60]},
+        {"id": 8, "category_id": 1, "bbox": [0, 0, 8, 8]},
+    ]
+    panoptic = {"file_name": "a.png", "segments_info": segments}
+    same = {"bbox": [80, 20, 80, 60]}
+    files = {
+        "val/a.png": PICTURE,
+        "annotations/panoptic_val.json": coco(panoptic).encode(),
+        "annotations/instances_val.json": coco(same).encode(),
+        f"{folder}/a.png": png(colours),
+    }
+    found = read_files(files)
+    (image,) = found.images
+    person = Polygon(((0.4, 0.2), (0.4, 0.8), (0.8, 0.8), (0.8, 0.2)))
+    low, high = (
+        Polygon(((0.1, top), (0.1, bottom), (0.3, bottom), (0.3, top)))
+        for top, bottom in ((0.1, 0.3), (0.5, 0.7))
+    )
+    assert image.labels.labels == (
+        Label("person", person, 1),
+        Label("dog", low, 2, 1, is_crowd=True),
+        Label("dog", high, 2, 1, is_crowd=True),
+    )
+    assert codes(found.all_problems()) == ["outline_unusable"]
+    release = scan_release(write_zip(tmp_path / "a.zip", files))
+    assert totals(release)[:2] == ((0, 1, 0), 1)
+    assert release.problem_totals["outline_unusable"] == 1
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    scan = scan_image_folder(tmp_path)
+    assert [file.relative_path for file in scan.files] == ["val/a.png"]
+    assert len(scan.label_files) == 3
+
+
 @pytest.mark.parametrize("name", ["a_panoptic", "z_panoptic"])
 def test_panoptic_segments_add_the_classes_that_no_other_file_has(name):
     segments = [
@@ -120,7 +165,7 @@ def test_panoptic_segments_add_the_classes_that_no_other_file_has(name):
     panoptic = {"file_name": "a.png", "segments_info": segments}
     labels, problems = labels_of(**{name: coco(panoptic), "instances": coco(PERSON)})
     assert labels == (Label("person", TRIANGLE, 1), Label("dog", Box(0.5, 0.5, 1, 1), 2))
-    assert problems == []
+    assert problems == ["outline_unusable"]
     alone, _ = labels_of(panoptic=coco(panoptic))
     assert len(alone) == 2
 

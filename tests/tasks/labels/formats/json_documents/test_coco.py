@@ -246,7 +246,12 @@ def test_the_segments_of_a_panoptic_file_are_boxes():
         Label("dog", Box(0.5, 0.5, 0.8, 0.8), 3),
         Label("cat", Box(0.05, 0.05, 0.1, 0.1), 1, is_crowd=True),
     )
-    assert (found.is_panoptic, found.problems) == (True, ())
+    assert found.is_panoptic
+    (problem,) = found.problems
+    assert (problem.code, problem.count) == ("outline_unusable", 2)
+    assert problem.reason == (
+        "2 segments have no pixels in a PNG of the folder ä: their boxes are used"
+    )
 
 
 @pytest.mark.parametrize(
