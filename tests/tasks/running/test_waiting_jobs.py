@@ -7,10 +7,10 @@ from tasks.running.waiting_jobs import why_it_never_began
 
 def test_a_job_tells_what_its_flow_has_refused():
     refused = (
-        "Flow run encountered an exception: InvalidInputError: The folder a: is taken.\nUse b."
+        "Flow run encountered an exception: InvalidInputError: It is taken: a.\nUse b."
     )
     state = {"type": "FAILED", "message": refused}
-    assert why_it_never_began(state) == "The folder a: is taken.\nUse b."
+    assert why_it_never_began(state) == "It is taken: a.\nUse b."
     for others in ({"message": None}, {}, {"message": "The process was killed."}):
         told = why_it_never_began({"type": "CRASHED", **others})
         assert told == "its flow run never began (crashed); start it again"
