@@ -6,9 +6,7 @@ from tasks.running.waiting_jobs import why_it_never_began
 
 
 def test_a_job_tells_what_its_flow_has_refused():
-    refused = (
-        "Flow run encountered an exception: InvalidInputError: It is taken: a.\nUse b."
-    )
+    refused = "Flow run encountered an exception: InvalidInputError: It is taken: a.\nUse b."
     state = {"type": "FAILED", "message": refused}
     assert why_it_never_began(state) == "It is taken: a.\nUse b."
     for others in ({"message": None}, {}, {"message": "The process was killed."}):
