@@ -41,9 +41,10 @@ _FILTERS = (
 _SERVE = """
 import sys, uvicorn
 from deployments.web.application import create_application
+from deployments.web.files.receiving import SmallPieces
 from storage.settings import get_settings
 uvicorn.run(create_application(get_settings()), host="127.0.0.1", port=int(sys.argv[1]),
-            log_level="error")
+            http=SmallPieces, log_level="error")
 """
 _TUS = {"Tus-Resumable": "1.0.0"}
 _MEBIBYTE = 1 << 20

@@ -169,7 +169,10 @@ def run_as_job(
     job = find_job(open_database(), run.job_id)
     if run.outcome is None or run.status is JobStatus.CANCELLED:
         items = shown.items if shown else "images"
-        return Cancelled(message=f"cancelled with {job.remaining} of {job.total} {items} to go")
+        rest = f"{job.remaining} of {job.total} {items} to go"
+        return Cancelled(
+            message=f"cancelled {'before it began' if job.total is None else 'with ' + rest}"
+        )
     result, message = run.outcome.result, run.outcome.message
     if message is None:
         message = f"{job.processed} {shown.done if shown else 'done'}, {job.failed} failed"

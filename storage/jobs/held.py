@@ -133,7 +133,7 @@ def _take_or_add(
         added = connection.execute(
             "INSERT INTO jobs (id, kind, subject, status, total, processed, failed, "
             "flow_run_id, fencing_token, parameters, started_at, heartbeat_at) VALUES "
-            "(%s, %s, %s, 'pending', 0, 0, 0, %s, 1, %s, now(), now()) "
+            "(%s, %s, %s, 'pending', NULL, 0, 0, %s, 1, %s, now(), now()) "
             # Somebody may ask for a job in this very moment.
             "ON CONFLICT (kind, subject) WHERE status IN ('pending', 'processing') DO NOTHING",
             [job_id, kind.value, subject, flow_run_id, Jsonb(storable_json(parameters))],

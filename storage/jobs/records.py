@@ -37,7 +37,7 @@ class JobRecord:
     kind: JobKind
     subject: str
     status: JobStatus
-    total: int
+    total: int | None
     processed: int
     failed: int
     flow_run_id: UUID | None
@@ -52,13 +52,15 @@ class JobRecord:
     is_held: bool
 
     @property
-    def remaining(self) -> int:
-        """Items not yet done."""
-        return self.total - self.processed - self.failed
+    def remaining(self) -> int | None:
+        """Items not yet done; None while the total is not known."""
+        return None if self.total is None else self.total - self.processed - self.failed
 
     @property
     def progress_pct(self) -> float:
         """Share of the work list that is done, failures included, in percent."""
+        if self.total is None:
+            return 0.0
         if self.total == 0:
             return 100.0 if not self.status.is_active else 0.0
         return round(100.0 * (self.processed + self.failed) / self.total, 2)

@@ -1,7 +1,8 @@
 """Jobs that were asked for and wait for their flow run, which takes them up when it begins.
 
 Nobody holds such a job, and it has not begun (`started_at` is null); its work list may be fixed
-already, as one chunk with the number `WORK_LIST`, so that its total is exact from the first answer.
+already, as one chunk with the number `WORK_LIST`, so that its total is exact from the first answer;
+where only the total is known its row has that, else null.
 It ends in one of four ways: its own flow run takes it up, or another one with the same parameters
 that begins first; somebody cancels it; another run with other parameters begins first; or its flow
 run is found to be gone.
@@ -42,7 +43,8 @@ def add_waiting_job(
     """A job that waits for its flow run, unless one is active on the subject; whether it is new.
 
     An active job whose holder has died is closed first. `fix_work` stores the work list of the job
-    of an id and tells its length; without it the total is 0 until the flow plans.
+    of an id, where it is one of rows, and tells its length; without it the total is null until the
+    flow plans.
     """
     while True:
         active = list_jobs(database, kind=kind, subject=subject, active_only=True, limit=1)
@@ -55,8 +57,8 @@ def add_waiting_job(
             added = execute(
                 connection,
                 "INSERT INTO jobs (id, kind, subject, status, total, processed, failed, "
-                "fencing_token, parameters) VALUES (:id, :kind, :subject, 'pending', 0, 0, 0, 1, "
-                ":parameters) ON CONFLICT (kind, subject) WHERE status IN ('pending', "
+                "fencing_token, parameters) VALUES (:id, :kind, :subject, 'pending', NULL, 0, 0, "
+                "1, :parameters) ON CONFLICT (kind, subject) WHERE status IN ('pending', "
                 "'processing') DO NOTHING",
                 id=job_id,
                 kind=kind.value,

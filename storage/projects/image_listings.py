@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from storage.database.connection import Database
+from storage.database.connection import Database, execute
 from storage.errors import ImageErrorCode
 from storage.records import ListedImage
 
@@ -17,6 +17,12 @@ _PASSING_ERROR_CODES = (
     ImageErrorCode.CHANGED,
     ImageErrorCode.OUT_OF_MEMORY,
 )
+
+
+def count_images(connection: Connection, project_id: UUID) -> int:
+    """How many images a project has, missing ones too."""
+    query = "SELECT count(*) FROM project_images WHERE project_id = :id"
+    return int(execute(connection, query, id=project_id).scalar_one())
 
 
 def list_images(database: Database, project_id: UUID) -> list[ListedImage]:

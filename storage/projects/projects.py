@@ -44,13 +44,25 @@ class NamedProject:
     class_names: dict[str, str]
 
 
+# The counts that `quality_overview` keeps are those of now where no change has been noted since;
+# else all images are counted. One statement sees counts, notes and images in the same state.
 _PROJECT = """
 SELECT p.id, p.name, p.path,
-       count(i.id) FILTER (WHERE i.state = 'present') AS image_count,
-       count(i.id) FILTER (WHERE i.state = 'missing') AS missing_count,
-       count(i.id) FILTER (WHERE i.state = 'present' AND i.is_labeled) AS labeled_count,
+       coalesce((kept.counts->>'images')::int, counted.images) AS image_count,
+       coalesce((kept.counts->>'missing')::int, counted.missing) AS missing_count,
+       coalesce((kept.counts->>'labeled')::int, counted.labeled) AS labeled_count,
        p.class_names
-FROM projects p LEFT JOIN project_images i ON i.project_id = p.id
+FROM projects p
+LEFT JOIN LATERAL (
+    SELECT p.quality_counts AS counts WHERE p.quality_counts IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM image_listing_changes c WHERE c.project_id = p.id)
+) kept ON true
+LEFT JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE i.state = 'present') AS images,
+           count(*) FILTER (WHERE i.state = 'missing') AS missing,
+           count(*) FILTER (WHERE i.state = 'present' AND i.is_labeled) AS labeled
+    FROM project_images i WHERE i.project_id = p.id AND kept.counts IS NULL
+) counted ON true
 """
 
 
@@ -60,7 +72,7 @@ def _record(row: Sequence[Any]) -> ProjectRecord:
 
 def list_projects(database: Database) -> list[ProjectRecord]:
     """All projects by name."""
-    rows = database.rows(_PROJECT + "GROUP BY p.id ORDER BY p.name")
+    rows = database.rows(_PROJECT + "ORDER BY p.name")
     return [_record(row) for row in rows]
 
 
@@ -76,7 +88,7 @@ def find_project(database: Database, name_or_id: str) -> ProjectRecord:
     Raises:
         NotFoundError: there is no such project; the message names those that exist.
     """
-    query = _PROJECT + f"WHERE p.id = {id_by_key('projects')} GROUP BY p.id"
+    query = _PROJECT + f"WHERE p.id = {id_by_key('projects')}"
     with database.transaction() as connection:
         row = execute(connection, query, key=storable_text(name_or_id)).first()
     if row is None:

@@ -95,6 +95,8 @@ def upload_of_source(source: Path) -> UUID | None:
         return None
 
 
+# Prefect's server is asked for ten seconds to start the ingest of an upload.
+_STARTING = timedelta(seconds=30)
 _UPLOAD = "SELECT id, project_id, options, is_committing, created_at, updated_at FROM uploads "
 
 
@@ -276,7 +278,7 @@ def begin_commit(database: Database, upload_id: UUID) -> UploadRecord:
         JobAtWorkError: an ingest is at work on the project.
     """
     with database.transaction() as connection:
-        _lock_open(database, connection, upload_id)
+        _lock_open(database, connection, upload_id, may_be_starting=True)
         upload = _load(connection, _UPLOAD + "WHERE id = :id", id=upload_id)[0]
         _require_complete(upload.files)
         execute(
@@ -345,8 +347,10 @@ def prune_uploads(database: Database) -> int:
     return removed
 
 
-def _lock_open(database: Database, connection: Connection, upload_id: UUID) -> None:
-    """Hold the row of an upload that no ingest is taking.
+def _lock_open(
+    database: Database, connection: Connection, upload_id: UUID, *, may_be_starting: bool = False
+) -> None:
+    """Hold the row of an upload that no ingest is taking; for who commits it, or is starting to.
 
     Raises:
         NotFoundError: there is no such upload.
@@ -354,7 +358,7 @@ def _lock_open(database: Database, connection: Connection, upload_id: UUID) -> N
     """
     row = execute(
         connection,
-        "SELECT project_id, is_committing FROM uploads WHERE id = :id FOR UPDATE",
+        "SELECT project_id, is_committing, updated_at FROM uploads WHERE id = :id FOR UPDATE",
         id=upload_id,
     ).first()
     if row is None:
@@ -364,10 +368,17 @@ def _lock_open(database: Database, connection: Connection, upload_id: UUID) -> N
         )
     if row.is_committing:
         subject, kind = str(row.project_id), JobKind.INGEST_PROJECT
-        active = list_jobs(database, kind=kind, subject=subject, active_only=True, limit=1)
-        if active and not active[0].is_interrupted:
+        newest = list_jobs(database, kind=kind, subject=subject, limit=1)
+        if newest and newest[0].status.is_active and not newest[0].is_interrupted:
             raise JobAtWorkError(
-                f"The upload is being committed by job {active[0].id}: wait for it, or cancel it."
+                f"The upload is being committed by job {newest[0].id}: wait for it, or cancel it."
+            )
+        # Its job is made after the row says so.
+        begun = row.updated_at
+        is_starting = not newest or newest[0].created_at < begun
+        if is_starting and not may_be_starting and datetime.now(UTC) - begun < _STARTING:
+            raise JobAtWorkError(
+                "The upload is being committed right now; try it again in a minute."
             )
     execute(
         connection,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import textwrap
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from tasks.images.decoding import decode_image
 from tasks.images.displayed_pixels import displayed_pixels
-from tasks.images.files import DEFAULT_LIMITS, ImageLimits
+from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 
 THUMBNAIL_PIXELS = 256
 _QUALITY = 80
@@ -33,6 +35,18 @@ def make_thumbnail(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> byte
         picture = Image.fromarray(pixels if pixels.ndim == 2 else pixels[:, :, :3])
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), reducing_gap=3.0)
     return _as_webp(picture)
+
+
+def thumbnail_as_json(
+    path: Path, limits: ImageLimits, expected: tuple[int, int] | None
+) -> dict[str, str]:
+    """The thumbnail of a file, in base64, for who asks from another process.
+
+    Raises:
+        ImageError: the file cannot be read, or is not as `expected`, see `read_image_file`.
+    """
+    content = read_image_file(path, limits, expected=expected)
+    return {"webp": base64.b64encode(make_thumbnail(content, limits)).decode()}
 
 
 def draw_placeholder(reason: str) -> bytes:

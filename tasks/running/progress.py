@@ -94,7 +94,8 @@ class JobProgress:
         is_done = job.status is not JobStatus.PENDING and job.remaining == 0
         ended = "" if job.status.is_active else f"{job.status.value.replace('_', ' ')}: "
         reason = f" ({escape(job.error_message)})" if job.error_message else ""
+        rest = "" if job.total is None else f", {job.remaining} of {job.total} to go"
         return 100.0 if is_done else job.progress_pct, (
             f"{escape(self._shown.title)}: {ended}{job.processed} {self._shown.done}, "
-            f"{job.failed} failed, {job.remaining} of {job.total} to go{reason}"
+            f"{job.failed} failed{rest}{reason}"
         )

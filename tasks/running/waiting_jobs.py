@@ -8,7 +8,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 from uuid import UUID
@@ -24,6 +27,8 @@ _ASK_SECONDS = 5.0
 _WITHOUT_RUN = timedelta(seconds=60)
 _GONE = "MISSING"
 _CANCELLED = ("CANCELLED", "CANCELLING")
+# What a flow has refused before it began its job, as Prefect tells it; ours are whole sentences.
+_REFUSED = re.compile(r"Flow run encountered an exception: \w+: (.+)", re.DOTALL)
 _OVER = (_GONE, "COMPLETED", "FAILED", "CRASHED", *_CANCELLED)
 
 
@@ -53,24 +58,31 @@ def end_lost_jobs(
             continue
         if job.flow_run_id is None:
             is_old = datetime.now(UTC) - job.created_at > _WITHOUT_RUN
-            state = _GONE if is_old else None
+            state = {"type": _GONE} if is_old else {}
         else:
             state = _state_of_run(api_url, job.flow_run_id)
-        if state not in _OVER:
+        if state.get("type") not in _OVER:
             continue
-        is_cancelled = state in _CANCELLED
+        is_cancelled = state["type"] in _CANCELLED
         if end_waiting_job(
             database,
             job.id,
             JobStatus.CANCELLED if is_cancelled else JobStatus.FAILED,
-            None if is_cancelled else f"its flow run never began ({state.lower()}); start it again",
+            None if is_cancelled else why_it_never_began(state),
         ):
             ended.append(job.id)
     return ended
 
 
-def _state_of_run(api_url: str, run_id: UUID) -> str | None:
-    """The type of the state of a flow run; None where the server does not tell."""
+def why_it_never_began(state: Mapping[str, Any]) -> str:
+    """Why a flow run is over whose job was not taken up, by its last state at Prefect's server."""
+    if reason := _REFUSED.match(state.get("message") or ""):
+        return reason[1]
+    return f"its flow run never began ({state['type'].lower()}); start it again"
+
+
+def _state_of_run(api_url: str, run_id: UUID) -> dict[str, Any]:
+    """The state of a flow run; empty where the server does not tell."""
     request = Request(f"{api_url}/flow_runs/{run_id}")
     if secret := os.environ.get("PREFECT_API_AUTH_STRING"):
         encoded = base64.b64encode(secret.encode()).decode()
@@ -78,8 +90,8 @@ def _state_of_run(api_url: str, run_id: UUID) -> str | None:
     try:
         # Without a proxy: the server is on this machine, or one of our own.
         with build_opener(ProxyHandler({})).open(request, timeout=_ASK_SECONDS) as answer:
-            return str(json.load(answer)["state_type"])
+            return dict(json.load(answer)["state"])
     except HTTPError as error:
-        return _GONE if error.code == 404 else None
-    except (URLError, OSError, ValueError, KeyError):
-        return None
+        return {"type": _GONE} if error.code == 404 else {}
+    except (URLError, OSError, ValueError, KeyError, TypeError):
+        return {}

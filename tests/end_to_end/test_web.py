@@ -20,6 +20,7 @@ from deployments.server.processes import free_port
 from storage.database.server_programs import default_folder
 from storage.jobs.records import find_job
 from storage.projects.projects import add_project, find_project
+from tests.deployments.web.api.run_rows import add_run
 from tests.end_to_end.browser import NAMES as BROWSERS
 from tests.end_to_end.browser import find_browser, opened_page
 from tests.end_to_end.conftest import MANY
@@ -145,6 +146,21 @@ def test_the_life_of_a_quality_job(stack):
     told = client.progress()
     assert (told["status"], told["total"], told["started_at"]) == ("pending", MANY, None)
     assert "pending" in stack.run("status") and "interrupted" not in stack.run("status")
+    # So is any other whose total can be counted; else it is null until the flow has planned it.
+    run_id = str(add_run(stack.database))
+    pair = {"first": run_id, "second": run_id}
+    release = {"project": "many", "name": "all of it"}
+    folder = {"sessions_root": str(stack.home)}
+    for path, body, total in (
+        ("/api/v1/releases", release, MANY),
+        ("/api/v1/runs/compare", pair, 3),
+        (f"/api/v1/runs/{run_id}/evaluate", {}, 3),
+        ("/api/v1/sessions/stats/refresh", folder, None),
+    ):
+        waiting = client.start_of(path, json=body)
+        waiting = waiting.get("job", waiting)
+        assert (waiting["total"], waiting["remaining"]) == (total, total), path
+        client.ask("POST", f"/api/v1/jobs/{waiting['id']}/cancel")
     job = find_job(stack.database, UUID(asked["job_id"]))
     assert client.cancel()["cancelled"] is True
     assert client.progress()["status"] == "cancelled"

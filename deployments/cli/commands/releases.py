@@ -51,6 +51,7 @@ def show(
     release: Annotated[str, typer.Argument(help="Name or id of the release.")],
     _all_rows: AllRowsOption = False,
     json_output: JsonOption = False,
+    csv_output: CsvOption = False,
 ) -> None:
     """Show the statistics of a release: images per split, classes, problems.
 
@@ -60,7 +61,9 @@ def show(
     """
     database = open_database()
     found = find_release(database, release)
-    if json_output:
+    if csv_output:
+        print_records([describe_release(database, found)], as_csv=True)
+    elif json_output:
         print_json(describe_release(database, found))
     else:
         print_release(database, found)

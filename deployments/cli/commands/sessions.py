@@ -122,7 +122,9 @@ def _say_why_nothing(database: Database, chosen: SessionFilter) -> None:
 
 
 @app.command()
-def show(session: SessionArgument, json_output: JsonOption = False) -> None:
+def show(
+    session: SessionArgument, json_output: JsonOption = False, csv_output: CsvOption = False
+) -> None:
     """Show all that is known of a session, and what is wrong with it.
 
     For example:
@@ -130,7 +132,9 @@ def show(session: SessionArgument, json_output: JsonOption = False) -> None:
       visionflows sessions show 20251014_173320-portraits
     """
     found = find_session(open_database(), session)
-    if json_output:
+    if csv_output:
+        print_records([found], as_csv=True)
+    elif json_output:
         print_json(found)
     else:
         print_session(found)

@@ -52,6 +52,7 @@ def web(
     prepare_prefect_environment(settings, log_level="WARNING", use_stack=False)
     with quick_imports():
         from deployments.web.application import create_application
+        from deployments.web.files.receiving import SmallPieces
 
     open_database(settings)
     listener = _listen(host, port or settings.web_port)
@@ -61,6 +62,7 @@ def web(
     server = uvicorn.Server(
         uvicorn.Config(
             create_application(settings),
+            http=SmallPieces,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -58,7 +58,7 @@ def print_jobs(jobs: list[JobRecord], names: Mapping[str, str]) -> None:
             _state(job),
             str(job.processed),
             str(job.failed),
-            str(job.total),
+            "" if job.total is None else str(job.total),
             f"{job.progress_pct:.1f} %",
             (job.started_at or job.created_at).isoformat(timespec="seconds"),
             printable(job.error_message or ""),
@@ -84,14 +84,16 @@ def jobs_at_a_glance(
         table.add_column(no_wrap=True, overflow="ellipsis", width=22)
         table.add_column(no_wrap=True, overflow="ellipsis", width=24)
         failed = f", {job.failed:,} failed" if job.failed else ""
+        counts = "total not known yet"
+        if job.total is not None:
+            counts = f"{job.processed:,} of {job.total:,}{failed}"
         filled = round(job.progress_pct / 100 * _BAR_CELLS)
         table.add_row(
             plain(names.get(job.subject, job.subject)).append(
                 f"\n{job.kind.value} {str(job.id)[:digits]}"
             ),
             Text(
-                f"{'█' * filled}{'░' * (_BAR_CELLS - filled)} {job.progress_pct:3.0f} %\n"
-                f"{job.processed:,} of {job.total:,}{failed}"
+                f"{'█' * filled}{'░' * (_BAR_CELLS - filled)} {job.progress_pct:3.0f} %\n{counts}"
             ),
             Text(f"{_state(job)}\n{_times(job, now)}"),
         )

@@ -23,6 +23,7 @@ from storage.inference.evaluations import (
     load_mistakes,
 )
 from storage.inference.runs import find_run
+from tasks.inference.evaluation.steps import compare_evaluations
 
 router = APIRouter(prefix="/evaluations", tags=["evaluations"])
 
@@ -30,6 +31,10 @@ _LAST = 2**31 - 1
 
 EvaluationPath = Annotated[
     str, Path(max_length=100, description="Id of the evaluation, or its beginning.")
+]
+
+EvaluationQuery = Annotated[
+    str, Query(max_length=100, description="Id of an evaluation, or its beginning.")
 ]
 
 
@@ -92,6 +97,44 @@ class Mistake(BaseModel):
     detection: MistakePart | None = Field(description="What speaks against it, if anything.")
 
 
+class ComparedEvaluation(BaseModel):
+    """One of two evaluations that are compared."""
+
+    id: UUID = Field(description="Id of the evaluation.")
+    run_id: UUID = Field(description="Its run.")
+    collection: str = Field(description="Name of the collection.")
+    model: str = Field(description="Name of the model.")
+    threshold: float = Field(description="Threshold of the run.")
+
+
+class Difference(BaseModel):
+    """A difference, and the middle 95 % of what images that are drawn anew give."""
+
+    value: float = Field(description="Second less first.")
+    low: float = Field(description="Of the draws 97.5 % give more.")
+    high: float = Field(description="Of the draws 97.5 % give less.")
+
+
+class ComparedFigure(BaseModel):
+    """A figure of both, each run at its own threshold."""
+
+    figure: str = Field(
+        description="precision, recall, F1 (0 to 1), or an error of the counts of images."
+    )
+    first: float = Field(description="Of the first evaluation.")
+    second: float = Field(description="Of the second.")
+    difference: Difference = Field(description="Of which the same images are drawn for both.")
+
+
+class EvaluationComparison(BaseModel):
+    """Two evaluations on the images that both have."""
+
+    first: ComparedEvaluation = Field(description="The first evaluation.")
+    second: ComparedEvaluation = Field(description="The second one.")
+    images: int = Field(description="How many images both have.")
+    rows: list[ComparedFigure] = Field(description="The figures.")
+
+
 @router.get("", responses=problems(404))
 def list_all_evaluations(
     database: DatabaseDependency,
@@ -112,6 +155,22 @@ def list_all_evaluations(
         following = encode_cursor([last.updated_at.isoformat(), last.id])
     items = [Evaluation.of(record) for record in found[:limit]]
     return answer(Page[Evaluation](items=items, next=following))
+
+
+# Before the routes of one evaluation, for whose id `compare` would be taken.
+@router.get("/compare", responses=problems(404))
+def compare_two_evaluations(
+    database: DatabaseDependency, first: EvaluationQuery, second: EvaluationQuery
+) -> Answer[EvaluationComparison]:
+    """Compare two evaluations on the images that both have; 422 where there are none."""
+    one, other = find_evaluation(database, first), find_evaluation(database, second)
+    found = compare_evaluations(
+        one,
+        other,
+        list_evaluated_images(database, one.id),
+        list_evaluated_images(database, other.id),
+    )
+    return answer(EvaluationComparison.model_validate(found))
 
 
 @router.get("/{evaluation}", responses=problems(404))

@@ -37,10 +37,12 @@ class Job(BaseModel):
         description="What it is about: id of a project, run or release, root of sessions, or so."
     )
     status: JobStatus = Field(description="Where it stands; pending and processing are active.")
-    total: int = Field(description="Items of its work list; fixed when it is planned.")
+    total: int | None = Field(
+        description="Items of its work list, fixed once it is at work; null while not known."
+    )
     processed: int = Field(description="Items done.")
     failed: int = Field(description="Items that could not be done.")
-    remaining: int = Field(description="Items not yet done.")
+    remaining: int | None = Field(description="Items not yet done; null while not known.")
     progress_pct: float = Field(description="Share that is done, failures included, in percent.")
     flow_run_id: UUID | None = Field(description="Its flow run at Prefect's server.")
     error_message: str | None = Field(description="Why it failed.")

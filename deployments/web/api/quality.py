@@ -74,10 +74,10 @@ class QualityProgress(BaseModel):
         """The progress of the newest job of a project, None where there never was one."""
         return cls(
             job_id=None if job is None else job.id,
-            total=0 if job is None else job.total,
+            total=0 if job is None else job.total or 0,
             processed=0 if job is None else job.processed,
             failed=0 if job is None else job.failed,
-            remaining=0 if job is None else job.remaining,
+            remaining=0 if job is None else job.remaining or 0,
             status=QualityStatus.IDLE if job is None else _status(job),
             progress_pct=0.0 if job is None else job.progress_pct,
             started_at=None if job is None else job.started_at,
@@ -168,13 +168,13 @@ def start_quality_job(
     _progress.forget()
     job = started.job
     message = (
-        f"Quality job started for {job.total} images."
+        f"Quality job started for {job.total or 0} images."
         if started.is_new
         else "A quality job is at work on this project already."
     )
     return answer(
         StartedQualityJob(
-            job_id=job.id, total_images=job.total, status=_status(job), message=message
+            job_id=job.id, total_images=job.total or 0, status=_status(job), message=message
         ),
         message,
     )

@@ -25,6 +25,7 @@ from deployments.web.starting import start_flow
 from storage.database.tables.jobs import JobKind
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.database.tables.removals import RemovalNoun
+from storage.projects.image_listings import count_images
 from storage.projects.projects import find_project
 from storage.records import ReleaseStatsSource
 from storage.releases import (
@@ -195,6 +196,7 @@ def create_release(
             "seed": body.seed,
             "with_unlabelled": body.with_unlabelled,
         },
+        fix_work=lambda connection, _: count_images(connection, project.id),
     )
     said = "It is being written." if started.is_new else "A release of this name is being written."
     return answer(Job.of(started.job), said)

@@ -27,10 +27,10 @@ from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.tables.removals import RemovalNoun
 from storage.errors import InvalidInputError, NotFoundError
 from storage.inference.collections import find_collection
-from storage.inference.evaluations import evaluation_id
+from storage.inference.evaluations import count_run_images, evaluation_id
 from storage.inference.models import list_models
 from storage.inference.results import describe_run
-from storage.inference.run_pairs import comparison_id
+from storage.inference.run_pairs import comparison_id, count_pairs
 from storage.inference.runs import RunRecord, find_run, forget_unused_run, list_runs
 from storage.jobs.records import list_jobs
 from tasks.inference.detections import DEFAULT_MAX_DETECTIONS
@@ -300,6 +300,7 @@ def compare_two_runs(
         kind=JobKind.COMPARE_RUNS,
         subject=str(comparison_id(first.id, second.id)),
         job_parameters=pair,
+        fix_work=lambda connection, _: count_pairs(connection, first.id, second.id).both,
     )
     said = "They are compared." if started.is_new else "They are being compared already."
     return answer(Job.of(started.job), said)
@@ -352,6 +353,7 @@ def evaluate_one_run(
         kind=JobKind.EVALUATE_RUN,
         subject=str(evaluation),
         job_parameters=parameters,
+        fix_work=lambda connection, _: count_run_images(connection, record.id),
     )
     said = "It is evaluated." if started.is_new else "It is being evaluated already."
     return answer(StartedEvaluation(evaluation_id=evaluation, job=Job.of(started.job)), said)

@@ -1,12 +1,14 @@
-"""Small pictures of images: made once, kept by content, by at most two threads."""
+"""Small pictures of images: made once, kept by content, by at most two processes."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import stat
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from storage.errors import ImageError
@@ -14,11 +16,13 @@ from storage.files import atomic_file
 from storage.inference.collections import CollectionFile
 from storage.projects.image_details import ImageDetails
 from storage.settings import Settings
-from tasks.images.files import ImageLimits, read_image_file
-from tasks.images.thumbnails import draw_placeholder, make_thumbnail
+from tasks.images.files import ImageLimits
+from tasks.images.thumbnails import draw_placeholder
+from tasks.quality.pixels.isolated import IsolatedWorkers
 from tasks.sessions.folders.finding import is_image_name
 
-_makers = ThreadPoolExecutor(2, thread_name_prefix="thumbnails")
+_MOST_AT_ONCE = 2
+_makers = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="thumbnails")
 _lock = threading.Lock()
 _being_made: dict[str, Future[Thumbnail]] = {}
 
@@ -115,15 +119,21 @@ def thumbnail_in_making(settings: Settings, picture: PictureFile) -> Future[Thum
 def _make(settings: Settings, picture: PictureFile) -> Thumbnail:
     limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
     try:
-        content = read_image_file(
+        made = _decoders(settings.max_image_seconds).ask(
             picture.path, limits, expected=(picture.file_size, picture.modified_at_ns)
         )
-        small = make_thumbnail(content, limits)
     except ImageError as error:
         return Thumbnail(draw_placeholder(error.reason), error.reason)
+    small = base64.b64decode(made["webp"])
     with atomic_file(_place(settings, picture.sha256), durable=False) as temporary:
         temporary.write_bytes(small)
     return Thumbnail(small)
+
+
+@cache
+def _decoders(time_limit_s: float) -> IsolatedWorkers:
+    """Processes that decode: a picture that ends one, or eats memory, is not the end of ours."""
+    return IsolatedWorkers("tasks.images.thumbnails:thumbnail_as_json", _MOST_AT_ONCE, time_limit_s)
 
 
 def _place(settings: Settings, sha256: str) -> Path:

@@ -20,6 +20,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from deployments.web.files.receiving import PIECE_BYTES
 from storage.errors import InvalidInputError
 from storage.files import file_lock
 from storage.projects.uploads import UploadFileRecord
@@ -28,7 +29,7 @@ from storage.settings import Settings
 VERSION = "1.0.0"
 EXTENSIONS = "creation,expiration,termination"
 CONTENT_TYPE = "application/offset+octet-stream"
-_WRITTEN_TOGETHER = 256 << 10
+_WRITTEN_TOGETHER = PIECE_BYTES
 # Whoever sends nothing for so long has gone: the file is free for another connection.
 _SILENCE_SECONDS = 60.0
 

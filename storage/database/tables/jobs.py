@@ -74,7 +74,7 @@ class Job(SQLModel, table=True):
         subject: what it is about: id of a project, run or release, root of sessions, or the
             like.
         status: pending, processing, completed, completed_with_errors, failed or cancelled.
-        total: items of the work list, fixed when the job is planned.
+        total: items of the work list, fixed when the job is planned or before; null until then.
         processed: items done; a sum over the chunks.
         failed: items that could not be done; likewise.
         flow_run_id: of Prefect.
@@ -103,6 +103,10 @@ class Job(SQLModel, table=True):
             "processed >= 0 AND failed >= 0 AND processed + failed <= total",
             name="ck_jobs_progress_within_total",
         ),
+        CheckConstraint(
+            "total IS NOT NULL OR status IN ('pending', 'failed', 'cancelled')",
+            name="ck_jobs_total_is_known",
+        ),
         CheckConstraint("char_length(error_message) <= 500", name="ck_jobs_error_message_length"),
     )
 
@@ -117,7 +121,7 @@ class Job(SQLModel, table=True):
         sa_type=enum_type(JobStatus, "job_status"),
         nullable=False,
     )
-    total: int = Field(default=0, sa_type=Integer)
+    total: int | None = Field(default=None, sa_type=Integer)
     processed: int = Field(default=0, sa_type=Integer)
     failed: int = Field(default=0, sa_type=Integer)
     flow_run_id: UUID | None = Field(default=None)

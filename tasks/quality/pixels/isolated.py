@@ -1,9 +1,9 @@
-"""Measuring images whose decoders may crash or hang: in a process of their own.
+"""Work on images whose decoders may crash or hang: in a process of their own.
 
 JPEG and PNG are measured in the calling thread. The decoders of TIFF, JPEG 2000, AVIF, WebP and the
 others have ended or hung whole processes before, so those images go to one of two small worker
-processes that take one image at a time. A worker that dies or exceeds its time is that one image's
-failure; the next image gets a new worker.
+processes that take one image at a time. So does every image that the web process shows. A worker
+that dies or exceeds its time is that one image's failure; the next image gets a new worker.
 
 The workers are plain `python -m` processes, not `multiprocessing` ones, because spawning those
 imports the caller's main module again (and with it Prefect). They end when the connection to the
@@ -32,6 +32,7 @@ from tasks.quality.pixels.measurements import ImageMeasurement, measure_content
 
 DEFAULT_TIME_LIMIT_S = 60.0
 _START_LIMIT_S = 60.0
+_MEASURE = "tasks.quality.pixels.measurements:measure_as_json"
 _SOURCE_ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -58,11 +59,15 @@ def measure_image_safely(
     return (measurer or _shared_measurer).measure(path, limits, expected=expected)
 
 
-class IsolatedMeasurer:
-    """A few worker processes that measure one image at a time each, started when first needed."""
+class IsolatedWorkers:
+    """A few worker processes that do one kind of work on one image at a time each.
+
+    They are started when first needed.
+    """
 
     def __init__(
         self,
+        work: str,
         workers: int = 2,
         time_limit_s: float = DEFAULT_TIME_LIMIT_S,
         before_each: str | None = None,
@@ -70,24 +75,26 @@ class IsolatedMeasurer:
         """Prepare without starting any process.
 
         Args:
+            work: "module:function" that a worker calls with the path, the limits and what is
+                expected, as `measure_image` takes them; it returns JSON values.
             workers: processes at most, and so images at the same time.
             before_each: for tests: "module:function" that the worker calls with the path first.
         """
         self._time_limit_s = time_limit_s
-        self._before_each = before_each
+        self._arguments = [str(time_limit_s), work, before_each or ""]
         # One entry for each worker that may be used now; None stands for one not started yet.
         self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(workers):
             self._free.put(None)
 
-    def measure(
+    def ask(
         self,
         path: Path,
         limits: ImageLimits = DEFAULT_LIMITS,
         *,
         expected: tuple[int, int] | None = None,
-    ) -> ImageMeasurement:
-        """Measure one image in a worker, waiting for a free one.
+    ) -> dict[str, Any]:
+        """What the work on one image comes to, done by a worker as soon as one is free.
 
         Raises:
             ImageError: as `measure_image`, or DECODER_CRASHED or DECODER_TIMED_OUT.
@@ -101,7 +108,7 @@ class IsolatedMeasurer:
         try:
             if worker is None or not worker.send(request):
                 # None yet, or it ended while idle, which is not this image's fault.
-                worker = _Worker(self._time_limit_s, self._before_each)
+                worker = _Worker(self._arguments)
                 if not worker.send(request):
                     raise ImageError(
                         ImageErrorCode.DECODER_CRASHED, "the decoder process does not stay alive"
@@ -116,7 +123,8 @@ class IsolatedMeasurer:
             self._free.put(worker)
         if "error" in answer:
             raise ImageError(ImageErrorCode(answer["error"]), answer["reason"])
-        return ImageMeasurement(**answer["measurement"])
+        done: dict[str, Any] = answer["done"]
+        return done
 
     def close(self) -> None:
         """End the idle workers; busy ones end with this process."""
@@ -132,12 +140,38 @@ class IsolatedMeasurer:
             self._free.put(None)
 
 
+class IsolatedMeasurer(IsolatedWorkers):
+    """Worker processes that measure images."""
+
+    def __init__(
+        self,
+        workers: int = 2,
+        time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+        before_each: str | None = None,
+    ) -> None:
+        super().__init__(_MEASURE, workers, time_limit_s, before_each)
+
+    def measure(
+        self,
+        path: Path,
+        limits: ImageLimits = DEFAULT_LIMITS,
+        *,
+        expected: tuple[int, int] | None = None,
+    ) -> ImageMeasurement:
+        """Measure one image in a worker, waiting for a free one.
+
+        Raises:
+            ImageError: as `measure_image`, or DECODER_CRASHED or DECODER_TIMED_OUT.
+        """
+        return ImageMeasurement(**self.ask(path, limits, expected=expected))
+
+
 class _Worker:
     """One worker process and the connection to it."""
 
-    def __init__(self, time_limit_s: float, before_each: str | None) -> None:
+    def __init__(self, arguments: list[str]) -> None:
         self._connection, remote = Pipe()
-        arguments = [str(remote.fileno()), str(time_limit_s), before_each or ""]
+        arguments = [str(remote.fileno()), *arguments]
         # Safe path (-P): a folder named `tasks` where the command is called must not be imported.
         command = [sys.executable, "-P", "-m", "tasks.quality.pixels.isolated_worker", *arguments]
         try:
@@ -209,7 +243,7 @@ class _Worker:
             ) from None
         raise ImageError(
             ImageErrorCode.DECODER_TIMED_OUT,
-            f"decoding and measuring took longer than {time_limit_s:g} s and was stopped",
+            f"decoding it took longer than {time_limit_s:g} s and was stopped",
         )
 
     def _how_it_ended(self) -> str:

@@ -1,4 +1,4 @@
-"""The worker process of `isolated_measurement`: `python -m tasks.quality.pixels.isolated_worker`.
+"""The worker process of `isolated`: `python -m tasks.quality.pixels.isolated_worker`.
 
 Answers one request after another over an inherited connection and ends when it closes.
 """
@@ -13,14 +13,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from storage.errors import ImageError, ImageErrorCode
 from tasks.images.files import ImageLimits
-from tasks.quality.pixels.measurements import measure_image, prepare_worker_thread
+from tasks.quality.pixels.measurements import prepare_worker_thread
 
 # The parent stops a slow worker itself; this is for a parent that is gone.
 _GRACE_S = 10.0
@@ -30,14 +29,14 @@ def main(arguments: list[str]) -> None:
     """Serve until the parent closes the connection.
 
     Args:
-        arguments: file descriptor of the connection, time limit in seconds, and
-            "module:function" to call with each path first, or "".
+        arguments: file descriptor of the connection, time limit in seconds, "module:function"
+            that does the work, and one to call with each path first, or "".
     """
-    descriptor, time_limit_s, before_each = arguments
+    descriptor, time_limit_s, work, before_each = arguments
     connection = Connection(int(descriptor))
     prepare_worker_thread()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    hook = _load(before_each)
+    do, hook = _load(work), _load(before_each) if before_each else None
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     connection.send_bytes(b"ready")
     threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
@@ -47,7 +46,7 @@ def main(arguments: list[str]) -> None:
         # Ends this process even if a decoder hangs with Python's lock held and nobody is left
         # to kill it: the default action of the signal needs no Python.
         signal.setitimer(signal.ITIMER_REAL, float(time_limit_s) + _GRACE_S)
-        answer = _answer(request, hook)
+        answer = _answer(request, do, hook)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send_bytes(json.dumps(answer).encode())
 
@@ -61,12 +60,16 @@ def _listen(connection: Connection, requests: queue.SimpleQueue[dict[str, Any]])
             os._exit(0)
 
 
-def _answer(request: dict[str, Any], hook: Callable[[Path], object] | None) -> dict[str, Any]:
+def _answer(
+    request: dict[str, Any],
+    do: Callable[..., Any],
+    hook: Callable[[Path], object] | None,
+) -> dict[str, Any]:
     path = Path(request["path"])
     try:
         if hook is not None:
             hook(path)
-        measurement = measure_image(
+        done = do(
             path,
             ImageLimits(**request["limits"]),
             expected=request["expected"] and tuple(request["expected"]),
@@ -74,16 +77,14 @@ def _answer(request: dict[str, Any], hook: Callable[[Path], object] | None) -> d
     except ImageError as error:
         return {"error": error.code.value, "reason": error.reason}
     except Exception as error:  # the parent reports it for this image and goes on
-        reason = f"measuring failed unexpectedly ({type(error).__name__}: {error})"
+        reason = f"decoding failed unexpectedly ({type(error).__name__}: {error})"
         return {"error": ImageErrorCode.DECODER_CRASHED.value, "reason": reason}
-    return {"measurement": asdict(measurement)}
+    return {"done": done}
 
 
-def _load(name: str) -> Callable[[Path], object] | None:
-    if not name:
-        return None
+def _load(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
-    loaded: Callable[[Path], object] = getattr(importlib.import_module(module), function)
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return loaded
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -112,6 +113,13 @@ def measure_image(
         ImageError: with a code and a reason; no other exception leaves.
     """
     return measure_content(read_image_file(path, limits, expected=expected), limits)
+
+
+def measure_as_json(
+    path: Path, limits: ImageLimits, expected: tuple[int, int] | None
+) -> dict[str, Any]:
+    """What `measure_image` gives, as JSON values."""
+    return asdict(measure_image(path, limits, expected=expected))
 
 
 def measure_content(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageMeasurement:

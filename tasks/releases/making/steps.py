@@ -56,11 +56,16 @@ def write_release(
         with_unlabelled=options.with_unlabelled,
     )
     plan = plan_release(offer, options, threads=get_settings().workers, look=count.show)
-    count.begin(plan.image_count)
+    # What is left out is done with: the total is that of the project, known before it is planned.
+    images = len(offer.candidates) + len(offer.left_out)
+    left_out = images - plan.image_count
+    count.begin(images)
     remove_leftovers(path.parent, older_than_seconds=_LEFTOVER_SECONDS, now=time.time())
     require_room(path.parent, plan.byte_count)
     with atomic_file(path) as temporary:
-        write_archive(temporary, plan.members, project.path, progress=count.show)
+        write_archive(
+            temporary, plan.members, project.path, progress=lambda done: count.show(left_out + done)
+        )
         with database.transaction() as connection:
             lock_own_job(connection, job)
         # Before the file has its name: a file that nobody knows would never be written over.

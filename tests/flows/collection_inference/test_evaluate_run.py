@@ -133,6 +133,15 @@ def test_the_life_of_an_evaluation(
     worse = evaluate_run(str(run.id), return_state=True).result()["figures"]
     assert worse["labels"] == figures["labels"] - 1
     with TestClient(create_application(get_settings()), base_url="http://127.0.0.1:4201") as web:
+        two = {"first": str(found.id)[:8], "second": str(second.id)}
+        told = web.get("/api/v1/evaluations/compare", params=two).json()["data"]
+        assert (told["first"]["id"], told["second"]["id"]) == (str(found.id), str(second.id))
+        assert [row["figure"] for row in told["rows"]] == [
+            row["figure"] for row in compared["rows"]
+        ]
+        assert (told["images"], told["first"]["run_id"]) == (6, str(run.id))
+        for missing in ({"first": str(found.id)}, {**two, "second": "nobody"}):
+            assert web.get("/api/v1/evaluations/compare", params=missing).status_code in (404, 422)
         assert f'href="/evaluations/{found.id}"' in web.get("/evaluations").text
         shown = web.get(f"/evaluations/{found.id}").text
         assert 'class="detection"' in shown or load_mistakes(database, found.id) == []

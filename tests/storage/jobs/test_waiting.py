@@ -76,6 +76,19 @@ def test_it_waits_with_its_total_and_is_taken_up_by_its_run(database):
         assert find_job(database, job.id).total == 3
 
 
+def test_a_total_is_null_until_it_is_known(database):
+    job, _ = add_waiting_job(database, KIND, "s", parameters=PARAMETERS)
+    assert (job.total, job.remaining, job.progress_pct) == (None, None, 0.0)
+    told = "SELECT total_images, remaining, progress_pct FROM quality_jobs"
+    database.rows("UPDATE jobs SET subject = gen_random_uuid()::text RETURNING id")
+    assert tuple(database.rows(told)[0]) == (0, 0, 0.0)
+    database.rows("UPDATE jobs SET subject = 's' RETURNING id")
+    with begin(database, job.id) as held:
+        assert find_job(database, job.id).total is None, "it has begun, and is not planned"
+        plan_job(database, held.reference, [[uuid4()]])
+        assert find_job(database, job.id).total == 1
+
+
 def test_another_run_with_the_same_parameters_does_its_work(database):
     job, _ = ask(database)
     own, other = uuid4(), uuid4()

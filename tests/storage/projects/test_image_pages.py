@@ -210,6 +210,20 @@ def test_the_listing_follows_whatever_changes(database: Database, project: Proje
     assert image not in {one.id for one in all_pages(database, project.id, ImageFilter())}
 
 
+def test_what_changes_is_looked_up_and_no_table_is_read_whole(
+    database: Database, project: ProjectRecord
+) -> None:
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE image_quality_metrics SET brightness = 0.75"))
+        read = connection.execute(
+            text(
+                "SELECT relname FROM pg_stat_xact_user_tables WHERE seq_scan > 0 AND relname IN "
+                "('project_images', 'project_image_quality', 'image_listing')"
+            )
+        )
+        assert read.scalars().all() == []
+
+
 def test_neighbours_are_the_nearest_hashes_of_the_project(
     database: Database, project: ProjectRecord
 ) -> None:

@@ -10,7 +10,8 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from storage.database.connection import Database
-from storage.projects.images import register_files
+from storage.projects.images import ImageLabelFile, LabelRegistration, register_files
+from storage.projects.projects import find_project
 from storage.projects.quality import store_measurements
 from storage.projects.quality_overview import (
     QualityCounts,
@@ -74,6 +75,9 @@ def test_kept_counts_hold_until_an_image_changes_whoever_changes_it(database: Da
     other = make_project(database, {"o": "o"}, name="other")
     ids = image_ids(database, project)
 
+    label_file = ImageLabelFile("a", "train", "a.txt", "yolo", 1)
+    labels = LabelRegistration([label_file], {0: "gull"}, "x")
+
     def counted_anew() -> QualityCounts:
         with database.transaction() as connection:
             connection.execute(text("UPDATE projects SET quality_counts = NULL"))
@@ -87,7 +91,19 @@ def test_kept_counts_hold_until_an_image_changes_whoever_changes_it(database: Da
         )
         return bool(row[0])
 
+    def has_right_counts() -> bool:
+        found = find_project(database, project.name)
+        (row,) = database.rows(
+            "SELECT count(*) FILTER (WHERE state = 'present'), "
+            "count(*) FILTER (WHERE state = 'missing'), "
+            "count(*) FILTER (WHERE state = 'present' AND is_labeled) "
+            "FROM project_images WHERE project_id = :id",
+            id=project.id,
+        )
+        return tuple(row) == (found.image_count, found.missing_count, found.labeled_count)
+
     changes: list[Callable[[], object]] = [
+        lambda: register_files(database, project, [], [*"abcd"], labels=labels),
         lambda: store(database, *(measured(ids[n][1]) for n in "abc")),
         lambda: store(database, failed(ids["d"][1], "corrupt")),
         lambda: compare(database, project.id, compared(ids["a"][0], issues=["blur"])),
@@ -100,9 +116,14 @@ def test_kept_counts_hold_until_an_image_changes_whoever_changes_it(database: Da
         compare(database, other.id, compared(image_ids(database, other)["o"][0]))
         assert is_kept(), "another project's"
         change()
-        assert not is_kept()
+        assert not is_kept() and has_right_counts()
         found = load_quality_counts(database, project.id)
         assert found == load_quality_counts(database, project.id) == counted_anew()
+        assert has_right_counts()
+    database.rows(
+        "UPDATE projects SET quality_counts = quality_counts || '{\"images\": 77}' RETURNING id"
+    )
+    assert find_project(database, project.name).image_count == 77, "nothing was counted again"
 
 
 def test_a_change_that_is_committed_while_it_is_counted_is_counted_the_next_time(

@@ -89,6 +89,9 @@ def test_a_terminal_of_any_width_shows_whose_job_it_is_and_how_far(width):
             kind=JobKind.SESSION_STATS,
             subject="a folder with a long name that has no room at all " * 3,
             status=JobStatus.FAILED,
+            total=None,
+            processed=0,
+            failed=0,
             error_message="[bold]no room: " + "x" * 40,
             completed_at=NOON + timedelta(seconds=90),
         ),
@@ -107,6 +110,7 @@ def test_a_terminal_of_any_width_shows_whose_job_it_is_and_how_far(width):
     for part in ("quality-metrics 3f2a81c0 ", "238 of 1,000, 2 failed", "since ", ", 13 min left"):
         assert part in second
     text = "\n".join(lines)
+    assert "total not known yet" in text
     assert "compute-session-stats 3f2a81c1 " in text and "took 2 min" in text and ("x" * 40) in text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 
@@ -94,6 +96,8 @@ def test_releases_are_listed_and_shown(invoke, database, archive):
     told = invoke("releases", "show", archive.stem, "--json").json()
     assert told["classes_json"] is None
     assert json.dumps(told)
+    (row,) = csv.DictReader(io.StringIO(invoke("releases", "show", archive.stem, "--csv").output))
+    assert list(row) == list(told) and (row["id"], row["classes_json"]) == (told["id"], "")
     assert invoke("releases", "show", "nobody").is_one_sentence()
     assert invoke("releases", "list", "--project", "nobody").is_one_sentence()
 

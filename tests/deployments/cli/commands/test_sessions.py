@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import subprocess
 import sys
@@ -166,6 +168,9 @@ def test_a_session_and_the_models_are_shown(invoke, stored):
     assert NAME in shown and "█████░░░░░ 50.00 %" in shown and "Mood: glad, sad" in shown
     told = invoke("sessions", "show", NAME, "--json").json()
     assert told["placeholders_json"] == {"Mood": 2} and told["images_expected"] == 10
+    (row,) = csv.DictReader(io.StringIO(invoke("sessions", "show", NAME, "--csv").output))
+    assert list(row) == list(told)
+    assert (row["placeholders_json"], row["images_expected"]) == ('{"Mood": 2}', "10")
     models = invoke("sessions", "models", "--json").json()
     assert [(m["sd_model"], m["sessions"]) for m in models] == [
         ("dream", 1),

@@ -6,10 +6,12 @@ import hashlib
 import io
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from deployments.web.files import pictures
 from storage.projects.images import (
     ImageLabelFile,
     LabelRegistration,
@@ -18,6 +20,7 @@ from storage.projects.images import (
 )
 from storage.projects.projects import add_project
 from storage.settings import get_settings
+from tasks.quality.pixels.isolated import IsolatedWorkers
 from tests.flows.ingest_project.ingest_samples import ROWS, picture, write
 from tests.storage.projects.quality_rows import image_ids, measured, store
 
@@ -142,6 +145,27 @@ def test_pictures_that_there_are_not_are_drawn_with_the_reason(web, project, ids
     assert reason in answer.headers["X-No-Picture"]
     assert Image.open(io.BytesIO(answer.content)).size == (256, 256)
     assert not list(get_settings().thumbnails_folder.rglob("*.webp"))
+
+
+def test_a_decoder_that_crashes_or_is_killed_takes_its_picture_only(home, tmp_path, monkeypatch):
+    hook = "tests.tasks.quality.pixels.decoder_hooks:misbehave_by_name"
+    decoders = IsolatedWorkers("tasks.images.thumbnails:thumbnail_as_json", 1, before_each=hook)
+    monkeypatch.setattr(pictures, "_decoders", lambda _seconds: decoders)
+    others = set(psutil.Process().children())
+
+    def reason(name):
+        picture(tmp_path / name, len(name))
+        file = pictures.picture_in_session(tmp_path, name)
+        return pictures.thumbnail_in_making(get_settings(), file).result().reason
+
+    assert reason("a.png") is None
+    (child,) = set(psutil.Process().children()) - others
+    child.kill()
+    psutil.wait_procs([child])
+    assert reason("bb.png") is None, "a process that died idle is no picture's fault"
+    assert "SIGSEGV" in reason("segfault.png")
+    assert reason("dddd.png") is None
+    decoders.close()
 
 
 def test_originals_have_ranges_and_nothing_in_them_runs(web, project, database, ids):

@@ -213,6 +213,10 @@ def test_while_an_ingest_takes_an_upload_nothing_in_it_changes(web, project, dat
     committing = begin_commit(database, UUID(upload["id"]))
     listing = open_source(committing.source).list_files()
     assert [one.relative_path for one in listing.images] == ["a/b.png"]
+    # Its job is not there yet, and is about to be.
+    assert create(web, upload, "c.png", 5).status_code == 409
+    refused = web.delete(f"/api/v1/uploads/{upload['id']}")
+    assert refused.status_code == 409 and "right now" in refused.json()["message"]
     job = start_job(database, JobKind.INGEST_PROJECT, str(project.id))
     assert isinstance(job, HeldJob)
     with job:
