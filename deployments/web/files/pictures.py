@@ -16,6 +16,8 @@ from storage.projects.image_details import ImageDetails
 from storage.settings import Settings
 from tasks.images.files import ImageLimits, read_image_file
 from tasks.images.thumbnails import draw_placeholder, make_thumbnail
+from tasks.labels.limit_steps import dataset_limits
+from tasks.releases.dataset.problem_pictures import MemberPicture, read_picture
 from tasks.sessions.folders.finding import is_image_name
 
 _makers = ThreadPoolExecutor(2, thread_name_prefix="thumbnails")
@@ -38,6 +40,7 @@ class PictureFile:
     Attributes:
         name: how people know it.
         format: Pillow's name of its format; None where that is not known.
+        member: its number in the archive that `path` is; None for a file.
     """
 
     name: str
@@ -46,6 +49,17 @@ class PictureFile:
     file_size: int
     modified_at_ns: int
     format: str | None
+    member: int | None = None
+
+    def read(self, limits: ImageLimits) -> bytes:
+        """Its bytes.
+
+        Raises:
+            ImageError: it is gone, another one, too large, or cannot be read.
+        """
+        if self.member is not None:
+            return read_picture(self.path, self.member, self.sha256, dataset_limits(), limits)
+        return read_image_file(self.path, limits, expected=(self.file_size, self.modified_at_ns))
 
 
 def picture_of_image(details: ImageDetails) -> PictureFile:
@@ -61,6 +75,13 @@ def picture_of_content(found: CollectionFile) -> PictureFile:
     file = found.file
     return PictureFile(
         found.name, Path(found.path), file.sha256, file.size, file.modified_at_ns, file.format
+    )
+
+
+def picture_in_archive(archive: Path, picture: MemberPicture) -> PictureFile:
+    """The picture that is a member of an archive."""
+    return PictureFile(
+        picture.name, archive, picture.key, 0, 0, picture.format, member=picture.number
     )
 
 
@@ -92,6 +113,11 @@ def picture_in_session(folder: Path, name: str) -> PictureFile | None:
 _SESSION_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
+def image_limits(settings: Settings) -> ImageLimits:
+    """How large a picture may be."""
+    return ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+
+
 def kept_thumbnail(settings: Settings, sha256: str) -> Thumbnail | None:
     """The small picture of a content, if it was made before."""
     try:
@@ -113,12 +139,9 @@ def thumbnail_in_making(settings: Settings, picture: PictureFile) -> Future[Thum
 
 
 def _make(settings: Settings, picture: PictureFile) -> Thumbnail:
-    limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+    limits = image_limits(settings)
     try:
-        content = read_image_file(
-            picture.path, limits, expected=(picture.file_size, picture.modified_at_ns)
-        )
-        small = make_thumbnail(content, limits)
+        small = make_thumbnail(picture.read(limits), limits)
     except ImageError as error:
         return Thumbnail(draw_placeholder(error.reason), error.reason)
     with atomic_file(_place(settings, picture.sha256), durable=False) as temporary:
