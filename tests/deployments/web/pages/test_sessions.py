@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 from PIL import Image
 
+from storage.inference.run_images import RunImageSort, list_run_images
+from storage.inference.runs import find_run
+from tests.deployments.web.api.run_rows import add_run
 from tests.session_folders import make_session, manifest
 from tests.storage.session_rows import add_sessions, stats
 
@@ -65,6 +69,17 @@ def test_a_contact_sheet_a_grid_and_pictures_by_name(web, session):
         headers=PAGE,
     )
     assert again.status_code == 200 and len(images_of(again.text)) > 0
+
+
+def test_home_has_a_picture_of_each_session_and_run(web, database, session):
+    add_sessions(database, [("gone", stats(session_path=str(session.parent / "nowhere")))])
+    run = find_run(database, str(add_run(database)))
+    text = web.get("/", headers=PAGE).text
+    (cover,) = images_of(text)
+    first = min(path.name for path in session.glob("*.png"))
+    assert cover == urlencode({"session_id": NAME, "name": first})
+    most = list_run_images(database, run.id, sort=RunImageSort.OBJECTS, limit=1)[0][1]
+    assert f"/collections/{run.collection_id}/images/{most.image_id}/thumbnail" in text
 
 
 def test_only_images_of_the_folder_are_served(web, session):
