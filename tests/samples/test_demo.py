@@ -112,7 +112,7 @@ def test_every_page_of_the_demo_is_whole_and_keeps_nobody_out(run_demo, tmp_path
         assert page.complaints() == []
         assert [one for one in page.requested() if not one.startswith((site, "data:"))] == []
     kinds = {"/", "/projects/ID", "/projects/ID/images", "/projects/ID/duplicates", "/images/ID"}
-    kinds |= {"/releases", "/releases/ID", "/sessions", "/sessions/grid", "/start"}
+    kinds |= {"/releases", "/releases/ID", "/sessions", "/session-grid", "/start"}
     kinds |= {"/evaluations", "/evaluations/ID", "/evaluations/ID/images", "/models"}
     kinds |= {"/runs", "/runs/ID", "/runs/ID/images/ID", "/jobs", "/jobs/ID", "/collections"}
     assert kinds - {"/"} <= alike.keys()
