@@ -134,6 +134,12 @@ def test_the_life_of_an_evaluation(
     assert worse["labels"] == figures["labels"] - 1
     with TestClient(create_application(get_settings()), base_url="http://127.0.0.1:4201") as web:
         assert f'href="/evaluations/{found.id}"' in web.get("/evaluations").text
+        assert f'name="evaluation" value="{second.id}"' in web.get("/evaluations").text
+        pair = {"evaluation": [str(found.id), str(second.id)]}
+        compared_page = web.get("/evaluations/compare", params=pair).text
+        assert "6 images in both" in compared_page
+        assert compared_page.count('<th scope="row">') == len(compared["rows"])
+        assert web.get("/evaluations/compare", params={"a": str(found.id)}).status_code == 422
         shown = web.get(f"/evaluations/{found.id}").text
         assert 'class="detection"' in shown or load_mistakes(database, found.id) == []
         assert len(re.findall("<circle class=.dot.", shown)) == len(
