@@ -37,6 +37,7 @@ _FILTERS = (
     *("labeled=true", "labeled=false", "split=test", "split=none"),
     *("issue=low_brightness&labeled=false&split=val", "state=missing&split=test"),
     *("duplicate_group=7", "issue=high_brightness&state=failed"),
+    *("class=common", "class=tenth", "class=rare", "class=tenth&issue=blur&split=train"),
 )
 _SERVE = """
 import sys, uvicorn
@@ -108,6 +109,18 @@ def make_rows(database: Database, count: int) -> UUID:
             "CASE WHEN d < 0.0031 THEN 'low_information' END], NULL), 500 FROM made "
             "WHERE d >= 0.003 AND d < 0.99",
             [],
+        )
+        run(
+            "INSERT INTO project_classes (project_id, name) "
+            "SELECT %s, unnest(ARRAY['common', 'tenth', 'rare'])",
+            [project_id],
+        )
+        run(
+            "INSERT INTO image_classes SELECT i.id, c.id, i.relative_path FROM project_images i "
+            "JOIN project_classes c USING (project_id) WHERE i.is_labeled AND "
+            "abs(hashtext(i.filename || c.name)) %% CASE c.name WHEN 'common' THEN 2 WHEN 'tenth' "
+            "THEN 10 ELSE 1000 END = 0 AND project_id = %s",
+            [project_id],
         )
         indices = run(
             "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'image_listing' "

@@ -161,6 +161,14 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of the HTTP API of the local stack; when it is taken, the next free one.",
     )
+    web_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s<>]+)?$",
+        description=(
+            "Address of the pages as people reach them: results in Prefect then link there. "
+            "`visionflows up` gives its own to the runs that it works on."
+        ),
+    )
     web_token: SecretStr | None = Field(
         default=None,
         min_length=16,

@@ -78,6 +78,7 @@ class Stack:
     def __init__(self, settings: Settings, tell: Tell, *, with_web: bool = True) -> None:
         self._settings = settings
         self._with_web = with_web
+        self._web_port = settings.web_port
         self._tell = tell
         self._stop = threading.Event()
         self._parts: dict[str, _Part] = {}
@@ -107,6 +108,9 @@ class Stack:
                 lambda: is_healthy(self.state.api_url) and listens(server, self._port),
             )
         self._apply()
+        if self._with_web:
+            self._web_port = free_port(self._settings.web_port, "VISIONFLOWS_WEB_PORT")
+            self.state = replace(self.state, web_url=f"http://{HOST}:{self._web_port}")
         self._start_part("worker", worker_command(self._settings, worker_name()))
         if self._with_web:
             self._start_web()
@@ -179,7 +183,11 @@ class Stack:
             self._settings,
             log_file(self._settings, name),
             command,
-            environment={"PREFECT_API_URL": self.state.api_url, MARK_VARIABLE: self.state.mark},
+            environment={
+                "PREFECT_API_URL": self.state.api_url,
+                MARK_VARIABLE: self.state.mark,
+                "VISIONFLOWS_WEB_URL": self._settings.web_url or self.state.web_url or "",
+            },
         )
         self._parts[name] = _Part(command, process, deaths or [])
         with suppress(psutil.NoSuchProcess):
@@ -189,8 +197,7 @@ class Stack:
 
     def _start_web(self) -> None:
         """Start the HTTP API while the worker is on its way."""
-        port = free_port(self._settings.web_port, "VISIONFLOWS_WEB_PORT")
-        self.state = replace(self.state, web_url=f"http://{HOST}:{port}")
+        port = self._web_port
         self._start_part("web", web_command(port))
         web = self._parts["web"].process.pid
         self._wait("web", lambda: listens(web, port))

@@ -22,7 +22,7 @@ from storage.settings import Settings, get_settings
 
 # The newest migration in storage/database/migrations/versions. Knowing it here saves every start
 # the import of Alembic; a test compares the two.
-SCHEMA_REVISION = "2026_11_29_listing_plans"
+SCHEMA_REVISION = "2026_11_29_image_classes"
 
 _EMBEDDED_DATABASE = "visionflows"
 _MIGRATION_LOCK = 0x76697366_6C6F7773

@@ -11,18 +11,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, execute
+from storage.database.stored_values import storable_text
 from storage.database.tables.quality import MEASURES
 from storage.errors import InvalidInputError
 
 SortValue = str | float | None
-_COUNTED_EXACTLY = 10_000
+_COUNTED_EXACTLY, _COUNTED_OF_CLASS = 10_000, 1_000
 _ISSUES_FROM = 5
+# So many images of lists, of a class each found by its key, or of a class sought in all lists, are
+# taken and sorted within a tenth of a second, wherever they stand in the order.
+_MOST_IN_LISTS, _MOST_BY_KEY, _MOST_IN_CLASS = 30_000, 20_000, 100_000
+_HAS_FLAGS = "l.project_id = :project AND l.flags = ANY(CAST(:flags AS int[]))"
+_HAS_CLASS = "k.project_image_id = l.project_image_id AND k.class_id = :class_id"
+_LISTED = f"image_listing l WHERE {_HAS_FLAGS}"
+_OF_CLASS = "image_classes k WHERE k.class_id = :class_id"
+_PROBED = f"(SELECT true FROM image_classes k WHERE {_HAS_CLASS})"
+# As these are no plain conditions, the planner makes no other joins of them.
+_HASHED = f"(l.project_image_id IN (SELECT k.project_image_id FROM {_OF_CLASS})) IS TRUE"
+_BY_KEY = f"""
+(SELECT o.* FROM image_classes k CROSS JOIN LATERAL (SELECT * FROM image_listing i
+WHERE i.project_image_id = k.project_image_id OFFSET 0) o WHERE k.class_id = :class_id) l
+WHERE {_HAS_FLAGS}
+"""
 
 
 class ImageSort(StrEnum):
@@ -104,6 +121,7 @@ class ImageFilter:
     duplicate_group: int | None = None
     at_least: float | None = None
     below: float | None = None
+    class_name: str | None = None
 
     @property
     def has_range(self) -> bool:
@@ -120,6 +138,8 @@ class ImageFilter:
         return (
             has_state
             and self.is_labeled in (None, is_labeled(flags))
+            # Without labels there is no class.
+            and (self.class_name is None or is_labeled(flags))
             and self.split in (None, list(SplitChoice)[flags >> 3 & 3])
             and (self.issue is None or self.issue in issues_of(flags))
         )
@@ -210,7 +230,8 @@ def load_image_page(
 ) -> ImagePage:
     """A page of images in an order; of equal ones the id decides, those without a value are last.
 
-    Up to 10,000 images are counted, more are estimated unless they are to be counted exactly.
+    Up to 10,000 images are counted (1,000 of a class that is filtered further), more are estimated
+    unless they are to be counted exactly.
 
     Raises:
         InvalidInputError: a range of values is asked for in the order of the paths.
@@ -243,8 +264,20 @@ def _flags_of(connection: Connection, project_id: UUID) -> Sequence[int]:
     )
 
 
+def list_classes(database: Database, project_id: UUID) -> list[str]:
+    """The classes that the labels of a project's images have, by name."""
+    rows = database.rows(
+        "SELECT name FROM project_classes WHERE project_id = :id ORDER BY name", id=project_id
+    )
+    return [row[0] for row in rows]
+
+
 class _Lists:
-    """The images of some combinations of flags, each of which an index has in order."""
+    """The images of some combinations of flags, each of which an index has in order.
+
+    Images of a group or of a rare class are few: they are sorted. Those of a common class are the
+    ones of the lists that have it; by path the class has a list of its own.
+    """
 
     def __init__(
         self,
@@ -263,8 +296,13 @@ class _Lists:
             "at_least": chosen.at_least,
             "beneath": chosen.below,
         }
-        self._of_group = "" if chosen.duplicate_group is None else "AND duplicate_group = :group"
-        self._column, self._way = sort.value, "DESC" if descending else "ASC"
+        self._is_of_group = chosen.duplicate_group is not None
+        self._has_class = chosen.class_name is not None
+        self._is_whole_class = chosen == ImageFilter(class_name=chosen.class_name)
+        if chosen.class_name is not None:
+            self._values["class_id"] = _class_id(connection, project_id, chosen.class_name)
+        self._column, self._way = f"l.{sort.value}", "DESC" if descending else "ASC"
+        self._is_by_path = sort is ImageSort.RELATIVE_PATH
         self._has_range = chosen.has_range
         self._in_range = (
             "" if chosen.at_least is None else f" AND {self._column} >= :at_least"
@@ -278,29 +316,34 @@ class _Lists:
             condition = f"{self._column} IS NOT NULL{self._in_range}"
             if after is not None:
                 condition += (
-                    f" AND ({self._column}, project_image_id) {self._beyond} (:value, :after)"
+                    f" AND ({self._column}, l.project_image_id) {self._beyond} (:value, :after)"
                 )
             found = self._begin(condition, after, limit)
             after = None
         if len(found) < limit and not self._has_range:
             condition = f"{self._column} IS NULL"
             if after is not None:
-                condition += f" AND project_image_id {self._beyond} :after"
+                condition += f" AND l.project_image_id {self._beyond} :after"
             found += self._begin(condition, after, limit - len(found))
         return found
 
     def _begin(self, condition: str, after: PlaceInOrder | None, limit: int) -> list[PlaceInOrder]:
-        columns = f"SELECT {self._column} AS value, project_image_id AS id FROM image_listing"
-        if self._of_group:
-            # Groups are small: they are sorted.
-            source = f"({columns} WHERE project_id = :project {self._of_group} "
-            source += f"AND flags = ANY(CAST(:flags AS int[])) AND {condition}) x"
+        columns = f"SELECT {self._column} AS value, l.project_image_id AS id FROM"
+        ordered = f"ORDER BY {self._column} {self._way}, l.project_image_id {self._way} "
+        ordered += "LIMIT :limit"
+        if self._sorted is not None:
+            source = f"({columns} {self._sorted} AND {condition}) x"
+        elif self._has_class and self._is_by_path:
+            source = f"({columns} image_classes l WHERE l.class_id = :class_id AND {condition} "
+            source += "AND (SELECT flags FROM image_listing o WHERE "
+            source += "o.project_image_id = l.project_image_id) = ANY(CAST(:flags AS int[])) "
+            source += f"{ordered}) x"
         else:
             # The column leads the order also where it is null, as it does in the index.
+            has_class = f"AND {_PROBED} " if self._has_class else ""
             source = "unnest(CAST(:flags AS int[])) AS f(own) CROSS JOIN LATERAL "
-            source += f"({columns} WHERE project_id = :project AND flags = f.own AND {condition} "
-            source += f"ORDER BY {self._column} {self._way}, project_image_id {self._way} "
-            source += "LIMIT :limit) x"
+            source += f"({columns} image_listing l WHERE l.project_id = :project "
+            source += f"AND l.flags = f.own AND {condition} {has_class}{ordered}) x"
         rows = execute(
             self._connection,
             f"SELECT x.value, x.id FROM {source} ORDER BY x.value {self._way}, x.id {self._way} "
@@ -312,24 +355,61 @@ class _Lists:
         )
         return [PlaceInOrder(row.value, row.id) for row in rows]
 
-    def count(self, *, exactly: bool) -> tuple[int, bool]:
-        """How many images there are, and whether that is exact."""
-        chosen = f"FROM image_listing WHERE project_id = :project {self._of_group} "
-        chosen += f"AND flags = ANY(CAST(:flags AS int[])){self._in_range}"
-        some = "" if exactly else f" LIMIT {_COUNTED_EXACTLY + 1}"
-        counted = int(
+    @cached_property
+    def _sorted(self) -> str | None:
+        """Where the images are that are few enough to be sorted; None where they are too many."""
+        if not self._has_class:
+            return f"{_LISTED} AND l.duplicate_group = :group" if self._is_of_group else None
+        if self._is_of_group:
+            return f"{_LISTED} AND l.duplicate_group = :group AND {_PROBED}"
+        if self._count(_LISTED, _MOST_IN_LISTS + 1) <= _MOST_IN_LISTS:
+            return f"{_LISTED} AND {_PROBED}"
+        of_class = self._count(_OF_CLASS, _MOST_IN_CLASS + 1)
+        if of_class <= _MOST_BY_KEY:
+            return _BY_KEY
+        if of_class <= _MOST_IN_CLASS:
+            return f"{_LISTED} AND {_HASHED}"
+        return None
+
+    def _count(self, source: str, most: int | None) -> int:
+        some = "" if most is None else f" LIMIT {most}"
+        return int(
             execute(
                 self._connection,
-                f"SELECT count(*) FROM (SELECT 1 {chosen}{some}) found",
+                f"SELECT count(*) FROM (SELECT 1 FROM {source}{some}) found",
                 **self._values,
             ).scalar_one()
         )
-        if exactly or counted <= _COUNTED_EXACTLY:
+
+    def count(self, *, exactly: bool) -> tuple[int, bool]:
+        """How many images there are, and whether that is exact."""
+        most = _COUNTED_EXACTLY
+        if self._has_class and self._is_whole_class:
+            chosen = estimated = _OF_CLASS
+        elif self._has_class:
+            chosen = f"{self._sorted or f'{_LISTED} AND {_PROBED}'}{self._in_range}"
+            estimated = f"image_classes k JOIN image_listing l ON {_HAS_CLASS} WHERE {_HAS_FLAGS}"
+            estimated += self._in_range
+            most = _COUNTED_OF_CLASS
+        else:
+            chosen = estimated = f"{self._sorted or _LISTED}{self._in_range}"
+        counted = self._count(chosen, None if exactly else most + 1)
+        if exactly or counted <= most:
             return counted, True
         plan = execute(
-            self._connection, f"EXPLAIN (FORMAT JSON) SELECT 1 {chosen}", **self._values
+            self._connection, f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {estimated}", **self._values
         ).scalar_one()
         return max(int(plan[0]["Plan"]["Plan Rows"]), counted), False
+
+
+def _class_id(connection: Connection, project_id: UUID, name: str) -> int | None:
+    found = execute(
+        connection,
+        "SELECT id FROM project_classes WHERE project_id = :id AND name = :name",
+        id=project_id,
+        name=storable_text(name),
+    ).scalar()
+    return None if found is None else int(found)
 
 
 _ROW = f"""

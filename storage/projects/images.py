@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from storage.database.connection import Database, driver_connection, execute
-from storage.database.stored_values import storable_json
+from storage.database.stored_values import storable_json, storable_text
 from storage.projects.projects import ProjectRecord
 
 
@@ -46,7 +46,7 @@ class ImageLabelFile:
     """Where the labels of an image are; all None for an image without a label file.
 
     `label_count` is 0 for an empty label file, which makes its image a background picture, and None
-    for one of which nothing can be used: the image is not labelled.
+    for one of which nothing can be used: the image is not labelled. `classes` are their names.
     """
 
     relative_path: str
@@ -54,6 +54,7 @@ class ImageLabelFile:
     label_path: str | None
     label_format: str | None
     label_count: int | None
+    classes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,13 @@ def register_files(
         copy_into(
             connection,
             "CREATE TEMPORARY TABLE label_files (relative_path text, split text, label_path text, "
-            "label_format text, label_count int) ON COMMIT DROP",
+            "label_format text, label_count int, classes text[]) ON COMMIT DROP",
             "label_files",
             (
-                (f.relative_path, f.split, f.label_path, f.label_format, f.label_count)
+                (
+                    *(f.relative_path, f.split, f.label_path, f.label_format, f.label_count),
+                    list(dict.fromkeys(map(_class_name, f.classes))),
+                )
                 for f in (labels.files if labels is not None else ())
             ),
         )
@@ -159,12 +163,15 @@ def register_files(
         run(_ADD_CONTENTS)
         moved = execute(connection, _MOVE, **values).scalars().all()
         execute(connection, _FORGET_COMPARISONS, ids=moved)
+        execute(connection, _MOVE_CLASSES, ids=moved)
         # Before they are written: one that was only touched is no changed image.
         changed = execute(connection, _COUNT_CHANGED, **values).scalar_one()
         written = execute(connection, _ADD_OR_CHANGE, **values).all()
         returned, missing = run(_MARK_PRESENT), run(_MARK_MISSING)
         run(_SPLIT_OF_LABELED_SOURCE)
         relabeled = run(_LABEL)
+        for statement in _CLASSIFY:
+            run(statement)
         execute(
             connection,
             "UPDATE projects SET updated_at = now(), "
@@ -286,6 +293,43 @@ WHERE i.project_id = :project_id AND i.relative_path = f.relative_path
   AND (i.is_labeled, i.label_path, i.label_format, i.label_count, i.split) IS DISTINCT FROM
       ((f.label_count IS NOT NULL), f.label_path, f.label_format, f.label_count, f.split)
 """
+
+
+_MOVE_CLASSES = """
+UPDATE image_classes k SET relative_path = i.relative_path FROM project_images i
+WHERE i.id = k.project_image_id AND i.id = ANY(CAST(:ids AS uuid[]))
+"""
+
+# The classes of the images whose labels were read are those that these have now.
+_CLASSIFY = (
+    """
+    INSERT INTO project_classes (project_id, name)
+    SELECT DISTINCT CAST(:project_id AS uuid), unnest(classes) FROM label_files
+    ON CONFLICT (project_id, name) DO NOTHING
+    """,
+    """
+    DELETE FROM image_classes k USING label_files f, project_images i, project_classes c
+    WHERE i.project_id = :project_id AND i.relative_path = f.relative_path
+      AND k.project_image_id = i.id AND c.id = k.class_id AND c.name <> ALL(f.classes)
+    """,
+    """
+    INSERT INTO image_classes (project_image_id, class_id, relative_path)
+    SELECT i.id, c.id, i.relative_path FROM label_files f
+    CROSS JOIN LATERAL unnest(f.classes) AS n(name)
+    JOIN project_images i ON i.project_id = :project_id AND i.relative_path = f.relative_path
+    JOIN project_classes c ON c.project_id = :project_id AND c.name = n.name
+    ON CONFLICT (project_image_id, class_id) DO NOTHING
+    """,
+    """
+    DELETE FROM project_classes c WHERE c.project_id = :project_id
+    AND NOT EXISTS (SELECT 1 FROM image_classes k WHERE k.class_id = c.id)
+    """,
+)
+_LONGEST_CLASS = 500
+
+
+def _class_name(name: str) -> str:
+    return storable_text(name, longest=_LONGEST_CLASS)
 
 
 # Lists of splits and COCO files name the original only.

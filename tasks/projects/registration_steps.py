@@ -298,7 +298,8 @@ def _label_file_of(image: DatasetImage) -> ImageLabelFile:
     label_format = None if image.format is None else image.format.value
     # A file of which nothing can be used labels nothing.
     count = labels.object_count if labels.is_usable else None
-    return ImageLabelFile(path, split, labels.source.as_posix(), label_format, count)
+    classes = [name for _, name in labels.classes] if labels.is_usable else []
+    return ImageLabelFile(path, split, labels.source.as_posix(), label_format, count, classes)
 
 
 def _size_of_image(path: Path) -> ImageSize | None:

@@ -100,6 +100,11 @@ def class_rows(classes: Sequence[str], shapes: Mapping[str, Any]) -> list[ClassR
     ]
 
 
+def has_keypoints(shapes: Mapping[str, Any] | None) -> bool:
+    """Whether the labels of a release are keypoints, from `shapes_json`."""
+    return any(one["geometry"] == "keypoints" for one in (shapes or {}).get("classes", ()))
+
+
 def problem_rows(problems: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """Each kind of problem with the number of places and one of them, in the order of the codes."""
     counts: Counter[str] = Counter()

@@ -35,7 +35,11 @@ from tasks.releases.archive.members import MemberError, MemberStream, read_membe
 from tasks.releases.archive.source import open_archive
 from tasks.releases.dataset.class_folders import class_folders_of
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
-from tasks.releases.dataset.trainer_files import is_image_of_trainer, labels_of_trainer
+from tasks.releases.dataset.trainer_files import (
+    LABEL_PRIORITY,
+    is_image_of_trainer,
+    labels_of_trainer,
+)
 from tasks.releases.labels.image_rows import STATES, ImageFacts
 from tasks.releases.labels.other_formats import (
     OtherLabels,
@@ -49,8 +53,6 @@ from tasks.releases.scan_result import Findings, statistics_of
 from tasks.releases.statistics import LabelState, ReleaseStatistics, safe_text
 from tasks.reports.problem_log import ProblemLog
 
-# A release is for trainers, and trainers read text.
-_PRIORITY = (".txt", ".json", ".toon", ".xml")
 _MOST_LOOKED_AT = 20
 _MOST_DESCRIPTIONS = 20
 _MOST_COLLECTIONS = 10
@@ -201,7 +203,7 @@ class _Scan:
             )
             raise ReleaseError(ReleaseErrorCode.TOO_MANY_MEMBERS, message)
         shown = self.directory.shown_name
-        files, pairs = find_and_pair(self.names, self.used, _PRIORITY, self.log, shown)
+        files, pairs = find_and_pair(self.names, self.used, LABEL_PRIORITY, self.log, shown)
         if not len(files.images):
             self.log.add(ReleaseProblemCode.NO_IMAGES, "there are no images in the archive")
         return files, pairs

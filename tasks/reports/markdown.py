@@ -23,9 +23,13 @@ def escape(value: str) -> str:
     return _MARKDOWN.sub(r"\\\1", _NOT_PRINTABLE.sub(" ", value))
 
 
-def report_markdown(report: Report) -> str:
-    """A report as a Markdown page; nothing in names is read as markup."""
+def report_markdown(report: Report, link: str = "") -> str:
+    """A report as a Markdown page; nothing in names is read as markup.
+
+    `link` is the address of its page in the web application.
+    """
     lines = [f"# {escape(report.title)}", ""]
+    lines += [f"[See it with its pictures](<{link}>)", ""] if link else []
     for sentence in report.sentences:
         lines += [escape(sentence), ""]
     if report.notes:

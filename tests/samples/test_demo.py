@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager
 from urllib.parse import urljoin, urlsplit
 
+import httpx
 import pytest
 import uvicorn
 
@@ -78,6 +79,21 @@ def served_pages():
         thread.join()
 
 
+def check_slider(page, site, run):
+    """The slider of a run's page counts what is kept, at ten thresholds."""
+    classes = httpx.get(f"{site}/api/v1{run}/curve").json()["data"]["classes"]
+    page.visit(site + run)
+    for thousandths in (50, 100, 200, 330, 400, 500, 600, 700, 850, 950):
+        shown = page.evaluate(
+            "(() => { const slider = document.querySelector('#threshold');"
+            f"slider.value = {thousandths / 1000};"
+            "slider.dispatchEvent(new Event('input', {bubbles: true}));"
+            "return Object.fromEntries([...document.querySelectorAll('[data-count]')]"
+            ".map(one => [one.dataset.count, Number(one.textContent.replace(/,/g, ''))])); })()"
+        )
+        assert shown == {name: counts[thousandths] for name, counts in classes.items()}
+
+
 @pytest.mark.skipif(find_browser() is None, reason=f"none of {', '.join(BROWSERS)} is installed")
 def test_every_page_of_the_demo_is_whole_and_keeps_nobody_out(run_demo, tmp_path):
     run_demo()
@@ -109,10 +125,12 @@ def test_every_page_of_the_demo_is_whole_and_keeps_nobody_out(run_demo, tmp_path
                     seen.add(other)
                     waiting.append(other)
                     alike[kind] = alike.get(kind, 0) + 1
+        run = next(path for path in seen if re.fullmatch(r"/runs/[0-9a-f-]{36}", path))
+        check_slider(page, site, run)
         assert page.complaints() == []
         assert [one for one in page.requested() if not one.startswith((site, "data:"))] == []
     kinds = {"/", "/projects/ID", "/projects/ID/images", "/projects/ID/duplicates", "/images/ID"}
-    kinds |= {"/releases", "/releases/ID", "/sessions", "/sessions/grid", "/start"}
+    kinds |= {"/releases", "/releases/ID", "/sessions", "/session-grid", "/start"}
     kinds |= {"/evaluations", "/evaluations/ID", "/evaluations/ID/images", "/models"}
     kinds |= {"/runs", "/runs/ID", "/runs/ID/images/ID", "/jobs", "/jobs/ID", "/collections"}
     assert kinds - {"/"} <= alike.keys()

@@ -61,6 +61,7 @@ def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPat
         "task_runner_address": "tcp://scheduler:8786",
         "stack_port": 4300,
         "web_port": 4301,
+        "web_url": "https://pages.example",
         "web_token": SecretStr("a secret of 16 characters or more"),
         "server_idle_minutes": 2.5,
         "runs_per_worker": 5,

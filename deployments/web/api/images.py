@@ -147,6 +147,12 @@ def list_images(
     duplicate_group: Annotated[
         int | None, Query(ge=0, lt=1 << 31, description="Only of this group.")
     ] = None,
+    class_name: Annotated[
+        str | None,
+        Query(
+            alias="class", max_length=4000, description="Only with a label of this class, by name."
+        ),
+    ] = None,
     at_least: Annotated[
         float | None,
         Query(
@@ -182,7 +188,7 @@ def list_images(
     page = load_image_page(
         database,
         find_project_id(database, project),
-        ImageFilter(issue, split, labeled, state, duplicate_group, at_least, below),
+        ImageFilter(issue, split, labeled, state, duplicate_group, at_least, below, class_name),
         sort=sort,
         descending=descending,
         after=None if place is None else PlaceInOrder(place[2], place[3]),

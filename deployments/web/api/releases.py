@@ -19,12 +19,15 @@ from deployments.web.dependencies import (
 )
 from deployments.web.envelope import Answer, Page, answer, decode_cursor, encode_cursor
 from deployments.web.errors import problems
+from deployments.web.files.picture_answers import add_picture_routes
+from deployments.web.files.pictures import PictureFile, picture_in_archive
 from deployments.web.files.ranged_file import RangedFile
 from deployments.web.removal import Removal, planned_removal, remove_thing
 from deployments.web.starting import start_flow
 from storage.database.tables.jobs import JobKind
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.database.tables.removals import RemovalNoun
+from storage.errors import NotFoundError
 from storage.projects.image_listings import count_images
 from storage.projects.projects import find_project
 from storage.records import ReleaseStatsSource
@@ -35,6 +38,8 @@ from storage.releases import (
     find_release,
     list_releases,
 )
+from tasks.labels.limit_steps import dataset_limits
+from tasks.releases.dataset.problem_pictures import find_picture
 from tasks.trainer.splitting import SplitRatios
 
 router = APIRouter(prefix="/releases", tags=["releases"])
@@ -248,6 +253,21 @@ def download_release(database: DatabaseDependency, release: ReleasePath) -> Rang
     return RangedFile(
         found.model_path, media_type="application/zip", filename=found.model_path.name
     )
+
+
+def _picture(
+    database: DatabaseDependency,
+    release: ReleasePath,
+    member: Annotated[int, Path(ge=0, lt=1 << 31, description="Its number in the archive.")],
+) -> PictureFile:
+    found = find_release(database, release)
+    picture = find_picture(found.model_path, member, dataset_limits())
+    if picture is None:
+        raise NotFoundError(f"Member {member} of the release {found.name} is no image.")
+    return picture_in_archive(found.model_path, picture)
+
+
+add_picture_routes(router, "/{release}/members/{member}", _picture, name="member_")
 
 
 @router.get("/{release}/removal", responses=problems(404))

@@ -14,8 +14,13 @@ from starlette.concurrency import run_in_threadpool
 
 from deployments.web.dependencies import SettingsDependency
 from deployments.web.errors import problems
-from deployments.web.files.pictures import PictureFile, kept_thumbnail, thumbnail_in_making
-from storage.errors import NotFoundError
+from deployments.web.files.pictures import (
+    PictureFile,
+    image_limits,
+    kept_thumbnail,
+    thumbnail_in_making,
+)
+from storage.errors import ImageError, NotFoundError
 from storage.settings import Settings
 
 # What browsers show and no browser runs; everything else is given as a file to keep.
@@ -73,8 +78,13 @@ def add_picture_routes(
         """A picture of 256 pixels on the longer side as WebP, or a drawn one that says why not."""
         return await _answer_thumbnail(settings, picture, v, if_none_match)
 
-    def show_original(picture: PictureFile = Depends(find)) -> Response:  # noqa: B008
+    def show_original(
+        settings: SettingsDependency,
+        picture: PictureFile = Depends(find),  # noqa: B008
+    ) -> Response:
         """The file itself; parts of it by `Range`. Browsers show raster pictures only."""
+        if picture.member is not None:
+            return _answer_member(settings, picture)
         return _answer_original(picture)
 
     router.add_api_route(
@@ -112,6 +122,24 @@ async def _answer_thumbnail(
     return Response(small.content, media_type="image/webp", headers=headers)
 
 
+def _answer_member(settings: Settings, picture: PictureFile) -> Response:
+    """A picture in an archive.
+
+    Raises:
+        NotFoundError: it cannot be read.
+    """
+    try:
+        content = picture.read(image_limits(settings))
+    except ImageError as error:
+        raise NotFoundError(f"{picture.name}: {error.reason}") from None
+    kind = SHOWN_INLINE.get(picture.format or "", "application/octet-stream")
+    return Response(content, media_type=kind, headers=_headers_of(picture))
+
+
+def _headers_of(picture: PictureFile) -> dict[str, str]:
+    return {**_HARMLESS, "ETag": f'"{picture.sha256}"', "Cache-Control": "private, no-cache"}
+
+
 def _answer_original(picture: PictureFile) -> Response:
     """The file of a picture, if it is still the one that was registered.
 
@@ -134,5 +162,5 @@ def _answer_original(picture: PictureFile) -> Response:
         media_type=kind,
         filename=picture.path.name,
         content_disposition_type="attachment" if kind.startswith("application") else "inline",
-        headers={**_HARMLESS, "ETag": f'"{picture.sha256}"', "Cache-Control": "private, no-cache"},
+        headers=_headers_of(picture),
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import stat
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,9 +19,11 @@ from storage.files import atomic_file
 from storage.inference.collections import CollectionFile
 from storage.projects.image_details import ImageDetails
 from storage.settings import Settings
-from tasks.images.files import ImageLimits
+from tasks.images.files import ImageLimits, read_image_file
 from tasks.images.thumbnails import draw_placeholder
+from tasks.labels.limit_steps import dataset_limits
 from tasks.quality.pixels.isolated import IsolatedWorkers
+from tasks.releases.dataset.problem_pictures import MemberPicture, read_picture
 from tasks.sessions.folders.finding import is_image_name
 
 _MOST_AT_ONCE = 2
@@ -42,6 +47,7 @@ class PictureFile:
     Attributes:
         name: how people know it.
         format: Pillow's name of its format; None where that is not known.
+        member: its number in the archive that `path` is; None for a file.
     """
 
     name: str
@@ -50,6 +56,17 @@ class PictureFile:
     file_size: int
     modified_at_ns: int
     format: str | None
+    member: int | None = None
+
+    def read(self, limits: ImageLimits) -> bytes:
+        """Its bytes.
+
+        Raises:
+            ImageError: it is gone, another one, too large, or cannot be read.
+        """
+        if self.member is not None:
+            return read_picture(self.path, self.member, self.sha256, dataset_limits(), limits)
+        return read_image_file(self.path, limits, expected=(self.file_size, self.modified_at_ns))
 
 
 def picture_of_image(details: ImageDetails) -> PictureFile:
@@ -65,6 +82,13 @@ def picture_of_content(found: CollectionFile) -> PictureFile:
     file = found.file
     return PictureFile(
         found.name, Path(found.path), file.sha256, file.size, file.modified_at_ns, file.format
+    )
+
+
+def picture_in_archive(archive: Path, picture: MemberPicture) -> PictureFile:
+    """The picture that is a member of an archive."""
+    return PictureFile(
+        picture.name, archive, picture.key, 0, 0, picture.format, member=picture.number
     )
 
 
@@ -96,6 +120,11 @@ def picture_in_session(folder: Path, name: str) -> PictureFile | None:
 _SESSION_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
+def image_limits(settings: Settings) -> ImageLimits:
+    """How large a picture may be."""
+    return ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+
+
 def kept_thumbnail(settings: Settings, sha256: str) -> Thumbnail | None:
     """The small picture of a content, if it was made before."""
     try:
@@ -116,12 +145,24 @@ def thumbnail_in_making(settings: Settings, picture: PictureFile) -> Future[Thum
     return made
 
 
+@contextmanager
+def _as_file(picture: PictureFile, limits: ImageLimits) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """A file with the picture, its size and its time: of a member of an archive, a copy."""
+    if picture.member is None:
+        yield picture.path, (picture.file_size, picture.modified_at_ns)
+        return
+    with tempfile.NamedTemporaryFile(prefix="visionflows-member-") as copy:
+        copy.write(picture.read(limits))
+        copy.flush()
+        status = Path(copy.name).stat()
+        yield Path(copy.name), (status.st_size, status.st_mtime_ns)
+
+
 def _make(settings: Settings, picture: PictureFile) -> Thumbnail:
-    limits = ImageLimits(settings.max_image_pixels, settings.max_image_bytes)
+    limits = image_limits(settings)
     try:
-        made = _decoders(settings.max_image_seconds).ask(
-            picture.path, limits, expected=(picture.file_size, picture.modified_at_ns)
-        )
+        with _as_file(picture, limits) as (path, expected):
+            made = _decoders(settings.max_image_seconds).ask(path, limits, expected=expected)
     except ImageError as error:
         return Thumbnail(draw_placeholder(error.reason), error.reason)
     small = base64.b64decode(made["webp"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from deployments.web.files.pictures import (
     PictureFile,
     kept_thumbnail,
+    picture_in_archive,
     picture_in_session,
     picture_of_content,
     picture_of_image,
@@ -27,13 +28,31 @@ from storage.projects.quality_overview import load_quality_overview
 from storage.releases import describe_release, find_release
 from storage.sessions.queries import find_session
 from storage.settings import Settings
+from tasks.images.thumbnails import THUMBNAIL_PIXELS
 from tasks.inference.runs.report import run_report
+from tasks.labels.limit_steps import dataset_limits
 from tasks.quality.report import quality_report
-from tasks.releases.report import release_report
+from tasks.releases.archive.errors import ReleaseError
+from tasks.releases.dataset.problem_pictures import (
+    MemberPicture,
+    ProblemView,
+    look_at_problems,
+)
+from tasks.releases.report import describe_problem, has_keypoints, release_report
 from tasks.reports.html_page import report_html
-from tasks.reports.report import Picture, Report, SentNoun, Table, count_table, counted
+from tasks.reports.report import (
+    Drawing,
+    Picture,
+    Report,
+    SentNoun,
+    Shape,
+    Table,
+    count_table,
+    counted,
+)
 from tasks.sessions.manifest.varied_images import list_session_images
 
+_COLOUR = "#d55e00"
 MOST_PICTURES = 200
 """Thumbnails of some 10 KB: a file stays below a few megabytes, whatever there is."""
 
@@ -75,8 +94,48 @@ def _project(database: Database, settings: Settings, key: str) -> Report:
     return _with_pictures(settings, report, named, overview.images)
 
 
-def _release(database: Database, _settings: Settings, key: str) -> Report:
-    return release_report(describe_release(database, find_release(database, key)))
+def _release(database: Database, settings: Settings, key: str) -> Report:
+    described = describe_release(database, find_release(database, key))
+    report = release_report(described)
+    try:
+        views = look_at_problems(
+            described["model_path"],
+            described["problems_json"] or [],
+            dataset_limits(),
+            has_keypoints=has_keypoints(described["shapes_json"]),
+        )
+    except ReleaseError as error:
+        return replace(report, notes=[*report.notes, str(error)])
+    seen = [
+        (view, picture)
+        for view in views
+        for picture in (view.picture, view.other)
+        if picture is not None
+    ]
+    pictures = [
+        _picture_of_problem(settings, described["model_path"], view, picture)
+        for view, picture in seen[:MOST_PICTURES]
+    ]
+    notes = [*report.notes]
+    if len(seen) > len(pictures):
+        notes.append(f"{len(pictures)} of {len(seen)} pictures of problems are on this page.")
+    return replace(report, notes=notes, pictures=[*report.pictures, *pictures])
+
+
+def _picture_of_problem(
+    settings: Settings, archive: Path, view: ProblemView, picture: MemberPicture
+) -> Picture:
+    """A small picture with the row that a problem is about, or one of a pair."""
+    told = describe_problem(view.problem)
+    title = f"{view.problem['code']}: {told}" if picture is view.picture else picture.name
+    content = _small(settings, picture_in_archive(archive, picture))
+    if view.outline is None or not picture.width or not picture.height:
+        return Picture(title, content)
+    scale = THUMBNAIL_PIXELS / max(picture.width, picture.height)
+    width, height = round(picture.width * scale), round(picture.height * scale)
+    points = [(x * width, y * height) for x, y in view.outline]
+    shape = Shape([points], _COLOUR, view.row or "")
+    return Picture(title, content, Drawing(content, max(width, 1), max(height, 1), [shape]))
 
 
 def _run(database: Database, settings: Settings, key: str) -> Report:
@@ -147,11 +206,14 @@ def _with_pictures(
     """A report with small pictures of some of `total` images, which says how many it lacks."""
     pictures = []
     for title, picture in named:
-        small = kept_thumbnail(settings, picture.sha256)
-        small = small or thumbnail_in_making(settings, picture).result()
-        pictures.append(Picture(title, small.content))
+        pictures.append(Picture(title, _small(settings, picture)))
     left = total - len(pictures)
     notes = [*report.notes]
     if left > 0:
         notes.append(f"Pictures of {len(pictures)} of {total} images are on this page.")
     return replace(report, notes=notes, pictures=[*report.pictures, *pictures])
+
+
+def _small(settings: Settings, picture: PictureFile) -> bytes:
+    small = kept_thumbnail(settings, picture.sha256)
+    return (small or thumbnail_in_making(settings, picture).result()).content

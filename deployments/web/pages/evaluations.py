@@ -24,6 +24,7 @@ from deployments.web.pages.rendering.plots import Line, scatter, steps
 from deployments.web.pages.rendering.routes import page_router
 from deployments.web.pages.rendering.templates import page
 from storage.database.connection import Database
+from storage.errors import InvalidInputError
 from storage.inference.evaluations import (
     find_evaluation,
     list_evaluated_images,
@@ -33,16 +34,23 @@ from storage.inference.evaluations import (
 from storage.inference.results import RunResult
 from storage.inference.run_images import find_run_image
 from storage.inference.runs import find_run
-from tasks.inference.evaluation.report import ALL_CLASSES, evaluation_report
+from tasks.inference.evaluation.report import (
+    ALL_CLASSES,
+    comparison_report,
+    evaluation_report,
+)
+from tasks.inference.evaluation.steps import compare_evaluations
 
 router = page_router()
 
 _LIMIT = 60
 _MISTAKES = 24
+_PAIR = 2
 _MOST_POINTS = 20_000
 _STEPS = 1000
 _CURVES = (("precision", "#0072b2"), ("recall", "#d55e00"), ("f1", "#009e73"))
 _ERROR_COLOUR = "#cc79a7"
+EvaluationKey = Annotated[str | None, Query(max_length=100)]
 
 
 @router.get("/evaluations")
@@ -60,6 +68,35 @@ def show_evaluations(
         evaluations=found.items,
         next=found.next,
         chosen={"run": run, "cursor": cursor},
+    )
+
+
+@router.get("/evaluations/compare")
+def show_compared_evaluations(
+    request: Request,
+    database: DatabaseDependency,
+    a: EvaluationKey = None,
+    b: EvaluationKey = None,
+    evaluation: Annotated[list[str] | None, Query()] = None,
+) -> HTMLResponse:
+    """Two evaluations on the images that both have, with intervals."""
+    keys = [key for key in (a, b) if key is not None] or evaluation or []
+    if len(keys) != _PAIR:
+        raise InvalidInputError("Choose two evaluations to compare.")
+    first, second = (find_evaluation(database, key) for key in keys)
+    found = compare_evaluations(
+        first,
+        second,
+        list_evaluated_images(database, first.id),
+        list_evaluated_images(database, second.id),
+    )
+    return page(
+        request,
+        "evaluations/compare.html",
+        first=first,
+        second=second,
+        report=comparison_report(found),
+        rows=found["rows"],
     )
 
 

@@ -14,7 +14,13 @@ from deployments.web.pages.projects import histogram
 from deployments.web.pages.rendering.colours import colours_of_classes
 from deployments.web.pages.rendering.routes import page_router
 from deployments.web.pages.rendering.templates import page
-from storage.projects.image_pages import ImageSort, ListedIssue, ListedState, SplitChoice
+from storage.projects.image_pages import (
+    ImageSort,
+    ListedIssue,
+    ListedState,
+    SplitChoice,
+    list_classes,
+)
 from storage.projects.projects import name_project
 from storage.projects.quality_overview import load_quality_counts
 
@@ -34,6 +40,7 @@ def show_gallery(
     labeled: bool | None = None,
     state: ListedState | None = None,
     duplicate_group: Annotated[int | None, Query(ge=0, lt=1 << 31)] = None,
+    class_name: Annotated[str | None, Query(alias="class", max_length=4000)] = None,
     at_least: Value = None,
     below: Value = None,
     sort: ImageSort = ImageSort.RELATIVE_PATH,
@@ -51,12 +58,14 @@ def show_gallery(
         "labeled": labeled,
         "state": state,
         "duplicate_group": duplicate_group,
+        "class_name": class_name or None,
         "at_least": at_least,
         "below": below,
         "sort": sort,
         "descending": descending,
     }
     images = list_images(database, str(found.id), **chosen, cursor=cursor, limit=_LIMIT).data
+    chosen["class"] = chosen.pop("class_name")
     return page(
         request,
         "gallery.html",
@@ -72,6 +81,7 @@ def show_gallery(
         sort=sort,
         issues=list(ListedIssue),
         splits=list(SplitChoice),
+        classes=list_classes(database, found.id),
         states=list(ListedState),
         sorts=list(ImageSort),
     )

@@ -28,17 +28,19 @@ from tasks.sessions.manifest.varied_images import (
     list_session_images,
 )
 
-router = page_router("/sessions")
+router = page_router()
 
 _LIMIT = 60
 _MOST_ROWS, _MOST_COLUMNS, _MOST_IN_CELL = 40, 12, 4
-SEED, ALL = "seed", "all images"
+_MARK = "#"
+SEED, ALL = f"{_MARK}seed", f"{_MARK}all"
 """What rows and columns of a grid may be besides placeholders; all are one column."""
+_TITLES = {SEED: "seed of the image", ALL: "all images"}
 
 Text = Annotated[str | None, Query(max_length=4000)]
 
 
-@router.get("")
+@router.get("/sessions")
 def show_sessions(
     request: Request,
     database: DatabaseDependency,
@@ -79,20 +81,25 @@ def show_sessions(
     )
 
 
-@router.post("/edit")
+@router.post("/session-edit")
 def edit_session_by_form(
     database: DatabaseDependency,
     session_id: Annotated[str, Form(max_length=4000)],
     rating: Annotated[int | None, Form(ge=0, le=5)] = None,
     add_tag: Annotated[str, Form(max_length=100)] = "",
     remove_tag: Annotated[str, Form(max_length=100)] = "",
+    add_flag: Annotated[str, Form(max_length=100)] = "",
+    remove_flag: Annotated[str, Form(max_length=100)] = "",
     note: Annotated[str | None, Form(max_length=20_000)] = None,
 ) -> Response:
-    """Rate a session (0 takes the rating back), give or take a tag, or change its note."""
-    changes: dict[str, object] = {
-        "add_tags": [add_tag.strip()] if add_tag.strip() else [],
-        "remove_tags": [remove_tag] if remove_tag else [],
+    """Rate a session (0 takes it back), give or take a tag or a flag, or change its note."""
+    words = {
+        "add_tags": add_tag.strip(),
+        "remove_tags": remove_tag,
+        "add_flags": add_flag.strip(),
+        "remove_flags": remove_flag,
     }
+    changes: dict[str, object] = {name: [word] for name, word in words.items() if word}
     if rating is not None:
         changes["rating"] = rating or None
     if note is not None:
@@ -101,7 +108,7 @@ def edit_session_by_form(
     return RedirectResponse(_address(session_id), 303)
 
 
-@router.get("/grid")
+@router.get("/session-grid")
 def show_grid(
     request: Request,
     database: DatabaseDependency,
@@ -112,7 +119,8 @@ def show_grid(
     """Images by the values of two placeholders, or of one and the seed."""
     session = show_session(database, session_id).data
     images = list_session_images(Path(session.session_path))
-    names = [*count_values(images), SEED]
+    placeholders = {_axis(name): name for name in count_values(images)}
+    names = [*placeholders, SEED]
     rows = rows if rows in names else names[0]
     if columns not in names or columns == rows:
         columns = next((name for name in names if name != rows), ALL)
@@ -126,6 +134,7 @@ def show_grid(
         request,
         "sessions/grid.html",
         session=session,
+        titles={**placeholders, **_TITLES},
         names=names,
         rows=rows,
         columns=columns,
@@ -139,7 +148,8 @@ def show_grid(
     )
 
 
-@router.get("/{session_id:path}")
+# Any word may be the id of a session: nothing else lies below.
+@router.get("/sessions/{session_id:path}")
 def show_one_session(
     request: Request,
     database: DatabaseDependency,
@@ -166,7 +176,7 @@ def show_one_session(
         gone=gone,
         next=encode_cursor([end]) if end < len(images) else None,
         chosen={"cursor": cursor},
-        grid=address("/sessions/grid", {"session_id": session_id}),
+        grid=address("/session-grid", {"session_id": session_id}),
     )
 
 
@@ -174,12 +184,17 @@ def _address(session_id: str) -> str:
     return f"/sessions/{quote(session_id)}"
 
 
+def _axis(placeholder: str) -> str:
+    """What a placeholder is called in the address, where no other axis is called so."""
+    return f"{_MARK}{placeholder}" if placeholder.startswith(_MARK) else placeholder
+
+
 def _value(image: VariedImage, name: str) -> str | None:
     if name == ALL:
-        return ALL
+        return _TITLES[ALL]
     if name == SEED:
         return None if image.seed is None else str(image.seed)
-    return image.values.get(name)
+    return image.values.get(name.removeprefix(_MARK) if name.startswith(_MARK * 2) else name)
 
 
 def _values(images: list[VariedImage], name: str) -> list[str]:

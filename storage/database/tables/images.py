@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Identity,
     Index,
     Integer,
     Text,
@@ -118,3 +119,48 @@ class ProjectImage(SQLModel, table=True):
         sa_type=enum_type(ProjectImageState, "project_image_state"),
         nullable=False,
     )
+
+
+class ProjectClass(SQLModel, table=True):
+    """A class that labels of a project's images have.
+
+    Columns:
+        id: of the class in this project.
+        project_id: the project.
+        name: as the labels have it; unique in the project.
+    """
+
+    __tablename__ = "project_classes"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True)
+    )
+    project_id: UUID = Field(foreign_key="projects.id", ondelete="CASCADE")
+    name: str = Field(sa_type=Text)
+
+
+class ImageClass(SQLModel, table=True):
+    """A class of an image: at least one of its labels has it.
+
+    Columns:
+        project_image_id: the image.
+        class_id: the class.
+        relative_path: of the image, as pages are in this order.
+    """
+
+    __tablename__ = "image_classes"
+    __table_args__ = (
+        Index("ix_image_classes_class_id", "class_id", "relative_path", "project_image_id"),
+    )
+
+    project_image_id: UUID = Field(
+        foreign_key="project_images.id", ondelete="CASCADE", primary_key=True
+    )
+    class_id: int = Field(
+        sa_type=BigInteger,
+        foreign_key="project_classes.id",
+        ondelete="CASCADE",
+        primary_key=True,
+    )
+    relative_path: str = Field(sa_type=Text(collation="C"))

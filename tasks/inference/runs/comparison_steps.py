@@ -138,6 +138,7 @@ def publish_comparison(first: RunRecord, second: RunRecord, found: RunComparison
             f"{first.model} and {second.model} on {first.collection}",
             str(subject_id),
         ),
+        web_page=f"runs/compare?a={first.id}&b={second.id}",
     )
 
 

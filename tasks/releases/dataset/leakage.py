@@ -5,6 +5,7 @@ Only images that agree in the directory's CRC-32 and size are read, and compared
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -44,6 +45,15 @@ _MARKS = (
     b"_t",
 )
 _MOST_COMPARED = 20_000
+_EQUAL = "has the bytes of"
+_ALIKE_BY_CRC = "has CRC-32 and size (bytes not compared) of"
+_NEAR = "looks like"
+# What the details of pairs say, see `other_of_pair`.
+_PAIR = re.compile(
+    rf"(?:{_EQUAL}|{re.escape(_ALIKE_BY_CRC)}|{_NEAR}) (.+) "
+    rf"\(({'|'.join((*SPLIT_NAMES, UNSPLIT))})\)(?:: distance \d+)?",
+    re.DOTALL,
+)
 _CODES = {
     True: ReleaseProblemCode.SPLIT_LEAK_EXACT,
     False: ReleaseProblemCode.DUPLICATE_IMAGE,
@@ -82,7 +92,7 @@ def note_equal_images(
     ):  # fmt: skip
         code = _CODES[leaks]
         pair = (int(images[one]), int(images[other]))
-        detail = "has the bytes of"
+        detail = _EQUAL
         compressed = directory.compressed_sizes[list(pair)]
         cost = int(compressed.sum())
         is_small = max(compressed.max(), directory.sizes[pair[0]]) <= _LARGEST_IMAGE
@@ -91,7 +101,7 @@ def note_equal_images(
             if not _equal(descriptor, directory, pair):
                 continue
         else:
-            detail = "has CRC-32 and size (bytes not compared) of"
+            detail = _ALIKE_BY_CRC
         if log.room(code):
             detail = f"{detail} {directory.shown_name(pair[0])} ({_split_name(splits[one])})"
             log.add(code, detail, place=directory.shown_name(pair[1]))
@@ -99,6 +109,12 @@ def note_equal_images(
             log.count(code, 1)
     for leaks, code in _CODES.items():
         log.count(code, int((is_leak[_MOST_COMPARED:] == leaks).sum()))
+
+
+def other_of_pair(detail: str) -> tuple[str, str] | None:
+    """The image and its split that the detail of a leak or a duplicate names; None of another."""
+    found = _PAIR.fullmatch(detail)
+    return None if found is None else (found[1], found[2])
 
 
 def _split_name(number: int) -> str:
@@ -199,7 +215,7 @@ def find_near_leaks(
             found = distances[np.arange(len(block)), nearest]
             for row in np.flatnonzero(found <= distance).tolist():
                 name, split = others[int(nearest[row])]
-                detail = f"looks like {name} ({split}): distance {found[row]}"
+                detail = f"{_NEAR} {name} ({split}): distance {found[row]}"
                 log.add(code, detail, place=own[first + row])
     return log.entries()
 

@@ -9,6 +9,9 @@ from tasks.labels.dataset.listed_names import ListedNames
 from tasks.labels.dataset.pairing import NONE, Pairs
 from tasks.labels.formats.yolo.numbers import Flags, Integers
 
+# A release is for trainers, and trainers read text.
+LABEL_PRIORITY = (".txt", ".json", ".toon", ".xml")
+"""Of several label files of one image counts that whose suffix comes first."""
 _IMAGE_SUFFIXES = frozenset(
     b".avif .bmp .dng .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split()
 )

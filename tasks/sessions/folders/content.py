@@ -21,6 +21,20 @@ class FolderContent:
     last_mtime_ns: int | None = None
 
 
+def image_names(folder: Path) -> list[str]:
+    """The names of a folder's images in no order, as `scan_folder` has them; nothing is looked at.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        return [
+            entry.name
+            for entry in entries
+            if is_image_name(entry.name) and entry.is_file(follow_symlinks=False)
+        ]
+
+
 def scan_folder(folder: Path, log: ProblemLog) -> FolderContent:
     """Count the images of a folder: regular files directly in it, also empty ones.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from typing import Any
 import msgspec
 
 from storage.errors import NotFoundError
-from tasks.sessions.folders.content import scan_folder
+from tasks.sessions.folders.content import image_names
 from tasks.sessions.folders.finding import MANIFEST_NAME
 from tasks.sessions.folders.regular_files import open_regular_file, read_at
 from tasks.sessions.manifest.files import HEAD_OF_LARGER, LARGEST_MANIFEST
 from tasks.sessions.manifest.salvage import salvage_document
-from tasks.sessions.problems import session_log
 
 MOST_VALUES = 1000
 """Values that are told of a placeholder, and placeholders."""
@@ -57,8 +56,13 @@ def read_varied_images(folder: Path) -> list[VariedImage]:
     Raises:
         NotFoundError: the folder, or its manifest, is gone or cannot be read.
     """
+    return _listed_images(folder, None)
+
+
+def _listed_images(folder: Path, names: Collection[str] | None) -> list[VariedImage]:
+    """As `read_varied_images`; `names` are those of the folder where they are known."""
     try:
-        names = set(scan_folder(folder, session_log()).names)
+        names = set(image_names(folder) if names is None else names)
         with open_regular_file(folder / MANIFEST_NAME) as (descriptor, status):
             is_larger = status.st_size > LARGEST_MANIFEST
             content = read_at(descriptor, HEAD_OF_LARGER if is_larger else status.st_size, 0)
@@ -77,13 +81,13 @@ def list_session_images(folder: Path) -> list[VariedImage]:
         NotFoundError: the folder is gone or cannot be read.
     """
     try:
-        names = scan_folder(folder, session_log()).names
+        names = image_names(folder)
     except OSError as error:
         raise NotFoundError(
             f"The folder of the session, {folder}, cannot be read ({error.strerror or error})."
         ) from None
     try:
-        listed = read_varied_images(folder)
+        listed = _listed_images(folder, names)
     except NotFoundError:
         listed = []
     known = {image.name for image in listed}
@@ -93,6 +97,14 @@ def list_session_images(folder: Path) -> list[VariedImage]:
         *listed,
         *(VariedImage(start + place, name, None, {}) for place, name in enumerate(others)),
     ]
+
+
+def first_image_name(folder: Path) -> str | None:
+    """The image of a session that comes first by its name; None without one, or without folder."""
+    try:
+        return min(image_names(folder), default=None)
+    except OSError:
+        return None
 
 
 def parse_varied_images(content: bytes) -> list[VariedImage]:

@@ -143,6 +143,12 @@ def test_the_life_of_an_evaluation(
         for missing in ({"first": str(found.id)}, {**two, "second": "nobody"}):
             assert web.get("/api/v1/evaluations/compare", params=missing).status_code in (404, 422)
         assert f'href="/evaluations/{found.id}"' in web.get("/evaluations").text
+        assert f'name="evaluation" value="{second.id}"' in web.get("/evaluations").text
+        pair = {"evaluation": [str(found.id), str(second.id)]}
+        compared_page = web.get("/evaluations/compare", params=pair).text
+        assert "6 images in both" in compared_page
+        assert compared_page.count('<th scope="row">') == len(compared["rows"])
+        assert web.get("/evaluations/compare", params={"a": str(found.id)}).status_code == 422
         shown = web.get(f"/evaluations/{found.id}").text
         assert 'class="detection"' in shown or load_mistakes(database, found.id) == []
         assert len(re.findall("<circle class=.dot.", shown)) == len(

@@ -90,6 +90,19 @@ def project(database: Database) -> ProjectRecord:
                     "state": "missing" if drawn.random() < 0.1 else "present",
                 },
             )
+        for place, name in enumerate(("live", "dead")):
+            connection.execute(
+                text("INSERT INTO project_classes (project_id, name) VALUES (:id, :name)"),
+                {"id": project.id, "name": name},
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO image_classes SELECT i.id, c.id, i.relative_path FROM "
+                    "project_images i JOIN project_classes c USING (project_id) WHERE i.is_labeled "
+                    "AND c.name = :name AND hashtext(i.relative_path) % 3 <> :place"
+                ),
+                {"name": name, "place": place},
+            )
     return project
 
 
@@ -112,7 +125,9 @@ def truth(database: Database, project_id: UUID) -> dict[UUID, dict[str, Any]]:
     with database.transaction() as connection:
         rows = connection.execute(
             text(
-                "SELECT v.*, i.is_labeled, i.file_size AS own_size FROM image_quality v "
+                "SELECT v.*, i.is_labeled, i.file_size AS own_size, ARRAY(SELECT c.name FROM "
+                "image_classes k JOIN project_classes c ON c.id = k.class_id WHERE "
+                "k.project_image_id = i.id) AS classes FROM image_quality v "
                 "JOIN project_images i ON i.id = v.project_image_id WHERE v.project_id = :id"
             ),
             {"id": project_id},
@@ -131,6 +146,7 @@ def is_chosen(row: dict[str, Any], chosen: ImageFilter) -> bool:
     return (
         (chosen.state is None or state in wanted)
         and chosen.is_labeled in (None, row["is_labeled"])
+        and (chosen.class_name is None or chosen.class_name in row["classes"])
         and (chosen.split is None or chosen.split == (row["split"] or "none"))
         and (chosen.issue is None or (is_current and chosen.issue in (row["issues"] or ())))
         and (
@@ -146,6 +162,9 @@ def test_every_filter_in_every_order_gives_every_image_once(
     rows = truth(database, project.id)
     filters = [
         ImageFilter(),
+        *(ImageFilter(class_name=name) for name in ("live", "dead", "un\0known")),
+        ImageFilter(class_name="dead", split=SplitChoice.TRAIN, state=ListedState.MEASURED),
+        ImageFilter(class_name="live", duplicate_group=1),
         *(ImageFilter(state=state) for state in ListedState),
         *(ImageFilter(issue=issue) for issue in ListedIssue),
         *(ImageFilter(split=split, is_labeled=False) for split in SplitChoice),
@@ -178,6 +197,33 @@ def test_every_filter_in_every_order_gives_every_image_once(
         assert with_value == sorted(with_value, reverse=descending)
         without = [key[1] for key in keys[len(with_value) :]]
         assert without == sorted(without, reverse=descending)
+
+
+def test_a_class_gives_the_same_whether_it_is_sorted_or_looked_for_in_lists(
+    database: Database, project: ProjectRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ImageFilter(class_name="live", state=ListedState.PRESENT)
+    orders = [
+        (sort, descending)
+        for sort in (ImageSort.RELATIVE_PATH, ImageSort.BRIGHTNESS, ImageSort.FOCUS)
+        for descending in (False, True)
+    ]
+
+    def found() -> list[list[UUID]]:
+        return [
+            [
+                one.id
+                for one in all_pages(database, project.id, chosen, sort=sort, descending=descending)
+            ]
+            for sort, descending in orders
+        ]
+
+    few = found()
+    for limit in ("_MOST_IN_LISTS", "_MOST_BY_KEY", "_MOST_IN_CLASS"):
+        monkeypatch.setattr(f"storage.projects.image_pages.{limit}", 0)
+        assert found() == few
+    assert {len(one) for one in few} == {len(few[0])} and len(few[0]) > 14
+    assert few[0] == few[1][::-1]
 
 
 def test_the_words_of_the_listing_are_those_of_the_flows() -> None:

@@ -10,6 +10,8 @@ from collections import Counter
 import pytest
 from sqlalchemy import text
 
+from storage.projects.image_pages import ImageFilter, list_classes, load_image_page
+from storage.projects.projects import find_project_id
 from tasks.projects.registration_steps import register_project
 from tests.places import DATA
 
@@ -105,6 +107,40 @@ def test_changed_added_and_removed_labels_are_seen(dataset, register, rows):
     labels[1].write_text("0 0.5 0.5 0.2 0.2")
     register()
     assert {row["is_labeled"] for row in rows()} == {True}
+
+
+def test_images_have_the_classes_that_their_labels_have_now(database, dataset, register):
+    def of_class(name):
+        project = find_project_id(database, "empire")
+        page = load_image_page(database, project, ImageFilter(class_name=name), limit=100)
+        assert len(page.images) == page.total
+        return {one.relative_path for one in page.images}
+
+    name = register().project.class_names["0"]
+    labels = sorted(dataset.rglob("train/labels/*.txt"))
+    images = sorted(dataset.rglob("train/images/*"))
+    filled = [one for one in sorted(dataset.rglob("*.txt")) if one.parent.name == "labels"]
+    assert len(of_class(name)) == sum(bool(one.read_text().strip()) for one in filled)
+    (dataset / "data.yaml").write_text(
+        (dataset / "data.yaml").read_text().partition("nc:")[0] + f"nc: 2\nnames: ['{name}', 'é']\n"
+    )
+    first = images[0].relative_to(dataset).as_posix()
+    assert images[0].stem == labels[0].stem and first in of_class(name)
+    labels[0].write_text("1 0.5 0.5 0.2 0.2\n")
+    labels[1].write_text("0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n")
+    register()
+    assert of_class("é") == {first, images[1].relative_to(dataset).as_posix()}
+    assert first not in of_class(name)
+    # Another name for an image takes its classes along; a class that nobody has is none.
+    images[1].rename(images[1].with_stem("zz"))
+    labels[1].rename(labels[1].with_stem("zz"))
+    labels[0].write_text("")
+    register()
+    assert of_class("é") == {f"train/images/zz{images[1].suffix}"}
+    labels[1].with_stem("zz").unlink()
+    register()
+    assert of_class("é") == set() == of_class("unknown")
+    assert list_classes(database, find_project_id(database, "empire")) == [name]
 
 
 def test_json_comes_before_text(dataset, register, rows):

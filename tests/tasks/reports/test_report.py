@@ -140,3 +140,10 @@ def test_shapes_stay_shapes_with_names_in_any_script():
     many = Drawing(b"", 64, 48, shapes * 8)
     assert 'class="shapes named"' in page
     assert 'class="shapes"' in report_html(Report("r", [], pictures=[Picture("t", b"", many)]))
+
+
+def test_a_report_links_to_its_page_where_there_is_one() -> None:
+    report = Report("a [b](c)", ["done"])
+    link = "http://127.0.0.1:4201/runs/4ace"
+    assert f"[See it with its pictures](<{link}>)" in report_markdown(report, link)
+    assert "<http" not in report_markdown(report)

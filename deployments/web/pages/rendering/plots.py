@@ -24,14 +24,18 @@ class Bar:
 
 
 def bars(
-    title: str, values: Sequence[Bar], ends: tuple[str, str] = ("", ""), mark: float | None = None
+    title: str,
+    values: Sequence[Bar],
+    ends: tuple[str, str] = ("", ""),
+    mark: float | None = None,
+    over: Sequence[float] = (),
 ) -> Markup:
     """Bars beside each other.
 
     `ends` are written below the first and the last; `mark` is a place of 0 (left) to 1 (right) that
-    a line stands at.
+    a line stands at; `over` are heights that a line over the bars goes through, one for each.
     """
-    highest = max((bar.value for bar in values), default=0) or 1
+    highest = max((*(bar.value for bar in values), *over), default=0) or 1
     step = _WIDTH / max(len(values), 1)
     parts = []
     for place, bar in enumerate(values):
@@ -55,6 +59,12 @@ def bars(
         else:
             shape = Markup("<g>{}</g>").format(shape)
         parts.append(shape)
+    if over:
+        corners = " ".join(
+            f"{place * step:.1f},{y:.1f} {(place + 1) * step:.1f},{y:.1f}"
+            for place, y in enumerate(_HEIGHT - value / highest * _HEIGHT for value in over)
+        )
+        parts.append(Markup('<polyline class="over" points="{}"/>').format(corners))
     if mark is not None:
         parts.append(
             Markup('<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="-4" y2="{y}"/>').format(
@@ -67,7 +77,11 @@ def bars(
             '<text x="{w}" y="{t}" text-anchor="end">{b}</text>'
         ).format(w=_WIDTH, h=_HEIGHT, t=_HEIGHT + _FOOT - 3, a=ends[0], b=ends[1])
     )
-    told = ", ".join(bar.label for bar in values if bar.value) or "nothing"
+    heights = [*over, *[0.0] * (len(values) - len(over))]
+    told = ", ".join(
+        bar.label for bar, height in zip(values, heights, strict=True) if bar.value or height
+    )
+    told = told or "nothing"
     return _plot(title, told, parts, has_links=any(bar.href for bar in values))
 
 

@@ -51,7 +51,7 @@ def project(database, tmp_path):
             )
         )
     labels = LabelRegistration(
-        [ImageLabelFile("images/0.png", "train", "labels/0.txt", "yolo", 2)],
+        [ImageLabelFile("images/0.png", "train", "labels/0.txt", "yolo", 2, ("mussel", "<crab>"))],
         {0: "mussel", 1: "crab"},
         "x",
     )
@@ -87,6 +87,12 @@ def test_pages_filters_and_orders(web, project, database, ids):
     assert {one["id"] for one in first["items"] + second["items"]} == set(ids.values())
     assert [one["filename"] for one in items(web, "labeled=true")["items"]] == ["0.png"]
     assert [one["filename"] for one in items(web, "split=train")["items"]] == ["0.png"]
+    assert [one["filename"] for one in items(web, "class=%3Ccrab%3E")["items"]] == ["0.png"]
+    assert items(web, "class=live")["items"] == []
+    text = web.get(
+        "/projects/mussels/images?class=%3Ccrab%3E", headers={"Accept": "text/html"}
+    ).text
+    assert '<option value="&lt;crab&gt;" selected>' in text and text.count("<figure>") == 1
     assert items(web, "state=unmeasured&total=exact")["total"] == 3
     assert items(web, "state=measured&issue=blur")["items"] == []
     for other in ("", "sort=brightness", "sort=focus&descending=true"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -12,9 +13,14 @@ from PIL import Image
 from deployments.web.files.sent_reports import MOST_PICTURES
 from storage.database.connection import execute
 from storage.projects.projects import add_project
+from storage.releases import register_release, store_statistics
+from tasks.releases.problems import problem_as_json
+from tasks.releases.scan import scan_release
 from tests.deployments.web.api.run_rows import FOUND, add_run
+from tests.deployments.web.pages.test_releases import leaky_archive
 from tests.session_folders import make_session, manifest
 from tests.storage.session_rows import add_sessions, stats
+from tests.storage.test_releases import STATISTICS
 
 
 @pytest.fixture
@@ -69,3 +75,30 @@ def test_a_run_and_a_session_as_one_file(web, database, pictures, tmp_path):
     for noun, key in (("release", "gone"), ("run", "ffff"), ("project", "gone"), ("session", "x")):
         assert web.get("/report", params={"noun": noun, "key": key}).status_code == 404
     assert web.get("/report", params={"noun": "house", "key": "x"}).status_code == 422
+
+
+def test_the_command_writes_each_noun(invoke, database, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    archive = leaky_archive(tmp_path / "leaky.zip")
+    release = register_release(database, archive, name="leaky")
+    problems = [problem_as_json(one) for one in scan_release(archive).problems]
+    with database.transaction() as connection:
+        store_statistics(connection, release.id, replace(STATISTICS, problems=problems))
+    run = add_run(database, name="bay")
+    folder = make_session(tmp_path, "shots", manifest(), images=2)
+    add_sessions(database, [("shots", stats(session_path=str(folder)))])
+    add_project(database, "empty", tmp_path / "empty")
+    keys = {"release": "leaky", "run": str(run), "session": "shots", "project": "empty"}
+    for noun, key in keys.items():
+        done = invoke("report", noun, key)
+        assert done.status == 0, done.errors
+        text = (tmp_path / f"{noun}-{key}.html").read_text()
+        assert not re.search(r'(?:src|href)="(?!data:)', text) and "<script" not in text
+    text = (tmp_path / "release-leaky.html").read_text()
+    # Both pictures of the leak, and the row of an unknown class as a shape: 80 by 40 at 256.
+    assert text.count("<figcaption>split_leak_exact: ") == 1 and 'd="M51.2 32.0 76.8 32.0' in text
+    assert "7 0.25 0.5 0.1 0.5" in text
+    archive.unlink()
+    again = invoke("report", "release", "leaky", "--output", "again.html")
+    assert again.status == 0 and "does not exist" in (tmp_path / "again.html").read_text()
+    assert invoke("report", "run", "ffff").is_one_sentence()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 from PIL import Image
 
+from storage.inference.run_images import RunImageSort, list_run_images
+from storage.inference.runs import find_run
+from tests.deployments.web.api.run_rows import add_run
 from tests.session_folders import make_session, manifest
 from tests.storage.session_rows import add_sessions, stats
 
@@ -57,14 +61,53 @@ def test_a_contact_sheet_a_grid_and_pictures_by_name(web, session):
         whole = web.get(f"{picture}original?{query}")
         name = whole.headers["content-disposition"]
         assert whole.content.startswith(b"\x89PNG") and "inline" in name
-    grid = web.get("/sessions/grid", params={"session_id": NAME}, headers=PAGE).text
+    grid = web.get("/session-grid", params={"session_id": NAME}, headers=PAGE).text
     assert len(images_of(grid)) == 6 and "&lt;i&gt;hill" in grid and "<i>hill" not in grid
     again = web.get(
-        "/sessions/grid",
-        params={"session_id": NAME, "rows": "seed", "columns": "seed"},
+        "/session-grid",
+        params={"session_id": NAME, "rows": "#seed", "columns": "#seed"},
         headers=PAGE,
     )
     assert again.status_code == 200 and len(images_of(again.text)) > 0
+
+
+@pytest.mark.parametrize("name", ["grid", "edit", "compare", "#1 ?"])
+def test_any_word_may_be_a_session_and_any_word_a_placeholder(web, database, tmp_path, name):
+    document = manifest(variations={"seed": ["calm", "angry"], "#seed": ["sea", "hill"]})
+    document["images"] = [
+        {
+            "filename": f"image_{number:04}.png",
+            "seed": 7 + number,
+            "applied_variations": {
+                "seed": ("calm", "angry")[number % 2],
+                "#seed": ("sea", "hill")[number // 2],
+            },
+        }
+        for number in range(4)
+    ]
+    folder = make_session(tmp_path, "shots", document, images=4)
+    add_sessions(database, [(name, stats(session_path=str(folder)))])
+    (place,) = re.findall(r'href="(/sessions/[^"]+)"', web.get("/sessions", headers=PAGE).text)
+    assert "Contact sheet" in web.get(place, headers=PAGE).text
+
+    def heads(rows, columns):
+        query = {"session_id": name, "rows": rows, "columns": columns}
+        text = web.get("/session-grid", params=query, headers=PAGE).text
+        return re.findall(r'<th scope="(?:col|row)"[^>]*>([^<]+)</th>', text)[1:]
+
+    assert heads("seed", "##seed") == ["sea", "hill", "calm", "angry"]
+    assert heads("#seed", "seed") == ["calm", "angry", "7", "8", "9", "10"]
+
+
+def test_home_has_a_picture_of_each_session_and_run(web, database, session):
+    add_sessions(database, [("gone", stats(session_path=str(session.parent / "nowhere")))])
+    run = find_run(database, str(add_run(database)))
+    text = web.get("/", headers=PAGE).text
+    (cover,) = images_of(text)
+    first = min(path.name for path in session.glob("*.png"))
+    assert cover == urlencode({"session_id": NAME, "name": first})
+    most = list_run_images(database, run.id, sort=RunImageSort.OBJECTS, limit=1)[0][1]
+    assert f"/collections/{run.collection_id}/images/{most.image_id}/thumbnail" in text
 
 
 def test_only_images_of_the_folder_are_served(web, session):
@@ -91,7 +134,7 @@ def test_only_images_of_the_folder_are_served(web, session):
 def test_rating_tags_and_note_by_form(web, session):
     def edit(**values):
         answer = web.post(
-            "/sessions/edit",
+            "/session-edit",
             data={"session_id": NAME, **values},
             headers=PAGE,
             follow_redirects=False,
@@ -102,6 +145,9 @@ def test_rating_tags_and_note_by_form(web, session):
     assert 'value="4" aria-label="4 of 5" class="first"' in edit(rating="4")
     assert "keep &amp; see" in edit(add_tag="keep & see")
     assert "sharp &lt;i&gt;" in edit(note="sharp <i>")
+    assert "Remove the flag &lt;i&gt;blurred" in edit(add_flag="<i>blurred")
+    assert "&lt;i&gt;blurred" in web.get("/sessions", headers=PAGE).text
+    assert "&lt;i&gt;blurred" not in edit(remove_flag="<i>blurred")
     told = web.get(f"/api/v1/sessions/{NAME}").json()["data"]
     assert (told["rating"], told["tags"], told["note"]) == (4, ["keep & see"], "sharp <i>")
     edit(rating="0")
