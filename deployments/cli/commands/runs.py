@@ -10,13 +10,14 @@ import typer
 
 from deployments.cli.options import AllRowsOption, CsvOption, JsonOption, YesOption
 from deployments.cli.output.removals import remove_thing
-from deployments.cli.output.runs import print_run, print_runs
+from deployments.cli.output.runs import print_counts, print_run, print_runs
 from deployments.cli.output.terminal import print_json, print_plain, print_problem, print_records
 from deployments.cli.run.compare_runs import compare_runs
 from deployments.cli.run.evaluate_run import evaluate_run
 from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
 from storage.inference.collections import find_collection
+from storage.inference.kept_counts import load_kept_counts
 from storage.inference.results import describe_run
 from storage.inference.runs import find_run, list_runs
 from tasks.reports.report import counted
@@ -85,6 +86,58 @@ def show(
         print_json(describe_run(database, found))
     else:
         print_run(database, found)
+
+
+_SHOWN_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@app.command()
+def counts(
+    run: RunArgument,
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="A threshold in thousandths; may be given again. Left out, 0.1, 0.2, ... 0.9.",
+            show_default=False,
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+    csv_output: CsvOption = False,
+) -> None:
+    """Count what a run has found at other thresholds, from what is kept: nothing is inferred again.
+
+    For example:
+
+      visionflows runs counts 3f2a --threshold 0.25 --threshold 0.4
+    """
+    from tasks.inference.exports.threshold_curve import count_curves, step_of
+    from tasks.inference.runs.live_dead import live_dead_classes
+
+    database = open_database()
+    found = find_run(database, run)
+    kept = load_kept_counts(database, found.id)
+    names = found.class_names
+    curves = count_curves(kept.counts, names, live_dead_classes(names, found.class_mapping))
+    records = [
+        {
+            "threshold": one,
+            "classes": {name: at_step[step_of(one)] for name, at_step in curves.classes.items()},
+            "live": curves.live[step_of(one)],
+            "dead": curves.dead[step_of(one)],
+        }
+        for one in threshold or _SHOWN_THRESHOLDS
+    ]
+    floor = kept.floor_confidence
+    if json_output or csv_output:
+        print_records(records, as_csv=csv_output)
+    else:
+        print_counts(records, list(curves.classes), images=kept.images)
+    if floor is not None and any(one < floor for one in threshold or ()):
+        print_problem(
+            f"Nothing less confident than {floor:g} is kept: below it the counts are too small."
+        )
 
 
 @app.command()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from deployments.cli.output.tables import print_list, print_report
-from deployments.cli.output.terminal import rows_to_load
+from deployments.cli.output.terminal import print_plain, rows_to_load
 from storage.database.connection import Database
 from storage.inference.results import describe_run
 from storage.inference.runs import RunRecord
 from storage.settings import get_settings
 from tasks.inference.runs.report import found_in_words, run_report
+from tasks.reports.report import counted
 
 
 def print_run(database: Database, run: RunRecord, result: dict[str, Any] | None = None) -> None:
@@ -50,3 +52,27 @@ def print_runs(runs: list[RunRecord]) -> None:
             for run in runs
         ],
     )
+
+
+def print_counts(
+    records: Sequence[Mapping[str, Any]], class_names: Sequence[str], *, images: int
+) -> None:
+    """What a run counts at some thresholds, one a line."""
+    # The sums say something that the classes do not where other names stand for live and dead.
+    sums = [
+        name
+        for name in ("live", "dead")
+        if any(one[name] != one["classes"].get(name, 0) for one in records)
+    ]
+    print_list(
+        ("threshold", *class_names, *(f"counts as {name}" for name in sums)),
+        [
+            (
+                f"{one['threshold']:g}",
+                *(str(one["classes"][name]) for name in class_names),
+                *(str(one[name]) for name in sums),
+            )
+            for one in records
+        ],
+    )
+    print_plain(f"On {counted(images, 'image')}.")

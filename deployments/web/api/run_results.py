@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from tempfile import TemporaryFile
@@ -31,8 +32,8 @@ from tasks.inference.detection.detection_records import from_record
 from tasks.inference.detection.thresholds import filter_by_threshold
 from tasks.inference.exports.files import ExportFormat
 from tasks.inference.exports.steps import order_export, write_run
-from tasks.inference.exports.threshold_curve import STEPS, threshold_curve
-from tasks.inference.runs.live_dead import class_name_of, live_dead_classes
+from tasks.inference.exports.threshold_curve import STEPS, count_curves
+from tasks.inference.runs.live_dead import live_dead_classes
 from tasks.inference.runs.polygon_document import polygon_document
 
 router = APIRouter(prefix="/runs/{run}", tags=["runs"])
@@ -177,19 +178,11 @@ def show_threshold_curve(database: DatabaseDependency, run: RunPath) -> Answer[T
     found_run = find_run(database, run)
     kept = load_kept_counts(database, found_run.id)
     names = found_run.class_names
-    live_dead = live_dead_classes(names, found_run.class_mapping)
-
-    def summed(ids: frozenset[int]) -> list[int]:
-        own = [row for row in kept.counts if row[0] in ids]
-        curves = threshold_curve(own, [class_name_of(one, names) for one in ids])
-        return [sum(counts) for counts in zip(*curves.values(), strict=True)] or [0] * STEPS
-
+    curves = count_curves(kept.counts, names, live_dead_classes(names, found_run.class_mapping))
     return answer(
         ThresholdCurve(
             thresholds=[step / (STEPS - 1) for step in range(STEPS)],
-            classes=threshold_curve(kept.counts, names),
-            live=summed(live_dead.live),
-            dead=summed(live_dead.dead),
+            **asdict(curves),
             floor_confidence=kept.floor_confidence,
             image_count=kept.images,
         )

@@ -43,6 +43,7 @@ COMMANDS = [
     ("runs",),
     ("runs", "list"),
     ("runs", "show"),
+    ("runs", "counts"),
     ("runs", "compare"),
     ("runs", "evaluate"),
     ("run", "evaluate-run"),

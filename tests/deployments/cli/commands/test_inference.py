@@ -195,6 +195,20 @@ def test_a_run_a_second_threshold_and_their_comparison(
     assert compared["total"]["matched"] == compared["total"]["second"]
     assert compared["total"]["first"] == sum(first.class_counts.values())
 
+    at_thresholds = ("runs", "counts", told["run"]["id"], "--threshold", "0.5", "--threshold")
+    at_half, at_most = invoke(*at_thresholds, "0.8", "--json").json()
+    assert (at_half["threshold"], at_half["classes"]) == (0.5, first.class_counts)
+    assert at_most["classes"] == told["run"]["class_counts"]
+    assert (at_most["live"], at_most["dead"]) == (
+        told["run"]["class_counts"]["dead"],
+        told["run"]["class_counts"]["live"],
+    )
+    shown = invoke(*at_thresholds, "0.01")
+    assert "counts as live" in shown.output and "On 3 images." in shown.output
+    assert "Nothing less confident than 0.05 is kept" in shown.errors
+    assert "thousandths" in invoke(*at_thresholds, "0.0005").errors
+    assert len(invoke("runs", "counts", str(first.id)[:8], "--csv").output.splitlines()) == 10
+
     table = tmp_path / "counts.csv"
     export = ("runs", "export", str(first.id)[:8], "--format")
     told_export = invoke(*export, "csv", "--output", str(table), "--json").json()
