@@ -97,7 +97,10 @@ def evaluate(
         swept_counts = sweep_counts(image, confidence, labelled)
         least = least_error_threshold(swept_counts, floor)
         halves = judge_by_halves(image, confidence, labelled, floor)
-        curves[name] = curve(swept, floor) | {"counts": count_curve(swept_counts, floor)}
+        is_taken = place > 0 and name == ALL_CLASSES
+        curves[f"{name} (a class)" if is_taken else name] = curve(swept, floor) | {
+            "counts": count_curve(swept_counts, floor)
+        }
         tables.append(
             {
                 "class": name,

@@ -121,6 +121,7 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
     figures = {
         **found.figures,
         **about,
+        "backgrounds": int((found.labelled == 0).sum()),
         "task": task_of_model.value,
         "model_classes_without_partner": {
             name: gathered.detections_without_class[name] for name in pairing.only_model
@@ -199,9 +200,7 @@ def _gather(
 ) -> tuple[list[LabelledImage], dict[str, Any]]:
     """Labels and detections of all images that are evaluated, and what is said of the others."""
     images: list[LabelledImage] = []
-    about: Counter[str] = Counter(
-        unlabelled=0, unusable=0, backgrounds=0, limit_reached=0, several_places=0
-    )
+    about: Counter[str] = Counter(unlabelled=0, unusable=0, limit_reached=0, several_places=0)
     floor, done = 0.0, 0
     for batch in read_labelled_images(connection, order.run.id):
         count.show(done)
@@ -217,7 +216,6 @@ def _gather(
                 continue
             found = from_record(image.record)
             labels = [] if own is None else list(own.labels)
-            about["backgrounds"] += not labels
             about["limit_reached"] += found.limit_reached
             about["several_places"] += image.places > 1
             floor = max(floor, float(image.record["floor_confidence"]))
