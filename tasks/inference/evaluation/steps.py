@@ -94,20 +94,18 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
         projects = projects_of_run(connection, run.id)
         truth = _read_truth(database, projects, count)
         task_of_model = Task(find_model(database, str(run.model_id)).task)
+        if not truth.class_names:
+            raise _without_labels(run)
         pairing = pair_classes(run.class_names, truth.class_names, order.class_mapping)
         if not pairing.names:
             raise InvalidInputError(
                 f"No class of {run.model} ({', '.join(run.class_names)}) is a class of the labels "
-                f"({', '.join(sorted(truth.class_names)) or 'there are none'}); name pairs with "
-                "--class MODEL=LABEL."
+                f"({', '.join(sorted(truth.class_names))}); name pairs with --class MODEL=LABEL."
             )
         gathered = Gathered(pairing, task_of_model)
         images, about = _gather(connection, order, truth, gathered, count)
     if not images:
-        raise InvalidInputError(
-            f"No image of {run.collection} that the run {str(run.id)[:8]} has done has labels in a "
-            "project; `visionflows run ingest-project` brings them in."
-        )
+        raise _without_labels(run)
     labels, detections = gathered.labels.objects(), gathered.detections.objects()
     found = evaluate(
         labels,
@@ -157,6 +155,13 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
     )
     count.end()
     return snapshot
+
+
+def _without_labels(run: RunRecord) -> InvalidInputError:
+    return InvalidInputError(
+        f"No image of {run.collection} that the run {str(run.id)[:8]} has done has labels in a "
+        "project; `visionflows run ingest-project` brings them in."
+    )
 
 
 def _read_truth(database: Database, projects: Sequence[UUID], count: JobCount) -> _Truth:

@@ -178,6 +178,8 @@ def test_the_life_of_an_evaluation(
     assert list_evaluations(database) == []
     assert not list(home.glob("snapshots/evaluations/evaluation=*"))
     assert not list(home.glob("reports/evaluate-run/*.html"))
+    with pytest.raises(InvalidInputError, match="has labels in a project"):
+        evaluate_run(str(run.id), return_state=True).result()
 
 
 def test_oriented_boxes_have_their_own_overlap_and_poses_are_judged_by_their_boxes(
