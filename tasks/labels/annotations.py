@@ -84,10 +84,10 @@ class Label:
     `class_name` is the number as text where nobody has named the class, `class_id` None where the
     format has names only. `instance` is the same number for parts of one object, None where it is
     whole. `line` counts from 1; None where the format has no lines. `is_crowd` says that it
-    outlines a group that nobody separated (COCO's `iscrowd`): it is kept, and is no object where
-    objects are counted or learned. `is_whole_image` says that the class is that of the whole image:
-    nobody has drawn its geometry, a box as large as the image. By `annotation_id` files about the
-    same images mean the same object; labels that differ in nothing else are equal.
+    outlines a group that nobody separated (COCO's `iscrowd`, and `ignore`): it is kept, and is no
+    object where objects are counted or learned. `is_whole_image` says that the class is that of the
+    whole image: nobody has drawn its geometry, a box as large as the image. By `annotation_id`
+    files about the same images mean the same object; labels that differ in nothing else are equal.
     """
 
     class_name: str

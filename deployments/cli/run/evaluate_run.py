@@ -46,12 +46,15 @@ def evaluate_run(
 
       visionflows run evaluate-run 3f2a --class mussel_live=live --average-precision
     """
-    mapping = {}
+    mapping: dict[str, str] = {}
     for pair in classes or []:
         model, separator, label = pair.partition("=")
         if not (separator and model.strip() and label.strip()):
             raise InvalidInputError(f"--class {pair!r} is no pair; give it as MODEL=LABEL.")
-        mapping[model] = label
+        if mapping.setdefault(model, label) != label:
+            raise InvalidInputError(
+                f"--class gives {model!r} for both {mapping[model]!r} and {label!r}: choose one."
+            )
     database = prepare(verbose=verbose)
     run_flow(
         "evaluate-run",

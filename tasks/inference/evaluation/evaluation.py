@@ -21,6 +21,7 @@ from tasks.inference.evaluation.label_mistakes import (
     Mistake,
     rank_mistakes,
     score_labels,
+    sure_confidence,
 )
 from tasks.inference.evaluation.matching import (
     NOTHING,
@@ -80,7 +81,8 @@ def evaluate(
     """
     matching = match_objects(labels, detections, images)
     confusion = confuse(labels, detections, matching, threshold, len(class_names), images)
-    scores = score_labels(labels, detections, images)
+    sure = sure_confidence(detections, matching)
+    scores = score_labels(labels, detections, images, sure)
     is_object = ~labels.is_crowd
     counts = ~matching.is_left_out
     curves: dict[str, Any] = {}
@@ -95,7 +97,10 @@ def evaluate(
         swept_counts = sweep_counts(image, confidence, labelled)
         least = least_error_threshold(swept_counts, floor)
         halves = judge_by_halves(image, confidence, labelled, floor)
-        curves[name] = curve(swept, floor) | {"counts": count_curve(swept_counts, floor)}
+        is_taken = place > 0 and name == ALL_CLASSES
+        curves[f"{name} (a class)" if is_taken else name] = curve(swept, floor) | {
+            "counts": count_curve(swept_counts, floor)
+        }
         tables.append(
             {
                 "class": name,
@@ -129,7 +134,7 @@ def evaluate(
     return Found(
         figures,
         curves,
-        rank_mistakes(labels, detections, scores),
+        rank_mistakes(labels, detections, scores, matching),
         matching,
         confusion,
         scores,

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from tasks.inference.evaluation.matching import Matching
 from tasks.inference.evaluation.objects import BoolArray, FloatArray, Objects, pairs_of_images
 from tasks.inference.evaluation.overlaps import box_overlaps
 
@@ -182,29 +183,51 @@ def score_labels(
     )
 
 
+def sure_confidence(detections: Objects, matching: Matching) -> float:
+    """From which confidence a detection speaks against labels: 0.95, or what this model reaches.
+
+    Detectors of one stage are seldom as sure as published. Then it is the mean confidence of the
+    detections that are right, the threshold of Confident Learning (Northcutt, Jiang, Chuang 2021).
+    """
+    right = detections.confidence[matching.is_right]
+    return min(CONFIDENT, float(right.mean())) if len(right) else CONFIDENT
+
+
 def rank_mistakes(
-    labels: Objects, detections: Objects, scores: LabelScores, most: int = 1000
+    labels: Objects,
+    detections: Objects,
+    scores: LabelScores,
+    matching: Matching,
+    most: int = 1000,
 ) -> list[Mistake]:
     """The likeliest mistakes first, each object in one kind only.
 
-    A label is what its lowest score says. A detection is an overlooked object only where no label
-    lies at all: where one does, that label is swapped or badly located.
+    A label is what its lowest score says. A detection that is right about another label says
+    nothing of this one. It is an overlooked object only where no label lies at all: where one does,
+    that label is swapped or badly located. Labels without an object come behind what a detection
+    speaks against: detectors miss objects, too.
     """
     found: list[Mistake] = []
+    is_right = matching.is_right
+
+    def speaks(detection: int) -> bool:
+        return detection >= 0 and not is_right[detection]
+
     for row in np.nonzero(~labels.is_crowd)[0].tolist():
-        swapped = float(scores.swapped[row])
+        by_class, by_place = int(scores.against_swap[row]), int(scores.against_place[row])
+        swapped = float(scores.swapped[row]) if speaks(by_class) else 1.0
         # Where its own class was found elsewhere only, the label itself may lie well.
-        located = 1.0 if scores.is_elsewhere[row] else float(scores.badly_located[row])
+        is_moved = speaks(by_place) and not scores.is_elsewhere[row]
+        located = float(scores.badly_located[row]) if is_moved else 1.0
         supported = float(scores.no_object[row])
         image = int(labels.image[row])
         if swapped < min(located, LISTED_BELOW):
-            against = int(scores.against_swap[row])
-            found.append(Mistake(MistakeKind.SWAPPED, swapped, image, row, against))
+            found.append(Mistake(MistakeKind.SWAPPED, swapped, image, row, by_class))
         elif supported < _SAME_PLACE / 2:
-            found.append(Mistake(MistakeKind.NO_OBJECT, supported, image, row, None))
+            score = LISTED_BELOW - _SAME_PLACE / 2 + supported
+            found.append(Mistake(MistakeKind.NO_OBJECT, score, image, row, None))
         elif located < LISTED_BELOW:
-            against = int(scores.against_place[row])
-            found.append(Mistake(MistakeKind.BADLY_LOCATED, located, image, row, against))
+            found.append(Mistake(MistakeKind.BADLY_LOCATED, located, image, row, by_place))
     overlooked = np.nonzero((scores.overlooked < LISTED_BELOW) & ~scores.is_explained)[0]
     found += [
         Mistake(

@@ -179,7 +179,10 @@ def _notes(figures: Values, unlabelled: str) -> list[str]:
             f"{figures['limit']} objects, so that there may be more."
         )
     if figures["task"] == "pose":
-        notes.append("Of poses only the boxes are kept; they are evaluated as boxes.")
+        notes.append(
+            "Of poses only the boxes are kept: all figures are of boxes, and there is no keypoint "
+            "similarity (OKS)."
+        )
     return notes
 
 

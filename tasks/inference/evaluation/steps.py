@@ -94,20 +94,18 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
         projects = projects_of_run(connection, run.id)
         truth = _read_truth(database, projects, count)
         task_of_model = Task(find_model(database, str(run.model_id)).task)
+        if not truth.class_names:
+            raise _without_labels(run)
         pairing = pair_classes(run.class_names, truth.class_names, order.class_mapping)
         if not pairing.names:
             raise InvalidInputError(
                 f"No class of {run.model} ({', '.join(run.class_names)}) is a class of the labels "
-                f"({', '.join(sorted(truth.class_names)) or 'there are none'}); name pairs with "
-                "--class MODEL=LABEL."
+                f"({', '.join(sorted(truth.class_names))}); name pairs with --class MODEL=LABEL."
             )
         gathered = Gathered(pairing, task_of_model)
         images, about = _gather(connection, order, truth, gathered, count)
     if not images:
-        raise InvalidInputError(
-            f"No image of {run.collection} that the run {str(run.id)[:8]} has done has labels in a "
-            "project; `visionflows run ingest-project` brings them in."
-        )
+        raise _without_labels(run)
     labels, detections = gathered.labels.objects(), gathered.detections.objects()
     found = evaluate(
         labels,
@@ -121,6 +119,7 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
     figures = {
         **found.figures,
         **about,
+        "backgrounds": int((found.labelled == 0).sum()),
         "task": task_of_model.value,
         "model_classes_without_partner": {
             name: gathered.detections_without_class[name] for name in pairing.only_model
@@ -156,6 +155,13 @@ def evaluate_images(job: JobReference, order: EvaluationOrder) -> str:
     )
     count.end()
     return snapshot
+
+
+def _without_labels(run: RunRecord) -> InvalidInputError:
+    return InvalidInputError(
+        f"No image of {run.collection} that the run {str(run.id)[:8]} has done has labels in a "
+        "project; `visionflows run ingest-project` brings them in."
+    )
 
 
 def _read_truth(database: Database, projects: Sequence[UUID], count: JobCount) -> _Truth:
@@ -199,9 +205,7 @@ def _gather(
 ) -> tuple[list[LabelledImage], dict[str, Any]]:
     """Labels and detections of all images that are evaluated, and what is said of the others."""
     images: list[LabelledImage] = []
-    about: Counter[str] = Counter(
-        unlabelled=0, unusable=0, backgrounds=0, limit_reached=0, several_places=0
-    )
+    about: Counter[str] = Counter(unlabelled=0, unusable=0, limit_reached=0, several_places=0)
     floor, done = 0.0, 0
     for batch in read_labelled_images(connection, order.run.id):
         count.show(done)
@@ -217,7 +221,6 @@ def _gather(
                 continue
             found = from_record(image.record)
             labels = [] if own is None else list(own.labels)
-            about["backgrounds"] += not labels
             about["limit_reached"] += found.limit_reached
             about["several_places"] += image.places > 1
             floor = max(floor, float(image.record["floor_confidence"]))

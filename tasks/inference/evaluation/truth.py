@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from unicodedata import normalize
 
 import numpy as np
 
@@ -19,8 +20,8 @@ Corner = tuple[float, float]
 
 
 def folded(name: str) -> str:
-    """A class name as it is compared."""
-    return name.strip().casefold()
+    """A class name as it is compared: in any case, an accent in one character or in two."""
+    return normalize("NFC", name.strip().casefold())
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,18 @@ def pair_classes(
     `mapping` has names of labels by classes of the model; several may go to the same.
 
     Raises:
-        InvalidInputError: the mapping names a class that the model or the labels do not have.
+        InvalidInputError: the mapping names a class that the model or the labels do not have, or
+            one of the model for two of the labels.
     """
     own = {folded(name): name for name in model_names}
     known = {folded(name): name for name in label_names}
-    told = {folded(name): folded(label) for name, label in mapping.items()}
+    told: dict[str, str] = {}
+    for name, label in mapping.items():
+        if told.setdefault(folded(name), folded(label)) != folded(label):
+            raise InvalidInputError(
+                f"The class {name!r} of the model is given for two classes of the labels, "
+                f"{told[folded(name)]!r} and {label!r}: choose one."
+            )
     for what, wanted, there in (("model", told.keys(), own), ("labels", told.values(), known)):
         for name in wanted:
             if name not in there:

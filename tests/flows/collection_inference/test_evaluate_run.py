@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from deployments.web.application import create_application
 from storage.database.tables.jobs import JobKind, JobStatus
@@ -28,8 +31,10 @@ from storage.inference.evaluations import (
 from storage.jobs.records import cancel_job, find_job, list_jobs
 from storage.removal.removing import plan_removal, remove
 from storage.settings import get_settings
+from tasks.inference.detection.detection_records import to_record
+from tasks.inference.detections import Detection, ImageDetections
 from tasks.inference.evaluation.steps import compare_evaluations
-from tests.tasks.inference.conftest import MUSSELS
+from tests.tasks.inference.conftest import MUSSELS, PICTURES
 
 
 @pytest.fixture
@@ -173,3 +178,68 @@ def test_the_life_of_an_evaluation(
     assert list_evaluations(database) == []
     assert not list(home.glob("snapshots/evaluations/evaluation=*"))
     assert not list(home.glob("reports/evaluate-run/*.html"))
+    with pytest.raises(InvalidInputError, match="has labels in a project"):
+        evaluate_run(str(run.id), return_state=True).result()
+
+
+def test_oriented_boxes_have_their_own_overlap_and_poses_are_judged_by_their_boxes(
+    infer, gather, the_run, database, prefect_client, tmp_path
+):
+    """Two bars, one of which is found turned by a right angle: as upright boxes both are right."""
+    from flows.evaluate_run import evaluate_run
+    from flows.ingest_project import ingest_project
+
+    folder = tmp_path / "bars"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    size = np.array([320, 256])
+    bars = [_bar((160, 128), 45), _bar((80, 60), 30)]
+    for number, picture in enumerate(PICTURES[:2]):
+        shutil.copy(picture, folder / "images" / f"{number}.jpg")
+        rows = [" ".join(map(str, ("0", *(bar / size).ravel()))) for bar in bars]
+        (folder / "labels" / f"{number}.txt").write_text("\n".join(rows) + "\n")
+    (folder / "data.yaml").write_text("names: [live, dead]\n")
+    assert ingest_project(source=str(folder), project="bars", return_state=True).is_completed()
+    gather(folder / "images")
+    infer(0.5)
+    run = the_run()
+    found = [
+        Detection(0, 0.9, _box_around(bar), (bar,))
+        for bar in (_bar((160, 128), -45), _bar((80, 60), 30))
+    ]
+    record = to_record(ImageDetections(320, 256, tuple(found)))["detections"]
+    with database.transaction() as connection:
+        connection.execute(
+            text("UPDATE image_detections SET floor_confidence = 0.001, detections = :found"),
+            {"found": json.dumps(record)},
+        )
+        connection.execute(text("UPDATE models SET task = 'obb'"))
+    figures = evaluate_run(str(run.id), return_state=True).result()["figures"]
+    whole = figures["classes"][0]["at_threshold"]
+    assert (whole["right"], whole["wrong"], whole["missed"]) == (2, 2, 2)
+    (standard,) = figures["standard"]
+    assert standard["overlap"] == "oriented boxes"
+    # Every second of four that are equally sure is right: half of the labels, at precision 1/2.
+    assert standard["ap50"] == pytest.approx(0.5 * 51 / 101)
+
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE models SET task = 'pose'"))
+    result = evaluate_run(str(run.id), return_state=True).result()
+    whole = result["figures"]["classes"][0]["at_threshold"]
+    assert (whole["right"], whole["wrong"], whole["missed"]) == (4, 0, 0)
+    assert [one["overlap"] for one in result["figures"]["standard"]] == ["boxes"]
+    sentence = "no keypoint similarity (OKS)"
+    assert sentence in Path(result["page"]).read_text(encoding="utf-8")
+    with TestClient(create_application(get_settings()), base_url="http://127.0.0.1:4201") as web:
+        assert sentence in web.get(f"/evaluations/{result['evaluation_id']}").text
+
+
+def _bar(center, degrees):
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners = np.array([(-40, -8), (40, -8), (40, 8), (-40, 8)]) @ turn.T + center
+    return corners.astype(np.float32)
+
+
+def _box_around(corners):
+    return (*map(float, corners.min(axis=0)), *map(float, corners.max(axis=0)))

@@ -48,8 +48,9 @@ def read_coco(file: LabelFile, context: SharedContext = NOTHING_MORE) -> SharedL
     polygons becomes several labels with the same `instance`. Run lengths, compressed or not, become
     the outlines of their parts along the pixel edges; holes are filled and noted. An outline that
     cannot be read is noted, and the box is used. Category ids may begin anywhere. The segments of a
-    panoptic file have the outlines of their PNG, else their boxes. Captions are no labels: a file
-    of nothing else, and a list of images without `annotations`, have no images.
+    panoptic file have the outlines of their PNG, else their boxes. What has `ignore` is a crowd as
+    what has `iscrowd`. Captions are no labels: a file of nothing else, and a list of images without
+    `annotations`, have no images.
     """
     source = file.path
     log = label_log(source)
@@ -203,9 +204,14 @@ def _add_annotation(
         outlines or _geometries_of_annotation(entry, where, image.size, log),
         where,
         class_id=class_id,
-        is_crowd=class_id_of(entry.get("iscrowd")) == 1 or entry.get("iscrowd") is True,
+        is_crowd=any(map(_is_one, (entry.get("iscrowd"), entry.get("ignore")))),
         annotation_id=_key_of_image(entry.get("id")),
     )
+
+
+def _is_one(value: object) -> bool:
+    """Whether a mark is set."""
+    return value is True or class_id_of(value) == 1
 
 
 def _geometries_of_annotation(

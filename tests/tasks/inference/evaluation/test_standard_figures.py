@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,13 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tasks.inference.detections import Task
 from tasks.inference.evaluation.objects import Objects
 from tasks.inference.evaluation.overlaps import areas, run_lengths
 from tasks.inference.evaluation.standard_figures import OverlapKind, standard_figures
+from tasks.inference.evaluation.truth import Gathered, pair_classes
+from tasks.labels.formats.json_documents.coco import read_coco
+from tasks.labels.formats.label_file import LabelFile
 from tests.tasks.inference.evaluation.samples import objects_of, random_objects
 
 SIDE = 800
@@ -98,6 +103,39 @@ def test_all_figures_are_those_of_pycocotools(kind, seed):
         assert one.ap == pytest.approx(precision.mean(), abs=1e-9)
         assert one.ap50 == pytest.approx(precision[0].mean(), abs=1e-9)
         assert one.ar == pytest.approx(theirs.eval["recall"][:, place, 0, 2].mean(), abs=1e-9)
+
+
+def test_what_a_file_says_to_ignore_is_neither_missed_nor_a_false_alarm():
+    """pycocotools writes `iscrowd` over `ignore`; it gives the same where both are told."""
+    labels, detections = random_objects(6)
+    wanted = reference(labels, detections, 30, 3, "bbox")
+    counted = replace(labels, is_crowd=np.zeros(len(labels), np.bool_))
+    assert abs(wanted.stats[0] - reference(counted, detections, 30, 3, "bbox").stats[0]) > 1e-6
+    names = ["a", "b", "c"]
+    document = {
+        "images": [
+            {"id": number, "file_name": f"{number}.jpg", "width": SIDE, "height": SIDE}
+            for number in range(30)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(names)],
+        "annotations": [
+            {
+                "image_id": int(labels.image[row]),
+                "category_id": int(labels.class_id[row]),
+                "bbox": [left, top, right - left, bottom - top],
+                "iscrowd": 0,
+                "ignore": int(labels.is_crowd[row]),
+            }
+            for row, (left, top, right, bottom) in enumerate(labels.boxes.tolist())
+        ],
+    }
+    file = LabelFile("labels.json", json.dumps(document).encode())
+    gathered = Gathered(pair_classes(names, names, {}), Task.DETECT)
+    for number, image in enumerate(read_coco(file).images):
+        gathered.add_labels(number, image.labels, SIDE, SIDE)
+    ours = standard_figures(gathered.labels.objects(), detections, 30, names)
+    assert (ours.ap, ours.ap50, ours.ap75) == pytest.approx(tuple(wanted.stats[:3]), abs=1e-9)
+    assert ours.ar[100] == pytest.approx(wanted.stats[8], abs=1e-9)
 
 
 def test_classes_in_groups_are_the_same_and_more_than_100_objects_count_for_recall(monkeypatch):

@@ -17,6 +17,10 @@ def test_classes_are_paired_by_name_in_any_case_or_as_somebody_says():
     assert found.of_labels == {"live": 0, "dead": 1}
     both = pair_classes(("gaping", "shut"), ("mussel",), {"gaping": "mussel", "shut": "mussel"})
     assert both.names == ("gaping",) and both.of_model == {"gaping": 0, "shut": 0}
+    told = pair_classes(("Caf\u00e9",), ("cafe\u0301",), {})
+    assert told.names == ("Caf\u00e9",), "an accent in one character or in two"
+    with pytest.raises(InvalidInputError, match="given for two classes of the labels"):
+        pair_classes(("live",), ("a", "b"), {"live": "a", "LIVE": "b"})
     with pytest.raises(InvalidInputError, match="No class of the labels is called 'lost'"):
         pair_classes(("live",), ("live",), {"live": "lost"})
 

@@ -125,6 +125,19 @@ def test_an_object_of_two_polygons_is_two_labels_of_one_instance():
     assert problems == []
 
 
+def test_what_is_to_be_ignored_is_a_crowd():
+    box = {"bbox": [20, 10, 160, 80]}
+    marks = [{"ignore": 1}, {"ignore": True, "iscrowd": 0}, {"ignore": 0, "iscrowd": 1}]
+    others = [{"ignore": 0}, {"ignore": False, "iscrowd": 0}, {"ignore": None}, {"ignore": [1]}]
+    labels, problems = labels_of(*[{**box, **one} for one in (*marks, *others)])
+    assert [label.is_crowd for label in labels] == [True] * 3 + [False] * 4
+    assert problems == []
+    (image,) = read(document({**box, "ignore": 1}, box)).images
+    assert image.object_count == 1
+    again = json.loads(write_coco([image], sizes={image.image: ImageSize(200, 100)}, names={}))
+    assert [one["iscrowd"] for one in again["annotations"]] == [1, 0]
+
+
 RUNS = [100 * 20, 50, 50, 50, 100 * 200 - 2150]
 
 
