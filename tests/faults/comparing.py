@@ -72,7 +72,7 @@ class Contents:
             if path.suffix == ".parquet":
                 # Each must be whole; an older one may be there of the run that was disturbed.
                 table = pq.read_table(path).to_pylist()
-                newest[name] = [name, *(f"{name} {self._plain(row)}" for row in table)]
+                newest[name] = [name, *(f"{name} {self._plain(_of_results(row))}" for row in table)]
             elif path.suffix == ".html":
                 whole = path.read_text(encoding="utf-8").rstrip().endswith("</html>")
                 yield f"{name} {'whole' if whole else 'cut off'}"
@@ -92,7 +92,11 @@ def rows_of(url: str) -> Iterable[tuple[str, dict[str, object]]]:
             if table in _OF_THE_RUN:
                 continue
             for (row,) in connection.execute(f"SELECT to_jsonb(t) FROM {table} t").fetchall():
-                yield table, {k: v for k, v in row.items() if k not in _COLUMNS_OF_THE_RUN}
+                yield table, _of_results(row)
+
+
+def _of_results(row: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name not in _COLUMNS_OF_THE_RUN}
 
 
 def ids_of(url: str, home: Path) -> set[str]:
