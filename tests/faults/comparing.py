@@ -12,12 +12,16 @@ from pathlib import Path
 import psycopg
 import pyarrow.parquet as pq
 
-_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+_ID = re.compile(
+    r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])"
+)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:\+\d\d:?\d\d|Z)?")
+_NANOSECONDS = re.compile(r"(?<!\d)\d{19}(?!\d)")
 _STAMP = re.compile(r"\d{8}T\d{6}(?:\.\d+)?Z?")
 # How a run went, not what it found; a disturbed one needs two.
 _OF_THE_RUN = {"alembic_version", "jobs", "job_chunks"}
-_COLUMNS_OF_THE_RUN = {"inference_ms", "job_id", "flow_run_id"}
+# The last is made of the times at which generated label files were written.
+_COLUMNS_OF_THE_RUN = {"inference_ms", "job_id", "flow_run_id", "labels_fingerprint"}
 # What a home holds beside results: servers, their logs, and locks.
 _NO_RESULTS = {"postgresql", "prefect", "stack", "logs"}
 
@@ -53,7 +57,9 @@ class Contents:
         words = _ID.sub(
             lambda at: at[0] if at[0] in self._known else self._names.get(at[0], "(new)"), words
         )
-        return _TIME.sub(lambda at: at[0] if self._is_old(at[0]) else "(now)", words)
+        words = _TIME.sub(lambda at: at[0] if self._is_old(at[0]) else "(now)", words)
+        since = self._began.timestamp() * 1e9
+        return _NANOSECONDS.sub(lambda at: at[0] if int(at[0]) < since else "(now)", words)
 
     def _is_old(self, words: str) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""One trial: a flow is disturbed at an instant, the next run must give what an undisturbed gives."""
+"""One trial: a flow is disturbed at an instant, and the next run must make up for it."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def try_once(laboratory: Laboratory, flow: str, victim: str, chance: random.Rand
         laboratory.learn(flow)
     instant = chance.random() * laboratory.seconds[flow]
     laboratory.reset()
-    was, wrong = "", ""
+    was, wrong = "-", ""
     try:
         was = _disturb(laboratory, flow, victim, instant, chance)
         laboratory.postgresql.start_again()
