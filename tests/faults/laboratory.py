@@ -62,6 +62,7 @@ class Laboratory:
         self._keep()
         if with_stack:
             self.stack.start()
+            self._switch_automations_off()
         self._known = ids_of(self.url, self.home)
         self.undisturbed: dict[str, list[str]] = {}
         self.seconds: dict[str, float] = {}
@@ -79,7 +80,7 @@ class Laboratory:
     @property
     def shared_server(self) -> SharedServer | None:
         """The Prefect server that commands share."""
-        return find_shared_server(Settings(home=self.home))
+        return find_shared_server(Settings(home=self.home, server_idle_minutes=10))
 
     def _make_subjects(self) -> None:
         for number in range(60):
@@ -93,6 +94,12 @@ class Laboratory:
         self.stack.run("collections", "add", "bay", "--folder", str(self.folder / "pictures"))
         shutil.copy(MUSSELS / "mussels.onnx", self.folder)
         self.stack.run("models", "add", str(self.folder / "mussels.onnx"))
+
+    def _switch_automations_off(self) -> None:
+        """A finished ingest starts another flow, which would be at work while we compare."""
+        for automation in self.stack.post("/automations/filter").json():
+            path = f"/automations/{automation['id']}"
+            self.stack.request("PATCH", path, json={"enabled": False}).raise_for_status()
 
     def _administer(self, *statements: str) -> None:
         with psycopg.connect(self.postgresql.url("postgres"), autocommit=True) as connection:

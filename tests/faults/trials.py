@@ -35,8 +35,10 @@ def _kill_server(laboratory: Laboratory, _: Process, __: random.Random) -> None:
 def _kill_backend(laboratory: Laboratory, _: Process, chance: random.Random) -> None:
     query = "SELECT pid FROM pg_stat_activity WHERE datname = 'visionflows'"
     with psycopg.connect(laboratory.postgresql.url("postgres")) as connection:
-        if found := connection.execute(query).fetchall():
-            kill(psutil.Process(chance.choice(found)[0]))
+        found = connection.execute(query).fetchall()
+    # Not while connected: the server ends every session with the one that is killed.
+    if found:
+        kill(psutil.Process(chance.choice(found)[0]))
 
 
 def _kill_postgresql(laboratory: Laboratory, _: Process, __: random.Random) -> None:
