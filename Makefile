@@ -18,7 +18,7 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
 # three fill two cores.
 SIDE_BY_SIDE ?= --numprocesses 3 --dist worksteal
 
-.PHONY: help demo test test-fast coverage lint install install-dev clean
+.PHONY: help demo test test-fast coverage soak lint install install-dev clean
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,10 @@ test-fast: install-dev ## run the tests that need neither a database nor a Prefe
 coverage: install-dev ## run all tests and tell which lines they reach; takes half as long again
 	"$(BIN)/python" -m coverage erase
 	"$(BIN)/python" -m pytest --cov --cov-report=term $(SIDE_BY_SIDE) $(PYTEST_ARGUMENTS)
+
+soak: install-dev ## disturb every flow at seeded instants, feed readers damaged files: SEED=1 TRIALS=80
+	"$(BIN)/python" -m tests.faults --seed $(or $(SEED),1) --trials $(or $(TRIALS),80) \
+	  --stack-trials $(or $(TRIALS),40) --write
 
 lint: install-dev ## ruff and mypy
 	"$(BIN)/ruff" check .

@@ -201,7 +201,7 @@ def test_no_file_names_a_place_of_somebodys_machine():
 def test_tests_mirror_the_house():
     """Below tests/ the folders of a layer are folders of that layer."""
     mirrored = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
-    assert mirrored - {"data", "end_to_end", "__pycache__"} <= set(FOLDERS)
+    assert mirrored - {"data", "end_to_end", "faults", "__pycache__"} <= set(FOLDERS)
     for layer in ("deployments", "tasks", "storage"):
         for folder in (ROOT / "tests" / layer).rglob("*"):
             if folder.is_dir() and folder.name != "__pycache__":

@@ -1,7 +1,8 @@
 """The Prefect server that the commands of one home share where no other is named.
 
 The first command that needs it starts it, later ones find it, and it ends by itself when nobody has
-used it for some minutes; with 0 minutes each command has one of its own. A file says which process
+used it for some minutes; with 0 minutes each command has one of its own. One that was killed is
+started again, at the same address, by a command that uses it. A file says which process
 it is and where it listens; who uses it holds a lock, which the kernel drops when that process ends,
 however it ends. Only who can read the file knows the password, so that no other user of the machine
 is served.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 _START_SECONDS = 120.0
 _LOOK_SECONDS = 0.1
 _MOST_SECONDS_BETWEEN_LOOKS = 5.0
+_SECONDS_BETWEEN_LOOKS_AT_IT = 1.0
+# A server that dies so often while one command runs is not started again.
+_MOST_DEATHS = 5
 # As Prefect starts a temporary server: no UI, and only the services that runs here need.
 _ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
@@ -96,11 +101,15 @@ class _Files:
 
     def read(self) -> SharedServer | None:
         """The server if its process runs."""
+        server = self.read_last()
+        return server if server is not None and server.process.find() is not None else None
+
+    def read_last(self) -> SharedServer | None:
+        """The server that runs, or was killed; None after one that has ended by itself."""
         try:
-            state = _STATE.validate_json(self.state.read_bytes())
+            return _STATE.validate_json(self.state.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        return state if state.process.find() is not None else None
 
     def has_users(self) -> bool:
         """Whether some command uses the server at this moment."""
@@ -123,7 +132,7 @@ def begin_serving(settings: Settings) -> Callable[[], None]:
     server = _join(settings)
     os.environ["PREFECT_API_URL"] = server.api_url
     os.environ["PREFECT_API_AUTH_STRING"] = server.auth
-    return lambda: _wait(settings, server)
+    return lambda: _use(settings, server)
 
 
 def find_shared_server(settings: Settings) -> SharedServer | None:
@@ -171,7 +180,7 @@ def _serve_unless_named(settings: Settings) -> None:
     server = _join(settings)
     named = {PREFECT_API_URL: server.api_url, PREFECT_API_AUTH_STRING: server.auth}
     _rest_of_the_process.enter_context(temporary_settings(named))
-    _wait(settings, server)
+    _use(settings, server)
 
 
 def _join(settings: Settings) -> SharedServer:
@@ -191,6 +200,31 @@ def _join(settings: Settings) -> SharedServer:
                 if is_first:
                     _wait(settings, server)
         return server
+
+
+def _use(settings: Settings, server: SharedServer) -> None:
+    """Wait until the server answers, and have it started again should it be killed."""
+    _wait(settings, server)
+    arguments = (settings, _Files.of(settings))
+    threading.Thread(target=_start_again_when_killed, args=arguments, daemon=True).start()
+
+
+def _start_again_when_killed(settings: Settings, files: _Files) -> None:
+    """Look after the server as long as this process lives; one that was ended stays so.
+
+    What waits for an answer asks the same address again: the run goes on where it was.
+    """
+    for _ in range(_MOST_DEATHS):
+        while files.read() is not None:
+            time.sleep(_SECONDS_BETWEEN_LOOKS_AT_IT)
+        try:
+            with file_lock(files.lock):
+                if files.read_last() is None:
+                    return
+                if files.read() is None:
+                    _start(settings, files)
+        except OSError:
+            return  # its folder is gone
 
 
 def _wait(settings: Settings, server: SharedServer) -> None:
@@ -214,10 +248,19 @@ def _wait(settings: Settings, server: SharedServer) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
+def _listen(killed: SharedServer | None) -> socket.socket:
+    """A socket at the address of a server that was killed, which its users know, or at any."""
+    if killed is not None:
+        with suppress(OSError):
+            return socket.create_server((HOST, urlsplit(killed.url).port or 0))
+    return socket.create_server((HOST, 0))
+
+
 def _start(settings: Settings, files: _Files) -> SharedServer:
-    auth = f"visionflows:{secrets.token_urlsafe(24)}"
+    killed = files.read_last()
+    auth = f"visionflows:{secrets.token_urlsafe(24)}" if killed is None else killed.auth
     # The server inherits the socket: the port is its own before it has begun.
-    with socket.create_server((HOST, 0)) as listener:
+    with _listen(killed) as listener:
         url = f"http://{HOST}:{listener.getsockname()[1]}"
         socket_number = listener.fileno()
         process = start_process(

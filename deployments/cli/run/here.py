@@ -214,6 +214,8 @@ def _run_here(database: Database, name: str, parameters: Mapping[str, Any], doin
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         state = cast("State[Any]", called_beside(lambda: flow(**parameters, return_state=True)))
+    if state.is_cancelling():
+        raise cancelled(_cancel_at_the_end(state))
     if state.is_cancelled():
         raise cancelled(state.message)
     returned = state.result(raise_on_failure=False)
@@ -222,6 +224,21 @@ def _run_here(database: Database, name: str, parameters: Mapping[str, Any], doin
     if isinstance(returned, BaseException):
         return Outcome(error=error_sentence(returned) or f"{name} failed: {state.message}")
     return Outcome(returned, f"{name} failed: {state.message}")
+
+
+def _cancel_at_the_end(state: State[Any]) -> str:
+    """End a run that was cancelled in Prefect when its work was done; what to say of it.
+
+    Prefect refuses every end of such a run but this.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
+
+    message = "its work was done already, and what it found is kept"
+    if (run_id := state.state_details.flow_run_id) is not None:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run_id, Cancelled(message=message))
+    return message
 
 
 def _run_on_worker(

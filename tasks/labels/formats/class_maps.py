@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -77,12 +77,20 @@ def read_class_map(content: bytes, file: PurePosixPath) -> ClassMap:
 def _split(text: str, is_table: bool) -> tuple[str, list[int]]:
     """Take a line apart into the name and the numbers of the colour."""
     if is_table:
-        words = next(csv.reader([text]), [])
-        return words[0].strip(), [int(word) for word in words[1:] if word.strip().isdecimal()]
+        try:
+            name, *numbers = next(csv.reader([text]))
+        except csv.Error:  # one cell is longer than any name
+            return "", []
+        return name.strip(), _numbers(numbers)
     if found := _COLOUR_FIRST.fullmatch(text):
-        return found[4].strip(), [int(found[number]) for number in (1, 2, 3)]
+        return found[4].strip(), _numbers(found.groups()[:3])
     name, colour, *_ = [*text.split(":"), ""]
-    return name.strip(), [int(word) for word in colour.split(",") if word.strip().isdecimal()]
+    return name.strip(), _numbers(colour.split(","))
+
+
+def _numbers(words: Iterable[str]) -> list[int]:
+    """The words that are numbers; the first digits of a long one say that it is too large."""
+    return [int(word.strip()[:9]) for word in words if word.strip().isdecimal()]
 
 
 def is_class_codes(name: str) -> bool:

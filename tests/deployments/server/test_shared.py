@@ -17,6 +17,7 @@ import pytest
 
 from deployments.server.shared import describe_shared_server, end_shared_server
 from storage.settings import Settings
+from tests.storage.processes import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -147,16 +148,17 @@ def test_commands_that_start_at_once_share_one_server_with_a_password(places):
     assert not end_shared_server(settings) and describe_shared_server(settings) is None
 
 
-def test_a_killed_server_is_noticed_and_an_idle_one_ends_by_itself(places):
+def test_a_killed_server_is_started_again_and_an_idle_one_ends_by_itself(places):
     environment, settings = places(0.03)
     command = start(environment)
     first_url = command.stdout.readline().strip()
     first = state_of(settings)["process"]["pid"]
     os.kill(first, signal.SIGKILL)
     assert ends(first)
+    # Its user starts it, where it was; a command that comes then finds it.
+    wait_until(lambda: state_of(settings)["process"]["pid"] != first, "it is started again")
     next_command = start(environment)
-    url = next_command.stdout.readline().strip()
-    assert url not in ("", first_url)
+    assert next_command.stdout.readline().strip() == first_url
     pid = state_of(settings)["process"]["pid"]
     end(command)
     assert not ends(pid, 3.0), "longer than it may be idle, but in use"

@@ -42,6 +42,21 @@ def test_names_without_colours_and_colours_that_are_none():
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("labelmap.txt", f"dog:{'9' * 5000},0,0::\n", "the colour of 'dog' is not three numbers"),
+        ("label_colors.txt", f"{'9' * 5000} 0 0 dog\n", "the colour of 'dog' is not three numbers"),
+        ("class_dict.csv", f"name,r,g,b\n{'d' * 140_000},1,2,3\n", "names no class"),
+    ],
+)
+def test_endless_numbers_and_names_are_problems(name, text, said):
+    found = read_class_map(text.encode(), PurePosixPath(name))
+    assert found.colours == {}
+    (problem,) = found.problems
+    assert said in problem.reason
+
+
 def test_codes_of_open_images():
     content = b'LabelName,DisplayName\n/m/0bt9lr,Dog\n/m/01yrx,"Cat, wild"\nno code\n'
     file = PurePosixPath("oidv7-class-descriptions-boxable.csv")
