@@ -62,10 +62,8 @@ def list_with_zipfile(path: Path) -> str:
 
 def list_here(path: Path) -> str:
     """List the members."""
-    import os
-
     from tasks.releases.archive.directory import read_zip_directory
-    from tasks.releases.archive.source import open_archive
+    from tasks.releases.archive.source import close_archive, open_archive
     from tasks.reports.problem_log import ProblemLog
 
     descriptor, size = open_archive(path)
@@ -73,7 +71,7 @@ def list_here(path: Path) -> str:
         directory = read_zip_directory(descriptor, size, path, ProblemLog(LISTED_PER_CODE))
         return f"{len(directory)} members"
     finally:
-        os.close(descriptor)
+        close_archive(descriptor)
 
 
 def fast_path(path: Path) -> str:

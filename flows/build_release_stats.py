@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from prefect import runtime, unmapped
@@ -14,6 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.running.job import flow_run_id, waiting_job_id
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
+from storage.files.places import place_of
 from storage.jobs.stopping import stop_was_asked
 from storage.releases import (
     ReleaseRecord,
@@ -38,7 +38,7 @@ _LOOK_SECONDS = 1.0
 
 def _run_name(values: Mapping[str, Any]) -> str:
     if values["archive"]:
-        return f"statistics of {Path(values['archive']).name}"
+        return f"statistics of {place_of(values['archive']).name}"
     if values["release"]:
         return f"statistics of {find_release(open_database(), values['release']).name}"
     return "statistics of all releases that need them"
@@ -59,7 +59,7 @@ def build_release_stats(
 
     Args:
         release: Name or id of a registered release.
-        archive: Path of a ZIP archive.
+        archive: Path of a ZIP archive, or its URL in a bucket.
         force: Compute also where the archive has not changed.
         verify: Count the members also where the archive brings figures of its own, and report
             every difference.
@@ -86,7 +86,8 @@ def _choose(database: Database, release: str, archive: str) -> list[ReleaseRecor
         return [find_release(database, release)]
     if not archive:
         return list_releases_to_build(database)
-    path = check_within_data_roots(archive, for_deployment=runtime.deployment.id is not None)
+    for_deployment = runtime.deployment.id is not None
+    path = check_within_data_roots(archive, for_deployment=for_deployment, may_be_url=True)
     if not path.is_file():
         raise InvalidInputError(f"There is no file {path}; name the ZIP archive of a release.")
     return [register_release(database, path)]

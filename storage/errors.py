@@ -28,6 +28,10 @@ class DatabaseUnavailableError(DatabaseError, TransientError):
     """The database does not answer now; it may be starting again."""
 
 
+class PlaceUnavailableError(TransientError):
+    """An object store does not answer, or an object changed while it was read."""
+
+
 class NotFoundError(VisionflowsError):
     """A named project, job or file does not exist."""
 

@@ -22,6 +22,7 @@ from storage.database.names import check_name, id_by_key, no_such
 from storage.database.stored_values import storable_json, storable_text
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.errors import InvalidInputError
+from storage.files.places import ObjectPath, place_of
 from storage.records import ReleaseStatsSource
 from storage.settings import check_within_data_roots, get_settings
 
@@ -48,7 +49,11 @@ class ArchiveFacts:
 
         Raises:
             OSError: it is not there or not for us to look at.
+            VisionflowsError: it is an object in a bucket of which the same is true.
         """
+        if isinstance(path, ObjectPath):
+            found = path.facts()
+            return cls(found.size, _EPOCH + timedelta(microseconds=found.modified_at_ns // 1000))
         status = path.stat()
         return cls(status.st_size, _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000))
 
@@ -147,7 +152,7 @@ FROM releases r LEFT JOIN projects p ON p.id = r.project_id
 
 def _record(row: RowMapping) -> ReleaseRecord:
     values = dict(row)
-    values["model_path"] = Path(values["model_path"])
+    values["model_path"] = place_of(values["model_path"])
     values["stats_status"] = ReleaseStatsStatus(values["stats_status"])
     source = values["stats_source"]
     values["stats_source"] = None if source is None else ReleaseStatsSource(source)

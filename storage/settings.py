@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from storage.errors import ConfigurationError, InvalidInputError
+from storage.files.places import ObjectPath, place_of
 
 
 def _available_cores() -> int:
@@ -221,7 +223,8 @@ class Settings(BaseSettings):
     data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
         description=(
-            "Folders in which runs of deployments may read and write, separated as in PATH. "
+            "Folders, and URLs of buckets, in which runs of deployments may read and write, "
+            "separated as in PATH. "
             "Unset: the home folder alone; runs on the command line are free."
         ),
     )
@@ -232,9 +235,10 @@ class Settings(BaseSettings):
         """Read folders separated by `:` (`;` on Windows); each must be absolute or begin with ~."""
         if not isinstance(value, str):
             return value
-        folders = [Path(part).expanduser() for part in value.split(os.pathsep) if part.strip()]
+        parts = re.split(r":(?!//)" if os.pathsep == ":" else os.pathsep, value)
+        folders = [place_of(part.strip()).expanduser() for part in parts if part.strip()]
         for folder in folders:
-            if not folder.is_absolute():
+            if not folder.is_absolute() and not isinstance(folder, ObjectPath):
                 raise ValueError(f"{str(folder)!r} is not an absolute path")
         return tuple(folders)
 
@@ -323,28 +327,37 @@ def get_settings() -> Settings:
 
 
 def check_within_data_roots(
-    path: Path | str, *, for_deployment: bool, settings: Settings | None = None
+    path: Path | str,
+    *,
+    for_deployment: bool,
+    settings: Settings | None = None,
+    may_be_url: bool = False,
 ) -> Path:
     """The path without `~`, links and `..`, if files may be used there.
 
     A run of a deployment does what anybody who reaches Prefect's API asks for, so it stays inside
     VISIONFLOWS_DATA_ROOTS, or inside the home folder while that is not set. A run in the process of
     the person who typed it is bound only where the setting is set. A run is `for_deployment` where
-    `prefect.runtime.deployment.id is not None`. The path need not exist yet.
+    `prefect.runtime.deployment.id is not None`. The path need not exist yet. It `may_be_url` where
+    the flow reads buckets; any other flow gets a path of this machine.
 
     Raises:
         InvalidInputError: the path lies elsewhere, cannot be stored, or its links lead in circles;
             the message names the setting.
     """
     settings = settings or get_settings()
-    resolved = _resolved(Path(path))
+    resolved = _resolved(place_of(path))
+    if isinstance(resolved, ObjectPath) and not may_be_url:
+        raise InvalidInputError(
+            f"{resolved} is in a bucket; name a folder or file of this machine."
+        )
     roots = settings.data_roots
     if not roots and not for_deployment:
         return resolved
     allowed = [_resolved(root) for root in roots or (settings.home,)]
     if any(resolved.is_relative_to(root) for root in allowed):
         return resolved
-    leads = "" if resolved == Path(path) else f" (it leads to {resolved})"
+    leads = "" if resolved == place_of(path) else f" (it leads to {resolved})"
     raise InvalidInputError(
         f"{path}{leads} lies outside of the folders that may be used: "
         f"{', '.join(map(str, allowed))}. To allow another one, set VISIONFLOWS_DATA_ROOTS to all "

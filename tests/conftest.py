@@ -19,7 +19,9 @@ from sqlalchemy import create_engine
 from storage.database.connection import Database, open_database, parse_database_url, upgrade_schema
 from storage.database.embedded_server import EmbeddedPostgreSQL
 from storage.files import file_lock
+from storage.files.places import place_of
 from storage.settings import get_settings
+from tests.object_store import make_bucket, running_object_store
 from tests.places import TESTS
 from tests.prefect_server import (
     copy_prefect_database,
@@ -226,3 +228,37 @@ def prefect_client(
         {PREFECT_API_URL: prefect_api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     ):
         yield prefect_api
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[tuple[str, list[str], list[tuple[str, str]]]]:
+    """A server of the S3 protocol: its address, faults to come, and the requests so far."""
+    with running_object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(
+    object_store: tuple[str, list[str], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """An empty bucket, which the environment variables of this process open."""
+    address, faults, _ = object_store
+    faults.clear()
+    for name in [one for one in os.environ if one.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-of-tests",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": address,
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid.uuid4().hex}"
+    make_bucket(address, name)
+    return place_of(f"s3://{name}")
+
+
+@pytest.fixture
+def faults(object_store: tuple[str, list[str], list[tuple[str, str]]]) -> list[str]:
+    """What the next requests of the store end with: "503", "403", "expired" or "cut"."""
+    return object_store[1]

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from tasks.releases.archive.directory import (
     read_zip_directory,
 )
 from tasks.releases.archive.members import MemberError, read_member
-from tasks.releases.archive.source import open_archive
+from tasks.releases.archive.source import close_archive, open_archive
 from tasks.releases.problems import LISTED_PER_CODE, ReleaseProblemCode
 from tasks.releases.statistics import (
     ALL_SPLITS,
@@ -65,7 +64,7 @@ def content_key(path: Path, limits: DatasetLimits = DEFAULT_LIMITS) -> str:
         log = ProblemLog(LISTED_PER_CODE)
         _, directory = read_directory_bytes(descriptor, file_size, path, log, limits)
     finally:
-        os.close(descriptor)
+        close_archive(descriptor)
     return key_of_directory(file_size, directory)
 
 
@@ -106,7 +105,7 @@ def read_release_metadata(
             return _statistics(document, directory, log)
         return None
     finally:
-        os.close(descriptor)
+        close_archive(descriptor)
 
 
 def _members_called(member: str, names: ListedNames, used: Flags) -> list[int]:

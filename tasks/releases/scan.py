@@ -32,7 +32,7 @@ from tasks.releases.archive.directory import Integers, ZipDirectory, read_zip_di
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.member_checks import usable_members
 from tasks.releases.archive.members import MemberError, MemberStream, read_member
-from tasks.releases.archive.source import open_archive
+from tasks.releases.archive.source import ArchiveFile, close_archive, open_archive
 from tasks.releases.dataset.class_folders import class_folders_of
 from tasks.releases.dataset.leakage import note_equal_images, note_split_sources
 from tasks.releases.dataset.trainer_files import (
@@ -79,7 +79,7 @@ def scan_release(
         scan = _Scan(descriptor, file_size, path, limits)
         return scan.run(progress, should_stop)
     finally:
-        os.close(descriptor)
+        close_archive(descriptor)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ class _Labels:
 class _Scan:
     """The steps of a scan, each in one method."""
 
-    def __init__(self, descriptor: int, file_size: int, path: Path, limits: DatasetLimits) -> None:
+    def __init__(
+        self, descriptor: ArchiveFile, file_size: int, path: Path, limits: DatasetLimits
+    ) -> None:
         self.descriptor, self.path, self.limits = descriptor, path, limits
         self.log = ProblemLog(limits.listed_per_code)
         self.directory: ZipDirectory = read_zip_directory(

@@ -10,13 +10,21 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
+from prefect.logging import get_run_logger
 
 from storage.database.connection import Database, open_database
 from storage.database.failure_sentences import error_in_words
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.database.transient import is_transient
-from storage.errors import JobCancelledError, JobTakenOverError, VisionflowsError
+from storage.errors import (
+    JobCancelledError,
+    JobTakenOverError,
+    NotFoundError,
+    PlaceUnavailableError,
+    VisionflowsError,
+)
+from storage.files.places import ObjectPath
 from storage.jobs.counted import JobCount, begin_counted_job
 from storage.jobs.held import HeldJob, start_job
 from storage.jobs.locks import lock_own_job
@@ -39,6 +47,7 @@ from storage.settings import get_settings
 from storage.snapshots import SnapshotSubject
 from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
+from tasks.releases.archive.ranges import RemoteArchive, open_remote
 from tasks.releases.dataset.leakage import find_near_leaks
 from tasks.releases.dataset.measured_members import MeasuredImage, find_measured_members
 from tasks.releases.metadata import content_key, read_release_metadata
@@ -189,15 +198,20 @@ def _build(
     progress: _Progress,
 ) -> BuildOutcome:
     facts = _look_at(release)
+    # Held here, so that every step below reads the same one.
+    path = release.model_path
+    remote = open_remote(path) if isinstance(path, ObjectPath) else None
     if _is_known(release, content_key(release.model_path), options):
         begin_counted_job(database, job.reference, 0)
         with database.transaction() as connection:
             lock_own_job(connection, job.reference)
             confirm_statistics(connection, release.id, facts)
-        return _finish(job, BuildOutcome.UNCHANGED, {})
+        return _finish(job, BuildOutcome.UNCHANGED, _transferred(remote))
     statistics = _compute(job, release, options, progress)
     if statistics.source is ReleaseStatsSource.SCAN:
         statistics = statistics.with_problems(_near_leaks(database, release, statistics))
+    if remote is not None and _look_at(release) != facts:
+        raise PlaceUnavailableError(f"{path} was replaced while it was read.")
     progress.begin(0)
     job.raise_if_stopped()
     # Before the row: a row that says completed has its snapshots.
@@ -215,8 +229,19 @@ def _build(
             "classes": statistics.class_count,
             "problems": statistics.problem_totals,
             "snapshots": snapshots,
+            **_transferred(remote),
         },
     )
+
+
+def _transferred(remote: RemoteArchive | None) -> dict[str, Any]:
+    """What was read of an archive in a bucket; nothing for one on a disk."""
+    if remote is None:
+        return {}
+    size, read, requests = remote.facts.size, remote.bytes_read, remote.requests
+    words = "%s of %s bytes of %s were read, by %s requests"
+    get_run_logger().info(words, f"{read:,}", f"{size:,}", remote.path, requests)
+    return {"archive_size": size, "bytes_read": read, "requests": requests}
 
 
 def _finish(job: HeldJob, outcome: BuildOutcome, result: dict[str, Any]) -> BuildOutcome:
@@ -227,7 +252,7 @@ def _finish(job: HeldJob, outcome: BuildOutcome, result: dict[str, Any]) -> Buil
 def _look_at(release: ReleaseRecord) -> ArchiveFacts:
     try:
         return ArchiveFacts.of(release.model_path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, NotFoundError):
         raise ReleaseError(
             ReleaseErrorCode.MISSING,
             f"The archive {release.model_path} is gone; put it back and build again.",
@@ -363,7 +388,7 @@ def _is_outdated(release: ReleaseRecord) -> bool:
         return True
     try:
         return ArchiveFacts.of(release.model_path) != release.archive_facts
-    except OSError:
+    except (OSError, VisionflowsError):
         return True  # building tells what is the matter with it
 
 

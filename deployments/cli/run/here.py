@@ -25,6 +25,7 @@ from deployments.server.environment import (
 )
 from storage.errors import VisionflowsError
 from storage.files import LEAST_ROOM, require_room
+from storage.files.places import place_of
 from storage.settings import get_settings
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def prepare(*, verbose: bool) -> Database:
 def absolute(path: Path | None) -> str | None:
     """A path as a worker understands it, which has another current folder."""
     # The flow resolves `~`, and says so where it cannot.
-    return None if path is None else str(path if path.parts[:1] == ("~",) else path.absolute())
+    if path is None:
+        return None
+    return str(path if path.parts[:1] == ("~",) else place_of(path).absolute())
 
 
 def run_flow(

@@ -25,7 +25,9 @@ from storage.settings import check_within_data_roots
 def build_release_stats(
     archives: Annotated[
         list[Path] | None,
-        typer.Argument(help="ZIP archives; they are registered.", metavar="PATH.zip"),
+        typer.Argument(
+            help="ZIP archives, or their URLs in buckets; they are registered.", metavar="PATH.zip"
+        ),
     ] = None,
     release: Annotated[str | None, typer.Option(help="Name or id of a registered release.")] = None,
     force: Annotated[
@@ -52,6 +54,8 @@ def build_release_stats(
       visionflows run build-release-stats mussels-2026-05.zip
 
       visionflows run build-release-stats *.zip
+
+      visionflows run build-release-stats s3://bucket/mussels-2026-05.zip
     """
     if archives and release is not None:
         raise InvalidInputError("Name either a PATH.zip or a --release.")
@@ -168,7 +172,7 @@ def _choose(database: Database, archive: str, release: str | None) -> ReleaseRec
         return find_release(database, release)
     if not archive:
         return None
-    path = check_within_data_roots(archive, for_deployment=False)
+    path = check_within_data_roots(archive, for_deployment=False, may_be_url=True)
     if not path.is_file():
         raise InvalidInputError(f"There is no file {path}; name the ZIP archive of a release.")
     return register_release(database, path)

@@ -28,6 +28,7 @@ from storage.database.tables.jobs import JobKind
 from storage.database.tables.releases import ReleaseStatsStatus
 from storage.database.tables.removals import RemovalNoun
 from storage.errors import NotFoundError
+from storage.files.places import ObjectPath
 from storage.projects.image_listings import count_images
 from storage.projects.projects import find_project
 from storage.records import ReleaseStatsSource
@@ -250,6 +251,8 @@ def recount_release(
 def download_release(database: DatabaseDependency, release: ReleasePath) -> RangedFile:
     """Download the archive of a release, or a range of it."""
     found = find_release(database, release)
+    if isinstance(found.model_path, ObjectPath):
+        raise NotFoundError(f"{found.model_path} is in a bucket; download it from there.")
     return RangedFile(
         found.model_path, media_type="application/zip", filename=found.model_path.name
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -217,7 +216,12 @@ def _begin(database: Database, settings: Settings, flow: DeployedFlow, values: V
     """
     for name in ("source", "archive", "output", "sessions_root"):
         if values.get(name):
-            check_within_data_roots(Path(values[name]), for_deployment=True, settings=settings)
+            check_within_data_roots(
+                values[name],
+                for_deployment=True,
+                settings=settings,
+                may_be_url=name in ("source", "archive"),
+            )
     start_job = _STARTS.get(flow.name)
     job_id = None if start_job is None else start_job(database, settings, values)
     if job_id is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import os
+import weakref
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -21,7 +22,7 @@ from tasks.releases.archive.attacks import refuse_attack
 from tasks.releases.archive.directory import FLAG_UTF8, read_zip_directory
 from tasks.releases.archive.member_checks import usable_members
 from tasks.releases.archive.members import MemberError, MemberStream, check_member
-from tasks.releases.archive.source import open_archive
+from tasks.releases.archive.source import close_archive, open_archive
 from tasks.releases.problems import ReleaseProblemCode
 
 # Of the 4096 bytes of a path a part belongs to the folder of the project.
@@ -45,17 +46,17 @@ class ArchiveSource:
         Raises:
             InvalidInputError: it is no ZIP archive, is damaged, or is made to do harm.
         """
-        descriptor, size = open_archive(path)
-        # Closes the descriptor when nobody has the source any more.
-        self._file = os.fdopen(descriptor, "rb", buffering=0)
+        self._archive, size = open_archive(path)
+        # Also when nobody has the source any more.
+        self._close = weakref.finalize(self, close_archive, self._archive)
         self._members: dict[str, int] = {}
         try:
-            self._directory = read_zip_directory(descriptor, size, path, label_log(), limits)
+            self._directory = read_zip_directory(self._archive, size, path, label_log(), limits)
             names = take_names_apart(self._directory.names, self._directory.name_ends)
             refuse_attack(self._directory, names, limits)
             self._listing = self._list(names)
         except BaseException:
-            self._file.close()
+            self._close()
             raise
 
     def list_files(self) -> SourceListing:
@@ -124,11 +125,11 @@ class ArchiveSource:
         member = self._members.get(relative_path)
         if member is None:
             raise OSError("is not in the archive any more")
-        return cast(BinaryIO, MemberStream(self._file.fileno(), self._directory, member))
+        return cast(BinaryIO, MemberStream(self._archive, self._directory, member))
 
     def close(self) -> None:
         """Close the archive."""
-        self._file.close()
+        self._close()
 
 
 def _unusable(reason: str) -> MemberError:

@@ -7,7 +7,6 @@ without a gap, in a fraction of a microsecond each. Layouts: APPNOTE 6.3, sectio
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from tasks.labels.limits import DEFAULT_LIMITS, DatasetLimits
 from tasks.releases.archive.end_record import DirectoryPlace, find_directory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
+from tasks.releases.archive.source import ArchiveFile, read_at
 from tasks.releases.problems import ReleaseProblemCode
 from tasks.reports.problem_log import ProblemLog
 
@@ -97,7 +97,7 @@ def show_name(raw: bytes, is_utf8: bool) -> str:
 
 
 def read_directory_bytes(
-    descriptor: int,
+    descriptor: ArchiveFile,
     file_size: int,
     path: Path,
     log: ProblemLog,
@@ -117,7 +117,7 @@ def read_directory_bytes(
     parts = []
     position = place.start
     while position < place.start + place.size:
-        part = os.pread(descriptor, place.start + place.size - position, position)
+        part = read_at(descriptor, place.start + place.size - position, position)
         if not part:
             message = f"{path} became shorter while it was read."
             raise ReleaseError(ReleaseErrorCode.CHANGED, message)
@@ -134,7 +134,7 @@ def key_of_directory(file_size: int, directory: bytes) -> str:
 
 
 def read_zip_directory(
-    descriptor: int,
+    descriptor: ArchiveFile,
     file_size: int,
     path: Path,
     log: ProblemLog,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
+from tasks.releases.archive.source import ArchiveFile, read_at
 from tasks.releases.problems import ReleaseProblemCode
 from tasks.reports.problem_log import ProblemLog
 
@@ -38,7 +38,9 @@ class DirectoryPlace:
     shift: int
 
 
-def find_directory(descriptor: int, file_size: int, name: str, log: ProblemLog) -> DirectoryPlace:
+def find_directory(
+    descriptor: ArchiveFile, file_size: int, name: str, log: ProblemLog
+) -> DirectoryPlace:
     """Find the central directory of an open file; bytes before or after the archive are noted.
 
     Raises:
@@ -46,7 +48,7 @@ def find_directory(descriptor: int, file_size: int, name: str, log: ProblemLog) 
     """
     tail_size = min(file_size, _END.size + _LONGEST_COMMENT)
     tail_start = file_size - tail_size
-    tail = os.pread(descriptor, tail_size, tail_start)
+    tail = read_at(descriptor, tail_size, tail_start)
     error = _no_end_record(descriptor, name)
     candidates = _end_positions(tail)
     # The record that ends the file comes first: a comment may contain the signature.
@@ -84,15 +86,15 @@ def _ends_the_file(tail: bytes, position: int) -> bool:
     return position + _END.size + comment_length == len(tail)
 
 
-def _no_end_record(descriptor: int, name: str) -> ReleaseError:
+def _no_end_record(descriptor: ArchiveFile, name: str) -> ReleaseError:
     """Say why there is no end record."""
-    if os.pread(descriptor, 4, 0) == _LOCAL_SIGNATURE:
+    if read_at(descriptor, 4, 0) == _LOCAL_SIGNATURE:
         reason = "starts as a ZIP but has no end record: it is truncated. Copy it again"
         return ReleaseError(ReleaseErrorCode.TRUNCATED, f"{name} {reason}.")
     return ReleaseError(ReleaseErrorCode.NOT_A_ZIP, f"{name} is not a ZIP archive.")
 
 
-def _place(descriptor: int, end: int, record: bytes, name: str) -> DirectoryPlace:
+def _place(descriptor: ArchiveFile, end: int, record: bytes, name: str) -> DirectoryPlace:
     """Read one end record, and the zip64 records before it.
 
     Raises:
@@ -101,7 +103,7 @@ def _place(descriptor: int, end: int, record: bytes, name: str) -> DirectoryPlac
     _, disk, first_disk, disk_count, count, size, offset, _ = _END.unpack_from(record)
     is_zip64 = False
     directory_end = end
-    locator = os.pread(descriptor, _ZIP64_LOCATOR.size, max(end - _ZIP64_LOCATOR.size, 0))
+    locator = read_at(descriptor, _ZIP64_LOCATOR.size, max(end - _ZIP64_LOCATOR.size, 0))
     if locator[:4] == _LOCATOR_SIGNATURE and end >= _ZIP64_LOCATOR.size:
         is_zip64 = True
         _, _, zip64_offset, disks = _ZIP64_LOCATOR.unpack(locator)
@@ -117,14 +119,14 @@ def _place(descriptor: int, end: int, record: bytes, name: str) -> DirectoryPlac
     for start in dict.fromkeys((directory_end - size, offset)):
         # A directory before the place it names would mean that the beginning is missing.
         fits = offset <= start <= start + size <= directory_end
-        if fits and (not size or os.pread(descriptor, 4, start) == _ENTRY_SIGNATURE):
+        if fits and (not size or read_at(descriptor, 4, start) == _ENTRY_SIGNATURE):
             return DirectoryPlace(start, size, count, is_zip64, start - offset)
     reason = "its central directory is not where the end record says"
     raise ReleaseError(ReleaseErrorCode.BAD_DIRECTORY, f"{name} is damaged: {reason}.")
 
 
 def _zip64_end(
-    descriptor: int, end: int, declared: int, name: str
+    descriptor: ArchiveFile, end: int, declared: int, name: str
 ) -> tuple[int, tuple[int, int, int, int, int, int]]:
     """Read the zip64 end record; return its place and disk, disk, count, count, size, offset.
 
@@ -136,7 +138,7 @@ def _zip64_end(
     for start in (declared, end - _ZIP64_LOCATOR.size - _ZIP64_END.size):
         if not 0 <= start <= end - _ZIP64_LOCATOR.size - _ZIP64_END.size:
             continue
-        record = os.pread(descriptor, _ZIP64_END.size, start)
+        record = read_at(descriptor, _ZIP64_END.size, start)
         if record[:4] == _ZIP64_SIGNATURE:
             return start, _ZIP64_END.unpack(record)[4:]
     reason = "its zip64 end record is not where the locator says"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from tasks.releases.archive.directory import FLAG_ENCRYPTED, Integers, ZipDirectory
+from tasks.releases.archive.source import ArchiveFile, read_at
 from tasks.releases.problems import ReleaseProblemCode
 
 STORED, DEFLATED = 0, 8
@@ -69,7 +69,9 @@ def check_member(directory: ZipDirectory, member: int, largest: int | None = Non
         raise MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason)
 
 
-def read_member(descriptor: int, directory: ZipDirectory, member: int, largest: int) -> bytes:
+def read_member(
+    descriptor: ArchiveFile, directory: ZipDirectory, member: int, largest: int
+) -> bytes:
     """Read one member whole.
 
     Raises:
@@ -85,7 +87,7 @@ class MemberStream(RawIOBase):
     No more than the declared size is inflated. Damage is a MemberError, at the end at the latest.
     """
 
-    def __init__(self, descriptor: int, directory: ZipDirectory, member: int) -> None:
+    def __init__(self, descriptor: ArchiveFile, directory: ZipDirectory, member: int) -> None:
         """Look at the local header.
 
         Raises:
@@ -141,7 +143,7 @@ class MemberStream(RawIOBase):
                 return part
 
     def _next_compressed(self, most: int) -> bytes:
-        block = os.pread(self._descriptor, min(most, self._stop - self._position), self._position)
+        block = read_at(self._descriptor, min(most, self._stop - self._position), self._position)
         self._position += len(block)
         return block
 
@@ -150,10 +152,10 @@ class MemberStream(RawIOBase):
         return MemberError(ReleaseProblemCode.MEMBER_BAD_DATA, reason)
 
 
-def _data_bounds(descriptor: int, directory: ZipDirectory, member: int) -> tuple[int, int]:
+def _data_bounds(descriptor: ArchiveFile, directory: ZipDirectory, member: int) -> tuple[int, int]:
     """Return where a member's bytes begin, which its local header says, and where they end."""
     offset = int(directory.offsets[member])
-    header = os.pread(descriptor, min(_LOCAL.size, max(directory.start - offset, 0)), offset)
+    header = read_at(descriptor, min(_LOCAL.size, max(directory.start - offset, 0)), offset)
     if len(header) < _LOCAL.size:
         raise _out_of_bounds()
     signature, name_length, extra_length = _LOCAL.unpack(header)
@@ -186,7 +188,7 @@ class MemberBatch:
 
 
 def read_batches(
-    descriptor: int, directory: ZipDirectory, members: Integers, largest: int
+    descriptor: ArchiveFile, directory: ZipDirectory, members: Integers, largest: int
 ) -> Iterator[MemberBatch]:
     """Read many members, neighbours with one call, in batches of about a megabyte.
 
@@ -198,6 +200,8 @@ def read_batches(
     name_lengths = np.diff(directory.name_ends)[members]
     ends = begins + _LOCAL.size + name_lengths + _HEADER_SLACK + directory.compressed_sizes[members]
     np.maximum.accumulate(ends, out=ends)
+    if not isinstance(descriptor, int):
+        descriptor.plan(begins, np.minimum(ends, directory.start))
     sizes = directory.sizes[members]
     is_new_span = np.ones(len(members), bool)
     is_new_span[1:] = begins[1:] - ends[:-1] > _LARGEST_GAP
@@ -217,7 +221,7 @@ def read_batches(
 
 
 def _read_batch(
-    descriptor: int,
+    descriptor: ArchiveFile,
     directory: ZipDirectory,
     members: Integers,
     begins: Integers,
@@ -238,7 +242,7 @@ def _read_batch(
             single += range(first, last)
             continue
         begin, end = int(begins[first]), min(int(ends[last - 1]), directory.start)
-        buffer = os.pread(descriptor, max(end - begin, 0), begin)
+        buffer = read_at(descriptor, max(end - begin, 0), begin)
         contents += _read_span(directory, members[part], buffer, begin, first, small, single)
     errors: dict[int, MemberError] = {}
     for position in single:

@@ -24,6 +24,7 @@ from tasks.releases.archive.members import (
     MemberStream,
     read_member,
 )
+from tasks.releases.archive.source import ArchiveFile
 from tasks.releases.problems import ReleaseProblemCode
 from tasks.releases.statistics import SPLIT_NAMES, UNSPLIT
 from tasks.reports.problem_log import Problem, ProblemLog
@@ -61,7 +62,7 @@ _CODES = {
 
 
 def note_equal_images(
-    descriptor: int,
+    descriptor: ArchiveFile,
     directory: ZipDirectory,
     images: Integers,
     splits: NDArray[np.int8],
@@ -122,7 +123,7 @@ def _split_name(number: int) -> str:
     return (*SPLIT_NAMES, UNSPLIT)[number]
 
 
-def _equal(descriptor: int, directory: ZipDirectory, pair: tuple[int, int]) -> bool:
+def _equal(descriptor: ArchiveFile, directory: ZipDirectory, pair: tuple[int, int]) -> bool:
     """Whether two members have the same bytes; False where one of them cannot be read."""
     first, second = pair
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +24,12 @@ from tasks.releases.archive.directory import ZipDirectory, read_zip_directory
 from tasks.releases.archive.errors import ReleaseError, ReleaseErrorCode
 from tasks.releases.archive.member_checks import usable_members
 from tasks.releases.archive.members import MemberError, MemberStream, read_member
-from tasks.releases.archive.source import open_archive
+from tasks.releases.archive.source import (
+    ArchiveFile,
+    close_archive,
+    modified_at_ns,
+    open_archive,
+)
 from tasks.releases.dataset.leakage import other_of_pair
 from tasks.releases.dataset.trainer_files import LABEL_PRIORITY
 from tasks.reports.problem_log import ProblemLog
@@ -185,7 +189,7 @@ class _Listing:
 class _Opened:
     """An archive whose members can be read."""
 
-    descriptor: int
+    descriptor: ArchiveFile
     listing: _Listing
     limits: DatasetLimits
 
@@ -275,10 +279,10 @@ def _outline(values: Sequence[float], has_keypoints: bool) -> Outline:
 def _opened(path: Path, limits: DatasetLimits) -> Iterator[_Opened]:
     descriptor, size = open_archive(path)
     try:
-        listing = _listing(path, size, os.fstat(descriptor).st_mtime_ns, limits)
+        listing = _listing(path, size, modified_at_ns(descriptor), limits)
         yield _Opened(descriptor, listing, limits)
     finally:
-        os.close(descriptor)
+        close_archive(descriptor)
 
 
 # A page asks for the pictures of one archive again and again.
@@ -288,4 +292,4 @@ def _listing(path: Path, size: int, _modified_at_ns: int, limits: DatasetLimits)
     try:
         return _Listing(read_zip_directory(descriptor, min(size, now), path, ProblemLog(0), limits))
     finally:
-        os.close(descriptor)
+        close_archive(descriptor)

@@ -24,6 +24,7 @@ from tasks.labels.limits import DatasetLimits
 from tasks.labels.problems import ProblemCode
 from tasks.releases.archive.directory import Integers, ZipDirectory
 from tasks.releases.archive.members import MemberBatch, read_batches
+from tasks.releases.archive.source import ArchiveFile
 from tasks.releases.labels.row_counts import RowCounts
 from tasks.releases.labels.trainer_view import keep_as_trainer, read_like_trainer
 from tasks.releases.problems import ReleaseProblemCode
@@ -77,7 +78,7 @@ class LabelSums:
 
 
 def scan_labels(
-    descriptor: int,
+    descriptor: ArchiveFile,
     directory: ZipDirectory,
     task: LabelTask,
     limits: DatasetLimits,
@@ -125,7 +126,7 @@ class _Pass:
 
     def run(
         self,
-        descriptor: int,
+        descriptor: ArchiveFile,
         progress: Progress | None,
         should_stop: Callable[[], bool] | None,
     ) -> bool:
