@@ -19,6 +19,7 @@ from flows.running.project_names import name_of_project
 from storage.database.connection import Database, open_database
 from storage.database.tables.jobs import JobKind, JobStatus
 from storage.errors import InvalidInputError, JobCancelledError, VisionflowsError
+from storage.files.places import place_of
 from storage.projects.projects import find_project
 from storage.projects.uploads import end_upload, upload_of_source
 from storage.settings import check_within_data_roots
@@ -93,7 +94,8 @@ def ingest_project(
     already is recognised by size and time of change, so doing it again costs a look at the folder.
 
     Args:
-        source: Folder or ZIP file. Left out, projects are compared with their own folders.
+        source: Folder or ZIP file, or the URL of one in a bucket. Left out, projects are
+            compared with their own folders.
         project: Name or id of the project. Left out, it is named after the source.
         mode: Copy the files, or link the folder where it is.
         generate: Augmented copies, tiles and smaller copies to make of every image.
@@ -148,11 +150,11 @@ def _targets(
         return find_targets_of_all_projects(database)
     path = None
     if source is not None:
-        path = Path(source)
+        path = place_of(source)
         # What was uploaded lies where the web application has put it.
         if upload_of_source(path) is None:
             for_deployment = runtime.deployment.id is not None
-            path = check_within_data_roots(path, for_deployment=for_deployment)
+            path = check_within_data_roots(path, for_deployment=for_deployment, may_be_url=True)
     copies = mode is IngestMode.COPY
     return [find_target(database, path, project, copies=copies, generate=generate)]
 

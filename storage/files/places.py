@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, cast
 from storage.errors import ConfigurationError, NotFoundError, PlaceUnavailableError
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
     from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
@@ -145,7 +144,7 @@ class ObjectPath(PosixPath):
             for block in found.stream(min_chunk_size=1 << 20):
                 yield bytes(block)
 
-    def write_bytes(self, data: Buffer) -> int:
+    def write_bytes(self, data: Any) -> int:  # noqa: ANN401 - any buffer
         """Write the object whole: it is there with all its bytes, or not at all."""
         import obstore
 

@@ -84,17 +84,21 @@ def ingest_project(
 
       visionflows run ingest-project spring.zip summer.zip autumn
 
+      visionflows run ingest-project s3://bucket/mussels --project mussels
+
       visionflows run ingest-project --project mussels --augment hflip,r90 --tile 640
 
       visionflows run ingest-project
     """
     sources = sources or []
     if len(sources) == 1 and not remote:
+        from storage.files.places import ObjectPath, place_of
         from tasks.projects.sources.source import check_is_source
 
-        source = sources[0].expanduser()
+        source = place_of(sources[0].expanduser())
         check_is_source(source)
-        if mode == "copy" and source.is_file():
+        is_local = not isinstance(source, ObjectPath)
+        if mode == "copy" and is_local and source.is_file():
             # An archive of images is about as large as they are; what exactly is written is
             # compared with the room again when it is known.
             require_room(get_settings().home, source.stat().st_size)

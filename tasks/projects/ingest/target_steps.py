@@ -12,6 +12,7 @@ from uuid import UUID
 from storage.database.connection import Database
 from storage.database.names import check_name
 from storage.errors import InvalidInputError, NotFoundError
+from storage.files.places import ObjectPath
 from storage.projects.ingests import IngestRecord, list_ingests
 from storage.projects.projects import ProjectRecord, find_project, list_projects
 from storage.settings import get_settings
@@ -100,6 +101,8 @@ def find_target(
                     "looks at all of it."
                 )
             return IngestTarget(owner.id, owner.name, owner.path, False, None, generate)
+    if not copies and isinstance(path, ObjectPath):
+        raise InvalidInputError(f"{path} is in a bucket, which can only be copied.")
     if not copies:
         if not path.is_dir():
             raise InvalidInputError(f"{path} is not a folder; a ZIP file can only be copied.")

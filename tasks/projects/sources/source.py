@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from storage.errors import InvalidInputError
+from storage.files.places import ObjectPath
 from tasks.images.folder_scan import FoundFile
 
 
@@ -53,6 +54,10 @@ def check_is_source(path: Path) -> None:
     Raises:
         InvalidInputError: there is nothing at this path, or something of another kind.
     """
+    if isinstance(path, ObjectPath):
+        if not path.exists():
+            raise InvalidInputError(f"There is no object {path}, and none below it.")
+        return
     if not path.exists():
         raise InvalidInputError(f"There is no folder or ZIP file at {path}.")
     if not path.is_dir() and not path.is_file():

@@ -15,7 +15,7 @@ from deployments.cli.run import app as run_module
 
 HEAVY = (
     "prefect", "cv2", "pyarrow", "scipy", "torch", "onnxruntime", "ultralytics", "PIL", "shapely",
-    "fastapi", "httpx", "imagehash",
+    "fastapi", "httpx", "imagehash", "obstore",
 )  # fmt: skip
 # To list commands not even the database's libraries are needed.
 DATABASE = ("sqlalchemy", "sqlmodel", "psycopg", "pydantic_settings", "numpy")
