@@ -178,7 +178,12 @@ def test_a_killed_server_is_started_again_and_the_run_goes_on_and_does_the_rest(
     stack.wait_for_state(run, "COMPLETED", seconds=300)
     project = str(find_project(stack.database, "slow").id)
     jobs = list_jobs(stack.database, subject=project)
-    assert [job.status.value for job in jobs] == ["completed", "cancelled", "cancelled", "failed"]
+    assert [job.status.value for job in jobs] == [
+        "completed",
+        "cancelled",
+        "cancelled",
+        "failed",
+    ], jobs
     assert sum(job.processed for job in jobs) == SLOW, "nothing lost, nothing twice"
     measured = (
         "SELECT count(*) FROM image_quality q JOIN projects p ON p.id = q.project_id "
