@@ -11,9 +11,14 @@ from tasks.quality.pixels import pixel_kernels
 MODULE = "tasks.quality.pixels._pixel_kernels"
 
 
-def compiled_passes() -> list[ModuleType]:
+def built(module: str) -> list[ModuleType]:
     """The extension, whatever the environment chose, or nothing where it was not built."""
-    return [importlib.import_module(MODULE)] if importlib.util.find_spec(MODULE) else []
+    return [importlib.import_module(module)] if importlib.util.find_spec(module) else []
+
+
+def compiled_passes() -> list[ModuleType]:
+    """The passes over pixels, where they were built."""
+    return built(MODULE)
 
 
 def in_both_ways(compute):

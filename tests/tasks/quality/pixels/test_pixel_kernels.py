@@ -17,7 +17,7 @@ from tasks.images.decoding import DecodedImage, ImageFacts
 from tasks.quality.pixels import strip_sums
 from tasks.quality.pixels.perceptual_hash import ExactReduction
 from tests.places import ROOT
-from tests.tasks.quality.pixels.both_ways import compiled_passes, in_both_ways
+from tests.tasks.quality.pixels.both_ways import built, compiled_passes, in_both_ways
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -54,7 +54,8 @@ def chosen_at_import(**environment: str) -> bool:
 def test_the_extension_is_built_where_a_compiler_is_and_used_where_it_is_built():
     command = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(command) and has_compiler():
-        assert compiled_passes(), "there is a C compiler: pip install -e . builds the extension"
+        why = "there is a C compiler: pip install -e . builds the extensions"
+        assert compiled_passes() and built("tasks.quality.similar._hash_kernels"), why
     assert chosen_at_import() == bool(compiled_passes())
     assert chosen_at_import(VISIONFLOWS_COMPILED="1") == bool(compiled_passes())
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.quality.similar import hash_kernels, nearest_by_parts, nearest_images
+from tasks.quality.similar import nearest_by_parts, nearest_images
 from tasks.quality.similar.duplicate_groups import find_duplicate_groups
 from tasks.quality.similar.hamming_blocks import DistinctValues, hashes_from_hex, hashes_to_hex
 from tasks.quality.similar.nearest_images import (
@@ -18,6 +18,7 @@ from tasks.quality.similar.nearest_images import (
     update_nearest_images,
 )
 from tasks.quality.similar.watch import Watch
+from tests.tasks.quality.pixels.both_ways import built
 
 SMALL_BLOCK = (2, 3)
 # few different bits give many equal hashes and many ties; any 64 bits give the usual case
@@ -180,7 +181,53 @@ def far_apart(count: int) -> np.ndarray:
     return near
 
 
-@pytest.mark.skipif(hash_kernels.KERNELS is None, reason="there is no C compiler")
+class PlainSearch:
+    """What the compiled search does, in NumPy, a row at a time."""
+
+    def search_parts(self, hashes, numbers, starts, shift, masks, rows, distance, index):
+        for row in rows.tolist():
+            part = int(hashes[row]) >> shift & 0xFFFF
+            places = np.concatenate(
+                [
+                    np.arange(starts[part ^ mask], starts[(part ^ mask) + 1])
+                    for mask in masks.tolist()
+                ]
+            )
+            places = places[places != row]
+            own, others = numbers[row], numbers[places]
+            bits = np.bitwise_count(hashes[places] ^ hashes[row])
+            for found, other in zip(bits.tolist(), others.tolist(), strict=True):
+                if (found, other) < (distance[own], index[own]):
+                    distance[own], index[own] = found, other
+
+
+# Where there is no C compiler the way of searching is tested all the same.
+SEARCHES = [PlainSearch(), *built("tasks.quality.similar._hash_kernels")]
+
+
+@pytest.mark.parametrize("kernels", SEARCHES)
+@pytest.mark.parametrize("make", [random_hashes, few_parts, far_apart])
+def test_every_step_of_a_search_by_parts_is_that_of_the_plain_one(make, kernels):
+    """For every number of bits in which parts may differ, until all is known."""
+    hashes = np.unique(make(600))
+    square = np.bitwise_count(hashes[:, np.newaxis] ^ hashes)
+    np.fill_diagonal(square, 65)
+    part = nearest_by_parts._Part.of(hashes, 16)
+    values = hashes >> np.uint64(16) & np.uint64(0xFFFF)
+    apart = np.bitwise_count(values[:, np.newaxis] ^ values)
+    distance = np.full(hashes.size, 65, np.uint8)
+    index = np.full(hashes.size, hashes.size, np.int64)
+    for bits in range(3):
+        masks, rows = nearest_by_parts._masks(bits), np.arange(hashes.size)
+        kernels.search_parts(
+            *(part.hashes, part.numbers, part.starts, 16, masks, rows, distance, index)
+        )
+        seen = np.where(apart <= bits, square, 65)
+        np.testing.assert_array_equal(distance, seen.min(axis=1))
+        met = distance < 65
+        np.testing.assert_array_equal(index[met], seen.argmin(axis=1)[met])
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("make", [random_hashes, few_parts, far_apart])
 def test_the_search_by_parts_finds_the_same(make, threads, monkeypatch):
@@ -193,10 +240,10 @@ def test_the_search_by_parts_finds_the_same(make, threads, monkeypatch):
     assert_equal(find_nearest_images(hashes, threads=threads), compared_with_all)
 
 
-@pytest.mark.skipif(hash_kernels.KERNELS is None, reason="there is no C compiler")
-def test_by_parts_nothing_is_known_that_could_be_nearer():
+@pytest.mark.parametrize("kernels", SEARCHES)
+def test_by_parts_nothing_is_known_that_could_be_nearer(kernels):
     hashes = np.unique(random_hashes(3_000))
-    found = nearest_by_parts.search_by_parts(hash_kernels.KERNELS, hashes, threads=1, watch=Watch())
+    found = nearest_by_parts.search_by_parts(kernels, hashes, threads=1, watch=Watch())
     square = np.bitwise_count(hashes[:, np.newaxis] ^ hashes)
     np.fill_diagonal(square, 65)
     known = found.is_known
@@ -217,7 +264,6 @@ GOOD = {
 }
 
 
-@pytest.mark.skipif(hash_kernels.KERNELS is None, reason="there is no C compiler")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -237,10 +283,11 @@ GOOD = {
     ],
 )
 def test_the_compiled_search_refuses_what_would_lead_it_astray(wrong):
-    with pytest.raises(ValueError, match=r"\w"):
-        hash_kernels.KERNELS.search_parts(*{**GOOD, **wrong}.values())
-    assert hash_kernels.KERNELS.search_parts(*GOOD.values()) is None
-    assert GOOD["distance"].tolist() == [0, 0]
+    for kernels in built("tasks.quality.similar._hash_kernels"):
+        with pytest.raises(ValueError, match=r"\w"):
+            kernels.search_parts(*{**GOOD, **wrong}.values())
+        assert kernels.search_parts(*GOOD.values()) is None
+        assert GOOD["distance"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
