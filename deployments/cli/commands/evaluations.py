@@ -14,7 +14,6 @@ from storage.database.connection import open_database
 from storage.database.tables.removals import RemovalNoun
 from storage.inference.evaluations import (
     find_evaluation,
-    list_evaluated_images,
     list_evaluations,
     load_curves,
     load_mistakes,
@@ -119,12 +118,7 @@ def compare(
 
     database = open_database()
     one, other = find_evaluation(database, first), find_evaluation(database, second)
-    found = compare_evaluations(
-        one,
-        other,
-        list_evaluated_images(database, one.id),
-        list_evaluated_images(database, other.id),
-    )
+    found = compare_evaluations(database, one, other)
     if json_output:
         print_json(found)
     else:

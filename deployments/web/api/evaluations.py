@@ -164,12 +164,7 @@ def compare_two_evaluations(
 ) -> Answer[EvaluationComparison]:
     """Compare two evaluations on the images that both have; 422 where there are none."""
     one, other = find_evaluation(database, first), find_evaluation(database, second)
-    found = compare_evaluations(
-        one,
-        other,
-        list_evaluated_images(database, one.id),
-        list_evaluated_images(database, other.id),
-    )
+    found = compare_evaluations(database, one, other)
     return answer(EvaluationComparison.model_validate(found))
 
 

@@ -84,12 +84,7 @@ def show_compared_evaluations(
     if len(keys) != _PAIR:
         raise InvalidInputError("Choose two evaluations to compare.")
     first, second = (find_evaluation(database, key) for key in keys)
-    found = compare_evaluations(
-        first,
-        second,
-        list_evaluated_images(database, first.id),
-        list_evaluated_images(database, second.id),
-    )
+    found = compare_evaluations(database, first, second)
     return page(
         request,
         "evaluations/compare.html",

@@ -24,6 +24,7 @@ from storage.inference.evaluations import (
     count_run_images,
     evaluation_id,
     find_evaluation,
+    list_evaluated_images,
     load_mistakes,
     projects_of_run,
     read_labelled_images,
@@ -336,17 +337,15 @@ def database_values(database: Database, evaluation: UUID, most: int = 20) -> dic
 
 
 def compare_evaluations(
-    first: EvaluationRecord,
-    second: EvaluationRecord,
-    ours: Sequence[ImageRow],
-    theirs: Sequence[ImageRow],
+    database: Database, first: EvaluationRecord, second: EvaluationRecord
 ) -> dict[str, Any]:
     """Compare two evaluations on the images that both have, as JSON values.
 
     Raises:
         InvalidInputError: they have no image in common.
     """
-    known = {row.image_id: row for row in theirs}
+    known = {row.image_id: row for row in list_evaluated_images(database, second.id)}
+    ours = list_evaluated_images(database, first.id)
     pairs = [(row, known[row.image_id]) for row in ours if row.image_id in known]
     if not pairs:
         raise InvalidInputError(

@@ -121,9 +121,7 @@ def test_the_life_of_an_evaluation(
     # Another choice is another evaluation; two are compared on the same images.
     other = evaluate_run(str(run.id), unlabelled="background", return_state=True).result()
     second = find_evaluation(database, other["evaluation_id"])
-    compared = compare_evaluations(
-        found, second, images, list_evaluated_images(database, second.id)
-    )
+    compared = compare_evaluations(database, found, second)
     assert compared["images"] == 6
     assert all(row["difference"] == {"value": 0, "low": 0, "high": 0} for row in compared["rows"])
     refused = evaluate_run(str(run.id), {"open": "live"}, return_state=True)
