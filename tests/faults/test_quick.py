@@ -27,7 +27,7 @@ def laboratory():
 
 @pytest.mark.services
 def test_disturbed_and_run_again_it_is_as_if_nothing_had_been(laboratory):
-    for number, victim in enumerate(["cancel in Prefect", "flow"]):
+    for number, victim in enumerate(["cancel in Prefect", "server"]):
         outcome = try_once(laboratory, "quality-metrics", victim, random.Random(number))
         assert not outcome.wrong, outcome
 
