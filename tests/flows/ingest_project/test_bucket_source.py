@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from storage.projects.projects import find_project
 from tests.flows.ingest_project.ingest_samples import picture, tree, yolo_dataset, zipped
+from tests.flows.ingest_project.test_interrupted import IN_STAGING, IN_THE_MOVES, killed_at
 
 
 def test_a_prefix_and_a_zip_become_what_their_folder_becomes(
@@ -29,6 +30,13 @@ def test_a_prefix_and_a_zip_become_what_their_folder_becomes(
     for project in ("far", "packed"):
         assert image_rows(project) == image_rows("here")
         assert tree(find_project(database, project).path) == files
+
+    # Killed while objects are copied, and while what was copied becomes part of the project.
+    for place in (IN_STAGING, IN_THE_MOVES):
+        killed_at(place, far, "killed")
+    assert ingest(far, "killed").is_completed()
+    assert image_rows("killed") == image_rows("here")
+    assert tree(find_project(database, "killed").path) == files
 
     # Again: no image is downloaded that is as it was.
     requests = object_store[2]
