@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -14,7 +14,11 @@ from uuid import UUID, uuid4
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 from prefect.states import Cancelled
 
 from deployments.server.api import has_worker, prefect_client, start_remote_run
@@ -122,13 +126,21 @@ def look_at_flow_run(settings: Settings, run_id: UUID) -> tuple[str, str]:
     if api_url is None:
         return "", ""
     try:
-        with prefect_client(api_url) as client:
+        with _asked_once(api_url) as client:
             state = client.read_flow_run(run_id).state
     except ObjectNotFound:
         raise NotFoundError(f"There is no flow run {run_id}.") from None
     except (httpx.HTTPError, PrefectHTTPStatusError):
         return "", ""
     return ("", "") if state is None else (state.name or state.type.value, state.message or "")
+
+
+@contextmanager
+def _asked_once(api_url: str) -> Iterator[SyncPrefectClient]:
+    """A client for somebody who looks at a page: Prefect's own would try for a minute."""
+    limits = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: _LOOK_SECONDS}
+    with temporary_settings(limits), prefect_client(api_url) as client:
+        yield client
 
 
 def _address(settings: Settings) -> str:
@@ -182,7 +194,7 @@ def cancel(database: Database, settings: Settings, job_id: UUID) -> JobRecord:
     api_url = prefect_address(settings)
     if before.is_waiting and job.flow_run_id is not None and api_url is not None:
         # A server that is not there now has the run cancel itself when it begins.
-        with suppress(httpx.HTTPError, ObjectNotFound), prefect_client(api_url) as client:
+        with suppress(httpx.HTTPError, ObjectNotFound), _asked_once(api_url) as client:
             client.set_flow_run_state(job.flow_run_id, Cancelled())
     return job
 

@@ -12,8 +12,10 @@ import pytest
 from deployments.registry import find_deployed_flow
 from deployments.server.api import prefect_client as client_of
 from deployments.server.deploy import _apply_deployment, _apply_work_pool
+from deployments.web.starting import look_at_flow_run
 from storage.jobs.records import list_jobs
 from storage.projects.projects import add_project
+from storage.settings import get_settings
 
 START = "/api/v1/projects/gulls/analytics/start-quality-job"
 
@@ -91,6 +93,11 @@ def test_a_busy_server_is_asked_again_and_without_a_worker_nothing_starts(
     assert answer.status_code == 200, answer.text
     (job,) = list_jobs(database)
     assert job.flow_run_id is not None and job.is_waiting
+    # Who looks at a page is told what is known, and does not wait for a server that is busy.
+    with busy_before(prefect_api, 1) as address:
+        monkeypatch.setenv("PREFECT_API_URL", address)
+        assert look_at_flow_run(get_settings(), job.flow_run_id) == ("", "")
+        assert look_at_flow_run(get_settings(), job.flow_run_id)[0] == "Scheduled"
     with client_of(prefect_api) as client:
         run = client.read_flow_run(job.flow_run_id)
         assert run.parameters["project"] == str(project.id)

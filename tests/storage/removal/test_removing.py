@@ -14,8 +14,18 @@ from storage.jobs.held import start_job
 from storage.projects.projects import add_project
 from storage.removal.finding import list_training_sets
 from storage.removal.removing import finish_removals, plan_removal, removal_steps, remove
+from tests.storage.processes import wait_until
 
+LOCKS = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+    "WHERE locktype = 'advisory' AND datname = current_database()"
+)
 RUN_ROWS = {"job_chunks": 3, "jobs": 3, "image_results": 3, "runs": 1}
+
+
+def count_locks(database):
+    """How many locks of jobs and removals are held."""
+    return database.rows(LOCKS)[0][0]
 
 
 def test_a_run_goes_with_its_comparisons_and_the_other_stays(things, two_runs, database):
@@ -230,7 +240,8 @@ def test_a_kill_at_any_step_leaves_what_the_next_one_ends(
         before = (1, 3, 0, 0, 1, 0) if noun is RemovalNoun.RUN else (0,) * 6
         steps = removal_steps(database, noun, subject)
         done = list(itertools.islice(steps, killed_after))
-        steps.close()  # and with it the connection that holds the locks
+        steps.close()  # and with it the connection that holds the locks, a moment later
+        wait_until(lambda: count_locks(database) == 0, "nobody holds one")
         if ended_by == "maintenance":
             finish_removals(database)
         elif done[-1] != "forgotten":
@@ -283,6 +294,7 @@ def test_jobs_that_read_a_project_keep_it(things, database, tmp_path):
             pytest.raises(JobAtWorkError, match=kind.value),
         ):
             remove(database, plan)
+        wait_until(lambda: count_locks(database) == 0, "the job is not ending any more")
     # One whose process has died keeps nothing.
     things.job("ingest-project", str(project))
     things.sql("UPDATE jobs SET status = 'processing' WHERE kind = 'ingest-project'")
