@@ -11,7 +11,6 @@ is served.
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import socket
 import sys
@@ -32,7 +31,7 @@ from deployments.server.environment import first_start_alone, prefect_home
 from deployments.server.processes import HOST, end_processes, last_words, start_process
 from deployments.server.state import ProcessIdentity, is_healthy
 from storage.database.connection import open_database
-from storage.errors import ConfigurationError, VisionflowsError
+from storage.errors import VisionflowsError
 from storage.files import atomic_file, file_lock
 from storage.settings import Settings, get_settings
 
@@ -45,10 +44,6 @@ _MOST_SECONDS_BETWEEN_LOOKS = 5.0
 _SECONDS_BETWEEN_LOOKS_AT_IT = 1.0
 # A server that dies so often while one command runs is not started again.
 _MOST_DEATHS = 5
-# Below those that a system gives to outgoing connections (from 32768 on Linux, 49152 elsewhere):
-# one of these might take the port of a server that was killed, before the next one has begun.
-_PORTS = range(13_000, 20_000)
-_MOST_PORTS_TRIED = 100
 # As Prefect starts a temporary server: no UI, and only the services that runs here need.
 _ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
@@ -228,8 +223,8 @@ def _start_again_when_killed(settings: Settings, files: _Files) -> None:
                     return
                 if files.read() is None:
                     _start(settings, files)
-        except (OSError, VisionflowsError):
-            return  # its folder is gone, or there is no port
+        except OSError:
+            return  # its folder is gone
 
 
 def _wait(settings: Settings, server: SharedServer) -> None:
@@ -254,12 +249,11 @@ def _wait(settings: Settings, server: SharedServer) -> None:
 
 
 def _listen(killed: SharedServer | None) -> socket.socket:
-    """A socket at the address of a server that was killed, which its users know, or at another."""
-    known = [] if killed is None else [urlsplit(killed.url).port or 0]
-    for port in (*known, *random.sample(_PORTS, _MOST_PORTS_TRIED), 0):
+    """A socket at the address of a server that was killed, which its users know, or at any."""
+    if killed is not None:
         with suppress(OSError):
-            return socket.create_server((HOST, port))
-    raise ConfigurationError(f"No port of {HOST} is free; end some of the programs that listen.")
+            return socket.create_server((HOST, urlsplit(killed.url).port or 0))
+    return socket.create_server((HOST, 0))
 
 
 def _start(settings: Settings, files: _Files) -> SharedServer:

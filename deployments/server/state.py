@@ -46,7 +46,10 @@ class ProcessIdentity:
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
             is_same = abs(process.create_time() - self.started) < _SAME_START_SECONDS
-            if is_same and process.status() != psutil.STATUS_ZOMBIE:
+            # Of a process that was killed the first thread may be gone while others still hold its
+            # sockets and files for some milliseconds.
+            is_dead = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() == 1
+            if is_same and not is_dead:
                 return process
         return None
 

@@ -83,6 +83,7 @@ def check_slider(page, site, run):
     """The slider of a run's page counts what is kept, at ten thresholds."""
     classes = httpx.get(f"{site}/api/v1{run}/curve").json()["data"]["classes"]
     page.visit(site + run)
+    page.wait_for("document.documentElement.dataset.ready === 'threshold'")
     for thousandths in (50, 100, 200, 330, 400, 500, 600, 700, 850, 950):
         shown = page.evaluate(
             "(() => { const slider = document.querySelector('#threshold');"

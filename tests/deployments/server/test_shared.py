@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -153,7 +152,6 @@ def test_a_killed_server_is_started_again_and_an_idle_one_ends_by_itself(places)
     environment, settings = places(0.03)
     command = start(environment)
     first_url = command.stdout.readline().strip()
-    assert urlsplit(first_url).port < 32768, "no outgoing connection takes it once it is free"
     first = state_of(settings)["process"]["pid"]
     os.kill(first, signal.SIGKILL)
     assert ends(first)
