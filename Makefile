@@ -18,7 +18,7 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
 # three fill two cores.
 SIDE_BY_SIDE ?= --numprocesses 3 --dist worksteal
 
-.PHONY: help demo test test-fast coverage soak lint install install-dev clean
+.PHONY: help demo test test-fast coverage soak lint audit install install-dev clean
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,23 @@ lint: install-dev ## ruff and mypy
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
+
+# What the list of vulnerabilities does not know, or where it cannot be asked, is counted too.
+AUDIT_COUNTS = import json, sys; told = json.load(sys.stdin)["dependencies"]; \
+  unknown = sum("skip_reason" in one for one in told); \
+  print(f"{len(told) - unknown} of {len(told)} packages looked up, {unknown} could not be.")
+
+audit: $(VENV)/audit ## look for known vulnerabilities of the pinned packages; needs the internet
+	@"$(VENV)/audit/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip \
+	  --progress-spinner off --format json --output "$(VENV)/audit.json" 2>"$(VENV)/audit.log"; \
+	  found=$$?; test -s "$(VENV)/audit.json" || { cat "$(VENV)/audit.log"; exit 1; }; \
+	  "$(BIN)/python" -c '$(AUDIT_COUNTS)' <"$(VENV)/audit.json"; \
+	  test $$found = 0 || { cat "$(VENV)/audit.json"; exit 1; }
+
+# In an environment of its own: what it needs is not what we need.
+$(VENV)/audit: $(VENV)/bin/python
+	@$(PYTHON) -m venv "$@" && "$@/bin/python" -m pip install --quiet pip-audit || \
+	  { rm -rf "$@"; exit 1; }
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev

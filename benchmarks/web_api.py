@@ -60,7 +60,7 @@ def make_rows(database: Database, count: int) -> UUID:
     contents = f"""
         SELECT n, md5(n::text)::uuid AS id, random() AS a, random() AS b, random() AS c,
                random() AS d FROM generate_series(1, {count}) n
-    """
+    """  # noqa: S608 (a number)
     with database.transaction() as connection:
         run = driver_connection(connection).execute
         run("SELECT setseed(0.5)")

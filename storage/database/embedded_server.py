@@ -66,8 +66,9 @@ class EmbeddedPostgreSQL:
         if len(os.fsencode(inside)) <= _LONGEST_SOCKET_FOLDER and is_plain:
             return inside
         # Not TMPDIR: it may be another in every process, and as long as the folder itself.
+        # Whose it is, is looked at before it is used.
         name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:12]
-        return Path("/tmp") / f"visionflows-{os.geteuid()}-{name}"
+        return Path("/tmp") / f"visionflows-{os.geteuid()}-{name}"  # noqa: S108
 
     def url(self, database: str) -> str:
         """The address of one database of this server, for SQLAlchemy with psycopg."""
@@ -304,7 +305,9 @@ def _is_server_of(data: Path, process: str) -> bool:
         except OSError:
             return False
     listed = subprocess.run(
-        ["lsof", "-a", "-p", process, "-d", "cwd", "-Fn"], capture_output=True, check=False
+        ["lsof", "-a", "-p", process, "-d", "cwd", "-Fn"],  # noqa: S607 (where depends on the system)
+        capture_output=True,
+        check=False,
     )
     return b"n" + os.fsencode(data) in listed.stdout.splitlines()
 

@@ -65,7 +65,7 @@ def read_data_yaml(content: bytes, file: PurePosixPath) -> DataYaml | None:
         log.add(ProblemCode.FILE_TOO_LARGE, f"more than {MAX_YAML_BYTES} bytes for a YAML file")
         return DataYaml(file, {}, problems=log.entries())
     try:
-        document = yaml.load(decode_text(content, log), Loader=yaml.BaseLoader)
+        document = yaml.load(decode_text(content, log), Loader=yaml.BaseLoader)  # noqa: S506 (text only)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or "not YAML"
