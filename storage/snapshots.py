@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -61,7 +61,7 @@ def write_snapshot(
     One batch is in memory at a time. `run_id` is the flow run, or job, that found the rows;
     `metadata` goes to the file's footer under `visionflows.<key>`, and `row_count` with it.
     """
-    taken_at = taken_at or datetime.now(UTC)
+    taken_at = taken_at or _now_or_after_the_newest(root, subject)
     folder = subject.folder(root)
     remove_unfinished(root, subject)
     path = folder / f"{taken_at.astimezone(UTC).strftime(_TIME_FORMAT)}_{run_id}.parquet"
@@ -78,6 +78,12 @@ def write_snapshot(
             | {"visionflows.row_count": str(rows)}
         )
     return path
+
+
+def _now_or_after_the_newest(root: Path, subject: SnapshotSubject) -> datetime:
+    """The present time; where the clock was set back, a little after the newest snapshot's."""
+    now, known = datetime.now(UTC), list_snapshots(root, subject)
+    return max(now, known[-1].taken_at + timedelta(microseconds=1)) if known else now
 
 
 def remove_unfinished(root: Path, subject: SnapshotSubject) -> None:

@@ -189,6 +189,18 @@ def list_jobs(
     return _read_records(database, query, values)
 
 
+def newest_job(database: Database, kind: JobKind, subject: str) -> JobRecord | None:
+    """The job of a subject that is at work, else the newest; None where there was none.
+
+    One at work is the newest also where the clock was set back.
+    """
+    for active_only in (True, False):
+        found = list_jobs(database, kind=kind, subject=subject, active_only=active_only, limit=1)
+        if found:
+            return found[0]
+    return None
+
+
 def cancel_job(database: Database, job_id: UUID) -> JobRecord:
     """Ask for an active job to be cancelled; a job whose holder has died is closed at once.
 

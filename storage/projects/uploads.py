@@ -23,7 +23,7 @@ from storage.database.connection import Database, execute
 from storage.database.tables.jobs import JobKind
 from storage.errors import InvalidInputError, JobAtWorkError, NotFoundError
 from storage.files import atomic_file, require_room
-from storage.jobs.records import list_jobs
+from storage.jobs.records import newest_job
 from storage.settings import Settings, get_settings
 
 MANIFEST = "files.json"
@@ -368,14 +368,14 @@ def _lock_open(
         )
     if row.is_committing:
         subject, kind = str(row.project_id), JobKind.INGEST_PROJECT
-        newest = list_jobs(database, kind=kind, subject=subject, limit=1)
-        if newest and newest[0].status.is_active and not newest[0].is_interrupted:
+        newest = newest_job(database, kind, subject)
+        if newest and newest.status.is_active and not newest.is_interrupted:
             raise JobAtWorkError(
-                f"The upload is being committed by job {newest[0].id}: wait for it, or cancel it."
+                f"The upload is being committed by job {newest.id}: wait for it, or cancel it."
             )
         # Its job is made after the row says so.
         begun = row.updated_at
-        is_starting = not newest or newest[0].created_at < begun
+        is_starting = not newest or newest.created_at < begun
         if is_starting and not may_be_starting and datetime.now(UTC) - begun < _STARTING:
             raise JobAtWorkError(
                 "The upload is being committed right now; try it again in a minute."

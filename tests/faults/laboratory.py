@@ -30,7 +30,10 @@ from tests.flows.releases.release_runs import long_archive
 from tests.places import MUSSELS
 from tests.session_folders import SWEEP, make_session
 
-_RESULTS = ("projects", "runs", "snapshots", "reports", "thumbnails", "training_sets", "exports")
+_RESULTS = (
+    *("projects", "runs", "snapshots", "reports", "thumbnails", "training_sets", "exports"),
+    "uploads",
+)
 _TIME_LIMIT = 180.0
 
 FLOWS = {

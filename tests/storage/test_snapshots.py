@@ -141,6 +141,12 @@ def test_the_newest_comes_last_whatever_was_written_last(tmp_path: Path) -> None
     assert list_snapshots(tmp_path, other) == []
 
 
+def test_after_the_clock_was_set_back_the_last_that_was_written_is_the_newest(tmp_path: Path):
+    written_before = write(tmp_path, datetime.now(UTC) + timedelta(days=1))
+    paths = [written_before, write(tmp_path), write(tmp_path)]
+    assert [snapshot.path for snapshot in list_snapshots(tmp_path, SUBJECT)] == paths
+
+
 def test_files_that_somebody_else_put_there_are_left_alone(tmp_path: Path) -> None:
     path = write(tmp_path)
     foreign = [path.with_name(name) for name in ("mine.parquet", ".hidden.parquet", "notes.txt")]

@@ -24,7 +24,7 @@ from deployments.web.starting import cancel, end_jobs_whose_run_is_gone, start_f
 from flows.quality_metrics import job_parameters
 from storage.database.connection import Database
 from storage.database.tables.jobs import JobKind, JobStatus
-from storage.jobs.records import JobRecord, close_if_interrupted, list_jobs
+from storage.jobs.records import JobRecord, close_if_interrupted, newest_job
 from storage.projects.duplicate_groups import last_duplicate_group, list_duplicate_groups
 from storage.projects.projects import find_project_id
 from storage.projects.quality_overview import load_quality_counts, load_quality_failures
@@ -277,18 +277,16 @@ GroupNumber = Annotated[int, Field(ge=0, lt=1 << 30)]
 
 def newest_quality_job(database: Database, settings: Settings, subject: str) -> JobRecord | None:
     """The newest quality job, closed where its process or its flow run is gone."""
-
-    def look() -> JobRecord | None:
-        found = list_jobs(database, kind=JobKind.QUALITY_METRICS, subject=subject, limit=1)
-        return found[0] if found else None
-
-    job = look()
+    kind = JobKind.QUALITY_METRICS
+    job = newest_job(database, kind, subject)
     if job is None:
         return None
     if job.is_interrupted:
-        close_if_interrupted(database, JobKind.QUALITY_METRICS, subject)
-        return look()
-    return look() if end_jobs_whose_run_is_gone(database, settings, [job]) else job
+        close_if_interrupted(database, kind, subject)
+        return newest_job(database, kind, subject)
+    if end_jobs_whose_run_is_gone(database, settings, [job]):
+        return newest_job(database, kind, subject)
+    return job
 
 
 def _status(job: JobRecord) -> QualityStatus:

@@ -18,7 +18,7 @@ from storage.errors import JobTakenOverError, NotFoundError
 from storage.jobs.chunks import ChunkClaim, claim_chunk, list_open_chunks, plan_job, record_batch
 from storage.jobs.held import HeldJob, start_job
 from storage.jobs.locks import JobReference
-from storage.jobs.records import find_job, list_jobs
+from storage.jobs.records import find_job, list_jobs, newest_job
 
 
 def planned(database: Database, sizes: list[int]) -> HeldJob:
@@ -211,6 +211,20 @@ def test_jobs_are_listed_newest_first_and_by_kind_and_subject(database: Database
         assert [job.id for job in list_jobs(database, subject="one")] == [ids[2], ids[0]]
         assert [job.id for job in list_jobs(database, active_only=True)] == [active.id]
         assert [job.id for job in list_jobs(database, kind=JobKind.QUALITY_METRICS)] == [active.id]
+
+
+def test_a_job_at_work_is_the_newest_also_when_the_clock_was_set_back(database: Database) -> None:
+    assert newest_job(database, JobKind.QUALITY_METRICS, "harbour") is None
+    for _ in range(2):
+        job = start_job(database, JobKind.QUALITY_METRICS, "harbour")
+        assert isinstance(job, HeldJob)
+        with job:
+            found = newest_job(database, JobKind.QUALITY_METRICS, "harbour")
+            assert found is not None and found.id == job.id
+            plan_job(database, job.reference, [])
+            job.finish({})
+        with database.transaction() as connection:
+            connection.execute(text("UPDATE jobs SET created_at = now() + interval '1 day'"))
 
 
 def test_a_job_that_ends_is_never_shown_as_interrupted(database: Database) -> None:

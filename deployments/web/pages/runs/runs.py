@@ -33,7 +33,7 @@ from storage.inference.models import find_model
 from storage.inference.results import describe_run
 from storage.inference.run_images import RunImageSort, find_run_image, neighbours_in_run
 from storage.inference.runs import RunRecord, find_run
-from storage.jobs.records import list_jobs
+from storage.jobs.records import newest_job
 from tasks.inference.detection.thresholds import DOUBTFUL_WITHIN
 from tasks.inference.exports.threshold_curve import STEPS
 from tasks.inference.runs.report import run_report
@@ -80,7 +80,7 @@ def show_run(
     chosen_threshold = _chosen(record, threshold)
     images = list_images_of_run(database, key, failed, sort, cursor, _LIMIT).data
     described = describe_run(database, record)
-    jobs = list_jobs(database, kind=JobKind.COLLECTION_INFERENCE, subject=key, limit=1)
+    job = newest_job(database, JobKind.COLLECTION_INFERENCE, key)
     colours = colours_of_classes(list(curve.classes))
     return page(
         request,
@@ -88,7 +88,7 @@ def show_run(
         run=record,
         model=find_model(database, str(record.model_id)),
         sentences=run_report(described).sentences,
-        job=jobs[0] if jobs else None,
+        job=job,
         names={key: f"{record.collection}, {record.model}"},
         curve=curve,
         counts=counts_at(curve, chosen_threshold),
