@@ -18,7 +18,7 @@ OPENCV_FOR_SERVERS = "$(BIN)/python" -c 'import cv2' 2>/dev/null || \
 # three fill two cores.
 SIDE_BY_SIDE ?= --numprocesses 3 --dist worksteal
 
-.PHONY: help demo test test-fast coverage soak lint audit install install-dev clean
+.PHONY: help demo test test-fast coverage soak bench lint audit wheel install install-dev clean
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,12 @@ lint: install-dev ## ruff and mypy
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
+
+wheel: $(VENV)/bin/python ## build a wheel with the compiled parts into dist/, for machines without a compiler
+	@rm -rf build dist && $(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	@"$(BIN)/python" -m zipfile -l dist/visionflows-*.whl | grep -q '_pixel_kernels.*\.so\|_pixel_kernels.*\.pyd' || \
+	  { echo "The compiled parts could not be built: is there a C compiler?"; rm -rf dist; exit 1; }
+	@rm -rf build && ls dist
 
 # What the list of vulnerabilities does not know, or where it cannot be asked, is counted too.
 AUDIT_COUNTS = import json, sys; told = json.load(sys.stdin)["dependencies"]; \

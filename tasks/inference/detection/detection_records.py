@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tasks.inference.detections import Detection, ImageDetections
@@ -43,7 +43,7 @@ def from_record(record: dict[str, Any]) -> ImageDetections:
     """
     entries = record["detections"]
     if isinstance(entries, str):
-        entries = json.loads(entries)
+        entries = msgspec.json.decode(entries)
     detections = []
     for entry in entries:
         left, top, right, bottom = entry["box"]
