@@ -40,6 +40,10 @@ soak: install-dev ## disturb every flow at seeded instants, feed readers damaged
 	"$(BIN)/python" -m tests.faults --seed $(or $(SEED),1) --trials $(or $(TRIALS),80) \
 	  --stack-trials $(or $(TRIALS),40) --write
 
+bench: install-dev ## run all benchmarks, half an hour; figures and plots go into docs/
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	"$(BIN)/python" -m benchmarks
+
 lint: install-dev ## ruff and mypy
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .

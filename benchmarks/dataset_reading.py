@@ -16,7 +16,10 @@ import random
 import tempfile
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.harness import measure_apart, parse_arguments, print_table
 
@@ -26,25 +29,30 @@ SPLITS = ("train", "train", "train", "train", "val", "test")
 
 def make_dataset(folder: Path, images: int) -> None:
     """Write images with labels, 0 to 11 boxes each, as files and as an archive."""
+    import cv2
+
     numbers = random.Random(SEED)
+    picture = cv2.imencode(".jpg", np.full((16, 16, 3), 90, np.uint8))[1].tobytes()
     for split in set(SPLITS):
         for kind in ("images", "labels"):
             (folder / "dataset" / kind / split).mkdir(parents=True)
     with zipfile.ZipFile(folder / "release.zip", "w") as archive:
-        contents = {"data.yaml": "names: [" + ", ".join(f"c{i}" for i in range(20)) + "]\n"}
+        classes = ", ".join(f"c{i}" for i in range(20))
+        splits = "".join(f"{split}: images/{split}\n" for split in set(SPLITS))
+        contents: dict[str, bytes] = {"data.yaml": f"names: [{classes}]\n{splits}".encode()}
         for number in range(images):
             path = f"{SPLITS[number % len(SPLITS)]}/image_{number:07}"
             rows = (
                 [numbers.randrange(20), *(numbers.uniform(0.2, 0.4) for _ in range(4))]
                 for _ in range(numbers.randrange(12))
             )
-            contents[f"images/{path}.jpg"] = ""
-            contents[f"labels/{path}.txt"] = "".join(
-                "{} {:.6f} {:.6f} {:.6f} {:.6f}\n".format(*row) for row in rows
-            )
-        for name, text in contents.items():
-            archive.writestr(name, text)
-            (folder / "dataset" / name).write_text(text)
+            # Each of its own content.
+            contents[f"images/{path}.jpg"] = picture + f"{number:07}".encode()
+            lines = ("{} {:.6f} {:.6f} {:.6f} {:.6f}\n".format(*row) for row in rows)
+            contents[f"labels/{path}.txt"] = "".join(lines).encode()
+        for name, content in contents.items():
+            archive.writestr(f"release/{name}", content)
+            (folder / "dataset" / name).write_bytes(content)
 
 
 def plain_loop(folder: Path) -> str:
@@ -94,6 +102,40 @@ def release(folder: Path) -> str:
     return f"{sum(split.instances for split in found.shapes.splits)} objects"
 
 
+def by_supervision(folder: Path) -> str:
+    """Read every split as its users do."""
+    import supervision
+
+    objects = 0
+    for split in sorted(set(SPLITS)):
+        found = supervision.DetectionDataset.from_yolo(
+            str(folder / "dataset" / "images" / split),
+            str(folder / "dataset" / "labels" / split),
+            str(folder / "dataset" / "data.yaml"),
+        )
+        objects += sum(map(len, found.annotations.values()))
+    return f"{objects} objects"
+
+
+def by_the_trainer(folder: Path) -> str:
+    """Look at every image and label as Ultralytics does before a training."""
+    from tasks.inference.model.quiet_ultralytics import import_ultralytics
+
+    import_ultralytics(folder / "settings")
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    about = check_det_dataset(str(folder / "dataset" / "data.yaml"), autodownload=False)
+    objects = 0
+    for split in sorted(set(SPLITS)):
+        for cache in (folder / "dataset").rglob("*.cache"):
+            cache.unlink()
+        place = str(folder / "dataset" / "images" / split)
+        found = YOLODataset(img_path=place, data=about, augment=False, imgsz=32)
+        objects += sum(len(label["cls"]) for label in found.labels)
+    return f"{objects} objects"
+
+
 def main() -> None:
     """Make the dataset, measure, print."""
     arguments = parse_arguments(__doc__, images=50_000, repeat=3)
@@ -103,7 +145,12 @@ def main() -> None:
         "ingest": ingest,
         "ingest, every label made": ingest_and_look,
         "release": release,
+        "Ultralytics, before a training": by_the_trainer,
     }
+    if find_spec("supervision"):
+        ways["supervision, DetectionDataset.from_yolo"] = by_supervision
+    else:
+        print("supervision is not installed: its row is left out.")
     with tempfile.TemporaryDirectory() as temporary:
         tiny, whole = Path(temporary) / "tiny", Path(temporary) / "whole"
         make_dataset(tiny, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import multiprocessing
 import os
@@ -20,6 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 _MEBIBYTE = 1 << 20
+# Names a file to which printed tables are added, a line of JSON each.
+TABLES_VARIABLE = "VISIONFLOWS_BENCHMARK_TABLES"
 Result = TypeVar("Result")
 
 
@@ -172,6 +175,10 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     for row in rows:
         table.add_row(*row)
     Console(width=110).print(table)
+    if file := os.environ.get(TABLES_VARIABLE):
+        kept = {"title": title, "headings": list(headings), "rows": [list(row) for row in rows]}
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(f"{json.dumps(kept)}\n")
 
 
 def print_times(title: str, best: dict[str, Times], reference: str, unit: float = 1.0) -> None:

@@ -10,6 +10,7 @@ be imported.
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from types import ModuleType
 
 import imagehash
@@ -89,6 +90,24 @@ def distances_by_faiss(faiss: ModuleType, hashes: Hashes, threads: int) -> NDArr
     return np.asarray(distances[:, 1], dtype=np.int16)
 
 
+def duplicates_by_imagededup(hashes: Hashes) -> int:
+    """Ask imagededup for the images that are at most 2 bits from another; how many there are."""
+    from imagededup.handlers.search.retrieval import HashEval
+    from imagededup.methods.hashing import Hashing
+
+    encodings = dict(enumerate(hashes_to_hex(hashes)))
+    search = HashEval(
+        test=encodings,
+        queries=encodings,
+        distance_function=Hashing.hamming_distance,
+        threshold=2,
+        search_method="brute_force_cython",
+        verbose=False,
+        num_dist_workers=0,
+    )
+    return sum(map(bool, search.retrieve_results().values()))
+
+
 def compare_ways(hashes: Hashes, threads: int) -> dict[str, Times]:
     """Measure each way of a full search, and check that the results agree."""
     watch = Stopwatch()
@@ -109,6 +128,10 @@ def compare_ways(hashes: Hashes, threads: int) -> dict[str, Times]:
             "faiss IndexBinaryFlat, k=2", lambda: distances_by_faiss(faiss, hashes, threads=1)
         )
         np.testing.assert_array_equal(distances, ours.distance)
+    if find_spec("imagededup"):
+        watch.measure("imagededup, brute force in Cython", lambda: duplicates_by_imagededup(hashes))
+    else:
+        print("imagededup is not installed: its row is left out.")
     few = hashes[:OBJECT_COUNT]
     way = f"imagehash objects, pairwise (x, from {few.size})"
     assert_equal(watch.measure(way, lambda: nearest_by_objects(few)), find_nearest_images(few))
