@@ -2,8 +2,8 @@
 
     python -m benchmarks [--only NAME ...] [--folder docs]
 
-One after another, each in a process of its own, with sizes that leave half an hour for all. Their
-tables go into `benchmark-figures.md`, the ratios into `benchmark-ratios.svg`, how time and memory
+One after another, each in a process of its own, with sizes that leave half an hour for all (only
+task_runners is left out: it needs a server and clusters of one's own). Their tables go into `benchmark-figures.md`, the ratios into `benchmark-ratios.svg`, how time and memory
 grow with a project into `benchmark-growth.svg`.
 """
 
@@ -56,7 +56,6 @@ BENCHMARKS = (
     Benchmark("session_runs", ("--sessions", "2000", "--repeat", "1")),
     Benchmark("collection_inference", ("--pictures", "32", "--rounds", "2")),
     Benchmark("evaluate_run"),
-    Benchmark("task_runners"),
     Benchmark("web_api", ("--images", "100000", "--seconds", "10")),
     Benchmark("growth"),
 )

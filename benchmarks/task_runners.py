@@ -1,10 +1,9 @@
 """What a mapped task costs on each task runner, in milliseconds of CPU and of time.
 
-    python -m benchmarks.task_runners --tasks 60
+    PREFECT_API_URL=http://127.0.0.1:4200/api python -m benchmarks.task_runners --tasks 60
 
 Tasks do nothing, so all of it is Prefect and the runner. The CPU of all processes of the run is
-counted, that of Prefect's server is not; PREFECT_API_URL names one, else one is started. Starting a
-cluster is left out: the first tasks do it.
+counted, that of Prefect's server is not. Starting a cluster is left out: the first tasks do it.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
 
 import prefect
 import psutil
 
-from benchmarks.harness import print_table, running_prefect, scratch_home
 from storage.settings import Settings, TaskRunnerKind
 from tasks.running.decorators import task
 from tasks.running.runners import make_task_runner
@@ -71,21 +68,16 @@ def main() -> None:
     parser.add_argument("--runner", choices=kinds, action="append", help="only these")
     arguments = parser.parse_args()
     count = arguments.tasks
-    rows: list[list[str]] = []
-    with ExitStack() as stack:
-        if not os.environ.get("PREFECT_API_URL"):
-            stack.enter_context(scratch_home())
-            stack.enter_context(running_prefect())
-        for kind in map(TaskRunnerKind, arguments.runner or kinds):
-            package = _PACKAGES.get(kind)
-            if package is not None and find_spec(package) is None:
-                print(f"{package} is not installed: its row is left out.")
-                continue
-            cpu, milliseconds = measure(kind, count)
-            first = float(rows[0][1]) if rows else cpu
-            figures = f"{cpu:.1f}", f"{milliseconds:.0f}", f"{cpu / first:.2g}"
-            rows.append([kind.value, *figures])
-    print_table(f"{count} tasks", ("runner", "CPU ms a task", "ms a task", "CPU ratio"), rows)
+    if not os.environ.get("PREFECT_API_URL"):
+        parser.error("set PREFECT_API_URL to a running server, e.g. that of `visionflows up`")
+    print("| runner | CPU per task | time per task |\n|---|---|---|")
+    for kind in map(TaskRunnerKind, arguments.runner or kinds):
+        package = _PACKAGES.get(kind)
+        if package is not None and find_spec(package) is None:
+            print(f"| {kind.value} | {package} is not installed | |")
+            continue
+        cpu, milliseconds = measure(kind, count)
+        print(f"| {kind.value} | {cpu:.0f} ms | {milliseconds:.0f} ms |", flush=True)
 
 
 if __name__ == "__main__":
