@@ -3,8 +3,9 @@
     python -m benchmarks [--only NAME ...] [--folder docs]
 
 One after another, each in a process of its own, with sizes that leave half an hour for all (only
-task_runners is left out: it needs a server and clusters of one's own). Their tables go into `benchmark-figures.md`, the ratios into `benchmark-ratios.svg`, how time and memory
-grow with a project into `benchmark-growth.svg`.
+task_runners is left out: it needs a server and clusters of one's own). Their tables go into
+`benchmark-figures.md`, the ratios into `benchmark-ratios.svg`, how time and memory grow with a
+project into `benchmark-growth.svg`.
 """
 
 from __future__ import annotations
