@@ -40,7 +40,9 @@ def make_task_runner(settings: Settings) -> Any:  # noqa: ANN401 - see below
             runner = _import_runner("prefect_ray", "RayTaskRunner", settings.task_runner)
             if address is not None:
                 return runner(address=address)
-            return runner(init_kwargs={"num_cpus": workers, "include_dashboard": False})
+            # A cluster of its own, also where another one, perhaps dead, is known to this machine.
+            local = {"address": "local", "num_cpus": workers, "include_dashboard": False}
+            return runner(init_kwargs=local)
 
 
 def _import_runner(module: str, name: str, kind: TaskRunnerKind) -> Any:  # noqa: ANN401
