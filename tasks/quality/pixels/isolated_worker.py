@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ImageError, ImageErrorCode
+from storage.files.places import place_of
 from tasks.images.files import ImageLimits
 from tasks.quality.pixels.measurements import prepare_worker_thread
 
@@ -65,7 +66,7 @@ def _answer(
     do: Callable[..., Any],
     hook: Callable[[Path], object] | None,
 ) -> dict[str, Any]:
-    path = Path(request["path"])
+    path = place_of(request["path"])
     try:
         if hook is not None:
             hook(path)
