@@ -357,10 +357,10 @@ def check_within_data_roots(
     """The path without `~`, links and `..`, if files may be used there.
 
     A run of a deployment does what anybody who reaches Prefect's API asks for, so it stays inside
-    VISIONFLOWS_DATA_ROOTS, or inside the home folder while that is not set. A run in the process of
-    the person who typed it is bound only where the setting is set. A run is `for_deployment` where
-    `prefect.runtime.deployment.id is not None`. The path need not exist yet. It `may_be_url` where
-    the flow reads buckets; any other flow gets a path of this machine.
+    VISIONFLOWS_DATA_ROOTS, or inside the home folder and the store while that is not set. A run in
+    the process of the person who typed it is bound only where the setting is set. A run is
+    `for_deployment` where `prefect.runtime.deployment.id is not None`. The path need not exist yet.
+    It `may_be_url` where the flow reads buckets; any other flow gets a path of this machine.
 
     Raises:
         InvalidInputError: the path lies elsewhere, cannot be stored, or its links lead in circles;
@@ -375,12 +375,13 @@ def check_within_data_roots(
     roots = settings.data_roots
     if not roots and not for_deployment:
         return resolved
-    allowed = [_resolved(root) for root in roots or (settings.home,)]
+    own = {settings.home: None, settings.kept_folder: None}
+    allowed = [_resolved(root) for root in roots or own]
     if any(resolved.is_relative_to(root) for root in allowed):
         return resolved
     leads = "" if resolved == place_of(path) else f" (it leads to {resolved})"
     raise InvalidInputError(
-        f"{path}{leads} lies outside of the folders that may be used: "
+        f"{place_of(path)}{leads} lies outside of the folders that may be used: "
         f"{', '.join(map(str, allowed))}. To allow another one, set VISIONFLOWS_DATA_ROOTS to all "
         "allowed folders where the flow runs, and start the stack or the worker there again "
         "(`visionflows up --data-root FOLDER`)."

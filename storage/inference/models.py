@@ -76,7 +76,8 @@ def find_model(database: Database, key: str) -> ModelRecord:
     raise NotFoundError(
         f"There is no model {key!r}. "
         + (f"Registered models: {names}. " if names else "")
-        + "`visionflows models add PATH` registers weights of this machine or a bucket; none are downloaded by name."
+        + "`visionflows models add PATH` registers weights of this machine or a bucket; none are "
+        "downloaded by name."
     )
 
 

@@ -95,7 +95,7 @@ class DatasetLimits:
 
     def read_file(self, path: str) -> bytes:
         """Read a label file of a folder; see `read`. Many small ones take half as long as there."""
-        if "://" in path and isinstance(place := place_of(path), ObjectPath):
+        if "://" in str(path) and isinstance(place := place_of(path), ObjectPath):
             content, _ = place.read_with_status(self.file_bytes)
             return self._refuse() if content is None else content
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - speed

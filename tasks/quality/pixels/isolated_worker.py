@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ImageError, ImageErrorCode
-from storage.files.places import place_of
 from tasks.images.files import ImageLimits
 from tasks.quality.pixels.measurements import prepare_worker_thread
 
@@ -66,7 +65,7 @@ def _answer(
     do: Callable[..., Any],
     hook: Callable[[Path], object] | None,
 ) -> dict[str, Any]:
-    path = place_of(request["path"])
+    path = Path(request["path"])
     try:
         if hook is not None:
             hook(path)
