@@ -342,7 +342,7 @@ def get_settings() -> Settings:
         update={
             "home": settings.home.expanduser().resolve(),
             "postgresql_folder": folder and folder.expanduser().resolve(),
-            "sessions_root": sessions and sessions.expanduser().resolve(),
+            "sessions_root": sessions and place_of(sessions).expanduser().resolve(),
         }
     )
 

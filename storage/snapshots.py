@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import InvalidInputError
 from storage.files import atomic_file, remove_leftovers
-from storage.files.places import ObjectPath
+from storage.files.places import ObjectPath, place_of
 
 _TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 # Longer than any pause between two batches of rows of a writer that is at work.
@@ -136,9 +136,9 @@ def point_to_latest(root: Path, subject: SnapshotSubject) -> None:
             temporary.symlink_to(newest.name)
 
 
-def snapshot_metadata(path: Path) -> dict[str, str]:
+def snapshot_metadata(path: Path | str) -> dict[str, str]:
     """What `write_snapshot` was given as metadata, and `row_count`."""
-    with path.open("rb") as file:
+    with place_of(path).open("rb") as file:
         stored = pq.read_metadata(file).metadata or {}
     prefix = b"visionflows."
     return {

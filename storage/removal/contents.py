@@ -355,7 +355,7 @@ def _session(connection: Connection, subject: str) -> Contents | None:
         places = kept_about("root", [sessions_root_id(root)], "compute-session-stats")
     stays = []
     if root is not None:
-        folder = Path(root) / found.relative_path
+        folder = place_of(root) / found.relative_path
         stays.append(f"the folder {folder}: while it is there, compute-session-stats adds it again")
     return Contents(
         RemovalNoun.SESSION,
