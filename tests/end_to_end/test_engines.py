@@ -92,11 +92,10 @@ def measure_on_a_cluster(engine, command, database, pictures, tmp_path, monkeypa
     with ExitStack() as started:
         started.enter_context(running(first, tmp_path, "first"))
         wait_for(lambda: is_open(port), "the cluster listens", 60)
-        machines = [
-            started.enter_context(running(second, tmp_path, name)) for name in ("one", "two")
-        ]
         joined = {"dask": "Registered to:", "ray": "Ray runtime started"}[engine]
-        for name in ("one", "two"):
+        machines = []
+        for name in ("one", "two"):  # two of Ray that begin at once take the same ports
+            machines.append(started.enter_context(running(second, tmp_path, name)))
             has_joined = partial(is_said, tmp_path / f"{name}.log", joined)
             wait_for(has_joined, "a worker has joined", 60)
         process = subprocess.Popen(
