@@ -40,7 +40,7 @@ def test_a_store_is_a_url(monkeypatch, tmp_path):
     get_settings.cache_clear()
 
 
-def test_objects_are_files_to_whoever_has_their_paths(bucket):
+def test_objects_are_files_to_whoever_has_their_paths(bucket, faults):
     path = bucket / "a" / "b.bin"
     with atomic_file(path) as temporary:
         temporary.write_bytes(b"0123456789")
@@ -48,6 +48,7 @@ def test_objects_are_files_to_whoever_has_their_paths(bucket):
     with pytest.raises(ZeroDivisionError), atomic_file(bucket / "a" / "none") as temporary:
         temporary.write_bytes(b"half")
         raise ZeroDivisionError
+    faults[:] = ["503", "503"]  # tried again, without a word
     moved = path.replace(bucket / "a" / "c.bin")
     assert (moved.stat().st_size, moved.stat().st_mtime_ns) == (10, 5_000_000_007)
     with moved.open("rb") as file:
