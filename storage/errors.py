@@ -36,6 +36,10 @@ class NotFoundError(VisionflowsError):
     """A named project, job or file does not exist."""
 
 
+class MissingObjectError(NotFoundError, FileNotFoundError):
+    """There is no such object in a bucket: what a missing file is on a disk."""
+
+
 class InvalidInputError(VisionflowsError):
     """A value given by a person cannot be used; the message names the value and the remedy."""
 

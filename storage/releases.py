@@ -365,7 +365,7 @@ def choose_archive_path(
         path = check_within_data_roots(output, for_deployment=for_deployment)
     else:
         # Whatever folders are allowed: nobody from afar has named this one.
-        path = (get_settings().home / "releases" / f"{_file_name(name)}.zip").resolve()
+        path = (get_settings().kept_folder / "releases" / f"{_file_name(name)}.zip").resolve()
     if path.suffix.lower() != ".zip":
         raise InvalidInputError(f"{path} does not end in .zip.")
     releases = list_releases(database)

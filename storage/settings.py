@@ -51,6 +51,13 @@ class Settings(BaseSettings):
             "`~/.visionflows`."
         ),
     )
+    store: Path | None = Field(
+        default=None,
+        description=(
+            "Where results and copied projects are kept, as s3://bucket/prefix (gs://, az://), so "
+            "that workers share no disk; unset: under the home folder."
+        ),
+    )
     database_url: str | None = Field(
         default=None,
         description=(
@@ -229,6 +236,15 @@ class Settings(BaseSettings):
         ),
     )
 
+    @field_validator("store", mode="before")
+    @classmethod
+    def _require_url(cls, value: object) -> object:
+        """Take the URL of a bucket, or of a prefix in one."""
+        place = place_of(value) if isinstance(value, str | Path) else None
+        if value is not None and not isinstance(place, ObjectPath):
+            raise ValueError("it is not a URL like s3://bucket/prefix")
+        return place
+
     @field_validator("data_roots", mode="before")
     @classmethod
     def _split_folders(cls, value: object) -> object:
@@ -248,14 +264,19 @@ class Settings(BaseSettings):
         return 1.0 if self.task_runner is TaskRunnerKind.THREADS else 4.0
 
     @property
+    def kept_folder(self) -> Path:
+        """What is written to be kept lies below: the store, or else the home."""
+        return self.store or self.home
+
+    @property
     def snapshots_folder(self) -> Path:
         """Where Parquet snapshots lie."""
-        return self.home / "snapshots"
+        return self.kept_folder / "snapshots"
 
     @property
     def projects_folder(self) -> Path:
         """Where projects lie whose files visionflows keeps, and what is staged for them."""
-        return self.home / "projects"
+        return self.kept_folder / "projects"
 
     @property
     def uploads_folder(self) -> Path:
@@ -265,7 +286,7 @@ class Settings(BaseSettings):
     @property
     def thumbnails_folder(self) -> Path:
         """Where small pictures of images are kept, by the sha256 of their content."""
-        return self.home / "thumbnails"
+        return self.kept_folder / "thumbnails"
 
     @property
     def training_sets_folder(self) -> Path:
@@ -275,12 +296,12 @@ class Settings(BaseSettings):
     @property
     def runs_folder(self) -> Path:
         """Where runs of inference keep their polygons."""
-        return self.home / "runs"
+        return self.kept_folder / "runs"
 
     @property
     def reports_folder(self) -> Path:
         """Where reports lie that are too large for Prefect's artifacts."""
-        return self.home / "reports"
+        return self.kept_folder / "reports"
 
     def report_page(self, flow: str, subject_id: object) -> Path:
         """Where the page is that a flow keeps of a subject."""
@@ -321,7 +342,7 @@ def get_settings() -> Settings:
         update={
             "home": settings.home.expanduser().resolve(),
             "postgresql_folder": folder and folder.expanduser().resolve(),
-            "sessions_root": sessions and sessions.expanduser().resolve(),
+            "sessions_root": sessions and place_of(sessions).expanduser().resolve(),
         }
     )
 
@@ -336,10 +357,10 @@ def check_within_data_roots(
     """The path without `~`, links and `..`, if files may be used there.
 
     A run of a deployment does what anybody who reaches Prefect's API asks for, so it stays inside
-    VISIONFLOWS_DATA_ROOTS, or inside the home folder while that is not set. A run in the process of
-    the person who typed it is bound only where the setting is set. A run is `for_deployment` where
-    `prefect.runtime.deployment.id is not None`. The path need not exist yet. It `may_be_url` where
-    the flow reads buckets; any other flow gets a path of this machine.
+    VISIONFLOWS_DATA_ROOTS, or inside the home folder and the store while that is not set. A run in
+    the process of the person who typed it is bound only where the setting is set. A run is
+    `for_deployment` where `prefect.runtime.deployment.id is not None`. The path need not exist yet.
+    It `may_be_url` where the flow reads buckets; any other flow gets a path of this machine.
 
     Raises:
         InvalidInputError: the path lies elsewhere, cannot be stored, or its links lead in circles;
@@ -354,12 +375,13 @@ def check_within_data_roots(
     roots = settings.data_roots
     if not roots and not for_deployment:
         return resolved
-    allowed = [_resolved(root) for root in roots or (settings.home,)]
+    own = {settings.home: None, settings.kept_folder: None}
+    allowed = [_resolved(root) for root in roots or own]
     if any(resolved.is_relative_to(root) for root in allowed):
         return resolved
     leads = "" if resolved == place_of(path) else f" (it leads to {resolved})"
     raise InvalidInputError(
-        f"{path}{leads} lies outside of the folders that may be used: "
+        f"{place_of(path)}{leads} lies outside of the folders that may be used: "
         f"{', '.join(map(str, allowed))}. To allow another one, set VISIONFLOWS_DATA_ROOTS to all "
         "allowed folders where the flow runs, and start the stack or the worker there again "
         "(`visionflows up --data-root FOLDER`)."

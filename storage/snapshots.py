@@ -1,7 +1,7 @@
 """Parquet snapshots: what a flow found, written once and never changed.
 
 `snapshots/<dataset>/<subject>=<id>/<UTC time>_<run id>.parquet`, and `latest.parquet` beside them,
-a link to the newest. Any Parquet reader takes them, for example DuckDB:
+a link to the newest; in a bucket, a copy of it. Any Parquet reader takes them, for example DuckDB:
 `SELECT * FROM 'snapshots/image_quality/*/latest.parquet'` has every project once.
 """
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import InvalidInputError
 from storage.files import atomic_file, remove_leftovers
+from storage.files.places import ObjectPath, place_of
 
 _TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 # Longer than any pause between two batches of rows of a writer that is at work.
@@ -130,15 +131,21 @@ def point_to_latest(root: Path, subject: SnapshotSubject) -> None:
     """Let `latest.parquet` of a subject be its newest snapshot; readers see the old or the new."""
     while (newest := latest_snapshot(root, subject)) is not None:
         link = newest.parent / LATEST
+        if isinstance(newest, ObjectPath) and isinstance(link, ObjectPath):
+            newest.copy_to(link)
+            if latest_snapshot(root, subject) == newest:
+                return
+            continue
         if link.is_symlink() and str(link.readlink()) == newest.name:
             return  # also where another writer was in between
         with atomic_file(link, durable=False) as temporary:
             temporary.symlink_to(newest.name)
 
 
-def snapshot_metadata(path: Path) -> dict[str, str]:
+def snapshot_metadata(path: Path | str) -> dict[str, str]:
     """What `write_snapshot` was given as metadata, and `row_count`."""
-    stored = pq.read_metadata(path).metadata or {}
+    with place_of(path).open("rb") as file:
+        stored = pq.read_metadata(file).metadata or {}
     prefix = b"visionflows."
     return {
         key.removeprefix(prefix).decode(): value.decode()

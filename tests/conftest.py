@@ -272,5 +272,5 @@ def bucket(
 
 @pytest.fixture
 def faults(object_store: tuple[str, list[str], list[tuple[str, str]]]) -> list[str]:
-    """What the next requests of the store end with: "503", "403", "expired" or "cut"."""
+    """What the next requests of the store meet: "503", "403", "expired", "cut" or "slow"."""
     return object_store[1]

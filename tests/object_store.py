@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ _DENIED = b"<Error><Code>AccessDenied</Code><Message>Denied.</Message></Error>"
 
 @contextmanager
 def running_object_store() -> Iterator[tuple[str, list[str], list[tuple[str, str]]]]:
-    """Its address, the faults of the next requests ("503", "403", "expired", "cut"), and a log."""
+    """Its address, faults of the next requests ("503", "403", "expired", "cut", "slow"), a log."""
     os.environ.setdefault("MOTO_S3_DEFAULT_MAX_KEYS", "1000")
     from moto.server import ThreadedMotoServer
 
@@ -39,6 +40,8 @@ def running_object_store() -> Iterator[tuple[str, list[str], list[tuple[str, str
                 status = 400 if fault == "expired" else int(fault)
                 self._answer(status, [], _EXPIRED if fault == "expired" else _DENIED)
                 return
+            if fault == "slow":
+                time.sleep(0.3)
             onward = http.client.HTTPConnection(host, port)
             onward.request(self.command, self.path, body, dict(self.headers))
             answer = onward.getresponse()

@@ -30,7 +30,10 @@ FILES = {
 BINDING = re.compile(r"tasks\.(running\..*|snapshots|(.*\.)?(\w+_)?steps)")
 KEPT_OUT = {"prefect", "sqlmodel", "sqlalchemy", "psycopg"}
 # What is pure in storage: errors, how files are written, and records of plain values.
-PURE_STORAGE = ("storage.errors", "storage.files", "storage.files.places", "storage.records")
+PURE_STORAGE = (
+    *("storage.errors", "storage.records"),
+    *("storage.files", "storage.files.places", "storage.files.fetched"),
+)
 PURE = [name for name in FILES if name.startswith("tasks.") and not BINDING.fullmatch(name)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ from io import RawIOBase
 from pathlib import Path
 
 from storage.errors import DiskFullError
+from storage.files.fetched import REQUESTS_TOGETHER
+from storage.files.places import ObjectPath
 
 _FLUSHES_TOGETHER = 8
 # Logs, rows of servers and pages of a run that has found nothing new.
@@ -26,8 +29,15 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     The temporary name starts with a dot and lies in the same folder, so that the rename is atomic.
     When the block raises, the temporary file is removed and `path` stays as it was. A process that
     is killed leaves the temporary file behind; `remove_leftovers` finds it. Not `durable` leaves
-    the disk to whoever brings many such files there at once.
+    the disk to whoever brings many such files there at once. An object in a bucket is written to a
+    file of this machine first, and then whole, with the time of that file.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="visionflows-") as passing:
+            content = Path(passing) / "content"
+            yield content
+            path.take_file(content)
+        return
     if durable:
         _make_folder(path.parent)
     else:
@@ -55,8 +65,13 @@ def _temporary(folder: Path) -> Path:
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write several files of one folder; each appears under its name only when it is whole.
 
-    When one cannot be written no name has changed; the temporary files are removed.
+    When one cannot be written no name has changed; the temporary files are removed. In a bucket
+    those before it may be there already.
     """
+    if isinstance(folder, ObjectPath):
+        with ThreadPoolExecutor(min(REQUESTS_TOGETHER, max(len(contents), 1))) as pool:
+            list(pool.map(lambda one: (folder / one[0]).write_bytes(one[1]), contents.items()))
+        return
     _make_folder(folder)
     temporary = {name: _temporary(folder) for name in contents}
     try:
@@ -134,6 +149,8 @@ def require_room(folder: Path, needed: int) -> None:
     Raises:
         DiskFullError: there is less; the message names the folder, what is needed and what is free.
     """
+    if isinstance(folder, ObjectPath):
+        return
     free = _free_bytes(folder)
     if needed > free:
         raise DiskFullError(
@@ -143,8 +160,8 @@ def require_room(folder: Path, needed: int) -> None:
 
 
 def has_room(folder: Path, needed: int) -> bool:
-    """Whether so many bytes can be written to a folder, which may be missing."""
-    return _free_bytes(folder) >= needed
+    """Whether so many bytes can be written to a folder, which may be missing, or to a bucket."""
+    return isinstance(folder, ObjectPath) or _free_bytes(folder) >= needed
 
 
 def _free_bytes(folder: Path) -> int:
@@ -155,8 +172,11 @@ def _free_bytes(folder: Path) -> int:
 def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> int:
     """Remove temporary files of writers that were killed; how many.
 
-    Younger files may belong to a writer at work. `now` is in seconds since the epoch.
+    Younger files may belong to a writer at work. `now` is in seconds since the epoch. In a bucket
+    there are none.
     """
+    if isinstance(folder, ObjectPath):
+        return 0
     removed = 0
     for leftover in folder.glob(".*.tmp"):
         with suppress(FileNotFoundError):
@@ -164,3 +184,11 @@ def remove_leftovers(folder: Path, *, older_than_seconds: float, now: float) -> 
                 leftover.unlink()
                 removed += 1
     return removed
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all in it as far as possible; it may be missing."""
+    if isinstance(folder, ObjectPath):
+        folder.remove_all()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)

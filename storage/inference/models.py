@@ -9,6 +9,7 @@ from uuid import UUID
 
 from storage.database.connection import Database, execute
 from storage.errors import InvalidInputError, NotFoundError
+from storage.files.places import place_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ _MODEL = f"SELECT {_COLUMNS} FROM models "
 
 def _record(row: tuple[object, ...]) -> ModelRecord:
     values = list(row)
-    values[0], values[3] = Path(str(values[0])), tuple(values[3])  # type: ignore[arg-type]
+    values[0], values[3] = place_of(str(values[0])), tuple(values[3])  # type: ignore[arg-type]
     return ModelRecord(*values)  # type: ignore[arg-type]
 
 
@@ -66,7 +67,7 @@ def find_model(database: Database, key: str) -> ModelRecord:
         ).first()
     if row is not None:
         return _record(tuple(row))
-    if path is not None and Path(path).exists():
+    if path is not None and place_of(path).exists():
         raise NotFoundError(
             f"The weights {key} are not registered: `visionflows models add {key}` does so, once "
             "somebody trusts them."
@@ -75,15 +76,16 @@ def find_model(database: Database, key: str) -> ModelRecord:
     raise NotFoundError(
         f"There is no model {key!r}. "
         + (f"Registered models: {names}. " if names else "")
-        + "`visionflows models add PATH` registers weights of this machine; none are downloaded."
+        + "`visionflows models add PATH` registers weights of this machine or a bucket; none are "
+        "downloaded by name."
     )
 
 
 def _resolved(key: str) -> str | None:
     """What a key is as a path, as registered paths are written; None where it is none."""
     try:
-        return str(Path(key).expanduser().resolve()) if key.strip() else None
-    except (OSError, RuntimeError, ValueError):
+        return str(place_of(key).expanduser().resolve()) if key.strip() else None
+    except (OSError, RuntimeError, ValueError, NotFoundError):
         return None
 
 

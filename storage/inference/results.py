@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, text
 
 from storage.database.connection import Database, execute
+from storage.files.places import place_of
 from storage.inference.collections import find_collection
 from storage.inference.runs import RunRecord, sum_up_run
 from storage.settings import get_settings
@@ -96,7 +97,7 @@ def load_run_images(
     found = {}
     for image_id, name, sha256, own, first, others in rows:
         paths = dict.fromkeys((own, *others, first))
-        found[image_id] = RunImage(image_id, name, sha256, tuple(map(Path, paths)))
+        found[image_id] = RunImage(image_id, name, sha256, tuple(map(place_of, paths)))
     return found
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from storage.database.connection import Database, execute
 from storage.errors import NotFoundError
+from storage.files.places import place_of
 from storage.projects.image_pages import ImageRow, load_image_rows
 
 
@@ -47,7 +48,7 @@ def find_image(database: Database, image_id: UUID) -> ImageDetails:
         folder = execute(
             connection, "SELECT path FROM projects WHERE id = :id", id=rows[0].project_id
         ).scalar_one()
-    return ImageDetails(rows[0], Path(folder))
+    return ImageDetails(rows[0], place_of(folder))
 
 
 def nearest_images(database: Database, image_id: UUID, *, most: int = 12) -> list[Neighbour]:

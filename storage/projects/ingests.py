@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from storage.database.connection import Database, driver_connection, execute
 from storage.database.stored_values import storable_json, storable_text
 from storage.errors import InvalidInputError
+from storage.files.places import place_of
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.projects.images import copy_into
 
@@ -124,7 +125,7 @@ def list_ingests(database: Database, *, idle_for_days: float = 0.0) -> list[Inge
         "ORDER BY project_name",
         idle=idle_for_days * 86400.0,
     )
-    return [IngestRecord(r[0], r[1], Path(r[2]), r[3], r[4], r[5]) for r in rows]
+    return [IngestRecord(r[0], r[1], place_of(r[2]), r[3], r[4], r[5]) for r in rows]
 
 
 def begin_ingest(database: Database, ingest: IngestRecord) -> list[StagedFileRecord]:

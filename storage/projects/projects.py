@@ -15,6 +15,7 @@ from storage.database.names import id_by_key, no_such
 from storage.database.stored_values import storable_text
 from storage.database.tables.jobs import JobKind
 from storage.errors import InvalidInputError, JobAtWorkError
+from storage.files.places import place_of
 from storage.jobs.locks import connect_alone, try_lock_subject
 from storage.jobs.records import list_jobs
 
@@ -67,7 +68,7 @@ LEFT JOIN LATERAL (
 
 
 def _record(row: Sequence[Any]) -> ProjectRecord:
-    return ProjectRecord(row[0], row[1], Path(row[2]), row[3], row[4], row[5], row[6])
+    return ProjectRecord(row[0], row[1], place_of(row[2]), row[3], row[4], row[5], row[6])
 
 
 def list_projects(database: Database) -> list[ProjectRecord]:
@@ -79,7 +80,7 @@ def list_projects(database: Database) -> list[ProjectRecord]:
 def list_project_names(database: Database) -> list[NamedProject]:
     """All projects by name, without counting their images."""
     rows = database.rows("SELECT id, name, path, class_names FROM projects ORDER BY name")
-    return [NamedProject(row[0], row[1], Path(row[2]), row[3]) for row in rows]
+    return [NamedProject(row[0], row[1], place_of(row[2]), row[3]) for row in rows]
 
 
 def find_project(database: Database, name_or_id: str) -> ProjectRecord:
@@ -121,7 +122,7 @@ def name_project(database: Database, name_or_id: str) -> NamedProject:
     if not rows:
         found = find_project(database, name_or_id)
         return NamedProject(found.id, found.name, found.path, found.class_names)
-    return NamedProject(project_id, rows[0][0], Path(rows[0][1]), rows[0][2])
+    return NamedProject(project_id, rows[0][0], place_of(rows[0][1]), rows[0][2])
 
 
 def add_project(database: Database, name: str, folder: Path) -> ProjectRecord:

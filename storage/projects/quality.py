@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from storage.database.connection import Database, driver_connection, execute
 from storage.database.tables.quality import ImageQualityMetrics, MeasurementStatus
+from storage.files.places import place_of
 from storage.jobs.locks import WORK_LIST
 
 
@@ -167,7 +168,7 @@ def load_image_files(connection: Connection, project_image_ids: Sequence[UUID]) 
         "WHERE i.state = 'present' ORDER BY w.place",
         ids=list(project_image_ids),
     )
-    return [ImageFile(row[0], row[1], Path(row[2]) / row[3], row[4], row[5]) for row in rows]
+    return [ImageFile(row[0], row[1], place_of(row[2]) / row[3], row[4], row[5]) for row in rows]
 
 
 def store_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

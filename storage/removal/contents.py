@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from storage.database.connection import execute
 from storage.database.tables.jobs import JobKind
 from storage.database.tables.removals import RemovalNoun
+from storage.files.places import place_of
 from storage.inference.run_pairs import comparison_id
 from storage.projects.generated_files import is_untouched
 from storage.projects.ingests import read_generated_images, read_own_images
@@ -231,7 +232,7 @@ def _release(connection: Connection, subject: str) -> Contents | None:
     jobs = [(JobKind.RELEASE_STATS, subject), (JobKind.CREATE_RELEASE, found.name)]
     places = kept_about("release", [subject], "build-release-stats", "create-release")
     if found.is_made_here:
-        places.append(Path(found.model_path))
+        places.append(place_of(found.model_path))
     return Contents(
         RemovalNoun.RELEASE,
         subject,
@@ -250,7 +251,7 @@ def _project(connection: Connection, subject: str) -> Contents | None:
     found = execute(connection, "SELECT name, path FROM projects WHERE id = :id", **own).first()
     if found is None:
         return None
-    root, folder = get_settings().projects_folder, Path(found.path)
+    root, folder = get_settings().projects_folder, place_of(found.path)
     own_folder = root / subject
     jobs = [(JobKind.INGEST_PROJECT, subject), (JobKind.QUALITY_METRICS, subject)]
     places = [
@@ -354,7 +355,7 @@ def _session(connection: Connection, subject: str) -> Contents | None:
         places = kept_about("root", [sessions_root_id(root)], "compute-session-stats")
     stays = []
     if root is not None:
-        folder = Path(root) / found.relative_path
+        folder = place_of(root) / found.relative_path
         stays.append(f"the folder {folder}: while it is there, compute-session-stats adds it again")
     return Contents(
         RemovalNoun.SESSION,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,8 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
 from storage.database.connection import Database, execute
+from storage.files import remove_tree
+from storage.files.places import ObjectPath, place_of
 from storage.settings import get_settings
 
 _IMAGES_TOGETHER = 1000
@@ -61,7 +62,7 @@ def _prune_some(database: Database) -> int:
         ).scalars()
         # Files first: killed in between, the row still tells the next one that there was one.
         for path in paths:
-            (get_settings().home / path).unlink(missing_ok=True)
+            (get_settings().kept_folder / path).unlink(missing_ok=True)
         execute(connection, "DELETE FROM shared_images WHERE id = ANY(:ids)", ids=ids)
     return len(ids)
 
@@ -76,7 +77,10 @@ def sweep_leftovers(database: Database, *, older_than_seconds: float, now: float
     """
 
     def is_old(path: Path) -> bool:
-        # A folder is as old as the newest thing right in it.
+        # A folder is as old as the newest thing right in it; of objects, as the newest below it.
+        if isinstance(path, ObjectPath):
+            ages = [facts.modified_at.timestamp() for _, facts in path.objects()]
+            return bool(ages) and now - max(ages) > older_than_seconds
         try:
             times = [path.stat().st_mtime]
             times += [one.stat().st_mtime for one in path.iterdir()] if path.is_dir() else []
@@ -88,7 +92,7 @@ def sweep_leftovers(database: Database, *, older_than_seconds: float, now: float
     for path in dict.fromkeys((*_temporary_files(database), *_unowned_folders(database))):
         if is_old(path):
             if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
             else:
                 with suppress(FileNotFoundError):
                     path.unlink()
@@ -108,9 +112,13 @@ def _temporary_files(database: Database) -> Iterator[Path]:
         for folder, _, names in os.walk(root):
             yield from (Path(folder) / name for name in names if _TEMPORARY.fullmatch(name))
     archives = database.rows("SELECT model_path FROM releases")
-    folders = {Path(row[0]).parent for row in archives} | {settings.home / "releases"}
+    places = [place_of(row[0]) for row in archives]
+    folders = {place.parent for place in places if not isinstance(place, ObjectPath)} | {
+        settings.home / "releases"
+    }
     # Images and labels of a project are below these; what lies there is the person's own.
-    folders |= set(settings.projects_folder.glob("*/"))
+    if not isinstance(settings.projects_folder, ObjectPath):
+        folders |= set(settings.projects_folder.glob("*/"))
     for one in sorted(folders):
         yield from (path for path in _list(one) if _TEMPORARY.fullmatch(path.name))
 

@@ -6,6 +6,7 @@ First a row of `removals` says what goes. Then its files and folders get a hidde
 own, at once, so that nobody takes them for something new; then the rows go in small transactions,
 those of the thing itself last; then the hidden files. A removal that was killed anywhere is ended
 by the next one of the same thing, or by the maintenance flow: nothing is orphaned in between.
+Objects in a bucket have no other name to be hidden under: they are deleted in that step.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from storage.database.connection import Database, execute
 from storage.database.tables.removals import RemovalNoun
 from storage.errors import JobAtWorkError
+from storage.files.places import ObjectPath, place_of
 from storage.jobs.locks import connect_alone, try_lock_subject
 from storage.jobs.records import JobRecord, list_jobs
 from storage.removal.contents import contents_of
@@ -74,8 +76,13 @@ def plan_removal(database: Database, noun: RemovalNoun, key: str) -> RemovalPlan
             ).scalar_one()
             if count:
                 rows[one.table] = rows.get(one.table, 0) + count
-    there = [path for path in contents.places if _is_there(path) or _is_there(_hidden(path))]
-    sizes = [size for path in there for size in (*_sizes(path), *_sizes(_hidden(path)))]
+    there = _those_there(contents)
+    sizes = [
+        size
+        for path in there
+        for one in ([path] if isinstance(path, ObjectPath) else [path, _hidden(path)])
+        for size in _sizes(one)
+    ]
     return RemovalPlan(
         noun,
         subject,
@@ -138,11 +145,14 @@ def removal_steps(database: Database, noun: RemovalNoun, subject: str) -> Iterat
         # What was begun between the look and the locks is seen now.
         contents, _ = _load(database, noun, subject)
         _require_idle(database, contents)
-        places = [path for path in contents.places if _is_there(path) or _is_there(_hidden(path))]
+        places = _those_there(contents)
         _remember(database, replace(contents, places=places))
         yield "remembered"
         for path in places:
-            if _is_there(path):
+            if isinstance(path, ObjectPath):
+                path.remove_all()
+                yield f"deleted {path}"
+            elif _is_there(path):
                 _discard(_hidden(path))
                 path.replace(_hidden(path))
                 yield f"hidden {path}"
@@ -150,8 +160,9 @@ def removal_steps(database: Database, noun: RemovalNoun, subject: str) -> Iterat
             while _delete_some(database, rows):
                 yield f"deleted from {rows.table}"
         for path in places:
-            _discard(_hidden(path))
-            yield f"deleted {path}"
+            if not isinstance(path, ObjectPath):
+                _discard(_hidden(path))
+                yield f"deleted {path}"
         _forget(database, contents)
         yield "forgotten"
 
@@ -170,7 +181,7 @@ def _load(database: Database, noun: RemovalNoun, subject: str) -> tuple[Contents
     if contents is None:
         contents = Contents(noun, subject, subject if begun is None else begun.name)
     if begun is not None:
-        places = dict.fromkeys([*contents.places, *map(Path, begun.places)])
+        places = dict.fromkeys([*contents.places, *map(place_of, begun.places)])
         contents = replace(contents, name=begun.name, places=list(places))
     return contents, begun is not None
 
@@ -250,8 +261,16 @@ def _hidden(path: Path) -> Path:
     return path.with_name(f".{digest}.removing")
 
 
+def _those_there(contents: Contents) -> list[Path]:
+    return [
+        path
+        for path in contents.places
+        if _is_there(path) or (not isinstance(path, ObjectPath) and _is_there(_hidden(path)))
+    ]
+
+
 def _is_there(path: Path) -> bool:
-    return os.path.lexists(path)
+    return path.exists() if isinstance(path, ObjectPath) else os.path.lexists(path)
 
 
 def _discard(path: Path) -> None:
@@ -263,6 +282,9 @@ def _discard(path: Path) -> None:
 
 def _sizes(path: Path) -> list[int]:
     """The sizes of all files of a file or folder in bytes."""
+    if isinstance(path, ObjectPath):
+        own = [path.facts().size] if path.is_file() else []
+        return own + [facts.size for _, facts in path.objects()]
     if not path.is_dir() or path.is_symlink():
         return [path.lstat().st_size] if _is_there(path) else []
     return [

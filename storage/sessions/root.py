@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from storage.database.connection import open_database
 from storage.errors import ConfigurationError, InvalidInputError
+from storage.files.places import ObjectPath, place_of
 from storage.sessions.sessions import find_sessions_root
 from storage.settings import check_within_data_roots, get_settings
 
@@ -26,9 +26,11 @@ def resolve_sessions_root(
     if not given and setting is None and session_ids:
         given = find_sessions_root(open_database(), session_ids)
     if given:
-        resolved = Path(given).expanduser().resolve()
+        resolved = place_of(given).expanduser().resolve()
         if setting is None or not resolved.is_relative_to(setting):
-            resolved = check_within_data_roots(given, for_deployment=for_deployment)
+            resolved = check_within_data_roots(
+                given, for_deployment=for_deployment, may_be_url=True
+            )
     elif setting is not None:
         resolved = setting
     else:
@@ -42,4 +44,5 @@ def resolve_sessions_root(
 
 def sessions_root_id(root: str) -> UUID:
     """What snapshots and pages of a folder of sessions are kept under."""
-    return uuid5(NAMESPACE_URL, Path(root).as_uri())
+    place = place_of(root)
+    return uuid5(NAMESPACE_URL, root if isinstance(place, ObjectPath) else place.as_uri())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import ImageError, ImageErrorCode
+from storage.files.places import ObjectPath
 
 # The size at which Pillow itself refuses to decode (twice its warning limit).
 PILLOW_PIXEL_LIMIT = 178_956_970
@@ -102,13 +103,16 @@ def read_image_file(
 ) -> bytes:
     """Read one regular file whole.
 
-    Symbolic links are followed; devices, pipes and folders are refused. `expected` is the size in
+    Symbolic links are followed; devices, pipes and folders are refused. An object in a bucket is
+    read with one request. `expected` is the size in
     bytes and modification time in nanoseconds, if the file must be unchanged.
 
     Raises:
         ImageError: MISSING, NOT_READABLE, CHANGED, EMPTY, TOO_LARGE or OUT_OF_MEMORY.
     """
     try:
+        if isinstance(path, ObjectPath):
+            return _read_object(path, limits, expected)
         # Without O_NONBLOCK, opening a pipe nobody writes to would wait for ever.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         # Opening a device can act on it (rewind a tape), so it is looked at before, too.
@@ -116,17 +120,7 @@ def read_image_file(
         with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             _require_regular_file(status)
-            if expected not in (None, (status.st_size, status.st_mtime_ns)):
-                raise ImageError(
-                    ImageErrorCode.CHANGED,
-                    "changed since it was registered; run `visionflows run ingest-project` again",
-                )
-            if status.st_size > limits.max_file_bytes:
-                raise ImageError(
-                    ImageErrorCode.TOO_LARGE,
-                    f"the file has {status.st_size:,} bytes, more than the limit of "
-                    f"{limits.max_file_bytes:,} bytes",
-                )
+            _check_status(status, limits, expected)
             content = _read_exactly(file.fileno(), status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError(ImageErrorCode.MISSING, "the file does not exist") from None
@@ -140,9 +134,35 @@ def read_image_file(
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise ImageError(ImageErrorCode.NOT_READABLE, f"cannot be read: {error}") from error
+    return _require_content(content)
+
+
+def _read_object(path: ObjectPath, limits: ImageLimits, expected: tuple[int, int] | None) -> bytes:
+    content, status = path.read_with_status(limits.max_file_bytes)
+    _check_status(status, limits, expected)
+    return _require_content(content or b"")
+
+
+def _require_content(content: bytes) -> bytes:
     if not content:
         raise ImageError(ImageErrorCode.EMPTY, "the file is empty (0 bytes)")
     return content
+
+
+def _check_status(
+    status: os.stat_result, limits: ImageLimits, expected: tuple[int, int] | None
+) -> None:
+    if expected not in (None, (status.st_size, status.st_mtime_ns)):
+        raise ImageError(
+            ImageErrorCode.CHANGED,
+            "changed since it was registered; run `visionflows run ingest-project` again",
+        )
+    if status.st_size > limits.max_file_bytes:
+        raise ImageError(
+            ImageErrorCode.TOO_LARGE,
+            f"the file has {status.st_size:,} bytes, more than the limit of "
+            f"{limits.max_file_bytes:,} bytes",
+        )
 
 
 def _read_exactly(descriptor: int, size: int) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from storage.errors import InvalidInputError
+from storage.files.fetched import REQUESTS_TOGETHER
+from storage.files.places import ObjectPath
 from tasks.images.file_kinds import IMAGE_SUFFIXES, LABEL_SUFFIXES
 from tasks.images.mask_folders import find_mask_folders
 from tasks.images.unread_files import SUFFIXES as UNREAD_SUFFIXES
@@ -54,11 +57,14 @@ def scan_image_folder(folder: Path) -> FolderScan:
     """Find the image files of a folder and of the folders in it.
 
     Files and folders whose names start with a dot are left out, as are links that lead out of the
-    folder or nowhere, and links to folders (which could lead in circles).
+    folder or nowhere, and links to folders (which could lead in circles). In a bucket a request
+    for each file tells its time.
 
     Raises:
         InvalidInputError: it is not a folder, or cannot be read.
     """
+    if isinstance(folder, ObjectPath):
+        return _scan_objects(folder)
     scan = _Scan(os.path.realpath(folder))
     try:
         scan.look_into("")
@@ -72,12 +78,44 @@ def scan_image_folder(folder: Path) -> FolderScan:
             scan.look_into(relative_path)
         except OSError as error:
             scan.leave_out(relative_path, error)
-    move_masks(scan.found.files, scan.found.label_files)
-    for found in (scan.found.files, scan.found.label_files):
+    return _in_order(scan.found, scan.unread)
+
+
+def _in_order(scan: FolderScan, unread: UnreadFiles) -> FolderScan:
+    move_masks(scan.files, scan.label_files)
+    for found in (scan.files, scan.label_files):
         found.sort(key=lambda file: file.relative_path.encode())
-    scan.found.problems += scan.unread.sentences()
-    scan.found.problems.sort()
-    return scan.found
+    scan.problems += unread.sentences()
+    scan.problems.sort()
+    return scan
+
+
+def _scan_objects(folder: ObjectPath) -> FolderScan:
+    """Find image and label files among the objects of a project."""
+    scan, unread, names = FolderScan(), UnreadFiles(), []
+    for name, _ in folder.objects():
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
+        suffix = name[name.rfind(".") :].lower()
+        if suffix in IMAGE_SUFFIXES or suffix in LABEL_SUFFIXES:
+            names.append(name)
+        elif suffix in UNREAD_SUFFIXES:
+            unread.note(name.rpartition("/")[0], suffix)
+    if not names and not folder.is_dir():
+        raise InvalidInputError(f"There is nothing below {folder}.")
+
+    def look_at(name: str) -> FoundFile | None:
+        try:
+            status = (folder / name).stat()
+        except FileNotFoundError:
+            return None  # deleted in this very moment
+        return FoundFile(name, status.st_size, status.st_mtime_ns)
+
+    with ThreadPoolExecutor(REQUESTS_TOGETHER) as pool:
+        for found in filter(None, pool.map(look_at, names)):
+            is_image = found.relative_path[found.relative_path.rfind(".") :].lower()
+            (scan.files if is_image in IMAGE_SUFFIXES else scan.label_files).append(found)
+    return _in_order(scan, unread)
 
 
 def move_masks(images: list[FoundFile], label_files: list[FoundFile]) -> None:

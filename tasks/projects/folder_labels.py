@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from storage.files.fetched import fetched
 from tasks.images.folder_scan import FolderScan
 from tasks.labels.dataset.collectors.shared_files import SizeOfImage
 from tasks.labels.dataset.reading import DatasetLabels, read_dataset_labels
@@ -28,21 +29,19 @@ def read_folder_labels(
         InvalidInputError: there are more than the limits allow.
     """
     limits.check_held(folder, (file.size for file in scan.label_files))
-    read = reader_of(folder, limits)
-    read_once = reading_small_files_once(read)
-    return read_dataset_labels(
-        [file.relative_path for file in (*scan.files, *scan.label_files)],
-        lambda path: read_once(path) if path.lower().endswith(".xml") else read(path),
-        size_of_image=size_of_image,
-        limits=limits,
-    )
+    names = [one.relative_path for one in scan.label_files if one.size <= limits.file_bytes]
+    with fetched(folder, names) as place:
 
+        def read(path: str) -> bytes:
+            return limits.read_file(place(path))
 
-def reader_of(folder: Path, limits: DatasetLimits) -> Callable[[str], bytes]:
-    """Reads whole label files of a folder by their paths in it."""
-    root = f"{folder}/"
-
-    return lambda path: limits.read_file(root + path)
+        read_once = reading_small_files_once(read)
+        return read_dataset_labels(
+            [file.relative_path for file in (*scan.files, *scan.label_files)],
+            lambda path: read_once(path) if path.lower().endswith(".xml") else read(path),
+            size_of_image=size_of_image,
+            limits=limits,
+        )
 
 
 class LabelsAtHand:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from storage.database.connection import Database
 from storage.database.names import check_name
 from storage.errors import ImageError, InvalidInputError
+from storage.files.places import ObjectPath
 from storage.projects.images import (
     ImageLabelFile,
     KnownFile,
@@ -372,12 +373,16 @@ def _read(root: Path, found: FoundFile) -> RegisteredFile | str:
     path = root / found.relative_path
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_READ_BYTES):
-                digest.update(block)
-            status = os.fstat(file.fileno())
+        if isinstance(path, ObjectPath):
+            content, status = path.read_with_status()
+            digest.update(content or b"")
+        else:
+            with path.open("rb") as file:
+                while block := file.read(_READ_BYTES):
+                    digest.update(block)
+                status = os.fstat(file.fileno())
     except OSError as error:
-        return f"{found.relative_path}: {error.strerror}"
+        return f"{found.relative_path}: {error.strerror or error}"
     if (status.st_size, status.st_mtime_ns) != (found.size, found.modified_at_ns):
         # A hash of half the old and half the new content would be nobody's.
         return f"{found.relative_path}: changed while it was read; look again when it is complete"

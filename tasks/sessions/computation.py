@@ -7,8 +7,10 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from storage.files.places import ObjectPath
 from storage.records import SessionManifestStatus, SessionStatsSource
 from tasks.reports.problem_log import ProblemLog, quoted
+from tasks.sessions.folders.bucket import folder_of_manifest, scan_in_bucket
 from tasks.sessions.folders.content import FolderContent, scan_folder
 from tasks.sessions.folders.names import time_in_name
 from tasks.sessions.manifest.consistency import compare_with_folder
@@ -46,7 +48,10 @@ def compute_session_statistics(
         fingerprint=folder.fingerprint,
     )
     try:
-        content = scan_folder(folder.path, log)
+        if isinstance(folder.path, ObjectPath):
+            content = scan_in_bucket(folder.path, log)
+        else:
+            content = scan_folder(folder.path, log)
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         code = SessionProblemCode
@@ -62,7 +67,8 @@ def compute_session_statistics(
         last_image_created_at=_time_of(content.last_mtime_ns),
     )
     known = _guarded(lambda: _with_manifest(known, folder, content, options, log), known, log)
-    if known.stats_source is not SessionStatsSource.MANIFEST:
+    is_far = isinstance(folder.path, ObjectPath)  # of its images none is opened
+    if known.stats_source is not SessionStatsSource.MANIFEST and not is_far:
         known = _guarded(lambda: _with_metadata(known, folder, content, options, log), known, log)
     known = replace(
         known,
@@ -93,7 +99,8 @@ def _with_manifest(
     log: ProblemLog,
 ) -> SessionStatistics:
     """Add what the manifest says, and whether it lists what is there."""
-    parts = read_manifest(folder.path, log)
+    with folder_of_manifest(folder.path) as place:
+        parts = read_manifest(place, log)
     if parts is None:
         return known
     facts = manifest_facts(parts, log, options.time_zone)

@@ -17,6 +17,7 @@ from storage.database.stored_values import storable_text
 from storage.database.tables.sessions import SessionStats
 from storage.database.transient import is_transient
 from storage.errors import InvalidInputError
+from storage.files.places import ObjectPath, place_of
 from storage.jobs.locks import JobReference
 from storage.jobs.records import find_job
 from storage.sessions.queries import load_session_overview
@@ -40,6 +41,7 @@ from tasks.running.chunk_loop import ChunkReport, ChunkWork, until, work_through
 from tasks.running.chunks import plan_chunks
 from tasks.running.decorators import task
 from tasks.sessions.computation import compute_session_statistics
+from tasks.sessions.folders.bucket import find_sessions_in_bucket, fingerprint_in_bucket
 from tasks.sessions.folders.finding import find_sessions, fingerprint_session
 from tasks.sessions.folders.names import time_in_name
 from tasks.sessions.folders.plan import (
@@ -125,7 +127,7 @@ def plan_session_stats(job: JobReference, chosen: SessionsChosen) -> PlanReport:
             for problem in found.problems
             if problem.code == SessionProblemCode.FOLDER_UNREADABLE
         },
-        is_there=lambda session: (Path(session.root) / session.relative_path).is_dir(),
+        is_there=lambda session: (place_of(session.root) / session.relative_path).is_dir(),
     )
     if plan.loses_too_many and not chosen.accept_losses:
         raise InvalidInputError(
@@ -168,13 +170,16 @@ def _find(
     database: Database, chosen: SessionsChosen, earlier: Sequence[KnownSession]
 ) -> FoundSessions:
     """The sessions that a run is about, as they lie on the disk now."""
-    root = Path(chosen.root)
+    root = place_of(chosen.root)
     paths: list[str] | None = None
     if chosen.session_ids is not None:
         with database.reading() as connection:
             known = find_session_paths(connection, chosen.session_ids, chosen.root)
         paths = [known.get(name, name) for name in chosen.session_ids]
-    found = find_sessions(root, paths)
+    if isinstance(root, ObjectPath):
+        found = find_sessions_in_bucket(root, paths)
+    else:
+        found = find_sessions(root, paths)
     known_paths = {s.relative_path for s in earlier if s.sessions_root == chosen.root}
     closed = closed_sessions(root, found.problems, known_paths)
     # Known sessions without a manifest stay in it even where they are not read: they are not gone.
@@ -192,6 +197,8 @@ def _find(
 
 def _fingerprint(path: Path) -> SessionFingerprint:
     try:
+        if isinstance(path, ObjectPath):
+            return fingerprint_in_bucket(path)
         return fingerprint_session(path)
     except InvalidInputError:
         return NEVER_SEEN
@@ -250,7 +257,7 @@ class _Computing(ChunkWork):
 
 def _look_at(planned: PlannedFolder) -> StoredSession:
     """Compute the statistics of one session; whatever is wrong with it stays with it."""
-    path = Path(planned.sessions_root) / planned.relative_path
+    path = place_of(planned.sessions_root) / planned.relative_path
     # Before it is read: what changes meanwhile shows at the next look.
     fingerprint = _fingerprint(path)
     now = datetime.now(UTC)

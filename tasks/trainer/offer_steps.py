@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
+from storage.files.fetched import fetched
 from storage.projects.image_listings import list_images
 from storage.projects.projects import ProjectRecord
 from tasks.images.folder_scan import scan_image_folder
@@ -45,16 +46,19 @@ def offer_project(
     limits = dataset_limits_of_memory()
     limits.check_held(project.path, (file.size for file in scan.label_files))
 
-    def read(path: str) -> bytes:
-        look()
-        return limits.read_file(f"{project.path}/{path}")
+    names = [one.relative_path for one in scan.label_files if one.size <= limits.file_bytes]
+    with fetched(project.path, names) as place:
 
-    dataset = read_dataset_labels(
-        [file.relative_path for file in (*scan.files, *scan.label_files)],
-        read,
-        size_of_image=lambda path: sizes.get(path.as_posix()),
-        limits=limits,
-    )
+        def read(path: str) -> bytes:
+            look()
+            return limits.read_file(place(path))
+
+        dataset = read_dataset_labels(
+            [file.relative_path for file in (*scan.files, *scan.label_files)],
+            read,
+            size_of_image=lambda path: sizes.get(path.as_posix()),
+            limits=limits,
+        )
     candidates, left_out = select_candidates(
         project.name,
         registered,

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from storage.database.connection import open_database
 from storage.errors import InvalidInputError
 from storage.files import remove_leftovers, require_room
+from storage.files.places import ObjectPath
 from storage.jobs.chunks import list_open_chunks, plan_job
 from storage.jobs.locks import JobReference, lock_own_job
 from storage.projects.projects import ProjectRecord
@@ -116,7 +117,11 @@ def plan_set(
 def _require_room(output: Path, plan: TrainingSetPlan, folders: Mapping[str, Path]) -> None:
     """Refuse a set that its disk has no room for; images of the same disk are only linked."""
     disk = output.parent.stat().st_dev
-    copied = {name for name, folder in folders.items() if folder.stat().st_dev != disk}
+    copied = {
+        name
+        for name, folder in folders.items()
+        if isinstance(folder, ObjectPath) or folder.stat().st_dev != disk
+    }
     needed = sum(
         len(image.label)
         + (image.candidate.registered.file_size if image.candidate.project in copied else 0)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import InvalidInputError
 from storage.files import flush
+from storage.files.places import ObjectPath, place_of
 from tasks.labels.dataset.addresses import Split
 from tasks.training_sets.plan import TrainingSetPlan
 
@@ -150,7 +151,7 @@ def write_images(folder: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     linked = 0
     for row in rows:
         linked += _place_image(
-            Path(row["source"]),
+            place_of(row["source"]),
             folder / row["image_path"],
             (row["file_size"], row["modified_at_ns"]),
         )
@@ -166,11 +167,16 @@ def _place_image(source: Path, target: Path, expected: tuple[int, int]) -> bool:
     """
     target.unlink(missing_ok=True)
     try:
-        original = source.resolve(strict=True)
-        is_link = not _would_be_rewritten(original) and _link(original, target)
-        if not is_link:
-            shutil.copyfile(original, target)
-        status = original.stat()
+        if isinstance(source, ObjectPath):
+            content, status = source.read_with_status()
+            target.write_bytes(content or b"")
+            is_link = False
+        else:
+            original = source.resolve(strict=True)
+            is_link = not _would_be_rewritten(original) and _link(original, target)
+            if not is_link:
+                shutil.copyfile(original, target)
+            status = original.stat()
     except FileNotFoundError:
         raise InvalidInputError(
             f"{source} has gone while the training set was made; run the command again."

@@ -5,6 +5,7 @@ These are the commands of `deployments/compose.yaml`, run as it runs them.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import httpx
+import psutil
 import psycopg
 import pytest
 import typer
@@ -25,11 +27,15 @@ from deployments.server.processes import free_port
 from storage.database.connection import Database, parse_database_url
 from storage.database.server_programs import programs_folder, server_user
 from storage.database.tables.jobs import JobStatus
+from storage.inference.models import find_model
 from storage.jobs.records import find_job_of_run, list_jobs
 from storage.settings import Settings
+from tasks.quality.pixels.measurements import measure_content
 from tests.end_to_end.conftest import COMMAND, MANY
 from tests.end_to_end.local_stack import QUICK, wait_for
+from tests.flows.collection_inference.test_runs import documents_of_inference
 from tests.places import ROOT
+from tests.tasks.inference.conftest import MUSSELS, PICTURES
 
 COMPOSE = ROOT / "deployments" / "compose.yaml"
 PASSWORD = "p@ss word"
@@ -94,8 +100,8 @@ def running(*arguments, environment, log):
             assert process.poll() is not None, log.read_text()
 
 
-def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
-    external_postgresql, many_photographs, make_prefect_home, tmp_path
+def test_two_workers_share_the_runs_and_nothing_else_but_a_bucket(
+    external_postgresql, many_photographs, make_prefect_home, bucket, faults, tmp_path
 ):
     port = free_port(24400)
     api = f"http://127.0.0.1:{port}/api"
@@ -111,6 +117,8 @@ def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
             **kept,
             "VISIONFLOWS_HOME": str(tmp_path / name),
             "VISIONFLOWS_DATABASE_URL": external_postgresql,
+            "VISIONFLOWS_STORE": str(bucket / "store"),
+            "VISIONFLOWS_DATA_ROOTS": str(bucket),
             "VISIONFLOWS_RUNS_PER_WORKER": "1",
             "VISIONFLOWS_WORKERS": "1",
             **QUICK,
@@ -135,6 +143,7 @@ def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
         return finished.stdout
 
     database = Database(create_engine(parse_database_url(external_postgresql)))
+    workers = {}
     with ExitStack() as started:
         started.callback(database.engine.dispose)
         for command, machine in (
@@ -147,19 +156,25 @@ def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
                 wait_for(lambda: healthy(api), "the server answers", 300)
                 assert "quality-metrics/quality-metrics" in run("server", "deploy")
             log = tmp_path / machine / "log"
-            started.enter_context(running(*command, environment=machines[machine], log=log))
-        deployment = httpx.get(f"{api}/deployments/name/quality-metrics/quality-metrics").json()
-
-        def begin():
-            created = httpx.post(
-                f"{api}/deployments/{deployment['id']}/create_flow_run",
-                json={"parameters": {"project": "many", "batch_size": 5}},
-                timeout=60,
+            workers[machine] = started.enter_context(
+                running(*command, environment=machines[machine], log=log)
             )
-            # SQLite may be at work for another request.
-            return created.json()["id"] if created.is_success else None
 
-        runs = [wait_for(begin, "a run is taken", 60) for _ in range(2)]
+        def begin(flow, **parameters):
+            deployment = httpx.get(f"{api}/deployments/name/{flow}/{flow}", timeout=60).json()
+
+            def ask():
+                created = httpx.post(
+                    f"{api}/deployments/{deployment['id']}/create_flow_run",
+                    json={"parameters": parameters},
+                    timeout=60,
+                )
+                # SQLite may be at work for another request.
+                return created.json()["id"] if created.is_success else None
+
+            return wait_for(ask, "a run is taken", 60)
+
+        runs = [begin("quality-metrics", project="many", batch_size=5) for _ in range(2)]
 
         def ended():
             found = [httpx.get(f"{api}/flow_runs/{run}").json() for run in runs]
@@ -167,14 +182,79 @@ def test_two_workers_share_the_runs_and_one_job_is_active_per_project(
             return all(run["state_type"] == "COMPLETED" for run in found) and found
 
         finished = wait_for(ended, "both runs are completed", 300)
-        workers = {run["labels"]["prefect.worker.name"] for run in finished}
-        assert workers == {"one", "two"}, "each has one of the runs"
-    jobs = list_jobs(database)
+        names = {run["labels"]["prefect.worker.name"] for run in finished}
+        assert names == {"one", "two"}, "each has one of the runs"
+        jobs = list_jobs(database)
+        share_a_bucket(run, begin, database, api, workers, bucket, faults)
     assert sum(job.processed for job in jobs) == MANY, "nothing lost, nothing twice"
     assert all(job.status is JobStatus.COMPLETED for job in jobs)
     without_job = [run for run in finished if find_job_of_run(database, run["id"]) is None]
     assert all("already running" in run["state"]["message"] for run in without_job)
     assert list(tmp_path.glob("one/postgresql*")) == [], "no database of its own"
+    kept = {path.name for machine in ("one", "two") for path in (tmp_path / machine).iterdir()}
+    assert kept <= {"log", "logs", "prefect", "exports"}, "nothing that another needs"
+    check_what_was_found(database, bucket / "store", tmp_path / "cache")
+
+
+def share_a_bucket(run, begin, database, api, workers, bucket, faults):
+    """Ingest, measure and count pictures of a bucket; a machine dies in the middle of it."""
+    for path in PICTURES:
+        (bucket / "pictures" / path.name).write_bytes(path.read_bytes())
+    (bucket / "mussels.onnx").write_bytes((MUSSELS / "mussels.onnx").read_bytes())
+    run("server", "models", "add", str(bucket / "mussels.onnx"))
+
+    def end_of(flow_run):
+        def ended():
+            found = httpx.get(f"{api}/flow_runs/{flow_run}", timeout=60).json()
+            return found["state_type"] in ("COMPLETED", "FAILED", "CRASHED") and found
+
+        found = wait_for(ended, "a run has ended")
+        assert found["state_type"] == "COMPLETED", found["state"]["message"]
+
+    end_of(begin("ingest-project", source=str(bucket / "pictures"), project="bay"))
+    end_of(begin("quality-metrics", project="bay"))
+    run("server", "collections", "add", "bay", "--project", "bay")
+    faults[:] = ["slow"] * 1000
+    inference = {"collection": "bay", "model": "mussels", "batch_size": 1}
+    killed = begin("collection-inference", **inference)
+
+    def at_work():
+        job = find_job_of_run(database, killed)
+        return job is not None and 0 < job.processed < job.total
+
+    wait_for(at_work, "some of the pictures are counted")
+    found = httpx.get(f"{api}/flow_runs/{killed}", timeout=60).json()
+    machine = psutil.Process(workers[found["labels"]["prefect.worker.name"]].pid)
+    for process in [machine, *machine.children(recursive=True)]:
+        process.kill()
+    faults.clear()
+    job = find_job_of_run(database, killed)
+    assert 0 < job.processed < job.total == len(PICTURES)
+    end_of(begin("collection-inference", **inference))
+
+
+def check_what_was_found(database, store, cache):
+    """The rows and polygons are those that one process finds in the pictures' files."""
+    files = {path.name: path for path in PICTURES}
+    measured = database.rows(
+        "SELECT relative_path, sharpness, brightness, contrast, perceptual_hash FROM image_quality "
+        "q JOIN projects p ON p.id = q.project_id WHERE p.name = 'bay'"
+    )
+    assert {row[0] for row in measured} == set(files)
+    for name, *values in measured:
+        alone = measure_content(files[name].read_bytes())
+        assert values == [
+            *(alone.sharpness, alone.brightness, alone.contrast, alone.perceptual_hash)
+        ]
+    expected = documents_of_inference(find_model(database, "mussels"), 0.5, PICTURES, cache)
+    results = database.rows(
+        "SELECT c.name, r.polygon_path FROM image_results r JOIN collection_images c "
+        "ON c.shared_image_id = r.image_id"
+    )
+    found = {
+        row[0].rpartition("/")[2]: json.loads((store / row[1]).read_bytes()) for row in results
+    }
+    assert found == expected and len(found) == len(PICTURES)
 
 
 def healthy(api):

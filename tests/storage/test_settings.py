@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from storage.errors import ConfigurationError
+from storage.files.places import place_of
 from storage.settings import Settings, TaskRunnerKind, get_settings
 
 
@@ -37,6 +38,7 @@ def test_without_variables_the_home_is_the_users_own(monkeypatch: pytest.MonkeyP
 def test_variables_set_every_setting_with_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {
         "home": Path("/a b/ä"),
+        "store": place_of("s3://bucket/results"),
         "database_url": "postgresql://me@here/db",
         "postgresql_folder": Path("/elsewhere"),
         "workers": 3,

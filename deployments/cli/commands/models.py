@@ -17,12 +17,14 @@ from storage.database.tables.removals import RemovalNoun
 from storage.inference.models import add_model, list_models
 from storage.settings import check_within_data_roots
 
-app = typer.Typer(no_args_is_help=True, help="Register weights of this machine, and list them.")
+app = typer.Typer(no_args_is_help=True, help="Register weights, and list them.")
 
 
 @app.command()
 def add(
-    path: Annotated[Path, typer.Argument(help="A .pt or .onnx file, or an OpenVINO folder.")],
+    path: Annotated[
+        Path, typer.Argument(help="A .pt or .onnx file, or an OpenVINO folder; or its URL.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="A name of your choice; left out, that of the file.")
     ] = None,
@@ -35,8 +37,8 @@ def add(
     """Register weights; from now on they are loaded only while they are unchanged.
 
     Loading a .pt file can run anything. So it is first read without being run, and refused if it
-    names more than layers of PyTorch and Ultralytics, unless --trust is given. Nothing is
-    downloaded: the path must be one of this machine.
+    names more than layers of PyTorch and Ultralytics, unless --trust is given. The path is one of
+    this machine, or a URL of a bucket (s3://, gs://, az://), from which each run reads them.
 
     For example:
 
@@ -47,7 +49,7 @@ def add(
 
     if name is not None:
         check_name(name)
-    found = check_within_data_roots(path, for_deployment=False)
+    found = check_within_data_roots(path, for_deployment=False, may_be_url=True)
     model = add_model(open_database(), describe_model(found, is_trusted=trust), name=name)
     if json_output:
         print_json(asdict(model))

@@ -21,6 +21,7 @@ from deployments.web.files.pictures import (
     thumbnail_in_making,
 )
 from storage.errors import ImageError, NotFoundError
+from storage.files.places import ObjectPath
 from storage.settings import Settings
 
 # What browsers show and no browser runs; everything else is given as a file to keep.
@@ -83,7 +84,7 @@ def add_picture_routes(
         picture: PictureFile = Depends(find),  # noqa: B008
     ) -> Response:
         """The file itself; parts of it by `Range`. Browsers show raster pictures only."""
-        if picture.member is not None:
+        if picture.member is not None or isinstance(picture.path, ObjectPath):
             return _answer_member(settings, picture)
         return _answer_original(picture)
 
@@ -123,7 +124,7 @@ async def _answer_thumbnail(
 
 
 def _answer_member(settings: Settings, picture: PictureFile) -> Response:
-    """A picture in an archive.
+    """A picture in an archive, or in a bucket.
 
     Raises:
         NotFoundError: it cannot be read.

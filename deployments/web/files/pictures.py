@@ -16,6 +16,7 @@ from pathlib import Path
 
 from storage.errors import ImageError
 from storage.files import atomic_file
+from storage.files.places import place_of
 from storage.inference.collections import CollectionFile
 from storage.projects.image_details import ImageDetails
 from storage.settings import Settings
@@ -81,7 +82,7 @@ def picture_of_content(found: CollectionFile) -> PictureFile:
     """The picture of a content, where its collection has found it."""
     file = found.file
     return PictureFile(
-        found.name, Path(found.path), file.sha256, file.size, file.modified_at_ns, file.format
+        found.name, place_of(found.path), file.sha256, file.size, file.modified_at_ns, file.format
     )
 
 

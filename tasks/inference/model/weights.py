@@ -1,4 +1,4 @@
-"""Weights on disk: their format, their digest, and reading exactly the bytes that were checked."""
+"""Weights: their format, their digest, and reading exactly the bytes that were checked."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def weights_format(path: Path) -> WeightsFormat:
         )
     if not path.is_file():
         raise ModelError(
-            f"there are no weights at {path}: models are never downloaded, give the path of a file "
-            "on this machine (.pt or .onnx, or an OpenVINO folder)"
+            f"there are no weights at {path}: models are never downloaded by name, give the path "
+            "of a file on this machine or its URL in a bucket (.pt or .onnx, or an OpenVINO folder)"
         )
     if path.suffix.lower() not in _SUFFIXES:
         raise ModelError(f"{path} cannot be used: weights are .pt or .onnx, or an OpenVINO folder")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -23,7 +22,7 @@ from storage.errors import (
     NotFoundError,
     VisionflowsError,
 )
-from storage.files import remove_leftovers, write_files
+from storage.files import remove_leftovers, remove_tree, write_files
 from storage.inference.models import NewModel
 from storage.inference.results import (
     ImageToDo,
@@ -277,7 +276,7 @@ class _Inferring(ChunkWork):
             require_run(connection, self._order.run_id)
         except NotFoundError:
             # Polygons of this batch: nobody would know of them.
-            shutil.rmtree(polygons_folder(self._order.run_id).parent, ignore_errors=True)
+            remove_tree(polygons_folder(self._order.run_id).parent)
             raise
         store_detections(
             connection,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from sqlalchemy import Connection
 
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError, VisionflowsError
-from storage.files import atomic_file
+from storage.files import atomic_file, remove_tree
 from storage.jobs.counted import JobCount
 from storage.jobs.locks import JobReference
 from storage.projects.generated_files import is_untouched, remove_generated_file
@@ -199,7 +198,7 @@ def _commit_staged(database: Database, ingest: IngestRecord) -> IngestReport:
         after=finish,
     )
     removed = _remove_generated(database, ingest.project_path, _replaced(earlier, staged))
-    shutil.rmtree(staging, ignore_errors=True)
+    remove_tree(staging)
     report = _report(registration)
     return replace(
         report,
@@ -293,7 +292,7 @@ def _report(registration: Registration) -> IngestReport:
 def _discard(database: Database, project_id: UUID) -> None:
     """Forget an ingest that has changed nothing, and remove what it has staged."""
     # Files first: killed in between, the row still tells the next one that there is something.
-    shutil.rmtree(project_folders().staging(project_id), ignore_errors=True)
+    remove_tree(project_folders().staging(project_id))
     with database.transaction() as connection:
         forget_ingest(connection, project_id)
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from storage.files.fetched import REQUESTS_TOGETHER
+from storage.files.places import ObjectPath
 
 
 def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list[str]:
@@ -16,6 +20,10 @@ def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
     """
+    if isinstance(folder, ObjectPath):
+        with ThreadPoolExecutor(REQUESTS_TOGETHER) as pool:
+            told = pool.map(lambda path: _move_object(staging / path, folder / path, path), paths)
+            return [problem for problem in told if problem is not None]
     problems = []
     made: set[Path] = set()
     root = folder.resolve()
@@ -31,10 +39,22 @@ def move_staged_files(staging: Path, folder: Path, paths: Iterable[str]) -> list
             _move(source, target)
         except FileNotFoundError:
             if not target.is_file():
-                problems.append(f"{path}: is gone from the staging folder; ingest it again")
+                problems.append(_gone(path))
         except (FileExistsError, IsADirectoryError, NotADirectoryError):
             problems.append(f"{path}: something else is in its place; move that away")
     return problems
+
+
+def _move_object(source: Path, target: Path, path: str) -> str | None:
+    try:
+        _move(source, target)
+    except FileNotFoundError:
+        return None if target.is_file() else _gone(path)
+    return None
+
+
+def _gone(path: str) -> str:
+    return f"{path}: is gone from the staging folder; ingest it again"
 
 
 def _move(source: Path, target: Path) -> None:

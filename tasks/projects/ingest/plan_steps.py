@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -12,7 +11,7 @@ from uuid import UUID
 
 from storage.database.connection import Database, open_database
 from storage.errors import InvalidInputError
-from storage.files import require_room
+from storage.files import remove_tree, require_room
 from storage.jobs.chunks import list_open_chunks
 from storage.jobs.counted import JobCount
 from storage.jobs.locks import JobReference
@@ -408,7 +407,7 @@ def plan_ingest(job: JobReference, target: IngestTarget) -> PlannedIngest:
         plan = make_plan(database, target)
     if not plan.kept:
         # Files of an ingest that was broken off before their rows were written.
-        shutil.rmtree(project_folders().staging(target.project_id), ignore_errors=True)
+        remove_tree(project_folders().staging(target.project_id))
     ids = plan_staged_files(database, target.project_id, plan.kept, plan.files)
     chunks = plan_chunks(job, ids, [_estimated_seconds(file) for file in plan.files])
     return PlannedIngest(chunks, True, plan.unchanged, plan.problems)

@@ -19,12 +19,14 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 from storage.errors import ImageError, ImageErrorCode
+from storage.files.places import ObjectPath
 from tasks.images.decoding import is_png
 from tasks.images.files import DEFAULT_LIMITS, ImageLimits, read_image_file
 from tasks.images.jpeg import is_jpeg
@@ -99,6 +101,12 @@ class IsolatedWorkers:
         Raises:
             ImageError: as `measure_image`, or DECODER_CRASHED or DECODER_TIMED_OUT.
         """
+        if isinstance(path, ObjectPath):
+            # A decoder has neither credentials nor a network that it may wait for.
+            with tempfile.NamedTemporaryFile(prefix="visionflows-") as copy:
+                copy.write(read_image_file(path, limits, expected=expected))
+                copy.flush()
+                return self.ask(Path(copy.name), limits)
         request = {
             "path": os.fspath(path.absolute()),
             "limits": asdict(limits),

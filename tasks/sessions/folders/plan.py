@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
+from storage.files.places import ObjectPath
 from tasks.reports.problem_log import Problem
 from tasks.sessions.folders.names import time_in_name
 from tasks.sessions.problems import SessionProblemCode
@@ -215,7 +216,8 @@ def closed_sessions(
 def estimate_seconds(folder: SessionFolder) -> float:
     """Roughly how long it takes to compute the statistics of a session; nothing is opened."""
     try:
-        size_of_list = folder.path.stat().st_size
+        is_far = isinstance(folder.path, ObjectPath)
+        size_of_list = 0 if is_far else folder.path.stat().st_size
     except OSError:
         size_of_list = 0
     return (
