@@ -36,9 +36,9 @@ coverage: install-dev ## run all tests and tell which lines they reach; takes ha
 	"$(BIN)/python" -m coverage erase
 	"$(BIN)/python" -m pytest --cov --cov-report=term $(SIDE_BY_SIDE) $(PYTEST_ARGUMENTS)
 
-soak: install-dev ## disturb every flow at seeded instants, feed readers damaged files: SEED=1 TRIALS=80
-	"$(BIN)/python" -m tests.faults --seed $(or $(SEED),1) --trials $(or $(TRIALS),80) \
-	  --stack-trials $(or $(TRIALS),40) --write
+soak: install-dev ## disturb every flow at seeded instants, feed readers damaged files: SEED=1 TRIALS=50
+	"$(BIN)/python" -m tests.faults --seed $(or $(SEED),1) --kills $(or $(TRIALS),50) \
+	  --cancels $(or $(CANCELS),200) --write
 
 lint: install-dev ## ruff and mypy
 	"$(BIN)/ruff" check .
