@@ -181,7 +181,8 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
         b"BM" + struct.pack("<3L", 100, 0, 54) + struct.pack("<L2l2H6L", 40, 2**31 - 1, 2**31 - 1,
         1, 24, 0, 0, 0, 0, 0, 0) + bytes(100), folder, "a.bmp"),
     "GIF of 4 gigapixels": lambda folder: _picture(
-        b"GIF89a" + struct.pack("<2H3B", 65535, 65535, 0, 0, 0) + b",\0\0\0\0\xff\xff\xff\xff\0\2\0;",
+        b"GIF89a" + struct.pack("<2H3B", 65535, 65535, 0, 0, 0)
+        + b",\0\0\0\0\xff\xff\xff\xff\0\2\0;",
         folder, "a.gif"),
     "PGM of 1 terapixel": lambda folder: _picture(b"P5 1000000 1000000 255\n" + bytes(99), folder),
     "TIFF of 16 exapixels in a ring": _tiff,
