@@ -123,7 +123,7 @@ def main() -> None:
     can_cancel, can_kill = (
         not only or bool({*only} & {*known}) for known in (CANCELS, KILLS | OF_THE_STACK)
     )
-    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as pool:
         kills = pool.submit(
             run_kills, seed, options.kills if can_kill else 0, seconds * 0.9, flows, only
         )
