@@ -36,10 +36,11 @@ coverage: install-dev ## run all tests and tell which lines they reach; takes ha
 	"$(BIN)/python" -m coverage erase
 	"$(BIN)/python" -m pytest --cov --cov-report=term $(SIDE_BY_SIDE) $(PYTEST_ARGUMENTS)
 
-soak: install-dev ## disturb every flow at seeded instants, feed readers damaged files: SEED=1 TRIALS=80
+soak: install-dev ## disturb every flow at seeded instants, feed readers damaged files: SEED=1 TRIALS=50
+	"$(BIN)/python" -m tests.faults --seed $(or $(SEED),1) --kills $(or $(TRIALS),50) \
+	  --cancels $(or $(CANCELS),200) --write
 	"$(BIN)/python" -m pytest tests/faults/engines.py
-	"$(BIN)/python" -m tests.faults --seed $(or $(SEED),1) --trials $(or $(TRIALS),80) \
-	  --stack-trials $(or $(TRIALS),40) --write
+	"$(BIN)/python" -m tests.faults.full_disk --seed $(or $(SEED),1)
 
 bench: install-dev ## run all benchmarks, half an hour; figures and plots go into docs/
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,bench]'

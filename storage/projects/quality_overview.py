@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -70,12 +71,13 @@ def _tenth(measure: str) -> str:
 
 
 # One look at all images: how many have which flags, and how many lie in which tenth of a measure.
+# Their sum is one of decimal numbers, which is the same in whatever order the rows lie.
 _COUNTS = f"""
 SELECT {", ".join(f"GROUPING({name})" for name in ("flags", *_MEASURES))},
        flags, {", ".join(_MEASURES)}, count(*), sum(value), count(value)
 FROM (
     SELECT flags, {", ".join(map(_tenth, _MEASURES))},
-           CASE WHEN flags & 3 <> 3 THEN overall_quality END AS value
+           CASE WHEN flags & 3 <> 3 THEN overall_quality::numeric END AS value
     FROM image_listing WHERE project_id = :project_id
 ) listed
 GROUP BY GROUPING SETS ((flags), {", ".join(f"({name})" for name in _MEASURES)})
@@ -128,7 +130,7 @@ def _count(connection: Connection, project_id: UUID) -> QualityCounts:
     states = dict.fromkeys(ListedState, 0)
     issues: dict[str, int] = {}
     histograms = {name: [0] * _BINS for name in _MEASURES}
-    labeled, quality_sum, quality_count = 0, 0.0, 0
+    labeled, quality_sum, quality_count = 0, Decimal(), 0
     columns = 1 + len(_MEASURES)
     for row in execute(connection, _COUNTS, project_id=project_id):
         is_other, values = row[:columns], row[columns : 2 * columns]
@@ -138,7 +140,7 @@ def _count(connection: Connection, project_id: UUID) -> QualityCounts:
             if state_of(values[0]) is ListedState.MISSING:
                 continue
             labeled += images if is_labeled(values[0]) else 0
-            quality_sum += value_sum or 0.0
+            quality_sum += value_sum or 0
             quality_count += value_count
             for issue in issues_of(values[0]):
                 issues[issue.value] = issues.get(issue.value, 0) + images
@@ -155,7 +157,7 @@ def _count(connection: Connection, project_id: UUID) -> QualityCounts:
         labeled=labeled,
         completed=states[ListedState.MEASURED],
         failed=states[ListedState.FAILED],
-        mean_overall_quality=quality_sum / quality_count if quality_count else None,
+        mean_overall_quality=float(quality_sum / quality_count) if quality_count else None,
         issues=dict(sorted(issues.items(), key=lambda one: (-one[1], one[0]))),
         histograms=histograms,
         duplicate_group_count=groups,

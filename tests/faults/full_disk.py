@@ -23,7 +23,7 @@ import httpx
 from deployments.server.processes import free_port
 from storage.database.server_programs import default_folder
 from tests.end_to_end.conftest import COMMAND
-from tests.faults.laboratory import FLOWS, Laboratory
+from tests.faults.laboratory import FLOWS, Laboratory, Watch
 from tests.faults.trials import Outcome
 from tests.faults.trials import _compare as compare
 
@@ -79,15 +79,14 @@ def try_flow(laboratory: Laboratory, flow: str, disk: Path, chance: random.Rando
     name = "disk of the database" if disk.name == "data" else "disk of the results"
     if flow not in laboratory.undisturbed:
         laboratory.learn(flow)
-    instant = chance.random() * laboratory.seconds[flow]
+    part = chance.random()
     laboratory.reset()
     was, wrong = "-", ""
     try:
         process = laboratory.start(flow)
         try:
-            while not laboratory.jobs() and process.poll() is None:
-                time.sleep(0.005)
-            time.sleep(instant)
+            with Watch(laboratory, process) as watch:
+                watch.wait_for_instant(laboratory.spans[flow], part)
             fill(disk, int(chance.random() * _MOST_BYTES_LEFT))
             told, _ = process.communicate(timeout=_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -105,7 +104,7 @@ def try_flow(laboratory: Laboratory, flow: str, disk: Path, chance: random.Rando
         compare(laboratory, flow)
     except AssertionError as error:
         wrong = str(error)
-    return Outcome(flow, name, instant, was, wrong)
+    return Outcome(flow, name, part, was, wrong)
 
 
 def _says_why(told: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import re
 import resource
@@ -33,6 +34,7 @@ from tasks.sessions.computation import compute_session_statistics
 from tasks.sessions.metadata.generators import generation_metadata
 from tasks.sessions.metadata.image_headers import ImageHeaderError, read_image_header
 from tasks.sessions.problems import session_log
+from tests.faults.hostile import HOSTILE
 from tests.places import DATA
 from tests.session_folders import COMBINATIONS, SEED_LIST, SWEEP, set_age
 from tests.tasks.labels.dataset.format_samples import TABLE
@@ -51,6 +53,17 @@ _PARTS = (b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n" * 300, b"[" * 3000
           b"<a>" * 3000, b"\xed\xa0\x80", b"\\ud800", b"&lt;", b"%s", b"../", b"- *a\n", b"&a [",
           b"A" * 140000, b"PK\x01\x02", b"PK\x05\x06", b"\xff" * 8)  # fmt: skip
 
+_PICTURES = ("*.png", "*.jpg", "*.webp", "*.tif", "*.gif", "*.bmp", "*.heic", "*.avif", "*.mpo",
+             "*.psd", "*.tga", "*.pgm", "*.jp2")  # fmt: skip
+# A million inputs in all, most of them for the readers that take the least time for one.
+SHARES = {
+    "labels": 0.15,
+    "label files of other names": 0.05,
+    "manifests": 0.3,
+    "archives": 0.25,
+    "pictures": 0.25,
+}
+
 __all__ = ["KINDS", "Finding", "fuzz", "read_one"]
 
 
@@ -63,9 +76,16 @@ class Finding:
     what: str
 
 
+def corpus_folders() -> list[Path]:
+    """Where whole files are taken from: ours, and a folder that VISIONFLOWS_FUZZ_CORPUS names."""
+    more = os.environ.get("VISIONFLOWS_FUZZ_CORPUS")
+    return [DATA, *([Path(more)] if more else [])]
+
+
 @cache
 def _files(pattern: str) -> tuple[bytes, ...]:
-    paths = sorted(path for path in DATA.rglob(pattern) if path.is_file())
+    folders = corpus_folders()
+    paths = sorted(path for one in folders for path in one.rglob(pattern) if path.is_file())
     return tuple(path.read_bytes() for path in paths if 0 < path.stat().st_size < _LARGEST)
 
 
@@ -138,7 +158,7 @@ def _archives(chance: random.Random, folder: Path) -> None:
 
 
 def _pictures(chance: random.Random, folder: Path) -> None:
-    pictures = _files("*.png") + _files("*.jpg") + _files("*.webp")
+    pictures = tuple(content for pattern in _PICTURES for content in _files(pattern))
     content = _damaged(chance.choice(pictures), pictures, chance)
     path = folder / chance.choice(["a.png", "a.jpg", "a.webp"])
     path.write_bytes(content)
@@ -161,10 +181,17 @@ KINDS: dict[str, Callable[[random.Random, Path], None]] = {
 }
 
 
+def _hostile(number: int, folder: Path) -> None:
+    list(HOSTILE.values())[number](folder)
+
+
 def read_one(kind: str, seed: int, number: int, folder: Path) -> None:
     """Give one damaged input to its reader; raises what the reader must not raise."""
     with suppress(VisionflowsError):  # refused in words that a person can use
-        KINDS[kind](random.Random(f"{kind} {seed} {number}"), folder)
+        if kind == "made to be hostile":
+            _hostile(number, folder)
+        else:
+            KINDS[kind](random.Random(f"{kind} {seed} {number}"), folder)
 
 
 def fuzz(kind: str, seed: int, inputs: int, seconds: float) -> tuple[int, list[Finding]]:
@@ -222,9 +249,10 @@ def _work(kind: str, seed: int, inputs: int, at: object, queue: object) -> None:
 def fuzz_all(seed: int, inputs: int, seconds: float) -> dict[str, tuple[int, list[Finding]]]:
     """Read inputs of every kind in turn; a line each kind, and one for each kind of finding."""
     results = {}
-    for kind in KINDS:
+    counts = {kind: round(inputs * share) for kind, share in SHARES.items()}
+    for kind, wanted in {"made to be hostile": len(HOSTILE), **counts}.items():
         began = time.monotonic()
-        results[kind] = count, findings = fuzz(kind, seed, inputs, seconds)
+        results[kind] = count, findings = fuzz(kind, seed, wanted, seconds)
         took = time.monotonic() - began
         print(f"{kind:28} {count:8} inputs in {took:.0f} s, {len(findings)} findings", flush=True)
         shown = Counter(finding.what for finding in findings)

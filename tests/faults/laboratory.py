@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -9,11 +10,14 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import psycopg
 
@@ -25,6 +29,7 @@ from storage.settings import Settings
 from tests.end_to_end.conftest import COMMAND
 from tests.end_to_end.local_stack import LocalStack, remove_home
 from tests.faults.comparing import Contents, ids_of
+from tests.faults.forked import ForkedCommand, Forker
 from tests.flows.ingest_project.ingest_samples import picture, yolo_dataset
 from tests.flows.releases.release_runs import long_archive
 from tests.places import MUSSELS
@@ -45,10 +50,76 @@ FLOWS = {
 }
 
 
+class Work(Enum):
+    """How far the work of a job is."""
+
+    BEGUN = "SELECT 1 FROM jobs"
+    MOVED = "SELECT 1 FROM jobs WHERE processed + failed > 0 OR completed_at IS NOT NULL"
+    DONE = "SELECT 1 FROM jobs WHERE processed + failed = total OR completed_at IS NOT NULL"
+    PART = "SELECT 1 FROM jobs WHERE processed + failed >= %s * total OR completed_at IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long a flow is at work undisturbed, in seconds."""
+
+    before: float  # its first item is done
+    during: float
+    after: float  # its last one is done
+
+    @property
+    def whole(self) -> float:
+        """All of it."""
+        return self.before + self.during + self.after
+
+
+class Watch:
+    """Looks every few milliseconds how far the only job of the database is."""
+
+    def __init__(self, laboratory: Laboratory, process: subprocess.Popen[str] | ForkedCommand):
+        self._process = process
+        self._connection = psycopg.connect(laboratory.url, autocommit=True)
+        self._begun: float | None = None
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def wait(self, work: Work, part: float | None = None) -> float:
+        """Wait until it is so far, or at its end; seconds since the job was seen first."""
+        values = None if part is None else [part]
+        while not self._connection.execute(work.value, values).fetchone():
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.004)
+        now = time.monotonic()
+        self._begun = self._begun or now
+        return now - self._begun
+
+    def wait_for_instant(self, span: Span, part: float) -> float:
+        """Wait for a part of the whole work; seconds since the job was seen first.
+
+        It is counted in items while they are worked on: a busy machine takes longer for each.
+        """
+        self.wait(Work.BEGUN)
+        seconds = part * span.whole
+        if seconds < span.before:
+            time.sleep(seconds)
+        elif (seconds := seconds - span.before) < span.during:
+            self.wait(Work.PART, seconds / span.during)
+        else:
+            self.wait(Work.DONE)
+            time.sleep(seconds - span.during)
+        return self.wait(Work.BEGUN)
+
+
 class Laboratory:
     """Runs flows as a person does in a terminal, and knows every process that takes part."""
 
-    def __init__(self, *, with_stack: bool = False) -> None:
+    def __init__(self, *, with_stack: bool = False, size: int = 1) -> None:
+        self.size = size  # of the subjects; at 4 a flow is at work for 2 to 4 seconds
         self.folder = Path(tempfile.mkdtemp(prefix="visionflows-faults-"))
         self.folder.chmod(0o755)
         self.stack = LocalStack(
@@ -62,13 +133,15 @@ class Laboratory:
         self.with_stack = with_stack
         self._make_subjects()
         self.postgresql.acquire()
+        self.forker = None if with_stack else Forker(self.stack.environment, self.folder)
+        self.web: subprocess.Popen[bytes] | None = None
         self._keep()
         if with_stack:
             self.stack.start()
             self._switch_automations_off()
         self._known = ids_of(self.url, self.home)
         self.undisturbed: dict[str, list[str]] = {}
-        self.seconds: dict[str, float] = {}
+        self.spans: dict[str, Span] = {}
 
     @cached_property
     def postgresql(self) -> EmbeddedPostgreSQL:
@@ -86,14 +159,20 @@ class Laboratory:
         return find_shared_server(Settings(home=self.home, server_idle_minutes=10))
 
     def _make_subjects(self) -> None:
-        for number in range(60):
+        for number in range(60 * self.size):
             picture(self.folder / "photographs" / f"{number}.png", 1000 + number)
-        yolo_dataset(self.folder / "source", names=[f"picture {n}" for n in range(40)])
-        long_archive(self.folder / "long.zip", members=400)
-        for number in range(60):
+        names = [f"picture {number}" for number in range(100 * self.size)]
+        yolo_dataset(self.folder / "source", names=names)
+        long_archive(self.folder / "long.zip", members=400 * self.size)
+        for number in range(60 * self.size):
             make_session(self.folder / "sessions", f"session {number}", SWEEP, 10)
         self.stack.run("projects", "add", "photographs", str(self.folder / "photographs"))
-        shutil.copytree(MUSSELS / "pictures", self.folder / "pictures")
+        for path in sorted((MUSSELS / "pictures").iterdir()):
+            for number in range(self.size):
+                # What follows the end of a picture is not read: the same one in another file.
+                copy = self.folder / "pictures" / f"{path.stem} {number}{path.suffix}"
+                copy.parent.mkdir(exist_ok=True)
+                copy.write_bytes(path.read_bytes() + b"\0" * number)
         self.stack.run("collections", "add", "bay", "--folder", str(self.folder / "pictures"))
         shutil.copy(MUSSELS / "mussels.onnx", self.folder)
         self.stack.run("models", "add", str(self.folder / "mussels.onnx"))
@@ -134,11 +213,13 @@ class Laboratory:
         """What tables and files say now."""
         return Contents(self._known, self.began).read(self.url, self.home)
 
-    def start(self, flow: str) -> subprocess.Popen[str]:
-        """Start a flow in a process of its own."""
-        remote = ["--remote"] if self.with_stack else []
+    def start(self, flow: str, *arguments: str) -> subprocess.Popen[str] | ForkedCommand:
+        """Start a flow in a process of its own, over its own subject or another one."""
+        arguments = arguments or tuple(FLOWS[flow])
+        if self.forker is not None:
+            return self.forker.start("run", flow, *arguments)
         return subprocess.Popen(
-            [str(COMMAND), "run", flow, *FLOWS[flow], *remote],
+            [str(COMMAND), "run", flow, *arguments, "--remote"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -146,6 +227,30 @@ class Laboratory:
             cwd=self.folder,
             start_new_session=True,
         )
+
+    @property
+    def web_url(self) -> str:
+        """The pages and the HTTP API: of the stack, or of a process that is started here."""
+        if self.with_stack:
+            return str(self.stack.state.web_url)
+        port = self.stack.environment["VISIONFLOWS_WEB_PORT"]
+        url = f"http://127.0.0.1:{port}"
+        if self.web is None or self.web.poll() is not None:
+            self.web = subprocess.Popen(
+                [str(COMMAND), "web"],
+                stdout=subprocess.DEVNULL,
+                stderr=(self.folder / "web.log").open("ab"),
+                env=self.stack.environment,
+                cwd=self.folder,
+            )
+            deadline = time.monotonic() + 60
+            while True:
+                with suppress(httpx.HTTPError):
+                    httpx.get(f"{url}/api/v1/jobs", timeout=30, trust_env=False)
+                    break
+                assert time.monotonic() < deadline, (self.folder / "web.log").read_text()[-2000:]
+                time.sleep(0.1)
+        return url
 
     def finish(self, flow: str) -> None:
         """Run a flow to its good end."""
@@ -159,11 +264,18 @@ class Laboratory:
         assert process.returncode == 0, f"the next run fails: {told[-1500:]}"
 
     def learn(self, flow: str) -> None:
-        """Run a flow undisturbed: what it gives, and how long it is at work."""
+        """Run a flow undisturbed, twice: what it gives, and how long each part of its work is."""
         self.reset()
-        self.finish(flow)
+        self.finish(flow)  # what only a first run imports and makes is no part of the work
+        self.reset()
+        process = self.start(flow)
+        with Watch(self, process) as watch:
+            times = [watch.wait(Work.BEGUN), watch.wait(Work.MOVED), watch.wait(Work.DONE)]
+        told, _ = process.communicate(timeout=_TIME_LIMIT)
+        assert process.returncode == 0, told[-1500:]
         job = self.jobs()[-1]
-        self.seconds[flow] = (job["completed_at"] - job["created_at"]).total_seconds()
+        times.append((job["completed_at"] - job["created_at"]).total_seconds())
+        self.spans[flow] = Span(*(max(0.0, b - a) for a, b in itertools.pairwise(times)))
         self.undisturbed[flow] = self.contents()
 
     def jobs(self) -> list[dict[str, Any]]:
@@ -196,12 +308,17 @@ class Laboratory:
         """Processes of this home that belong to no server; with a stack, none is looked for."""
         if self.with_stack:
             return []
-        server = self.shared_server
+        server, web = self.shared_server, self.web
+        kept = {
+            *(() if server is None else [server.process.pid]),
+            *(() if web is None else [web.pid]),
+            *(() if self.forker is None else [self.forker.pid]),
+        }
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 is_ours = process.environ().get("VISIONFLOWS_HOME") == str(self.home)
-                if is_ours and (server is None or process.pid != server.process.pid):
+                if is_ours and process.pid not in kept:
                     found.append(process)
         return found
 
@@ -212,6 +329,11 @@ class Laboratory:
 
     def close(self) -> None:
         """End what runs, and remove the folder."""
+        if self.forker is not None:
+            self.forker.close()
+        if self.web is not None:
+            self.web.terminate()
+            self.web.wait(60)
         if self.with_stack:
             self.stack.end()
         self.stack.run("down")

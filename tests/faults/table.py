@@ -7,16 +7,25 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from tests.faults.concurrency import Together
 from tests.faults.fuzzing import Finding
 from tests.faults.laboratory import FLOWS
-from tests.faults.trials import ALL, Outcome
+from tests.faults.trials import ALL, ALL_CANCELS, Outcome
 from tests.places import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 
 
 def trial_rows(outcomes: Sequence[Outcome]) -> list[str]:
-    """A table of right trials among all, by what was disturbed and by flow."""
+    """A table of right trials among all, by what was disturbed and by flow.
+
+    Of cancellations those that came after the work are told, too.
+    """
+    late = Counter(
+        (one.victim, one.flow)
+        for one in outcomes
+        if one.victim in ALL_CANCELS and one.status == "completed"
+    )
     tried: Counter[tuple[str, str]] = Counter()
     wrong: Counter[tuple[str, str]] = Counter()
     for outcome in outcomes:
@@ -25,11 +34,27 @@ def trial_rows(outcomes: Sequence[Outcome]) -> list[str]:
     rows = [f"| disturbed by | {' | '.join(FLOWS)} |", "|---" * (len(FLOWS) + 1) + "|"]
     for victim in ALL:
         cells = [
-            f"{count - wrong[victim, flow]} of {count}" if (count := tried[victim, flow]) else "-"
+            f"{count - wrong[victim, flow]} of {count}"
+            + (f", {late[victim, flow]} done before" if late[victim, flow] else "")
+            if (count := tried[victim, flow])
+            else "-"
             for flow in FLOWS
         ]
         if any(cell != "-" for cell in cells):
             rows.append(f"| {victim} | {' | '.join(cells)} |")
+    took = sorted(one.took for one in outcomes if one.status == "cancelled")
+    if took:
+        middle, most = took[len(took) // 2], took[-1]
+        rows += ["", f"From a cancellation to the end of the job: {middle:.2f} s for half of "
+                     f"{len(took)}, {most:.2f} s at most."]  # fmt: skip
+    return rows
+
+
+def together_rows(tried: Sequence[Together]) -> list[str]:
+    """A table of what was done at the same time, and how often all was looked at meanwhile."""
+    rows = ["| at the same time | looked at | broken rules |", "|---|---|---|"]
+    for one in tried:
+        rows.append(f"| {one.what} | {one.looks:,} times | {len(one.broken)} |")
     return rows
 
 

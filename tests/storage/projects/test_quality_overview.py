@@ -63,6 +63,21 @@ def test_the_overview_equals_figures_counted_by_hand(database: Database) -> None
     assert (short.duplicate_groups, short.duplicate_group_count) == ({1: ["a"]}, 2)
 
 
+def test_the_mean_does_not_depend_on_the_order_of_the_rows(database: Database) -> None:
+    project = make_project(database, {name: name for name in "abc"})
+    ids = image_ids(database, project)
+    register_files(database, project, [], [*"abc"])
+    store(database, *(measured(ids[name][1]) for name in "abc"))
+    # As binary fractions, added in this order, they are 0.6000000000000001.
+    values = {"a": 0.1, "b": 0.2, "c": 0.3}.items()
+    compare(
+        database,
+        project.id,
+        *(compared(ids[name][0], overall_quality=value) for name, value in values),
+    )
+    assert load_quality_overview(database, project.id).mean_overall_quality == 0.2
+
+
 def test_the_overview_of_nothing(database: Database) -> None:
     overview = load_quality_overview(database, uuid4())
     assert (overview.images, overview.mean_overall_quality) == (0, None)
