@@ -43,6 +43,17 @@ class Outcome:
     error: str | None = None
 
 
+class _Here:
+    """What the flow has come to that this process ran last."""
+
+    outcome: Outcome | None = None
+
+
+def outcome_here() -> Outcome | None:
+    """What the flow has come to that this process ran last; None where none has ended."""
+    return _Here.outcome
+
+
 def error_sentence(error: object) -> str | None:
     """The sentence of an error that is meant for people; None of any other."""
     return str(error) if isinstance(error, VisionflowsError | OSError) else None
@@ -50,13 +61,15 @@ def error_sentence(error: object) -> str | None:
 
 @contextmanager
 def kept_outcome() -> Iterator[Callable[[object], None]]:
-    """Keep what is given to the function, or the error of the block, if a worker runs the flow.
+    """Keep what is given to the function, or the error of the block, for `outcome_here`.
 
-    It is there before the run has ended. Where the server does not answer that is logged only.
+    If a worker runs the flow, the server keeps it, too, and has it before the run has ended. Where
+    the server does not answer that is logged only.
     """
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     run_id = None if run is None or run.deployment_id is None else run.id
+    _Here.outcome = None
 
     def keep(returned: object) -> None:
         result = returned.data if isinstance(returned, State) else returned
@@ -70,6 +83,7 @@ def kept_outcome() -> Iterator[Callable[[object], None]]:
 
 
 def _keep(run_id: UUID | None, outcome: Outcome) -> None:
+    _Here.outcome = outcome
     if run_id is None:
         return
     data = json.loads(json.dumps(asdict(outcome), default=str))

@@ -202,7 +202,6 @@ def _run_here(database: Database, name: str, parameters: Mapping[str, Any], doin
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         from deployments.registry import find_deployed_flow
-        from tasks.running.outcomes import Outcome, error_sentence
 
         flow = find_deployed_flow(name).load()
 
@@ -221,12 +220,23 @@ def _run_here(database: Database, name: str, parameters: Mapping[str, Any], doin
         raise cancelled(_cancel_at_the_end(state))
     if state.is_cancelled():
         raise cancelled(state.message)
+    return outcome_of(name, state)
+
+
+def outcome_of(name: str, state: State[Any]) -> Outcome:
+    """What a flow of this process has come to, by its last state: completed, failed or crashed."""
+    from tasks.running.outcomes import Outcome, error_sentence, outcome_here
+
+    failed = None if state.is_completed() else f"{name} failed: {state.message}"
+    known = outcome_here()
+    if state.data is None and known is not None:
+        # The server knew of the end already when its answer was lost: asked again, it gives its own
+        # state, which is without what the flow has returned or raised.
+        return Outcome(known.result, failed and (known.error or failed))
     returned = state.result(raise_on_failure=False)
-    if state.is_completed():
-        return Outcome(result=returned)
     if isinstance(returned, BaseException):
-        return Outcome(error=error_sentence(returned) or f"{name} failed: {state.message}")
-    return Outcome(returned, f"{name} failed: {state.message}")
+        return Outcome(error=error_sentence(returned) or failed)
+    return Outcome(returned, failed)
 
 
 def _cancel_at_the_end(state: State[Any]) -> str:
