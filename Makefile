@@ -40,7 +40,7 @@ soak: install-dev ## disturb every flow at seeded instants, feed readers damaged
 	"$(BIN)/python" -m tests.faults --seed $(or $(SEED),1) --kills $(or $(TRIALS),50) \
 	  --cancels $(or $(CANCELS),200) --write
 	"$(BIN)/python" -m pytest tests/faults/engines.py
-	"$(BIN)/python" -m tests.faults.full_disk --seed $(or $(SEED),1)
+	"$(BIN)/python" -m tests.faults.full_disk --seed $(or $(SEED),1) --write
 
 bench: install-dev ## run all benchmarks, half an hour; figures and plots go into docs/
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,bench]'

@@ -17,6 +17,7 @@ _ID = re.compile(
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:\+\d\d:?\d\d|Z)?")
 _NANOSECONDS = re.compile(r"(?<!\d)\d{19}(?!\d)")
+_TEMPORARY = re.compile(r"\..+\.tmp")
 _STAMP = re.compile(r"\d{8}T\d{6}(?:\.\d+)?Z?")
 # How a run went, not what it found; a disturbed one needs two.
 _OF_THE_RUN = {"alembic_version", "jobs", "job_chunks"}
@@ -24,6 +25,8 @@ _OF_THE_RUN = {"alembic_version", "jobs", "job_chunks"}
 _COLUMNS_OF_THE_RUN = {"inference_ms", "job_id", "flow_run_id", "labels_fingerprint"}
 # What a home holds beside results: servers, their logs, and locks.
 _NO_RESULTS = {"postgresql", "prefect", "stack", "logs"}
+
+_Rows = Iterable[tuple[str, dict[str, object]]]
 
 
 class Contents:
@@ -42,7 +45,7 @@ class Contents:
         return sorted([*self._rows(url), *self._files(home)])
 
     def _rows(self, url: str) -> list[str]:
-        rows = list(rows_of(url))
+        rows = list(_without_numbers(rows_of(url)))
         self._names = {
             str(row["id"]): f"{table} {hashlib.sha256(self._plain(row).encode()).hexdigest()[:12]}"
             for table, row in rows
@@ -74,6 +77,8 @@ class Contents:
             inside = path.relative_to(home)
             if inside.parts[0] in _NO_RESULTS or not path.is_file() or path.suffix == ".lock":
                 continue
+            if _TEMPORARY.fullmatch(path.name):
+                continue  # of a writer that was killed; it is removed when it is an hour old
             name = _STAMP.sub("(now)", self._masked(str(inside)))
             if path.suffix == ".parquet":
                 # Each must be whole; an older one may be there of the run that was disturbed.
@@ -90,7 +95,7 @@ class Contents:
             yield from lines
 
 
-def rows_of(url: str) -> Iterable[tuple[str, dict[str, object]]]:
+def rows_of(url: str) -> _Rows:
     """Every row of every table of results, as JSON."""
     tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
     with psycopg.connect(url) as connection:
@@ -99,6 +104,20 @@ def rows_of(url: str) -> Iterable[tuple[str, dict[str, object]]]:
                 continue
             for (row,) in connection.execute(f"SELECT to_jsonb(t) FROM {table} t").fetchall():
                 yield table, _of_results(row)
+
+
+def _without_numbers(rows: _Rows) -> _Rows:
+    """Rows whose ids are no numbers: a transaction that was broken off has used some up."""
+    rows = list(rows)
+    names = {row["id"]: row["name"] for table, row in rows if table == "project_classes"}
+    for table, row in rows:
+        if table == "image_classes":
+            row = {**row, "class_id": names[row["class_id"]]}
+        yield table, {key: value for key, value in row.items() if not _is_number(key, value)}
+
+
+def _is_number(key: str, value: object) -> bool:
+    return key == "id" and isinstance(value, int)
 
 
 def _of_results(row: dict[str, object]) -> dict[str, object]:

@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from deployments.server.processes import free_port
 from storage.database.server_programs import default_folder
 from tests.end_to_end.conftest import COMMAND
 from tests.faults.laboratory import FLOWS, Laboratory, Watch
+from tests.faults.table import write_table
 from tests.faults.trials import Outcome
 from tests.faults.trials import _compare as compare
 
@@ -213,14 +214,34 @@ def _stop_database(laboratory: Laboratory) -> None:
     postmaster.wait(60)
 
 
+def disk_rows(outcomes: Sequence[Outcome]) -> list[str]:
+    """A table of right trials among all, by disk and by what wrote; how many were refused."""
+    cases = [*FLOWS, "upload"]
+    rows = [f"| full | {' | '.join(cases)} |", "|---" * (len(cases) + 1) + "|"]
+    for disk in dict.fromkeys(one.victim for one in outcomes):
+        cells = []
+        for case in cases:
+            found = [one for one in outcomes if (one.victim, one.flow) == (disk, case)]
+            right = sum(not one.wrong for one in found)
+            refused = sum(not one.was.startswith("exit 0") for one in found)
+            cells.append(f"{right} of {len(found)}, {refused} met it" if found else "-")
+        rows.append(f"| {disk} | {' | '.join(cells)} |")
+    return rows
+
+
 def main() -> None:
     """Read the options, run, and tell."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--write", action="store_true", help="a table goes into the docs")
     options = parser.parse_args()
     outcomes = fill_disks(options.seed, options.trials, options.seconds)
+    rows = disk_rows(outcomes)
+    print("", *rows, sep="\n")
+    if options.write:
+        write_table("disks", options.seed, rows)
     wrong = sum(bool(outcome.wrong) for outcome in outcomes)
     print(f"{len(outcomes)} trials, {wrong} wrong")
     raise SystemExit(1 if wrong else 0)
