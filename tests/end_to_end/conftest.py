@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,21 @@ import pytest
 
 from deployments.cli.output.terminal import PARTLY_FAILED
 from storage.database.connection import Database
+from storage.files import file_lock
 from storage.jobs.records import JobRecord, list_jobs
 from tests.places import DATA
 from tests.prefect_server import copy_prefect_database, running_prefect_server
 
 COMMAND = Path(sys.executable).with_name("visionflows")
 MANY = 240
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[int]]:
+    """Held by a test while it has a crowd of runs: two at once are too many for two cores."""
+    folder = tmp_path_factory.getbasetemp()
+    is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    return partial(file_lock, (folder.parent if is_one_of_several else folder) / "crowd.lock")
 
 
 @pytest.fixture(scope="session")

@@ -99,9 +99,10 @@ def test_killed_half_way_and_run_again_gives_the_rows_of_an_undisturbed_run(
     assert_nothing_in_processing(database)
 
 
-def test_several_starts_at_once_give_one_job(expected, command, database, read_values):
-    processes = [command.start(*RUN, "--json") for _ in range(STARTS)]
-    outputs = [process.communicate(timeout=400) for process in processes]
+def test_several_starts_at_once_give_one_job(expected, command, database, read_values, crowd):
+    with crowd():
+        processes = [command.start(*RUN, "--json") for _ in range(STARTS)]
+        outputs = [process.communicate(timeout=400) for process in processes]
     assert [process.returncode for process in processes] == [0] * STARTS, outputs
     jobs = list_jobs(database)
     worked = [job for job in jobs if job.total]

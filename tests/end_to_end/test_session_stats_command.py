@@ -47,7 +47,7 @@ def read_values(database):
 
 
 def test_killed_half_way_and_started_by_several_at_once_gives_every_session_once(
-    run, command, database, wait_for_job, many_sessions
+    run, command, database, wait_for_job, many_sessions, crowd
 ):
     process = command.start(*run)
     wait_for_job(lambda job: job.status.is_active and job.processed >= 100)
@@ -60,8 +60,9 @@ def test_killed_half_way_and_started_by_several_at_once_gives_every_session_once
         processed, stored = connection.execute(text(counts)).one()
     assert stored == processed, "counts and rows were committed together"
 
-    starts = [command.start(*run, "--json") for _ in range(STARTS)]
-    outputs = [process.communicate(timeout=500) for process in starts]
+    with crowd():
+        starts = [command.start(*run, "--json") for _ in range(STARTS)]
+        outputs = [process.communicate(timeout=500) for process in starts]
     assert [process.returncode for process in starts] == [0] * STARTS, outputs
     jobs = list_jobs(database)
     assert jobs[-1].id == killed.id and jobs[-1].status is JobStatus.FAILED

@@ -132,7 +132,7 @@ def kill_runs(stack):
         os.kill(process.pid, signal.SIGKILL)
 
 
-def test_the_life_of_a_quality_job(stack):
+def test_the_life_of_a_quality_job(stack, crowd):
     client = Client(stack)
     idle = client.progress()
     assert (idle["status"], idle["job_id"], idle["total"]) == ("idle", None, 0)
@@ -183,15 +183,16 @@ def test_the_life_of_a_quality_job(stack):
     for number in range(AT_ONCE):
         add_project(stack.database, f"empty {number}", nothing / f"{number}")
     names = [f"empty {number}" for number in range(AT_ONCE)] + ["many"] * 6
-    with ThreadPoolExecutor(len(names)) as pool:
-        started = list(pool.map(client.start, names))
-    ids = [one["job_id"] for one in started]
-    assert len(set(ids)) == AT_ONCE + 1 and len(set(ids[AT_ONCE:])) == 1
-    runs = {find_job(stack.database, UUID(job_id)).flow_run_id for job_id in ids}
-    assert len(runs) == AT_ONCE + 1 and None not in runs
-    for name in names[:AT_ONCE]:
-        client.cancel(name)
-        assert client.progress(name)["status"] == "cancelled"
+    with crowd():
+        with ThreadPoolExecutor(len(names)) as pool:
+            started = list(pool.map(client.start, names))
+        ids = [one["job_id"] for one in started]
+        assert len(set(ids)) == AT_ONCE + 1 and len(set(ids[AT_ONCE:])) == 1
+        runs = {find_job(stack.database, UUID(job_id)).flow_run_id for job_id in ids}
+        assert len(runs) == AT_ONCE + 1 and None not in runs
+        for name in names[:AT_ONCE]:
+            client.cancel(name)
+            assert client.progress(name)["status"] == "cancelled"
 
     # The worker is killed before it takes the job up, and started again; then the job is taken up.
     stack.kill("worker")
