@@ -205,7 +205,7 @@ def page(results: Sequence[Ran], about: str, *, has_ratios: bool) -> str:
     day = datetime.now(UTC).date().isoformat()
     minutes = sum(ran.seconds for ran in results) / 60
     parts = [
-        "# Figures of one run of all benchmarks",
+        "# Figures of one run of benchmarks",
         f"`make bench`, {day}, {minutes:.0f} minutes. Compare the ways of a table with each other, "
         "not the times with those of another machine; what they mean is in "
         f"[benchmarks.md](benchmarks.md).\n\n{about}.",
