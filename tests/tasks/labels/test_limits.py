@@ -202,14 +202,12 @@ def test_a_label_of_fifty_megabytes_on_one_line_is_not_read(tmp_path):
     assert peak < 300
 
 
-@pytest.mark.parametrize(
-    ("line", "files", "most"), [(b"0 .5 .25 ", 4, 1200), (b"0 .5 .5 .1 .1\n", 2, 1250)]
-)
-def test_the_largest_labels_that_are_read_take_memory_one_at_a_time(tmp_path, line, files, most):
-    """Several of them, which a ZIP with a lower ratio than the limit may hold."""
-    path = tmp_path / "several.zip"
+@pytest.mark.parametrize(("line", "most"), [(b"0 .5 .25 ", 1200), (b"0 .5 .5 .1 .1\n", 2000)])
+def test_the_largest_labels_that_are_read_take_memory_one_at_a_time(tmp_path, line, most):
+    """Four of them, which a ZIP with a lower ratio than the limit may hold."""
+    path = tmp_path / "four.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for number in range(files):
+        for number in range(4):
             archive.writestr(f"{number}.png", b"x")
             archive.writestr(f"{number}.txt", line * ((16 << 20) // len(line)))
     labels, _, peak = read_apart(path)
