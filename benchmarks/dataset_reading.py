@@ -80,7 +80,7 @@ def paths_alone(folder: Path) -> str:
 def ingest(folder: Path, *, make_labels: bool = False) -> str:
     """Read all labels as ingest-project does."""
     from tasks.images.folder_scan import scan_image_folder
-    from tasks.projects.folder_labels import read_folder_labels
+    from tasks.labels.folder_labels import read_folder_labels
 
     scan = scan_image_folder(folder / "dataset")
     found = read_folder_labels(folder / "dataset", scan, lambda _: None)

@@ -13,9 +13,9 @@ from storage.records import ListedImage
 from storage.snapshots import SnapshotSubject
 from tasks.images.folder_scan import FolderScan, scan_image_folder
 from tasks.labels.annotations import Label
+from tasks.labels.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.labels.geometry import image_size_of
 from tasks.labels.limit_steps import dataset_limits_of_memory
-from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.projects.index_rows import (
     DATABASE_COLUMNS,
     IMAGE_INDEX_SCHEMA,

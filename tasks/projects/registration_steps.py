@@ -40,10 +40,10 @@ from tasks.images.decoding import read_image_facts, read_shown_size
 from tasks.images.folder_scan import FolderScan, FoundFile, scan_image_folder
 from tasks.labels.dataset.collectors.shared_files import SizeOfImage
 from tasks.labels.dataset.reading import DatasetImage
+from tasks.labels.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.labels.problems import ProblemCode
-from tasks.projects.folder_labels import LABELS_AT_HAND, read_folder_labels
 from tasks.reports.problem_log import Problem
 
 _MOST_LOST = 0.1

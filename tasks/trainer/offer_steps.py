@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from storage.database.connection import Database
 from storage.errors import InvalidInputError
-from storage.files.fetched import fetched
 from storage.projects.image_listings import list_images
 from storage.projects.projects import ProjectRecord
 from tasks.images.folder_scan import scan_image_folder
-from tasks.labels.dataset.reading import read_dataset_labels
+from tasks.labels.folder_labels import read_folder_labels
 from tasks.labels.geometry import image_size_of
 from tasks.labels.limit_steps import dataset_limits_of_memory
 from tasks.trainer.candidates import select_candidates
@@ -42,23 +41,13 @@ def offer_project(
             f"{project.path / min(scan.unreadable)} cannot be looked at; labels may be missing. "
             "Make it readable, and run again."
         )
-
-    limits = dataset_limits_of_memory()
-    limits.check_held(project.path, (file.size for file in scan.label_files))
-
-    names = [one.relative_path for one in scan.label_files if one.size <= limits.file_bytes]
-    with fetched(project.path, names) as place:
-
-        def read(path: str) -> bytes:
-            look()
-            return limits.read_file(place(path))
-
-        dataset = read_dataset_labels(
-            [file.relative_path for file in (*scan.files, *scan.label_files)],
-            read,
-            size_of_image=lambda path: sizes.get(path.as_posix()),
-            limits=limits,
-        )
+    dataset = read_folder_labels(
+        project.path,
+        scan,
+        lambda path: sizes.get(path.as_posix()),
+        dataset_limits_of_memory(),
+        look=look,
+    )
     candidates, left_out = select_candidates(
         project.name,
         registered,

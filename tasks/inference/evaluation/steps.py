@@ -45,9 +45,9 @@ from tasks.inference.evaluation.objects import Objects
 from tasks.inference.evaluation.report import evaluation_report
 from tasks.inference.evaluation.truth import Gathered, pair_classes
 from tasks.labels.annotations import ImageLabels
+from tasks.labels.folder_labels import read_folder_labels
 from tasks.labels.geometry import ImageSize, image_size_of
 from tasks.labels.limit_steps import dataset_limits_of_memory
-from tasks.projects.folder_labels import read_folder_labels
 from tasks.reports.keys import artifact_key
 from tasks.reports.steps import publish_report
 from tasks.running.decorators import task

@@ -16,9 +16,9 @@ from storage.settings import get_settings
 from tasks.images.folder_scan import scan_image_folder
 from tasks.labels import limit_steps
 from tasks.labels.dataset.reading import read_dataset_labels
+from tasks.labels.folder_labels import read_folder_labels
 from tasks.labels.limit_steps import dataset_limits
 from tasks.labels.limits import DatasetLimits, FileTooLargeError
-from tasks.projects.folder_labels import read_folder_labels
 from tasks.releases.scan import scan_release
 from tests.places import ROOT
 from tests.tasks.labels.label_samples import codes, read_files

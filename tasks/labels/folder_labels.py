@@ -20,10 +20,13 @@ def read_folder_labels(
     scan: FolderScan,
     size_of_image: SizeOfImage,
     limits: DatasetLimits = DEFAULT_LIMITS,
+    *,
+    look: Callable[[], None] = lambda: None,
 ) -> DatasetLabels:
     """Read all labels of a folder.
 
-    `size_of_image` looks up the size of an image whose label file has pixels but no size.
+    `size_of_image` looks up the size of an image whose label file has pixels but no size. What
+    `look` raises, called between label files, ends the reading.
 
     Raises:
         InvalidInputError: there are more than the limits allow.
@@ -33,6 +36,7 @@ def read_folder_labels(
     with fetched(folder, names) as place:
 
         def read(path: str) -> bytes:
+            look()
             return limits.read_file(place(path))
 
         read_once = reading_small_files_once(read)

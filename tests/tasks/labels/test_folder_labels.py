@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from tasks.images.folder_scan import scan_image_folder
-from tasks.projects.folder_labels import (
+from tasks.labels.folder_labels import (
     LabelsAtHand,
     read_folder_labels,
     reading_small_files_once,
