@@ -35,7 +35,8 @@ class Client:
     """Asks the HTTP API of a stack about the quality of one project, or of others."""
 
     def __init__(self, stack):
-        self._client = httpx.Client(base_url=stack.state.web_url, trust_env=False, timeout=60)
+        # As patient as `wait_for`: how long a busy machine takes is not what is tested.
+        self._client = httpx.Client(base_url=stack.state.web_url, trust_env=False, timeout=300)
 
     def ask(self, method, path, **options):
         answer = self._client.request(method, path, **options)
