@@ -157,7 +157,8 @@ class LocalStack:
         """Ask the API; a server that is too busy says so, and is asked again."""
         while True:
             url = f"{self.state.api_url}{path}"
-            answer = httpx.request(method, url, timeout=60, trust_env=False, **options)
+            # As patient as `wait_for`: Prefect's SQLite waits for a minute for its own locks.
+            answer = httpx.request(method, url, timeout=300, trust_env=False, **options)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 return answer
             time.sleep(1)

@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import subprocess
+from contextlib import suppress
 
 from storage.database.tables.jobs import JobKind
 from storage.jobs.counted import JobCount
@@ -40,6 +41,15 @@ def test_csv_of_nothing_is_empty_and_times_are_iso(invoke, database):
     assert row["error_message"] == ""
 
 
+def read_all(terminal):
+    """What a terminal was sent, which it gives in parts of some kilobytes."""
+    parts = []
+    with suppress(OSError):  # its other end is closed, and nothing is left
+        while part := os.read(terminal, 65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
 def test_reading_shows_a_bar_only_in_a_terminal(home, photographs):
     command = [str(COMMAND), "projects", "add", "gulls", str(photographs)]
     ours, theirs = pty.openpty()
@@ -48,7 +58,7 @@ def test_reading_shows_a_bar_only_in_a_terminal(home, photographs):
         command, stdout=subprocess.PIPE, stderr=theirs, env=environment, check=True, text=True
     )
     os.close(theirs)
-    shown = os.read(ours, 65536).decode()
+    shown = read_all(ours).decode()
     os.close(ours)
     assert "Reading gulls" in shown
     assert "5/5" in shown
